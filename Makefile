@@ -1,0 +1,58 @@
+# Two commands do everything on a fresh machine with Python 3.11 or newer:
+#   make demo   sets up, indexes the sample reviews, measures retrieval, answers questions
+#   make test   sets up, then runs linters, types, architecture and every test
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+export HAYSTACK_TELEMETRY_ENABLED := False
+
+.PHONY: demo test lint types unit bench clean
+
+demo: $(VENV)/installed-demo
+	@rm -rf .demo-store
+	$(BIN)/qa-index run configs/sample.yaml
+	$(BIN)/qa-eval retriever --config configs/sample.yaml --dataset data/sample --split test --scope item --k 1,3,5
+	$(BIN)/python examples/product_page.py configs/sample.yaml
+
+test: lint types unit
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/installed-dev
+	$(BIN)/mypy
+
+unit: $(VENV)/installed-dev
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under=88
+
+bench: $(VENV)/installed-bench
+	$(BIN)/python -m benchmarks
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed-demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[cpu]'
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/installed-demo
+
+# faiss-haystack pins numpy<2 where nothing of it needs that; its other dependencies are ours.
+$(VENV)/installed-bench: $(VENV)/installed-dev
+	$(PIP) transformers-haystack==2.0.0
+	$(PIP) --no-deps faiss-haystack==3.0.0
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .demo-store .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,69 @@
+"""What a reader's threshold and temperature should be, by its own answers to labelled questions."""
+
+from __future__ import annotations
+
+import os
+
+import orjson
+
+from eval.reading import ReaderEvaluation
+from qa_system.errors import EvaluationError, ModelError
+from qa_system.models import MANIFEST, ModelLocation, read_manifest
+from qa_system.readers.calibration import Calibration, fit_calibration
+
+__all__ = ["calibration_of", "write_calibration"]
+
+
+def calibration_of(evaluation: ReaderEvaluation, fitted_on: str) -> Calibration:
+    """Fit a reader's no-answer threshold and temperature on an evaluation of it.
+
+    Args:
+        evaluation: over questions that are not tested on.
+        fitted_on: what to remember of them.
+
+    Raises:
+        EvaluationError: the questions are all answerable, or all unanswerable, so that nothing
+            says where an answer should be given.
+    """
+    rows = [row for row in evaluation.rows if row.log_odds is not None]
+    if len({row.answerable for row in rows}) < 2:
+        raise EvaluationError(
+            "a threshold needs questions with an answer and questions without one",
+            where=fitted_on,
+            remedy="Fit on another data set or split.",
+        )
+    return fit_calibration(
+        [row.log_odds for row in rows if row.log_odds is not None],
+        [row.forced_f1 if row.answerable else 0.0 for row in rows],
+        [row.answerable for row in rows],
+        fitted_on=fitted_on,
+    )
+
+
+def write_calibration(calibration: Calibration, location: ModelLocation) -> None:
+    """Keep a calibration in the manifest of an export, where every reader of it finds it.
+
+    Raises:
+        ModelError: the model is a checkpoint, which has no manifest, or it cannot be written.
+    """
+    if location.format != "onnx":
+        raise ModelError(
+            f"{location.name!r} is a checkpoint, and keeps no calibration",
+            where=str(location.path),
+            remedy="Set reader.no_answer_threshold and reader.temperature, "
+            "or export it first: qa export --help.",
+        )
+    manifest = read_manifest(location.path)
+    manifest["calibration"] = calibration.to_dict()
+    target = location.path / MANIFEST
+    temporary = target.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
+        temporary.replace(target)
+    except OSError as fault:
+        temporary.unlink(missing_ok=True)
+        raise ModelError(
+            f"the calibration cannot be written: {fault.strerror}",
+            where=str(target),
+            remedy="Copy the model to a folder of your own, and name that.",
+        ) from fault

@@ -1,0 +1,30 @@
+"""What a product page does: open the system once, then ask about the item that it shows."""
+
+import sys
+
+from qa_system import Answers, QASystem
+
+QUESTIONS = [
+    ("Is it good for reading at night?", "ereader-lumen-6"),
+]
+
+
+def show(answers: Answers) -> None:
+    print(f"\n{answers.question}  [{answers.item_id}]")
+    if not answers.answers:
+        print("  The reviews don't say.")
+    for answer in answers.answers:
+        print(f"  {answer.confidence:4.0%}  {answer.text}")
+        print(f"        “{' '.join(answer.snippet.split())}”  ({answer.meta['stars']} stars)")
+    milliseconds = 1000 * answers.timings["total"]
+    print(f"        {answers.reviews_read} reviews read in {milliseconds:.0f} ms")
+
+
+def main(config: str) -> None:
+    with QASystem.open(config) as system:
+        for question, item_id in QUESTIONS:
+            show(system.ask(question, item_id=item_id, top_k=2))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,68 @@
+"""Ctrl-C and SIGTERM: a job stops at once, but for a transaction, which it finishes first."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from qa_system.errors import JobError
+
+__all__ = ["Interrupts", "JobInterruptedError"]
+
+
+class JobInterruptedError(JobError):
+    """The job was told to stop by a signal; exit code 128 + the signal's number."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(
+            f"stopped by {signal.Signals(signal_number).name}",
+            remedy="What was done is stored. Run the same command again to go on.",
+        )
+        self.exit_code = 128 + signal_number
+
+
+class Interrupts:
+    """Turn SIGINT and SIGTERM into a `JobInterruptedError`, but not inside `held`.
+
+    Outside the main thread, where Python takes no signals, it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._previous: dict[int, Any] = {}
+        self._held = False
+        self._received: int | None = None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Put a signal off until the work inside is done."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self._received is not None:
+            raise JobInterruptedError(self._received)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self._received = number
+        if not self._held:
+            raise JobInterruptedError(number)

@@ -1,0 +1,67 @@
+"""Long reviews as passages: stretches of at most so many words, cut where sentences end."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["split"]
+
+# A "word" of more than 64 characters is none (a URL, a script without spaces): it is cut.
+_WORD = re.compile(r"\S{1,64}")
+_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]]*$")
+
+
+def split(text: str, max_words: int | None, overlap_words: int = 0) -> list[tuple[int, int]]:
+    """Cut a text into passages that overlap, at the ends of sentences where there are any.
+
+    A passage ends after the last sentence that fits, if that leaves it at least half full, else
+    after `max_words` words. The next one starts at a sentence within the last `overlap_words`
+    words if one starts there, else `overlap_words` before the end.
+
+    Args:
+        text: the whole review.
+        max_words: words in a passage at most; None leaves the text in one piece.
+        overlap_words: words that two neighbours share at most; less than `max_words`.
+
+    Returns:
+        Start and end characters of each passage, `text[start:end]`, in order; every word of the
+        text is in at least one. A text that fits comes back whole, white space included.
+
+    Raises:
+        ValueError: `overlap_words` is not less than `max_words`.
+
+    >>> text = "It is light. It is cheap. The screen broke."
+    >>> [text[start:end] for start, end in split(text, max_words=6)]
+    ['It is light. It is cheap.', 'The screen broke.']
+    """
+    if max_words is None:
+        return [(0, len(text))]
+    if not 0 <= overlap_words < max_words:
+        message = f"overlap_words ({overlap_words}) must be less than max_words ({max_words})"
+        raise ValueError(message)
+    words = [match.span() for match in _WORD.finditer(text)]
+    if len(words) <= max_words:
+        return [(0, len(text))]
+    ends = _sentence_ends(text, words)
+    passages = []
+    first = last = 0
+    while True:
+        at_least = max(first + (max_words + 1) // 2, last + 1)
+        last = min(first + max_words, len(words))
+        if last == len(words):
+            passages.append((words[first][0], words[-1][1]))
+            return passages
+        last = next((end for end in range(last, at_least - 1, -1) if ends[end]), last)
+        passages.append((words[first][0], words[last - 1][1]))
+        earliest = max(last - overlap_words, first + 1)
+        first = next((start for start in range(earliest, last) if ends[start]), earliest)
+
+
+def _sentence_ends(text: str, words: list[tuple[int, int]]) -> list[bool]:
+    """Tell for each n whether a sentence ends between word n - 1 and word n."""
+    ends = [False] * (len(words) + 1)
+    for number in range(1, len(words)):
+        start, end = words[number - 1]
+        gap = text[end : words[number][0]]
+        ends[number] = bool(gap) and ("\n" in gap or bool(_SENTENCE_END.search(text, start, end)))
+    return ends

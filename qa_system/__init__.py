@@ -1,0 +1,66 @@
+"""Question answering over customer reviews: retrieve, read, answer, with the reviews that say so.
+
+The public names load what they need when they are first used, so that importing the package
+costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qa_system.config import Settings, load_settings
+    from qa_system.errors import QASystemError
+    from qa_system.readers.extractive import ExtractiveReader
+    from qa_system.records import Answer, Answers, AnswerSpan, Label, Question, Review
+    from qa_system.retrievers.bm25 import BM25Retriever
+    from qa_system.retrievers.dense import DenseRetriever
+    from qa_system.stores.faiss import FAISSDocumentStore
+    from qa_system.system import QASystem
+
+_HOMES = {
+    "Answer": "qa_system.records",
+    "AnswerSpan": "qa_system.records",
+    "Answers": "qa_system.records",
+    "BM25Retriever": "qa_system.retrievers.bm25",
+    "DenseRetriever": "qa_system.retrievers.dense",
+    "ExtractiveReader": "qa_system.readers.extractive",
+    "FAISSDocumentStore": "qa_system.stores.faiss",
+    "Label": "qa_system.records",
+    "QASystem": "qa_system.system",
+    "QASystemError": "qa_system.errors",
+    "Question": "qa_system.records",
+    "Review": "qa_system.records",
+    "Settings": "qa_system.config",
+    "load_settings": "qa_system.config",
+}
+
+__all__ = [
+    "Answer",
+    "AnswerSpan",
+    "Answers",
+    "BM25Retriever",
+    "DenseRetriever",
+    "ExtractiveReader",
+    "FAISSDocumentStore",
+    "Label",
+    "QASystem",
+    "QASystemError",
+    "Question",
+    "Review",
+    "Settings",
+    "load_settings",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,257 @@
+"""Settings: one strict tree, from defaults, a YAML file, the environment and flags, in that order.
+
+Every fault is reported at once, each with its path. `configs/default.yaml` holds every key with
+its default and what it means. An environment variable is named after the path of its key:
+`QA_STORE__PATH` sets `store.path`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from qa_system.errors import ConfigError
+
+__all__ = [
+    "EncoderSettings",
+    "IndexingSettings",
+    "PassageSettings",
+    "ReaderSettings",
+    "RetrieverSettings",
+    "Settings",
+    "StoreSettings",
+    "load_settings",
+]
+
+ENVIRONMENT_PREFIX = "QA_"
+
+Precision = Literal["auto", "fp32", "bf16", "int8"]
+Backend = Literal["auto", "onnx", "torch"]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class StoreSettings(_Strict):
+    """Where the reviews live."""
+
+    type: Literal["faiss"] = "faiss"
+    path: str = "qa-store"
+    similarity: Literal["dot_product", "cosine", "l2"] | None = None
+    """None: the one that the encoder was trained with."""
+    index: Literal["auto", "flat", "hnsw", "ivf_flat", "ivf_pq", "sq8"] = "auto"
+    gpu: bool = False
+
+
+class EncoderSettings(_Strict):
+    """The model that turns questions and passages into vectors."""
+
+    model: str = "bundled:encoder"
+    question_model: str | None = None
+    """A second tower for questions, as DPR has it; None: `model` encodes both."""
+    backend: Backend = "auto"
+    precision: Precision = "auto"
+    device: str = "auto"
+    max_seq_length: Annotated[int, Field(ge=8)] | None = None
+    """Tokens read of a text; None: the model's own (256 for DPR, as it was trained)."""
+    batch_tokens: Positive | None = None
+    """Padded tokens in one forward pass; None: what measured best for the device."""
+    threads: Positive | None = None
+
+
+class RetrieverSettings(_Strict):
+    """How reviews are found."""
+
+    mode: Literal["bm25", "dense", "hybrid"] = "hybrid"
+    top_k: Positive = 10
+    join: Literal["weighted_sum", "reciprocal_rank_fusion"] = "weighted_sum"
+    bm25_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Weighted sum: the share of BM25 in the joined score; the dense retriever has the rest."""
+
+
+class ReaderSettings(_Strict):
+    """How answers are found in a review."""
+
+    model: str = "bundled:reader"
+    backend: Backend = "auto"
+    precision: Precision = "auto"
+    device: str = "auto"
+    max_seq_length: Annotated[int, Field(ge=16)] = 384
+    stride: Annotated[int, Field(ge=0)] = 128
+    max_answer_length: Positive = 40
+    no_answer_threshold: float | None = None
+    """Log-odds below which the reviews "don't say"; None: the one fitted with the model."""
+    temperature: Annotated[float, Field(gt=0)] | None = None
+    batch_tokens: Positive | None = None
+    threads: Positive | None = None
+    snippet_chars: Positive = 160
+
+    @model_validator(mode="after")
+    def _stride_leaves_room(self) -> ReaderSettings:
+        if self.stride >= self.max_seq_length // 2:
+            raise ValueError("stride must be less than half of max_seq_length")
+        return self
+
+
+class PassageSettings(_Strict):
+    """How long reviews are split before they are indexed."""
+
+    max_words: Positive | None = None
+    """None: a review is one passage, whatever its length."""
+    overlap_words: Annotated[int, Field(ge=0)] = 20
+
+    @model_validator(mode="after")
+    def _overlap_is_shorter(self) -> PassageSettings:
+        if self.max_words is not None and self.overlap_words >= self.max_words:
+            raise ValueError("overlap_words must be less than max_words")
+        return self
+
+
+class IndexingSettings(_Strict):
+    """The batch job that fills a store."""
+
+    sources: tuple[str, ...] = ()
+    format: Literal["auto", "subjqa", "csv", "jsonl", "parquet"] = "auto"
+    columns: Mapping[Literal["review_id", "item_id", "text"], str] = Field(default_factory=dict)
+    """Which column of the source holds `review_id`, `item_id` and `text`."""
+    types: Mapping[str, Literal["text", "number"]] = Field(default_factory=dict)
+    """Metadata columns that are always text or always a number; without it, a CSV cell is a
+    number if writing that number gives the same cell (`5` and `4.5`; not `007` nor `4.50`)."""
+    batch_size: Positive = 512
+    embed: bool = True
+    passages: PassageSettings = PassageSettings()
+    max_text_chars: Positive = 100_000
+    rejects: str | None = None
+    """The reject file; None: `<job>.rejects.jsonl` in the state folder."""
+    max_rejects: Annotated[int, Field(ge=0)] | None = None
+    delete_missing: bool = False
+    state: str | None = None
+    """The folder of checkpoints; None: `jobs` beside the embedded store's files."""
+
+
+class Settings(_Strict):
+    """Everything that can be set."""
+
+    seed: int = 13
+    store: StoreSettings = StoreSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    retriever: RetrieverSettings = RetrieverSettings()
+    reader: ReaderSettings = ReaderSettings()
+    indexing: IndexingSettings = IndexingSettings()
+
+
+def load_settings(
+    path: str | Path | None = None,
+    overrides: Mapping[str, Any] | Iterable[str] = (),
+    *,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read settings; later sources win: defaults, file, environment, overrides.
+
+    Args:
+        path: a YAML file; None takes the defaults.
+        overrides: `{"store.path": "x"}`, or `["store.path=x"]` with YAML values as on a
+            command line. A None in the mapping means "not given" and is passed over.
+        environ: the environment; None takes the process's.
+
+    Raises:
+        ConfigError: naming every unknown key and wrong value by its path.
+
+    >>> load_settings(overrides=["retriever.top_k=3"], environ={}).retriever.top_k
+    3
+    """
+    tree: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    if path is not None:
+        tree = _read_yaml(Path(path))
+    for key, text in (os.environ if environ is None else environ).items():
+        if key.startswith(ENVIRONMENT_PREFIX) and "__" in key:
+            dotted = key.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
+            _assign(tree, dotted, _yaml_value(text, key))
+            sources[dotted] = f"environment variable {key}"
+    for dotted, value in _override_items(overrides):
+        _assign(tree, dotted, value)
+        sources[dotted] = "command line"
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as fault:
+        raise ConfigError(
+            _describe(fault, sources),
+            where=None if path is None else str(path),
+            remedy="configs/default.yaml lists every key with its meaning.",
+        ) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as fault:
+        raise ConfigError(
+            f"cannot read the configuration: {fault.strerror or fault}",
+            where=str(path),
+            remedy="Name an existing YAML file, or none to run on the defaults.",
+        ) from fault
+    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+        raise ConfigError(
+            f"the configuration is not YAML: {fault}", where=str(path), remedy="Mend the file."
+        ) from fault
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigError(
+            f"the configuration holds a {type(loaded).__name__}, not keys",
+            where=str(path),
+            remedy="Write `key: value` lines; configs/default.yaml shows them.",
+        )
+    return loaded
+
+
+def _override_items(overrides: Mapping[str, Any] | Iterable[str]) -> Iterable[tuple[str, Any]]:
+    if isinstance(overrides, Mapping):
+        yield from ((key, value) for key, value in overrides.items() if value is not None)
+        return
+    for item in overrides:
+        key, equals, text = item.partition("=")
+        if not equals or not key:
+            raise ConfigError(
+                f"{item!r} is not KEY=VALUE", remedy="Write for example retriever.top_k=5."
+            )
+        yield key, _yaml_value(text, key)
+
+
+def _yaml_value(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as fault:
+        raise ConfigError(f"{text!r} is not a YAML value: {fault}", where=where) from fault
+
+
+def _assign(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    node = tree
+    for parent in parents:
+        child = node.get(parent)
+        if not isinstance(child, dict):
+            child = {}
+            node[parent] = child
+        node = child
+    node[last] = value
+
+
+def _describe(fault: ValidationError, sources: Mapping[str, str]) -> str:
+    lines = []
+    for error in fault.errors():
+        dotted = ".".join(str(part) for part in error["loc"]) or "settings"
+        origin = f" [{sources[dotted]}]" if dotted in sources else ""
+        if error["type"] == "extra_forbidden":
+            lines.append(f"{dotted}: no such key{origin}")
+        else:
+            lines.append(f"{dotted}: {error['msg']}, got {error['input']!r}{origin}")
+    return "; ".join(lines)

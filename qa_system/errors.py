@@ -1,0 +1,147 @@
+"""Everything that can go wrong for a user, in one tree.
+
+QASystemError                      base: what was wrong, where, and what to do
+├── ConfigError                    a setting, a flag or a configuration file (exit code 2)
+├── MissingDependencyError         an optional package that a setting needs
+├── DataError                      a file that is not what it should be
+│   └── RecordError                one bad row: the job sets it aside and goes on
+├── StoreError                     a document store
+│   ├── StoreNotFoundError         there is no store at that place
+│   ├── StoreLockedError           another process is writing
+│   ├── StoreMismatchError         the store was made with other settings
+│   │   └── EncoderMismatchError   ... by another encoder
+│   ├── EmbeddingError             wrong dimension, NaN, or none
+│   ├── InvalidFilterError         (stores.filters; also haystack's FilterError)
+│   ├── DuplicateIdError           (stores.faiss; also haystack's DuplicateDocumentError)
+│   ├── DocumentTypeError          (stores.rows; also ValueError)
+│   └── MetadataError              (stores.rows; also ValueError)
+├── ModelError                     a model that is missing, damaged or of another kind
+├── QuestionError                  a question that cannot be asked
+│   ├── EmptyQuestionError
+│   ├── QuestionTooLongError
+│   └── UnknownItemError
+├── JobError                       an indexing job that had to stop
+│   ├── TooManyRejectsError
+│   └── JobInterruptedError        (indexing.interrupts)
+└── EvaluationError                an evaluation that would not mean anything
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "EmbeddingError",
+    "EmptyQuestionError",
+    "EncoderMismatchError",
+    "EvaluationError",
+    "JobError",
+    "MissingDependencyError",
+    "ModelError",
+    "QASystemError",
+    "QuestionError",
+    "QuestionTooLongError",
+    "RecordError",
+    "StoreError",
+    "StoreLockedError",
+    "StoreMismatchError",
+    "StoreNotFoundError",
+    "TooManyRejectsError",
+    "UnknownItemError",
+]
+
+
+class QASystemError(Exception):
+    """Say what was wrong, where, and what to do about it.
+
+    Args:
+        what: the fault, as a sentence without its full stop.
+        where: the file, row, setting or document that it concerns.
+        remedy: what the reader of the message can do now.
+
+    >>> str(QASystemError("the text is empty", where="row 7 of a.csv", remedy="Remove the row."))
+    'the text is empty (row 7 of a.csv). Remove the row.'
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None) -> None:
+        self.what = what
+        self.where = where
+        self.remedy = remedy
+        message = what if where is None else f"{what} ({where})"
+        super().__init__(message if remedy is None else f"{message}. {remedy}")
+
+
+class ConfigError(QASystemError):
+    """A setting, a flag or a configuration file is wrong."""
+
+    exit_code = 2
+
+
+class MissingDependencyError(QASystemError):
+    """A setting needs a package that is not installed."""
+
+
+class DataError(QASystemError):
+    """A file is missing, unreadable or not in the format that it was read as."""
+
+
+class RecordError(DataError):
+    """One row cannot be used; the job sets it aside and goes on."""
+
+
+class StoreError(QASystemError):
+    """A document store cannot do what was asked."""
+
+
+class StoreNotFoundError(StoreError):
+    """There is no store at the place named."""
+
+
+class StoreLockedError(StoreError):
+    """Another process holds the store's writer lock."""
+
+
+class StoreMismatchError(StoreError):
+    """The store was made with other settings than those given."""
+
+
+class EncoderMismatchError(StoreMismatchError):
+    """The store was filled by another encoder than the one given."""
+
+
+class EmbeddingError(StoreError):
+    """An embedding has the wrong dimension, is not finite, or is missing."""
+
+
+class ModelError(QASystemError):
+    """A model is missing, damaged, or not of the kind needed."""
+
+
+class QuestionError(QASystemError):
+    """A question cannot be asked as it stands."""
+
+
+class EmptyQuestionError(QuestionError):
+    """The question has no words."""
+
+
+class QuestionTooLongError(QuestionError):
+    """The question leaves no room for the review in the reader's window."""
+
+
+class UnknownItemError(QuestionError):
+    """The store has no review of the item asked about."""
+
+
+class JobError(QASystemError):
+    """An indexing job had to stop."""
+
+
+class TooManyRejectsError(JobError):
+    """More rows were set aside than the job was told to accept."""
+
+
+class EvaluationError(QASystemError):
+    """An evaluation cannot be run so that its numbers mean something."""

@@ -1,0 +1,246 @@
+"""What the reader and the encoders share: tokenizers, sessions, devices, batches by length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qa_system.errors import MissingDependencyError, ModelError
+from qa_system.models import ModelLocation, read_manifest
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = [
+    "IntArray",
+    "OnnxSession",
+    "choose_backend",
+    "choose_torch_device",
+    "choose_torch_precision",
+    "load_tokenizer",
+    "pad",
+    "token_batches",
+]
+
+IntArray = NDArray[np.int64]
+
+
+def choose_backend(
+    location: ModelLocation, backend: Literal["auto", "onnx", "torch"]
+) -> Literal["onnx", "torch"]:
+    """Match the backend asked for with the model found.
+
+    Raises:
+        ModelError: the model is of the other kind.
+    """
+    if backend in ("auto", location.format):
+        return location.format
+    remedy = (
+        "Export the checkpoint first: qa export --help."
+        if backend == "onnx"
+        else "Name the checkpoint that it was exported from, or set backend: onnx."
+    )
+    raise ModelError(
+        f"backend {backend!r} cannot run {location.name!r}, which is a model for {location.format}",
+        where=str(location.path),
+        remedy=remedy,
+    )
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """Load a folder's `tokenizer.json`, with its own truncation and padding off.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as fault:  # the Rust extension raises bare Exception
+        raise ModelError(
+            f"the tokenizer cannot be read: {fault}",
+            where=str(path),
+            remedy="The model needs a fast tokenizer (tokenizer.json); save it again with one.",
+        ) from fault
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def token_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[IntArray]:
+    """Group rows of like length, so that little of a batch is padding.
+
+    Args:
+        lengths: tokens of each row.
+        batch_tokens: upper bound of rows x longest row in a batch; a single longer row is a
+            batch of its own.
+
+    Returns:
+        Positions into `lengths`, each exactly once, longest rows first (so that too large a
+        batch fails at once, not at the end).
+
+    >>> [batch.tolist() for batch in token_batches([3, 9, 3, 8], 18)]
+    [[1, 3], [0, 2]]
+    """
+    order = np.argsort(np.asarray(lengths), kind="stable")[::-1]
+    start = 0
+    while start < len(order):
+        longest = max(int(lengths[order[start]]), 1)
+        stop = start + max(batch_tokens // longest, 1)
+        yield np.sort(order[start:stop])
+        start = stop
+
+
+def pad(rows: Sequence[Sequence[int]], value: int = 0) -> IntArray:
+    """Stack rows of different lengths, filling with `value` on the right.
+
+    >>> pad([[1, 2], [3]]).tolist()
+    [[1, 2], [3, 0]]
+    """
+    width = max((len(row) for row in rows), default=0)
+    padded = np.full((len(rows), width), value, dtype=np.int64)
+    for position, row in enumerate(rows):
+        padded[position, : len(row)] = row
+    return padded
+
+
+class OnnxSession:
+    """An ONNX Runtime session over a model folder that `qa export` made.
+
+    Safe to call from several threads at once.
+
+    Args:
+        location: the model's folder.
+        precision: `auto` takes what the folder holds.
+        device: `cpu`, `cuda` or `auto`.
+        threads: threads inside one call; None takes a thread for each physical core.
+
+    Raises:
+        MissingDependencyError: onnxruntime is not installed.
+        ModelError: the precision is not the folder's, or the file is damaged.
+    """
+
+    def __init__(
+        self,
+        location: ModelLocation,
+        *,
+        precision: str = "auto",
+        device: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        try:
+            import onnxruntime
+        except ImportError as fault:
+            raise MissingDependencyError(
+                f"the model {location.name!r} runs on onnxruntime, which is not installed",
+                remedy="Install it: pip install 'qa-system[cpu]'.",
+            ) from fault
+        self.manifest = read_manifest(location.path)
+        self.precision: str = self.manifest["precision"]
+        if precision not in ("auto", self.precision):
+            raise ModelError(
+                f"{location.name!r} holds {self.precision} weights, not {precision}",
+                where=str(location.path),
+                remedy=f"Set precision to auto or {self.precision}, "
+                f"or name a checkpoint or an export in {precision}.",
+            )
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        available = onnxruntime.get_available_providers()
+        if device.startswith("cuda") and "CUDAExecutionProvider" not in available:
+            raise ModelError(
+                f"device {device!r} was asked for, and this onnxruntime has no CUDA provider",
+                where=location.name,
+                remedy="Install 'qa-system[gpu]', or set device: cpu.",
+            )
+        providers = ["CPUExecutionProvider"]
+        if device != "cpu" and "CUDAExecutionProvider" in available:
+            providers.insert(0, "CUDAExecutionProvider")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(location.path / "model.onnx"),
+                options,
+                providers=providers,
+                # The fused kernel of its CPU provider takes four times as long as the parts.
+                disabled_optimizers=["SkipLayerNormFusion"],
+            )
+        except Exception as fault:  # onnxruntime's exceptions share no base
+            raise ModelError(
+                f"the ONNX model cannot be loaded: {fault}",
+                where=str(location.path / "model.onnx"),
+                remedy="Export the model again with `qa export`.",
+            ) from fault
+        self._inputs = {node.name for node in self._session.get_inputs()}
+        self.on_gpu = "CUDAExecutionProvider" in self._session.get_providers()
+
+    def run(self, feeds: Mapping[str, IntArray]) -> list[NDArray[np.float32]]:
+        """Run one batch; inputs that the model does not have are left out."""
+        known = {name: value for name, value in feeds.items() if name in self._inputs}
+        return cast("list[NDArray[np.float32]]", self._session.run(None, known))
+
+
+def choose_torch_device(device: str) -> Any:
+    """Give the torch device that a setting means; `auto` takes a GPU where there is one.
+
+    Raises:
+        MissingDependencyError: torch is not installed.
+        ModelError: the device is not there.
+    """
+    try:
+        import torch
+    except ImportError as fault:
+        raise MissingDependencyError(
+            "this checkpoint runs on torch, which is not installed",
+            remedy="Install it: pip install 'qa-system[torch]', or use a `bundled:` model.",
+        ) from fault
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError(
+            f"device {device!r} was asked for, and torch sees no GPU",
+            remedy="Set device: cpu, or install a CUDA build of torch.",
+        )
+    try:
+        return torch.device(device)
+    except RuntimeError as fault:
+        raise ModelError(
+            f"torch knows no device {device!r}", remedy="Set device: auto, cpu or cuda."
+        ) from fault
+
+
+def choose_torch_precision(precision: str, device: Any) -> Any:
+    """Give the torch dtype that a setting means on a device.
+
+    `auto` takes bf16 where the hardware multiplies it (bf16 keeps 99 % of the answers), fp32
+    elsewhere.
+
+    Raises:
+        ModelError: int8 was asked of a checkpoint; that takes an export.
+    """
+    import torch
+
+    if precision == "int8":
+        raise ModelError(
+            "int8 runs on ONNX Runtime only",
+            remedy="Export the checkpoint: qa export CHECKPOINT --precision int8 --out FOLDER.",
+        )
+    if precision == "auto":
+        fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_multiplies_bf16()
+        precision = "bf16" if fast else "fp32"
+    return {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+
+
+def _cpu_multiplies_bf16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -1,0 +1,171 @@
+"""Where a model's name leads: `bundled:NAME`, a local folder, or a Hub id.
+
+A model folder is either an ONNX export made by `qa export` (it holds `model.json`) or a
+Hugging Face checkpoint (it holds `config.json`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from qa_system.errors import MissingDependencyError, ModelError
+
+__all__ = [
+    "BUNDLED_PREFIX",
+    "MANIFEST",
+    "ModelLocation",
+    "bundled_models",
+    "locate",
+    "read_manifest",
+    "resource",
+    "weights_hash",
+]
+
+BUNDLED_PREFIX = "bundled:"
+MANIFEST = "model.json"
+_PACKAGE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLocation:
+    """A model's name and the folder with its files.
+
+    Args:
+        name: as it was given.
+        path: the local folder.
+        format: `onnx` for an export of `qa export`, `torch` for a Hugging Face checkpoint.
+    """
+
+    name: str
+    path: Path
+    format: Literal["onnx", "torch"]
+
+
+def resource(relative: str) -> Path:
+    """Find something that ships with the project: inside the wheel, or in the checkout.
+
+    >>> resource("models").name
+    'models'
+    """
+    places = {"models": "models", "sample": "data/sample", "default.yaml": "configs/default.yaml"}
+    packaged = _PACKAGE / "bundled" / relative
+    return packaged if packaged.exists() else _PACKAGE.parent / places[relative]
+
+
+def bundled_models() -> list[str]:
+    """Name the models that ship with the project.
+
+    >>> "bundled:reader" in bundled_models()
+    True
+    """
+    return sorted(
+        BUNDLED_PREFIX + manifest.parent.name
+        for manifest in resource("models").glob(f"*/{MANIFEST}")
+    )
+
+
+def locate(name: str) -> ModelLocation:
+    """Find a model's folder; a Hub id is looked up in the local cache, then downloaded.
+
+    Raises:
+        ModelError: nothing is there; the message lists what could be named instead.
+        MissingDependencyError: a Hub id was given and huggingface_hub is not installed.
+
+    >>> locate("bundled:reader").format
+    'onnx'
+    """
+    if name.startswith(BUNDLED_PREFIX):
+        folder = resource("models") / name.removeprefix(BUNDLED_PREFIX)
+        if not (folder / MANIFEST).is_file():
+            raise ModelError(
+                f"there is no bundled model {name!r}",
+                remedy=f"Bundled models: {', '.join(bundled_models()) or 'none'}.",
+            )
+        return ModelLocation(name, folder, "onnx")
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return ModelLocation(name, folder, _format_of(folder))
+    if folder.is_absolute() or name.startswith(".") or name.count("/") != 1:
+        raise ModelError(
+            f"there is no model {name!r}",
+            remedy="Name `bundled:NAME`, an existing folder, or a Hub id as OWNER/NAME.",
+        )
+    folder = _from_hub(name)
+    return ModelLocation(name, folder, _format_of(folder))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read what `qa export` wrote beside the weights."""
+    try:
+        manifest: dict[str, Any] = orjson.loads((folder / MANIFEST).read_bytes())
+    except (OSError, orjson.JSONDecodeError) as fault:
+        raise ModelError(
+            f"the model's manifest cannot be read: {fault}",
+            where=str(folder / MANIFEST),
+            remedy="Export the model again with `qa export`.",
+        ) from fault
+    return manifest
+
+
+def weights_hash(folder: Path) -> str:
+    """Give the sha256 of a model's weights, settings and tokenizer.
+
+    >>> len(weights_hash(locate("bundled:reader").path))
+    64
+    """
+    suffixes = {".safetensors", ".onnx", ".bin", ".json", ".txt", ".model"}
+    files = sorted(path for path in folder.rglob("*") if path.suffix in suffixes)
+    stamp = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+    return _hash_files(folder, stamp)
+
+
+@lru_cache(maxsize=32)
+def _hash_files(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
+    total = hashlib.sha256()
+    for name, _, _ in stamp:
+        path = Path(name)
+        total.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def _format_of(folder: Path) -> Literal["onnx", "torch"]:
+    if (folder / MANIFEST).is_file():
+        return "onnx"
+    if (folder / "config.json").is_file() or (folder / "modules.json").is_file():
+        return "torch"
+    raise ModelError(
+        "the folder holds no model",
+        where=str(folder),
+        remedy=f"A model folder has a config.json (a checkpoint) or a {MANIFEST} (an export).",
+    )
+
+
+def _from_hub(name: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError as fault:
+        raise MissingDependencyError(
+            f"the Hub model {name!r} needs huggingface_hub",
+            remedy="Install it: pip install 'qa-system[torch]'.",
+        ) from fault
+    try:
+        return Path(
+            snapshot_download(
+                name,
+                allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors", "*.onnx"],
+            )
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as fault:
+        raise ModelError(
+            f"the Hub model {name!r} cannot be had: {type(fault).__name__}",
+            remedy="Check the name and the network, or name a local folder or `bundled:NAME`.",
+        ) from fault

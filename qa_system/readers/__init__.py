@@ -1,0 +1,1 @@
+"""From a question and reviews to answers: cut into windows, score, decode, calibrate."""

@@ -1,0 +1,208 @@
+"""What computes the logits: an ONNX export or a torch checkpoint behind one call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qa_system.errors import MissingDependencyError, ModelError
+from qa_system.inference import (
+    IntArray,
+    OnnxSession,
+    choose_backend,
+    choose_torch_device,
+    choose_torch_precision,
+    load_tokenizer,
+)
+from qa_system.models import ModelLocation
+from qa_system.readers.calibration import Calibration
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = [
+    "ReaderBackend",
+    "has_token_types",
+    "load_backend",
+    "load_checkpoint",
+    "usable_positions",
+]
+
+FloatArray = NDArray[np.float32]
+
+
+class ReaderBackend(Protocol):
+    """A loaded reader; safe to call from several threads at once.
+
+    Attributes:
+        tokenizer: the model's own, without truncation and padding.
+        positions: tokens of a window at most.
+        pad_id: the id that short rows of a batch are filled with.
+        calibration: what was fitted with the model.
+        on_gpu: whether it runs on one.
+        precision: of its weights (`fp32`, `bf16`, `int8`).
+    """
+
+    tokenizer: Tokenizer
+    positions: int
+    pad_id: int
+    calibration: Calibration
+    on_gpu: bool
+    precision: str
+
+    def logits(
+        self, input_ids: IntArray, attention_mask: IntArray, token_type_ids: IntArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Give start and end logits of a batch, each of shape (rows, length)."""
+
+
+def load_backend(
+    location: ModelLocation,
+    *,
+    backend: Literal["auto", "onnx", "torch"] = "auto",
+    precision: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+) -> ReaderBackend:
+    """Load a reader.
+
+    Args:
+        location: an export of `qa export`, or a checkpoint for extractive question answering
+            with its weights in safetensors.
+        backend: `auto` takes the one that the model is for.
+        precision: `auto` takes the export's own, or bf16 where the hardware multiplies it.
+        device: `auto` takes a GPU where there is one.
+        threads: threads inside one call; None leaves the choice to the library. torch has one
+            such setting for the whole process.
+
+    Raises:
+        ModelError: the model is of another kind, is damaged, or cannot run as asked.
+        MissingDependencyError: onnxruntime, or torch and transformers, are not installed.
+    """
+    if choose_backend(location, backend) == "onnx":
+        return _Onnx(location, precision, device, threads)
+    return _Torch(location, precision, device, threads)
+
+
+def load_checkpoint(location: ModelLocation, **options: Any) -> Any:
+    """Load a torch checkpoint for extractive question answering, ready to infer.
+
+    Args:
+        location: the folder, with weights in safetensors.
+        options: handed on to transformers' `from_pretrained`.
+
+    Raises:
+        MissingDependencyError: transformers is not installed.
+        ModelError: it is not such a checkpoint; a head that was never trained counts as that.
+    """
+    try:
+        from transformers import AutoModelForQuestionAnswering
+    except ImportError as fault:
+        raise MissingDependencyError(
+            f"the checkpoint {location.name!r} needs transformers, which is not installed",
+            remedy="Install it: pip install 'qa-system[torch]'.",
+        ) from fault
+    remedy = "Name a checkpoint with a trained question-answering head, in safetensors."
+    try:
+        model, report = AutoModelForQuestionAnswering.from_pretrained(
+            location.path,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as fault:
+        raise ModelError(
+            f"the checkpoint cannot be loaded for extractive question answering: {fault}",
+            where=str(location.path),
+            remedy=remedy,
+        ) from fault
+    if report["missing_keys"]:
+        raise ModelError(
+            f"the checkpoint has no weights for {', '.join(sorted(report['missing_keys'])[:3])}",
+            where=str(location.path),
+            remedy=remedy,
+        )
+    return model.eval()
+
+
+def has_token_types(config: Any) -> bool:
+    """Tell whether a checkpoint distinguishes the question's tokens from the review's."""
+    return getattr(config, "type_vocab_size", 0) > 1
+
+
+def usable_positions(config: Any) -> int:
+    """Give the tokens that fit; RoBERTa-like models start to count after the padding's id."""
+    positions = int(config.max_position_embeddings)
+    return positions - config.pad_token_id - 1 if "roberta" in config.model_type else positions
+
+
+class _Onnx:
+    def __init__(
+        self, location: ModelLocation, precision: str, device: str, threads: int | None
+    ) -> None:
+        self._session = OnnxSession(location, precision=precision, device=device, threads=threads)
+        manifest = self._session.manifest
+        if manifest.get("task") != "reader":
+            raise ModelError(
+                f"{location.name!r} is an export for the task {manifest.get('task')!r}, "
+                "not a reader",
+                where=str(location.path),
+                remedy="Name a reader, such as bundled:reader.",
+            )
+        self.tokenizer = load_tokenizer(location.path)
+        self.positions = int(manifest["max_seq_length"])
+        self.pad_id = int(manifest["pad_id"])
+        self.calibration = Calibration.from_manifest(manifest)
+        self.on_gpu = self._session.on_gpu
+        self.precision = self._session.precision
+
+    def logits(
+        self, input_ids: IntArray, attention_mask: IntArray, token_type_ids: IntArray
+    ) -> tuple[FloatArray, FloatArray]:
+        start, end = self._session.run(
+            {
+                "input_ids": input_ids,
+                "attention_mask": attention_mask,
+                "token_type_ids": token_type_ids,
+            }
+        )
+        return start, end
+
+
+class _Torch:
+    def __init__(
+        self, location: ModelLocation, precision: str, device: str, threads: int | None
+    ) -> None:
+        self._device = choose_torch_device(device)
+        dtype = choose_torch_precision(precision, self._device)
+        import torch
+
+        self._model = load_checkpoint(location, dtype=dtype)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._model.to(self._device)
+        config = self._model.config
+        self._has_types = has_token_types(config)
+        self.tokenizer = load_tokenizer(location.path)
+        self.positions = usable_positions(config)
+        self.pad_id = 0 if config.pad_token_id is None else int(config.pad_token_id)
+        self.calibration = Calibration()
+        self.on_gpu = self._device.type == "cuda"
+        self.precision = "bf16" if dtype is torch.bfloat16 else "fp32"
+
+    def logits(
+        self, input_ids: IntArray, attention_mask: IntArray, token_type_ids: IntArray
+    ) -> tuple[FloatArray, FloatArray]:
+        import torch
+
+        feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if self._has_types:
+            feeds["token_type_ids"] = token_type_ids
+        with torch.inference_mode():
+            output = self._model(
+                **{name: torch.from_numpy(ids).to(self._device) for name, ids in feeds.items()}
+            )
+        return output.start_logits.float().cpu().numpy(), output.end_logits.float().cpu().numpy()

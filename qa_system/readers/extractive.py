@@ -1,0 +1,378 @@
+"""The extractive reader: a question and reviews in, short answers with their places out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Any, Literal
+
+import numpy as np
+from haystack import Document, component, default_from_dict, default_to_dict
+from haystack.dataclasses import ExtractedAnswer
+
+from qa_system.errors import ConfigError, EmptyQuestionError
+from qa_system.inference import pad, token_batches
+from qa_system.models import locate
+from qa_system.readers.backends import ReaderBackend, load_backend
+from qa_system.readers.calibration import Calibration
+from qa_system.readers.spans import Span, WindowLogits, best_spans
+from qa_system.readers.windows import Window, WindowCutter
+from qa_system.stages import stage
+
+__all__ = ["ExtractiveReader", "Reading", "snippet"]
+
+CPU_BATCH_TOKENS = 2048
+"""Padded tokens in a forward pass: what stays in a CPU's caches beats what fills its threads."""
+
+GPU_BATCH_TOKENS = 65536
+
+QUESTIONS_AT_ONCE = 256
+"""Questions whose windows are held at a time, however many are asked in one call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the reader found for one question.
+
+    Args:
+        answers: those whose log-odds reach the threshold, best first; none of them means
+            "the reviews don't say".
+        candidates: the best spans whatever the threshold: an answer forced.
+        no_answer_probability: see `ExtractiveReader`.
+    """
+
+    answers: tuple[ExtractedAnswer, ...]
+    candidates: tuple[ExtractedAnswer, ...]
+    no_answer_probability: float
+
+
+@component
+class ExtractiveReader:
+    """Find the spans of reviews that answer a question.
+
+    Every review is read in overlapping windows; a span's log-odds are held against the null
+    token of its own window (see `spans`), so answers from different reviews rank together. An
+    answer's `score` is its calibrated probability, and `no_answer_probability` is one minus the
+    best of them: reviews of one item are about the same thing, so their silences are not
+    independent, and the product over reviews, which sinks with each review read, would claim an
+    answer in any pile of reviews that is high enough.
+
+    Loading happens on first use, or by `warm_up`. One reader may be used by many threads.
+
+    Args:
+        model: `bundled:NAME`, a folder (an export of `qa export`, or a checkpoint), or a Hub id.
+        backend: `onnx`, `torch`, or `auto`: the one that the model is for.
+        precision: `fp32`, `bf16`, `int8`, or `auto`: what the export holds; for a checkpoint
+            bf16 where the hardware multiplies it.
+        device: `cpu`, `cuda`, or `auto`.
+        top_k: answers at most.
+        max_seq_length: tokens of a window: question, a part of the review, special tokens.
+        stride: tokens of the review that neighbouring windows share.
+        max_answer_length: tokens of an answer at most.
+        no_answer_threshold: log-odds from which on an answer is given; None takes the one fitted
+            with the model, or 0.
+        temperature: log-odds in one unit of calibrated log-odds; None takes the one fitted with
+            the model, or 1.
+        batch_tokens: padded tokens of a forward pass; None takes what measured best.
+        threads: inside a forward pass on the CPU; None leaves it to the library.
+        snippet_chars: characters of an answer's context, at most, unless the answer is longer.
+
+    Raises:
+        ConfigError: a number is out of its range.
+
+    >>> reader = ExtractiveReader(no_answer_threshold=-20)
+    >>> review = Document(content="Light and small. The battery lasts ten hours.")
+    >>> answer = reader.run("How long does the battery last?", [review])["answers"][0]
+    >>> answer.data == review.content[answer.document_offset.start : answer.document_offset.end]
+    True
+    """
+
+    def __init__(
+        self,
+        model: str = "bundled:reader",
+        backend: Literal["auto", "onnx", "torch"] = "auto",
+        precision: Literal["auto", "fp32", "bf16", "int8"] = "auto",
+        device: str = "auto",
+        top_k: int = 3,
+        max_seq_length: int = 384,
+        stride: int = 128,
+        max_answer_length: int = 40,
+        no_answer_threshold: float | None = None,
+        temperature: float | None = None,
+        batch_tokens: int | None = None,
+        threads: int | None = None,
+        snippet_chars: int = 160,
+    ) -> None:
+        _require("top_k", top_k, 1)
+        _require("max_seq_length", max_seq_length, 16)
+        _require("stride", stride, 0)
+        _require("max_answer_length", max_answer_length, 1)
+        _require("batch_tokens", batch_tokens, 1)
+        _require("threads", threads, 1)
+        _require("snippet_chars", snippet_chars, 1)
+        if temperature is not None and not temperature > 0:
+            raise ConfigError(f"temperature is {temperature}", remedy="Set it above 0.")
+        if no_answer_threshold is not None and math.isnan(no_answer_threshold):
+            raise ConfigError("no_answer_threshold is not a number", remedy="Set a number.")
+        self.model = model
+        self.backend = backend
+        self.precision = precision
+        self.device = device
+        self.top_k = top_k
+        self.max_seq_length = max_seq_length
+        self.stride = stride
+        self.max_answer_length = max_answer_length
+        self.no_answer_threshold = no_answer_threshold
+        self.temperature = temperature
+        self.batch_tokens = batch_tokens
+        self.threads = threads
+        self.snippet_chars = snippet_chars
+        self._loaded: _Loaded | None = None
+        self._loading = Lock()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Serialise every argument."""
+        return default_to_dict(
+            self,
+            model=self.model,
+            backend=self.backend,
+            precision=self.precision,
+            device=self.device,
+            top_k=self.top_k,
+            max_seq_length=self.max_seq_length,
+            stride=self.stride,
+            max_answer_length=self.max_answer_length,
+            no_answer_threshold=self.no_answer_threshold,
+            temperature=self.temperature,
+            batch_tokens=self.batch_tokens,
+            threads=self.threads,
+            snippet_chars=self.snippet_chars,
+        )
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ExtractiveReader:
+        """Build the component from what `to_dict` gave."""
+        return default_from_dict(cls, data)
+
+    def warm_up(self) -> None:
+        """Load the model.
+
+        Raises:
+            ModelError: it is missing, damaged, not a reader, or cannot run as asked.
+            MissingDependencyError: what it runs on is not installed.
+            ConfigError: `max_seq_length` is more than the model has positions.
+        """
+        self._ready()
+
+    @property
+    def calibration(self) -> Calibration:
+        """The threshold and temperature in force: the arguments, else the model's own."""
+        return self._ready().calibration
+
+    @component.output_types(answers=list[ExtractedAnswer], no_answer_probability=float)
+    def run(
+        self, query: str, documents: list[Document], top_k: int | None = None
+    ) -> dict[str, Any]:
+        """Answer one question.
+
+        Args:
+            query: the question.
+            documents: the reviews to read; one without text is passed over.
+            top_k: takes the place of the component's own.
+
+        Raises:
+            EmptyQuestionError: the question has no words.
+            QuestionTooLongError: the question leaves too little room for a review.
+        """
+        [reading] = self.read([query], [documents], top_k)
+        return {
+            "answers": list(reading.answers),
+            "no_answer_probability": reading.no_answer_probability,
+        }
+
+    def read(
+        self,
+        questions: Sequence[str],
+        documents: Sequence[Sequence[Document]],
+        top_k: int | None = None,
+    ) -> list[Reading]:
+        """Answer many questions at once, their windows batched together by length.
+
+        Args:
+            questions: what is asked.
+            documents: the reviews to read for each question.
+            top_k: takes the place of the component's own.
+
+        Raises:
+            EmptyQuestionError: a question has no words.
+            QuestionTooLongError: a question leaves too little room for a review.
+            ConfigError: `top_k` is below 1, or the two sequences differ in length.
+        """
+        if len(questions) != len(documents):
+            raise ConfigError(
+                f"{len(questions)} questions came with {len(documents)} lists of documents",
+                remedy="Give a list of documents, which may be empty, for each question.",
+            )
+        top_k = self.top_k if top_k is None else top_k
+        _require("top_k", top_k, 1)
+        for position, question in enumerate(questions):
+            if not question.strip():
+                raise EmptyQuestionError(
+                    "the question has no words", where=f"question {position + 1}"
+                )
+        loaded = self._ready()
+        readings: list[Reading] = []
+        with stage("read"):
+            for start in range(0, len(questions), QUESTIONS_AT_ONCE):
+                part = slice(start, start + QUESTIONS_AT_ONCE)
+                readings += self._read(loaded, questions[part], documents[part], top_k)
+        return readings
+
+    def _ready(self) -> _Loaded:
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = self._load()
+            return self._loaded
+
+    def _load(self) -> _Loaded:
+        location = locate(self.model)
+        backend = load_backend(
+            location,
+            backend=self.backend,
+            precision=self.precision,
+            device=self.device,
+            threads=self.threads,
+        )
+        if self.max_seq_length > backend.positions:
+            raise ConfigError(
+                f"max_seq_length is {self.max_seq_length}, "
+                f"and the reader has {backend.positions} positions",
+                where=self.model,
+                remedy=f"Set reader.max_seq_length to {backend.positions} at most.",
+            )
+        calibration = backend.calibration
+        if self.no_answer_threshold is not None:
+            calibration = replace(calibration, threshold=self.no_answer_threshold)
+        if self.temperature is not None:
+            calibration = replace(calibration, temperature=self.temperature)
+        batch_tokens = self.batch_tokens
+        if batch_tokens is None:
+            batch_tokens = GPU_BATCH_TOKENS if backend.on_gpu else CPU_BATCH_TOKENS
+        cutter = WindowCutter(backend.tokenizer, self.max_seq_length, self.stride)
+        return _Loaded(backend, cutter, calibration, batch_tokens)
+
+    def _read(
+        self,
+        loaded: _Loaded,
+        questions: Sequence[str],
+        documents: Sequence[Sequence[Document]],
+        top_k: int,
+    ) -> Iterator[Reading]:
+        windows = loaded.cutter.cut(
+            questions, [[document.content for document in each] for each in documents]
+        )
+        logits = iter(loaded.logits([window for each in windows for cut in each for window in cut]))
+        for question, each, cuts in zip(questions, documents, windows, strict=True):
+            candidates = [
+                self._answer(question, document, document.content, span, loaded.calibration)
+                for document, cut in zip(each, cuts, strict=True)
+                for span in best_spans([next(logits) for _ in cut], top_k, self.max_answer_length)
+                if document.content is not None
+            ]
+            candidates.sort(key=lambda answer: -answer.meta["log_odds"])
+            yield _reading(candidates[:top_k], loaded.calibration)
+
+    def _answer(
+        self, question: str, document: Document, content: str, span: Span, calibration: Calibration
+    ) -> ExtractedAnswer:
+        text = content[span.start : span.end]
+        start = span.start + len(text) - len(text.lstrip())
+        end = max(span.start + len(text.rstrip()), start)
+        context, offset = snippet(content, start, end, self.snippet_chars)
+        return ExtractedAnswer(
+            query=question,
+            data=content[start:end],
+            score=calibration.probability(span.log_odds),
+            document=document,
+            document_offset=ExtractedAnswer.Span(start, end),
+            context=context,
+            context_offset=ExtractedAnswer.Span(offset, offset + end - start),
+            meta={"log_odds": span.log_odds},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    backend: ReaderBackend
+    cutter: WindowCutter
+    calibration: Calibration
+    batch_tokens: int
+
+    def logits(self, windows: Sequence[Window]) -> list[WindowLogits]:
+        """Score windows in batches of like length; the order is kept."""
+        found: list[WindowLogits | None] = [None] * len(windows)
+        for rows in token_batches([len(window) for window in windows], self.batch_tokens):
+            batch = [windows[row] for row in rows]
+            lengths = np.array([[len(window)] for window in batch])
+            start, end = self.backend.logits(
+                pad([window.input_ids for window in batch], self.backend.pad_id),
+                (np.arange(lengths.max()) < lengths).astype(np.int64),
+                pad([window.type_ids for window in batch]),
+            )
+            for row, window, starts, ends in zip(rows, batch, start, end, strict=True):
+                context = slice(window.context_start, window.context_start + len(window.offsets))
+                found[row] = WindowLogits(
+                    start=starts[context],
+                    end=ends[context],
+                    null=float(starts[0] + ends[0]),
+                    offsets=window.offsets,
+                )
+        return [each for each in found if each is not None]
+
+
+def _reading(candidates: Sequence[ExtractedAnswer], calibration: Calibration) -> Reading:
+    best = max((candidate.score for candidate in candidates), default=0.0)
+    return Reading(
+        answers=tuple(c for c in candidates if c.meta["log_odds"] >= calibration.threshold),
+        candidates=tuple(candidates),
+        no_answer_probability=1.0 - best,
+    )
+
+
+def snippet(text: str, start: int, end: int, size: int) -> tuple[str, int]:
+    """Cut an answer's surroundings out of its review, at word boundaries.
+
+    Args:
+        text: the review.
+        start: the answer's first character.
+        end: the character after its last.
+        size: characters of the review at most, unless the answer alone has more.
+
+    Returns:
+        The snippet, with an ellipsis where the review goes on, and the answer's first character
+        in it.
+
+    >>> snippet("The strap is cheap, but the battery lasts two days.", 42, 50, 30)
+    ('… the battery lasts two days.', 20)
+    """
+    spare = max(size - (end - start), 0)
+    first = max(min(start - spare // 2, len(text) - (end - start) - spare), 0)
+    last = min(first + (end - start) + spare, len(text))
+    while first < start and first > 0 and not text[first - 1].isspace():
+        first += 1
+    while first < start and text[first].isspace():
+        first += 1
+    while last > end and last < len(text) and not text[last].isspace():
+        last -= 1
+    while last > end and text[last - 1].isspace():
+        last -= 1
+    before = "… " if text[:first].strip() else ""
+    after = " …" if text[last:].strip() else ""
+    return f"{before}{text[first:last]}{after}", len(before) + start - first
+
+
+def _require(name: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise ConfigError(f"{name} is {value}", remedy=f"Set it to {least} or more.")

@@ -1,0 +1,161 @@
+"""Question + review -> overlapping windows of tokens that a reader can take in.
+
+A window is laid out as the tokenizer's own post-processor lays out a pair, for example
+`[CLS] question [SEP] part of the review [SEP]`. The first token is the null token: its logits
+say how sure the model is that this window holds no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qa_system.errors import ModelError, QuestionTooLongError
+from qa_system.inference import IntArray
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = ["MINIMUM_CONTEXT", "Window", "WindowCutter"]
+
+MINIMUM_CONTEXT = 32
+"""Tokens of the review that a window must have room for; half of a window shorter than 64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One input of the reader.
+
+    Args:
+        input_ids: token ids, shape (length,).
+        type_ids: 0 or 1 for the segment that a token belongs to, shape (length,).
+        context_start: the position of the review's first token in the window.
+        offsets: for each of the review's tokens in the window, its first character in the
+            review and the one after its last, shape (tokens, 2).
+    """
+
+    input_ids: IntArray
+    type_ids: IntArray
+    context_start: int
+    offsets: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    ids: IntArray
+    offsets: NDArray[np.int32]
+
+
+class WindowCutter:
+    """Cut reviews into windows.
+
+    Each distinct text is tokenised once for a call, and windows are slices of its tokens.
+
+    Args:
+        tokenizer: without truncation and padding of its own.
+        max_seq_length: tokens of a window at most.
+        stride: tokens of the review that two neighbouring windows share. If the question leaves
+            so little room that they would share more than half of it, they share half.
+
+    Raises:
+        ModelError: the tokenizer does not begin a pair with a special token.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_seq_length: int = 384, stride: int = 128) -> None:
+        self.max_seq_length = max_seq_length
+        self.stride = stride
+        self._tokenizer = tokenizer
+        pair = tokenizer.encode("a", "a")
+        ids = np.array(pair.ids, dtype=np.int64)
+        types = np.array(pair.type_ids, dtype=np.int64)
+        sequences = pair.sequence_ids
+        question = [at for at, sequence in enumerate(sequences) if sequence == 0]
+        context = [at for at, sequence in enumerate(sequences) if sequence == 1]
+        if not question or not context or question[0] == 0 or context[0] < question[0]:
+            raise ModelError(
+                "the tokenizer does not lay out a pair as special token, question, review, "
+                "so there is no token that could stand for 'no answer'",
+                remedy="Use a reader of the BERT or RoBERTa family.",
+            )
+        before = slice(0, question[0])
+        between = slice(question[-1] + 1, context[0])
+        after = slice(context[-1] + 1, len(ids))
+        self._special_ids = [ids[part] for part in (before, between, after)]
+        self._special_types = [types[part] for part in (before, between, after)]
+        self._question_type = int(types[question[0]])
+        self._context_type = int(types[context[0]])
+        self._specials = sum(len(part) for part in self._special_ids)
+
+    def cut(
+        self, questions: Sequence[str], documents: Sequence[Sequence[str | None]]
+    ) -> list[list[list[Window]]]:
+        """Cut the documents of several questions.
+
+        Args:
+            questions: what is asked.
+            documents: the texts to read for each question; None or an empty text has no window.
+
+        Returns:
+            For each question, for each of its documents, the windows in reading order.
+
+        Raises:
+            QuestionTooLongError: a question leaves too little room for the review.
+        """
+        encoded = self._encode([*questions, *(text for texts in documents for text in texts)])
+        return [
+            [self._windows(question, encoded[question], encoded.get(text)) for text in texts]
+            for question, texts in zip(questions, documents, strict=True)
+        ]
+
+    def _encode(self, texts: Iterable[str | None]) -> dict[str | None, _Text]:
+        distinct = list(dict.fromkeys(text for text in texts if text is not None))
+        encodings = self._tokenizer.encode_batch(distinct, add_special_tokens=False)
+        return {
+            text: _Text(
+                np.array(encoding.ids, dtype=np.int64),
+                np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2),
+            )
+            for text, encoding in zip(distinct, encodings, strict=True)
+        }
+
+    def _windows(self, question: str, asked: _Text, read: _Text | None) -> list[Window]:
+        room = self.max_seq_length - self._specials - len(asked.ids)
+        if room < min(MINIMUM_CONTEXT, self.max_seq_length // 2 - self._specials):
+            raise QuestionTooLongError(
+                f"the question has {len(asked.ids)} tokens, which leaves room for {max(room, 0)} "
+                f"of the review in a window of {self.max_seq_length}",
+                where=f"{question[:60]}..." if len(question) > 60 else question,
+                remedy="Ask a shorter question, or set a larger reader.max_seq_length "
+                "if the model has the positions.",
+            )
+        if read is None or len(read.ids) == 0:
+            return []
+        before, between, after = self._special_ids
+        head = np.concatenate((before, asked.ids, between))
+        types_before, types_between, types_after = self._special_types
+        head_types = np.concatenate(
+            (types_before, np.full(len(asked.ids), self._question_type), types_between)
+        )
+        step = room - min(self.stride, room // 2)
+        windows = []
+        for start in range(0, len(read.ids), step):
+            stop = min(start + room, len(read.ids))
+            context_types = np.full(stop - start, self._context_type)
+            windows.append(
+                Window(
+                    input_ids=np.concatenate((head, read.ids[start:stop], after)),
+                    type_ids=np.concatenate((head_types, context_types, types_after)),
+                    context_start=len(head),
+                    offsets=read.offsets[start:stop],
+                )
+            )
+            if stop == len(read.ids):
+                break
+        return windows

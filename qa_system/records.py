@@ -1,0 +1,210 @@
+"""The records that walk through the house: reviews in, answers out.
+
+All are frozen; all fields are plain Python values, so that each of them is one `to_dict`
+away from JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+
+__all__ = [
+    "Answer",
+    "AnswerSpan",
+    "Answers",
+    "EncoderIdentity",
+    "Label",
+    "Question",
+    "Review",
+    "Similarity",
+    "stable_review_id",
+]
+
+Similarity = Literal["dot_product", "cosine", "l2"]
+
+
+def stable_review_id(item_id: str, text: str) -> str:
+    """Derive an id for a review that came without one: the same text of the same item, the same id.
+
+    >>> stable_review_id("B00", "Good.") == stable_review_id("B00", "Good.")
+    True
+    >>> len(stable_review_id("B00", "Good."))
+    32
+    """
+    return hashlib.sha256(f"{item_id}\0{text}".encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One customer's review of one item.
+
+    Args:
+        id: unique over the whole catalogue.
+        item_id: the product that it is about.
+        text: the review as its readers see it; offsets in answers count its characters.
+        meta: everything else that came with it (stars, date, ...), as JSON values or dates.
+    """
+
+    id: str
+    item_id: str
+    text: str
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def content_hash(self) -> str:
+        """32 hex digits that change when, and only when, item, text or metadata change.
+
+        >>> Review("r1", "B00", "Good.").content_hash == Review("r1", "B00", "Bad.").content_hash
+        False
+        """
+        payload = orjson.dumps(
+            [self.item_id, self.text, self.meta],
+            default=str,
+            option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS,
+        )
+        return hashlib.sha256(payload).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSpan:
+    """A stretch of a review that answers a question: `review[start:end] == text`."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a shopper asks, and of which item (or of those that a Haystack filter selects)."""
+
+    text: str
+    item_id: str | None = None
+    filters: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A question with every annotator's answer from one review.
+
+    Args:
+        question_id: unique within a split.
+        question: its text.
+        item_id: the item asked about; None for texts that belong to no item.
+        review_id: the gold review, in which the answers were marked.
+        context: the gold review's text, the one that the offsets count in.
+        answers: the distinct answer spans that annotators marked, in order of first mark;
+            empty if the question cannot be answered from this review.
+        annotations: one tuple of spans an annotator, in the order of the file;
+            an empty tuple is that annotator's "not answerable".
+        split: the part of the data set that it stands in (train, dev, test), where there is one.
+        meta: the data set's own fields (subjectivity, domain, ...).
+    """
+
+    question_id: str
+    question: str
+    item_id: str | None
+    review_id: str
+    context: str
+    answers: tuple[AnswerSpan, ...]
+    annotations: tuple[tuple[AnswerSpan, ...], ...] = ()
+    split: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_answerable(self) -> bool:
+        """Whether at least one annotator marked an answer."""
+        return bool(self.answers)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A short answer and the review that says so.
+
+    Args:
+        text: the answer, equal to the review's text from `start` to `end`.
+        confidence: calibrated probability that it is right, 0 to 1.
+        review_id: the review that says so.
+        item_id: the item that the review is about.
+        start: first character of the answer in the whole review.
+        end: the character after its last.
+        snippet: the answer's surroundings, cut at word boundaries.
+        meta: the review's metadata.
+    """
+
+    text: str
+    confidence: float
+    review_id: str
+    item_id: str | None
+    start: int
+    end: int
+    snippet: str
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the answer as JSON values."""
+        return {
+            "text": self.text,
+            "confidence": self.confidence,
+            "review_id": self.review_id,
+            "item_id": self.item_id,
+            "start": self.start,
+            "end": self.end,
+            "snippet": self.snippet,
+            "meta": dict(self.meta),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the reviews say to one question; no answers means "the reviews don't say".
+
+    Args:
+        question: as asked.
+        item_id: the item asked about.
+        answers: best first.
+        no_answer_probability: calibrated probability that none of the reviews read answers it.
+        reviews_read: how many reviews the retriever handed to the reader.
+        timings: seconds by stage.
+    """
+
+    question: str
+    item_id: str | None
+    answers: tuple[Answer, ...]
+    no_answer_probability: float
+    reviews_read: int
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the answers as JSON values."""
+        return {
+            "question": self.question,
+            "item_id": self.item_id,
+            "answers": [answer.to_dict() for answer in self.answers],
+            "no_answer_probability": self.no_answer_probability,
+            "reviews_read": self.reviews_read,
+            "timings": dict(self.timings),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderIdentity:
+    """What a store remembers of the encoder that filled it, so that it can refuse another.
+
+    Args:
+        name: the model's name as it was given (`bundled:encoder`, a folder, a Hub id).
+        dimension: numbers in an embedding.
+        similarity: the one that the encoder was trained with.
+        weights_hash: sha256 over the passage encoder's weights and how a text reaches them
+            (pooling, normalisation, prefixes, length): same hash, same embeddings up to rounding.
+    """
+
+    name: str
+    dimension: int
+    similarity: Similarity
+    weights_hash: str

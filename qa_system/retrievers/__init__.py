@@ -1,0 +1,1 @@
+"""Retrievers: BM25, dense, and what joins them."""

@@ -1,0 +1,78 @@
+"""BM25 over the embedded store, as a Haystack component."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from haystack import Document, component, default_from_dict, default_to_dict
+
+from qa_system.stages import stage
+from qa_system.stores.faiss import FAISSDocumentStore
+
+__all__ = ["BM25Retriever"]
+
+
+@component
+class BM25Retriever:
+    """Retrieve the documents that share the question's words, rare words first.
+
+    With a filter, documents that share no word still follow with score 0, so that
+    `min(top_k, matches)` come back.
+
+    Args:
+        document_store: the embedded store.
+        top_k: documents returned at most.
+        filters: Haystack filters, used where `run` is given none.
+
+    >>> import tempfile
+    >>> with FAISSDocumentStore(tempfile.mkdtemp()) as store:
+    ...     _ = store.write_documents([Document(id="r1", content="Great for reading in bed.")])
+    ...     retriever = BM25Retriever(store)
+    ...     [document.id for document in retriever.run("good for reading?")["documents"]]
+    ['r1']
+    """
+
+    def __init__(
+        self,
+        document_store: FAISSDocumentStore,
+        top_k: int = 10,
+        filters: dict[str, Any] | None = None,
+    ) -> None:
+        self.document_store = document_store
+        self.top_k = top_k
+        self.filters = filters
+
+    def to_dict(self) -> dict[str, Any]:
+        """Serialise the component and its store."""
+        return default_to_dict(
+            self,
+            document_store=self.document_store.to_dict(),
+            top_k=self.top_k,
+            filters=self.filters,
+        )
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> BM25Retriever:
+        """Build the component from what `to_dict` gave."""
+        parameters = data["init_parameters"]
+        parameters["document_store"] = FAISSDocumentStore.from_dict(parameters["document_store"])
+        return default_from_dict(cls, data)
+
+    @component.output_types(documents=list[Document])
+    def run(
+        self, query: str, filters: dict[str, Any] | None = None, top_k: int | None = None
+    ) -> dict[str, list[Document]]:
+        """Retrieve documents, best first, with `score` the BM25 score.
+
+        Args:
+            query: the question.
+            filters: take the place of the component's own.
+            top_k: takes the place of the component's own.
+        """
+        with stage("bm25"):
+            documents = self.document_store.search_bm25(
+                query,
+                top_k=self.top_k if top_k is None else top_k,
+                filters=self.filters if filters is None else filters,
+            )
+        return {"documents": documents}

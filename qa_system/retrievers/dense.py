@@ -1,0 +1,100 @@
+"""Retrieval by meaning over the embedded store, as a Haystack component."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import Any
+
+from haystack import Document, component, default_from_dict, default_to_dict
+
+from qa_system.config import EncoderSettings
+from qa_system.retrievers.encoders import Encoder, load_encoder
+from qa_system.stages import stage
+from qa_system.stores.faiss import FAISSDocumentStore
+
+__all__ = ["DenseRetriever"]
+
+
+@component
+class DenseRetriever:
+    """Retrieve the documents whose embeddings are nearest to the question's.
+
+    The question is encoded by the model that filled the store; another one is refused.
+
+    Args:
+        document_store: the embedded store.
+        encoder: the encoder's settings, as a dictionary with the keys of `encoder:` in the
+            configuration; None takes the defaults (`bundled:encoder`).
+        top_k: documents returned at most.
+        filters: Haystack filters, used where `run` is given none.
+    """
+
+    def __init__(
+        self,
+        document_store: FAISSDocumentStore,
+        encoder: dict[str, Any] | None = None,
+        top_k: int = 10,
+        filters: dict[str, Any] | None = None,
+    ) -> None:
+        self.document_store = document_store
+        self.encoder = encoder
+        self.top_k = top_k
+        self.filters = filters
+        self._loaded: Encoder | None = None
+        self._loading = Lock()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Serialise the component and its store."""
+        return default_to_dict(
+            self,
+            document_store=self.document_store.to_dict(),
+            encoder=self.encoder,
+            top_k=self.top_k,
+            filters=self.filters,
+        )
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> DenseRetriever:
+        """Build the component from what `to_dict` gave."""
+        parameters = data["init_parameters"]
+        parameters["document_store"] = FAISSDocumentStore.from_dict(parameters["document_store"])
+        return default_from_dict(cls, data)
+
+    def warm_up(self) -> None:
+        """Load the encoder and hold it against the one that filled the store.
+
+        Raises:
+            EncoderMismatchError: they are not the same.
+            ModelError: the encoder cannot be loaded.
+        """
+        self._encoder()
+
+    @component.output_types(documents=list[Document])
+    def run(
+        self, query: str, filters: dict[str, Any] | None = None, top_k: int | None = None
+    ) -> dict[str, list[Document]]:
+        """Retrieve documents, best first, with `score` the store's similarity.
+
+        Args:
+            query: the question.
+            filters: take the place of the component's own.
+            top_k: takes the place of the component's own.
+        """
+        encoder = self._encoder()
+        with stage("encode"):
+            embedding = encoder.encode_questions([query])[0]
+        with stage("dense"):
+            documents = self.document_store.search_by_embedding(
+                embedding,
+                top_k=self.top_k if top_k is None else top_k,
+                filters=self.filters if filters is None else filters,
+            )
+        return {"documents": documents}
+
+    def _encoder(self) -> Encoder:
+        with self._loading:
+            if self._loaded is None:
+                encoder = load_encoder(EncoderSettings.model_validate(self.encoder or {}))
+                self.document_store.check_encoder(encoder.identity)
+                self._loaded = encoder
+            return self._loaded

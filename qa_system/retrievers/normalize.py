@@ -1,0 +1,38 @@
+"""Scores of different retrievers on one scale, so that a weighted sum of them means something."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from haystack import Document, component
+
+__all__ = ["ScoreNormalizer"]
+
+
+@component
+class ScoreNormalizer:
+    """Map a ranking's scores linearly onto 0 to `weight`, its worst to 0, its best to `weight`.
+
+    A ranking of equal scores says nothing, and becomes all 0. The weight stands here and not in
+    the joiner because a joiner takes rankings in the order in which their retrievers finish.
+
+    >>> documents = [Document(id=str(score), content="", score=score) for score in (8.0, 2.0, 5.0)]
+    >>> [document.score for document in ScoreNormalizer().run(documents)["documents"]]
+    [1.0, 0.0, 0.5]
+    """
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight = weight
+
+    @component.output_types(documents=list[Document])
+    def run(self, documents: list[Document]) -> dict[str, list[Document]]:
+        """Give the documents in their order, with the new scores."""
+        scores = [0.0 if document.score is None else document.score for document in documents]
+        low, high = (min(scores), max(scores)) if scores else (0.0, 0.0)
+        scale = self.weight / (high - low) if high > low else 0.0
+        return {
+            "documents": [
+                replace(document, score=(score - low) * scale)
+                for document, score in zip(documents, scores, strict=True)
+            ]
+        }

@@ -1,0 +1,220 @@
+"""The files of one store: who may write them, and how the derived ones follow the ledger."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+from time import monotonic, sleep
+from typing import Final
+
+from qa_system.errors import StoreError, StoreLockedError
+from qa_system.records import Similarity
+from qa_system.stores.ann import ApproximateIndex, IndexKind
+from qa_system.stores.follower import Follower
+from qa_system.stores.ledger import Ledger
+from qa_system.stores.lexical import LexicalIndex
+from qa_system.stores.lock import WriterLock
+from qa_system.stores.snapshot import Snapshot, Transaction
+from qa_system.stores.vectors import VectorFiles
+from qa_system.stores.verification import find_faults
+
+__all__ = ["SETTLE_WAIT", "StoreFolder"]
+
+log = logging.getLogger(__name__)
+
+LOCK_WAIT: Final = 1.0
+"""Seconds that a writer waits for another: a reader that mends an index holds the lock briefly."""
+SETTLE_WAIT: Final = 2.0
+"""Seconds that a reader waits for the derived indexes to reach the ledger's generation."""
+SETTLE_PAUSE: Final = 0.01
+FOLLOW_PAUSE: Final = 0.3
+"""Seconds between two commits of the lexical index during a long write: a commit costs as much
+as the indexing of a thousand reviews. A search in the same process never waits for it."""
+FORGOTTEN_AT: Final = 1_000
+"""Tombstones that no index needs are dropped when there are so many."""
+LONGEST_LOG: Final = 128_000_000
+"""Bytes of SQLite's log at which a write stops to have it written into the file: while the
+indexes follow without a break, SQLite itself finds no moment for that."""
+
+
+class StoreFolder:
+    """A store's ledger and derived indexes, for any number of threads.
+
+    A write is done when the ledger has it. The derived indexes follow on a thread; a search that
+    comes before them lets them catch up (`settle`). Locks are taken in this order: `_writing`,
+    which serialises this process's writers; `_following`, which serialises the work on the
+    derived indexes.
+
+    Args:
+        path: the folder.
+        similarity: what a store that is not there yet would be made with.
+        index: the kind of approximate index.
+        gpu: search it on a GPU.
+        check: told each snapshot, refuses those that contradict the settings.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        similarity: Similarity,
+        index: IndexKind,
+        *,
+        gpu: bool,
+        check: Callable[[Snapshot], None],
+    ) -> None:
+        self.path = path
+        self.ledger = Ledger(path, similarity)
+        self.lexical = LexicalIndex(path)
+        self.vectors = VectorFiles(path)
+        self.approximate = ApproximateIndex(path, index, gpu=gpu)
+        self._check = check
+        self._lock = WriterLock(path)
+        self._writing = RLock()
+        self._following = RLock()
+        self._follower = Follower(self._follow, FOLLOW_PAUSE)
+
+    @contextmanager
+    def reading(self) -> Iterator[Snapshot]:
+        """Read the ledger at one generation."""
+        with self.ledger.snapshot() as snapshot:
+            self._check(snapshot)
+            yield snapshot
+
+    @contextmanager
+    def writing(self, *, searchable: bool = True) -> Iterator[Transaction]:
+        """Write to the ledger; what is not there is made.
+
+        Args:
+            searchable: whether a search can tell that something was changed.
+
+        Raises:
+            StoreLockedError: another process, or another store object, is writing.
+        """
+        with self._writing:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._lock.acquire(LOCK_WAIT)
+            except OSError as fault:
+                raise StoreError(
+                    f"the store's folder cannot be written: {fault.strerror or fault}",
+                    where=str(self.path),
+                    remedy="Check that it is a folder, and its permissions.",
+                ) from fault
+            if not self.ledger.exists():
+                self.ledger.create()
+            with self.ledger.transaction(searchable=searchable) as transaction:
+                self._check(transaction)
+                yield transaction
+            if searchable:
+                self._follower.request()
+            if self.ledger.log_bytes() > LONGEST_LOG:
+                with self._following:
+                    self._follow()
+                    self.ledger.checkpoint()
+
+    def settle(self) -> None:
+        """Let the derived indexes catch up: by this process, if it may, else by waiting a bit."""
+        if self._lock.is_held:
+            self._follow()
+            return
+        with self._owning() as is_owner:
+            if is_owner:
+                self._follow()
+        if not is_owner:
+            sleep(SETTLE_PAUSE)
+
+    def build_approximate(self) -> None:
+        """Build the approximate index, if it is due and this process may."""
+        with self._owning() as is_owner:
+            if not is_owner:
+                return
+            with self.ledger.snapshot() as snapshot:
+                view = self.vectors.view(snapshot)
+                if self.approximate.is_due(view):
+                    self.approximate.build(view)
+
+    def faults(self) -> list[str]:
+        """Compare the derived indexes with the ledger, after they had time to catch up."""
+        until = monotonic() + SETTLE_WAIT
+        while True:
+            self.settle()
+            with self.reading() as snapshot:
+                faults = find_faults(snapshot, self.lexical, self.vectors)
+            if not faults or monotonic() > until:
+                return faults
+
+    def size(self) -> int:
+        """Give the bytes of all files."""
+        total = 0
+        for path in self.path.rglob("*"):
+            try:
+                total += path.stat().st_size if path.is_file() else 0
+            except OSError:  # gone since it was listed
+                continue
+        return total
+
+    def close(self) -> None:
+        """Finish the derived indexes, and give back files and lock."""
+        self._follower.finish()
+        with self._writing, self._following:
+            try:
+                if self._lock.is_held:
+                    self._follow()
+                    self.build_approximate()
+                    self.lexical.close()
+                    self.ledger.checkpoint()
+            finally:
+                self.let_go()
+
+    def let_go(self) -> None:
+        """Give back files and lock as they are."""
+        self.lexical.drop()
+        self.vectors.close()
+        self.approximate.close()
+        self.ledger.close()
+        self._lock.release()
+
+    def _follow(self) -> None:
+        """Bring the derived indexes to the ledger's generation, if this process may write.
+
+        What was written is durable already. A fault here is told, not raised: searches answer
+        from the ledger in the meantime, and the next write or opening tries again.
+        """
+        with self._following:
+            if not self._lock.is_held:
+                return
+            try:
+                with self.ledger.snapshot() as snapshot:
+                    self.vectors.catch_up(snapshot)
+                    self.lexical.catch_up(snapshot)
+                    needed = self.vectors.since(snapshot)
+                    if needed is None:
+                        needed = snapshot.state.generation
+                    kept = snapshot.count_tombstones(needed)
+                    superfluous = snapshot.count_tombstones(0) - kept
+                if superfluous > FORGOTTEN_AT:
+                    with self.ledger.transaction(searchable=False) as transaction:
+                        transaction.forget(needed)
+            except (StoreError, OSError, ValueError) as fault:
+                log.warning("the indexes in %s could not follow the ledger: %s", self.path, fault)
+
+    @contextmanager
+    def _owning(self) -> Iterator[bool]:
+        """Hold the writer's lock, unless somebody else has it, or there is no store."""
+        with self._writing:
+            was_held = self._lock.is_held
+            try:
+                if self.ledger.exists():
+                    self._lock.acquire(0)
+            except (StoreLockedError, OSError):
+                pass
+            try:
+                yield self._lock.is_held
+            finally:
+                if not was_held:
+                    with self._following:
+                        self.lexical.release()
+                        self._lock.release()

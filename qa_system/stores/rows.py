@@ -1,0 +1,313 @@
+"""How a Haystack document becomes a row of the ledger, and a row a document again.
+
+Metadata is stored as JSON. Dates go in as ISO text, which filters compare as dates; their places
+stand beside the text, so that they come out as Python dates. Embeddings are stored as 32-bit
+floats where those are exactly the numbers given, else as 64-bit floats.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final, cast
+
+import numpy as np
+import orjson
+from haystack.dataclasses import ByteStream, Document, SparseEmbedding
+from numpy.typing import NDArray
+
+from qa_system.errors import EmbeddingError, StoreError
+
+__all__ = [
+    "COLUMNS",
+    "DocumentTypeError",
+    "Embeddings",
+    "MetadataError",
+    "decode_document",
+    "decode_meta",
+    "decode_vector",
+    "decode_vectors",
+    "encode_documents",
+    "encode_vectors",
+    "stack_embeddings",
+]
+
+COLUMNS: Final = "id, meta, dates, content, blob, blob_info, sparse_embedding"
+_OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_SERIALIZE_NUMPY
+
+
+class DocumentTypeError(StoreError, ValueError):
+    """What was to be written is not a list of Haystack documents."""
+
+
+class MetadataError(StoreError, ValueError):
+    """A document's metadata holds what JSON cannot."""
+
+
+def encode_documents(documents: Sequence[Document]) -> list[tuple[Any, ...]]:
+    """Give each document's values for `COLUMNS`.
+
+    Raises:
+        DocumentTypeError: something else than documents was given.
+        MetadataError: naming the document and the key that JSON cannot hold.
+
+    >>> encode_documents([Document(id="r1", content="Good.", meta={"stars": 5})])
+    [('r1', '{"stars":5}', None, 'Good.', None, None, None)]
+    """
+    if not isinstance(documents, list | tuple):
+        raise DocumentTypeError(f"documents are a list, not {type(documents).__name__}")
+    return [_encode(document) for document in documents]
+
+
+def _encode(document: Document) -> tuple[Any, ...]:
+    if not isinstance(document, Document):
+        raise DocumentTypeError(f"a Haystack Document was expected, not {type(document).__name__}")
+    for text in (document.id, document.content):
+        try:
+            if text is not None:
+                text.encode()
+        except (UnicodeEncodeError, AttributeError) as fault:
+            raise DocumentTypeError(
+                f"id or content is not text that UTF-8 can hold: {fault}",
+                where=f"document {document.id!r}",
+            ) from fault
+    meta, dates = _encode_meta(document.meta, document.id)
+    blob = info = sparse = None
+    if document.blob is not None:
+        blob = document.blob.data
+        blob_meta, _ = _encode_meta(document.blob.meta, document.id)
+        info = orjson.dumps([document.blob.mime_type, orjson.Fragment(blob_meta)]).decode()
+    if document.sparse_embedding is not None:
+        sparse = orjson.dumps(
+            document.sparse_embedding.to_dict(), option=orjson.OPT_SERIALIZE_NUMPY
+        ).decode()
+    return document.id, meta, dates, document.content, blob, info, sparse
+
+
+def _encode_meta(meta: dict[str, Any], document_id: str) -> tuple[str, str | None]:
+    dated = False
+
+    def default(value: Any) -> Any:
+        nonlocal dated
+        if isinstance(value, date):
+            dated = True
+            return value.isoformat()
+        raise TypeError(type(value).__name__)
+
+    try:
+        text = orjson.dumps(meta, default=default, option=_OPTIONS)
+    except TypeError as fault:
+        raise _metadata_error(meta, document_id, str(fault)) from fault
+    # orjson writes NaN and infinity as null.
+    if not isinstance(meta, dict) or (b"null" in text and not all(map(_is_json, _leaves(meta)))):
+        raise _metadata_error(meta, document_id, "not JSON")
+    dates = None
+    if dated:
+        places = [
+            (path, "datetime" if isinstance(value, datetime) else "date")
+            for path, value in _leaves(meta)
+            if isinstance(value, date)
+        ]
+        dates = orjson.dumps(places).decode()
+    return text.decode(), dates
+
+
+def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if not isinstance(key, str):
+                yield (*path, key), key.__class__
+            yield from _leaves(part, (*path, key))
+    elif isinstance(value, list | tuple):
+        for place, part in enumerate(value):
+            yield from _leaves(part, (*path, place))
+    else:
+        yield path, value
+
+
+def _is_json(leaf: tuple[tuple[Any, ...], Any]) -> bool:
+    value = leaf[1]
+    if isinstance(value, date):
+        return True
+    if isinstance(value, float | np.floating):
+        return math.isfinite(value)
+    try:
+        orjson.dumps(value, option=_OPTIONS)
+    except TypeError:
+        return False
+    return True
+
+
+def _metadata_error(meta: Any, document_id: str, reason: str) -> MetadataError:
+    remedy = "Metadata may hold strings, numbers (64 bits, finite), bools, None, dates, and lists"
+    remedy += " or dictionaries of those."
+    for path, value in _leaves(meta):
+        if not _is_json((path, value)):
+            return MetadataError(
+                f"metadata {'.'.join(map(str, path))!r} is {value!r:.80}, which JSON cannot hold",
+                where=f"document {document_id!r}",
+                remedy=remedy,
+            )
+    return MetadataError(
+        f"the metadata cannot be JSON: {reason}", where=f"document {document_id!r}", remedy=remedy
+    )
+
+
+def decode_document(
+    values: Sequence[Any], *, score: float | None = None, embedding: list[float] | None = None
+) -> Document:
+    """Give the document that a row's `COLUMNS` are of.
+
+    >>> decode_document(("r1", '{"stars":5}', None, "Good.", None, None, None)).meta
+    {'stars': 5}
+    """
+    document_id, meta, dates, content, blob, info, sparse = values
+    stream = None
+    if blob is not None:
+        mime_type, blob_meta = orjson.loads(info)
+        stream = ByteStream(data=blob, meta=blob_meta, mime_type=mime_type)
+    return Document(
+        id=document_id,
+        content=content,
+        blob=stream,
+        meta=decode_meta(meta, dates),
+        score=score,
+        embedding=embedding,
+        sparse_embedding=None if sparse is None else SparseEmbedding(**orjson.loads(sparse)),
+    )
+
+
+def decode_meta(text: str, dates: str | None) -> dict[str, Any]:
+    """Give metadata as it was written, dates as Python dates.
+
+    >>> decode_meta('{"on":"2024-02-29"}', '[[["on"],"date"]]')
+    {'on': datetime.date(2024, 2, 29)}
+    """
+    meta: dict[str, Any] = orjson.loads(text)
+    if dates is not None:
+        for path, kind in orjson.loads(dates):
+            parent: Any = meta
+            for step in path[:-1]:
+                parent = parent[step]
+            parse = datetime.fromisoformat if kind == "datetime" else date.fromisoformat
+            parent[path[-1]] = parse(parent[path[-1]])
+    return meta
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The embeddings of a batch: `matrix[i]` is of the batch's document `places[i]`."""
+
+    places: NDArray[np.int64]
+    matrix: NDArray[np.float64]
+
+
+def stack_embeddings(
+    documents: Sequence[Document], dimension: int | None, *, required: bool
+) -> Embeddings | None:
+    """Check the embeddings of a batch and give them as one array, None if there are none.
+
+    Args:
+        documents: the batch.
+        dimension: numbers that each must have; None takes the first embedding's.
+        required: refuse a document without an embedding.
+
+    Raises:
+        EmbeddingError: naming the first document whose embedding is missing, has another
+            dimension, or is not of finite numbers.
+
+    >>> stack_embeddings([Document(id="r1", embedding=[0.5, 1.0])], 2, required=True).matrix
+    array([[0.5, 1. ]])
+    """
+    places, rows = [], []
+    for place, document in enumerate(documents):
+        embedding = document.embedding
+        if embedding is None:
+            if required:
+                raise EmbeddingError(
+                    "the document has no embedding, and the store's encoder needs one",
+                    where=f"document {document.id!r}",
+                    remedy="Embed it with the store's encoder before it is written.",
+                )
+            continue
+        if dimension is None:
+            dimension = len(embedding)
+        if len(embedding) != dimension or dimension == 0:
+            raise EmbeddingError(
+                f"the embedding has {len(embedding)} numbers instead of {dimension}",
+                where=f"document {document.id!r}",
+                remedy="All embeddings of a store come from one encoder.",
+            )
+        places.append(place)
+        rows.append(embedding)
+    if not rows:
+        return None
+    finite: NDArray[np.bool_]
+    try:
+        matrix = np.array(rows, dtype=np.float64)
+        finite = _all_finite(matrix)
+    except (TypeError, ValueError):
+        finite = np.array([_is_numeric(row) for row in rows])
+    if not bool(finite.all()):
+        document = documents[places[int(np.argmin(finite))]]
+        raise EmbeddingError(
+            "the embedding holds NaN, infinity, or what is not a 32-bit number",
+            where=f"document {document.id!r}",
+            remedy="Check the encoder that it came from.",
+        )
+    return Embeddings(np.array(places, dtype=np.int64), matrix)
+
+
+def _all_finite(matrix: NDArray[np.float64]) -> NDArray[np.bool_]:
+    with np.errstate(over="ignore"):
+        narrow = matrix.astype(np.float32)
+    return cast("NDArray[np.bool_]", np.isfinite(narrow).all(axis=1))
+
+
+def _is_numeric(row: Any) -> bool:
+    try:
+        return bool(_all_finite(np.array([row], dtype=np.float64)).all())
+    except (TypeError, ValueError):
+        return False
+
+
+def encode_vectors(matrix: NDArray[np.float64]) -> list[bytes]:
+    """Give each row as 32-bit floats, or as 64-bit floats where those would lose something.
+
+    >>> [len(vector) for vector in encode_vectors(np.array([[0.5, 0.25], [0.5, 0.1]]))]
+    [8, 16]
+    """
+    narrow = matrix.astype(np.float32)
+    exact = (narrow == matrix).all(axis=1)
+    return [
+        (narrow[place] if is_exact else matrix[place]).tobytes()
+        for place, is_exact in enumerate(exact.tolist())
+    ]
+
+
+def decode_vector(vector: bytes, dimension: int) -> list[float]:
+    """Give the numbers as they were written."""
+    dtype = np.float32 if len(vector) == 4 * dimension else np.float64
+    numbers: list[float] = np.frombuffer(vector, dtype).tolist()
+    return numbers
+
+
+def decode_vectors(vectors: Sequence[bytes], dimension: int) -> NDArray[np.float32]:
+    """Give an (n, dimension) array of 32-bit floats.
+
+    >>> decode_vectors(encode_vectors(np.array([[0.5, 0.25]])), 2)
+    array([[0.5 , 0.25]], dtype=float32)
+    """
+    narrow = 4 * dimension
+    if any(len(vector) != narrow for vector in vectors):
+        vectors = [
+            vector
+            if len(vector) == narrow
+            else np.frombuffer(vector, np.float64).astype(np.float32).tobytes()
+            for vector in vectors
+        ]
+    return np.frombuffer(b"".join(vectors), np.float32).reshape(-1, dimension)

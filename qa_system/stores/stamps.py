@@ -1,0 +1,35 @@
+"""What a derived file says of itself: which store it is of, and up to which generation."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+__all__ = ["read_stamp", "replace_file", "write_stamp"]
+
+
+def read_stamp(path: Path) -> dict[str, Any] | None:
+    """Give a stamp, None where there is none that can be read."""
+    try:
+        stamp = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return None
+    return stamp if isinstance(stamp, dict) else None
+
+
+def write_stamp(path: Path, stamp: dict[str, Any]) -> None:
+    """Replace a stamp, at once and durably; what it vouches for is on the disk already."""
+    fresh = path.with_name(f"{path.name}.new")
+    with fresh.open("wb") as file:
+        file.write(orjson.dumps(stamp, option=orjson.OPT_SERIALIZE_NUMPY))
+    replace_file(fresh, path)
+
+
+def replace_file(fresh: Path, path: Path) -> None:
+    """Put a finished file in another's place, at once and durably."""
+    with fresh.open("rb") as file:
+        os.fsync(file.fileno())
+    fresh.replace(path)

@@ -1,0 +1,1 @@
+"""Making models: exports today; training follows."""

@@ -1,0 +1,390 @@
+import csv
+import gzip
+import io
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexing.checkpoint import CheckpointFile, read_checkpoints
+from indexing.job import run_job, state_folder
+from qa_system.config import EncoderSettings, StoreSettings, load_settings
+from qa_system.errors import (
+    ConfigError,
+    DataError,
+    EncoderMismatchError,
+    JobError,
+    StoreMismatchError,
+    TooManyRejectsError,
+)
+from qa_system.retrievers.encoders import load_encoder
+from qa_system.stores import open_store
+
+ROWS = [
+    ("r1", "B00", "Works well on a plane.", "5"),
+    ("r2", "B00", "The zip broke.", "1"),
+    ("r3", "B01", "Light and cheap.", "4"),
+    ("r4", "B01", "Too loud for my desk.", "2"),
+    ("r5", "B02", "No complaints so far.", "5"),
+]
+
+
+@pytest.fixture
+def source(tmp_path):
+    return write(tmp_path / "reviews.csv", ROWS)
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory):
+    """Two encoders that sum a number for each token: the same text, the same vector, always."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    from qa_system.models import resource
+
+    folders = []
+    for seed in (1, 2):
+        folder = tmp_path_factory.mktemp("encoder")
+        table = np.random.default_rng(seed).integers(-8, 8, (30522, 4)).astype(np.float32)
+        graph = helper.make_graph(
+            [
+                helper.make_node("Gather", ["table", "input_ids"], ["tokens"]),
+                helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+                helper.make_node("Unsqueeze", ["mask", "last"], ["mask3"]),
+                helper.make_node("Mul", ["tokens", "mask3"], ["masked"]),
+                helper.make_node("ReduceSum", ["masked", "middle"], ["sum"], keepdims=0),
+            ],
+            "tiny",
+            [
+                helper.make_tensor_value_info(name, TensorProto.INT64, ["n", "length"])
+                for name in ("input_ids", "attention_mask")
+            ],
+            [helper.make_tensor_value_info("sum", TensorProto.FLOAT, ["n", 4])],
+            [
+                numpy_helper.from_array(table, "table"),
+                numpy_helper.from_array(np.array([2]), "last"),
+                numpy_helper.from_array(np.array([1]), "middle"),
+            ],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+        model.ir_version = 9
+        onnx.save(model, folder / "model.onnx")
+        (folder / "tokenizer.json").write_bytes(
+            (resource("models") / "encoder" / "tokenizer.json").read_bytes()
+        )
+        manifest = {
+            "task": "encoder",
+            "precision": "fp32",
+            "dimension": 4,
+            "max_seq_length": 16,
+            "similarity": "dot_product",
+        }
+        (folder / "model.json").write_text(json.dumps(manifest))
+        folders.append(str(folder))
+    return folders
+
+
+def write(path, rows, header=("review_id", "item_id", "text", "stars")):
+    with path.open("w", newline="", encoding="utf-8") as out:
+        csv.writer(out).writerows([header, *rows])
+    return path
+
+
+def index(tmp_path, source, *, stdin=None, **keys):
+    sources = source if isinstance(source, list) else [source]
+    given = {
+        "indexing.sources": [str(each) for each in sources],
+        "indexing.embed": False,
+        "store.path": str(tmp_path / "store"),
+    }
+    for key, value in keys.items():
+        given[key.replace("__", ".") if "__" in key else f"indexing.{key}"] = value
+    return run_job(load_settings(overrides=given, environ={}), stdin=stdin)
+
+
+def stored(tmp_path):
+    with open_store(StoreSettings(path=str(tmp_path / "store"))) as store:
+        assert store.verify() == []
+        return {each.id: (each.content, each.meta) for each in store.filter_documents()}
+
+
+def texts(tmp_path):
+    return {key: content for key, (content, _) in stored(tmp_path).items()}
+
+
+def counts(report):
+    names = ("read", "written", "unchanged", "rejected")
+    return tuple(getattr(report.counts, name) for name in names)
+
+
+def test_a_run_stores_every_review_and_another_changes_nothing(tmp_path, source):
+    report = index(tmp_path, source)
+    assert counts(report) == (5, 5, 0, 0)
+    assert report.rejects_file is None
+    first = stored(tmp_path)
+    assert set(first) == {"r1", "r2", "r3", "r4", "r5"}
+    content, meta = first["r1"]
+    assert content == "Works well on a plane."
+    assert meta.pop("content_hash")
+    assert meta == {"review_id": "r1", "item_id": "B00", "stars": 5}
+    again = index(tmp_path, source, batch_size=2)
+    assert counts(again) == (5, 0, 5, 0)
+    assert again.resumed == 0
+    assert stored(tmp_path) == stored(tmp_path)
+    assert {key: each[0] for key, each in first.items()} == texts(tmp_path)
+
+
+def test_what_changed_is_replaced_and_what_is_missing_deleted_if_told(tmp_path, source):
+    index(tmp_path, source)
+    rows = [
+        ("r1", "B00", "Works well on a train.", "5"),
+        ("r2", "B00", "The zip broke.", "2"),
+        ROWS[2],
+        ("r6", "B02", "New.", "3"),
+    ]
+    write(source, rows)
+    assert counts(index(tmp_path, source)) == (4, 3, 1, 0)
+    found = stored(tmp_path)
+    assert set(found) == {"r1", "r2", "r3", "r4", "r5", "r6"}
+    assert found["r1"][0] == "Works well on a train."
+    assert found["r2"][1]["stars"] == 2
+    report = index(tmp_path, source, delete_missing=True, batch_size=2)
+    assert counts(report) == (4, 0, 4, 0)
+    assert report.counts.deleted == 2
+    assert set(stored(tmp_path)) == {"r1", "r2", "r3", "r6"}
+
+
+def test_a_review_whose_row_went_bad_is_not_deleted(tmp_path, source):
+    index(tmp_path, source)
+    write(source, [ROWS[0], ("r2", "B00", "", "1"), ROWS[2]])
+    report = index(tmp_path, source, delete_missing=True)
+    assert report.counts.deleted == 2
+    assert texts(tmp_path)["r2"] == "The zip broke."
+
+
+def test_an_empty_source_does_not_empty_the_store(tmp_path, source):
+    index(tmp_path, source)
+    write(source, [])
+    with pytest.raises(JobError, match="would empty the store"):
+        index(tmp_path, source, delete_missing=True)
+    assert len(stored(tmp_path)) == 5
+    assert counts(index(tmp_path, source)) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 100])
+def test_repeated_ids(tmp_path, batch_size):
+    rows = [
+        ROWS[0],
+        ROWS[1],
+        ROWS[0],
+        ("r2", "B00", "Another text.", "1"),
+        ("r1", "B09", ROWS[0][2], "5"),
+        ("r7", "B00", "", "5"),
+        ("r7", "B00", "The row before was bad.", "5"),
+    ]
+    source = write(tmp_path / "a.csv", rows)
+    report = index(tmp_path, source, batch_size=batch_size)
+    assert counts(report) == (7, 3, 1, 3)
+    assert report.counts.duplicates == 1
+    assert report.counts.reasons == {"duplicate id": 2, "missing text": 1}
+    rejects = [json.loads(line) for line in Path(report.rejects_file).read_bytes().splitlines()]
+    assert [(each["line"], each["reason"]) for each in rejects] == [
+        (5, "duplicate id"),
+        (6, "duplicate id"),
+        (7, "missing text"),
+    ]
+    assert rejects[0]["detail"].endswith(f"{source}, line 3")
+    assert texts(tmp_path)["r7"] == "The row before was bad."
+    assert texts(tmp_path)["r2"] == "The zip broke."
+
+
+def test_the_reject_file_is_golden(tmp_path):
+    source = tmp_path / "a.jsonl"
+    source.write_bytes(b'{"item_id": "B00", "text": "ok"}\n{"item_id": "B00"}\n[1]\n')
+    report = index(tmp_path, source, rejects=str(tmp_path / "out" / "bad.jsonl"))
+    assert Path(report.rejects_file).read_text() == (
+        f'{{"file":"{source}","line":2,"reason":"missing text","detail":"text is empty",'
+        '"review_id":null,"row":"{\\"item_id\\": \\"B00\\"}"}\n'
+        f'{{"file":"{source}","line":3,"reason":"malformed","detail":"a JSON list where an object '
+        'is needed","review_id":null,"row":"[1]"}\n'
+    )
+    assert report.to_dict()["rejects_file"] == str(tmp_path / "out" / "bad.jsonl")
+    source.write_bytes(b'{"item_id": "B00", "text": "ok"}\n')
+    index(tmp_path, source, rejects=str(tmp_path / "out" / "bad.jsonl"))
+    assert not (tmp_path / "out" / "bad.jsonl").exists()
+
+
+def test_a_file_that_is_no_reject_file_is_not_overwritten(tmp_path, source):
+    before = source.read_bytes()
+    with pytest.raises(ConfigError, match="no reject file"):
+        index(tmp_path, source, rejects=str(source))
+    assert source.read_bytes() == before
+
+
+def test_too_many_rejects_stop_the_job_which_goes_on_when_more_are_allowed(tmp_path):
+    rows = [
+        *ROWS[:4],
+        ("b1", "B00", "", "1"),
+        ("b2", "", "x", "1"),
+        ("b3", "B00", "", "1"),
+        ROWS[4],
+    ]
+    source = write(tmp_path / "a.csv", rows)
+    for _ in range(2):
+        with pytest.raises(TooManyRejectsError, match="max_rejects is 1") as fault:
+            index(tmp_path, source, max_rejects=1, batch_size=2)
+        rejects = Path(fault.value.where).read_bytes().splitlines()
+        assert len(rejects) == 2
+        assert set(stored(tmp_path)) == {"r1", "r2", "r3", "r4"}
+    report = index(tmp_path, source, max_rejects=3, batch_size=3)
+    assert report.resumed == 4
+    assert counts(report) == (8, 5, 0, 3)
+    rejects = [json.loads(line) for line in Path(report.rejects_file).read_bytes().splitlines()]
+    assert [each["line"] for each in rejects] == [6, 7, 8]
+    assert len(stored(tmp_path)) == 5
+
+
+def test_a_changed_source_starts_anew(tmp_path):
+    source = tmp_path / "a.csv.gz"
+    rows = [(f"r{n}", "B00", f"text {n} " * 50, "1") for n in range(400)]
+    whole = gzip.compress(write(tmp_path / "a.csv", rows).read_bytes())
+    source.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="cannot be read on"):
+        index(tmp_path, source, batch_size=10)
+    before = len(stored(tmp_path))
+    assert 10 <= before < 400
+    source.write_bytes(whole)
+    report = index(tmp_path, source, batch_size=10)
+    assert report.resumed == 0
+    assert counts(report) == (400, 400 - before, before, 0)
+
+
+def test_a_checkpoint_is_void_if_the_store_is_another(tmp_path):
+    rows = [*ROWS, ("b", "", "", "")]
+    source = write(tmp_path / "a.csv", rows)
+    for _ in range(2):
+        with pytest.raises(TooManyRejectsError):
+            index(tmp_path, source, max_rejects=0, batch_size=5, state=str(tmp_path / "state"))
+        shutil.rmtree(tmp_path / "store")
+    report = index(tmp_path, source, state=str(tmp_path / "state"))
+    assert report.resumed == 0
+    assert counts(report) == (6, 5, 0, 1)
+    assert len(stored(tmp_path)) == 5
+
+
+def test_a_damaged_checkpoint_costs_nothing_but_time(tmp_path, source):
+    index(tmp_path, source)
+    (state,) = (tmp_path / "store" / "jobs").glob("*.sqlite")
+    state.write_bytes(b"no database at all" * 1000)
+    assert read_checkpoints(state.parent) == {}
+    assert counts(index(tmp_path, source)) == (5, 0, 5, 0)
+    with sqlite3.connect(state) as db:
+        db.execute("UPDATE progress SET checkpoint = '{}'")
+    db.close()
+    assert counts(index(tmp_path, source)) == (5, 0, 5, 0)
+
+
+def test_a_state_folder_that_cannot_be_made(tmp_path, source):
+    with pytest.raises(JobError, match="--state FOLDER"):
+        index(tmp_path, source, state=str(source))
+
+
+def test_a_job_runs_once_at_a_time(tmp_path, source):
+    index(tmp_path, source)
+    (state,) = (tmp_path / "store" / "jobs").glob("*.sqlite")
+    with (
+        CheckpointFile(state.parent, state.stem),
+        pytest.raises(JobError, match="running already"),
+    ):
+        index(tmp_path, source)
+
+
+def test_standard_input(tmp_path, source):
+    def stdin():
+        return io.BufferedReader(io.BytesIO(source.read_bytes()))
+
+    assert counts(index(tmp_path, "-", stdin=stdin())) == (5, 5, 0, 0)
+    assert counts(index(tmp_path, "-", stdin=stdin())) == (5, 0, 5, 0)
+
+
+def test_several_sources_are_one_run(tmp_path, source):
+    other = tmp_path / "b.jsonl"
+    other.write_text('{"review_id": "r9", "item_id": "B09", "text": "From the other file."}\n')
+    report = index(tmp_path, [source, other], delete_missing=True)
+    assert counts(report) == (6, 6, 0, 0)
+    assert index(tmp_path, [other, source], delete_missing=True).counts.deleted == 0
+
+
+LONG = "One two three. Four five six seven. Eight nine. Ten eleven twelve thirteen fourteen."
+
+
+def test_long_reviews_become_passages_with_offsets(tmp_path):
+    source = write(tmp_path / "a.csv", [("r1", "B00", LONG, "5"), ROWS[1]])
+    report = index(tmp_path, source, passages__max_words=None)
+    assert report.counts.passages == 2
+    keys = {"indexing__passages__max_words": 8, "indexing__passages__overlap_words": 3}
+    report = index(tmp_path, source, **keys)
+    assert counts(report) == (2, 1, 1, 0)
+    assert report.counts.passages == 3
+    found = stored(tmp_path)
+    assert set(found) == {"r1#0", "r1#1", "r1#2", "r2"}
+    for key in ("r1#0", "r1#1", "r1#2"):
+        content, meta = found[key]
+        start = meta["passage_start"]
+        assert LONG[start : start + len(content)] == content
+        assert (meta["review_id"], meta["item_id"], meta["stars"]) == ("r1", "B00", 5)
+    assert "passage_start" not in found["r2"][1]
+    assert counts(index(tmp_path, source, **keys)) == (2, 0, 2, 0)
+    # Other settings cut elsewhere, even where the number of passages stays the same.
+    keys["indexing__passages__overlap_words"] = 2
+    assert counts(index(tmp_path, source, **keys)) == (2, 1, 1, 0)
+    assert counts(index(tmp_path, source)) == (2, 1, 1, 0)
+    assert set(stored(tmp_path)) == {"r1", "r2"}
+
+
+def test_reviews_are_embedded_and_the_store_remembers_by_what(tmp_path, source, encoders):
+    keys = {"embed": True, "encoder__model": encoders[0], "batch_size": 2}
+    report = index(tmp_path, source, **keys)
+    assert counts(report) == (5, 5, 0, 0)
+    assert report.encoder.name == encoders[0]
+    assert report.to_dict()["encoder"]["dimension"] == 4
+    encoder = load_encoder(EncoderSettings(model=encoders[0]))
+    with open_store(StoreSettings(path=str(tmp_path / "store"))) as store:
+        assert store.encoder == encoder.identity
+        for _, _, text, _ in ROWS:
+            vector = encoder.encode_passages([text])[0]
+            hit = next(
+                each for each in store.search_by_embedding(vector, 5) if each.content == text
+            )
+            assert hit.score == pytest.approx(float(vector @ vector))
+    assert counts(index(tmp_path, source, **keys)) == (5, 0, 5, 0)
+    with pytest.raises(EncoderMismatchError, match="qa-index embed"):
+        index(tmp_path, source, embed=True, encoder__model=encoders[1])
+    with pytest.raises(StoreMismatchError, match="--no-embed"):
+        index(tmp_path, source)
+    assert len(stored(tmp_path)) == 5
+
+
+def test_reviews_without_embeddings_are_not_left_behind(tmp_path, source, encoders):
+    index(tmp_path, source)
+    with pytest.raises(StoreMismatchError, match="without embeddings"):
+        index(tmp_path, source, embed=True, encoder__model=encoders[0])
+
+
+def test_passages_longer_than_the_encoder_reads_are_counted(tmp_path, encoders):
+    source = write(tmp_path / "a.csv", [("r1", "B00", LONG * 3, "5"), ROWS[1]])
+    report = index(tmp_path, source, embed=True, encoder__model=encoders[0])
+    assert report.counts.truncated == 1
+    assert report.counts.passages == 2
+
+
+def test_the_state_is_where_it_was_told_to_be(tmp_path, source):
+    report = index(tmp_path, source, state=str(tmp_path / "elsewhere"))
+    assert report.store == str(tmp_path / "store")
+    assert list((tmp_path / "elsewhere").glob("reviews-csv-*.sqlite"))
+    assert not (tmp_path / "store" / "jobs").exists()
+    settings = load_settings(overrides={"store.path": "x"}, environ={})
+    assert state_folder(settings) == Path("x/jobs")

@@ -1,0 +1,122 @@
+"""`qa` as a user runs it: output, JSON and exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from indexing.job import run_job
+from qa_system.config import load_settings
+
+ITEM = "ereader-lumen-6"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
+    path = tmp_path_factory.mktemp("cli") / "store"
+    run_job(
+        load_settings(
+            None, {"store.path": str(path), "indexing.sources": [str(sample)]}, environ={}
+        )
+    )
+    return path
+
+
+def qa(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = Path(sys.executable).with_name("qa")
+    return subprocess.run(
+        [command, *arguments], capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+def test_ask_prints_answers_and_their_reviews(store: Path, tmp_path: Path) -> None:
+    done = qa(
+        "ask", "Is it good for reading at night?", "--item", ITEM, "--store", str(store),
+        "--set", "reader.no_answer_threshold=-50", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Is it good for reading at night?" in done.stdout
+    assert "10 reviews read in" in done.stdout
+    assert "review " in done.stdout
+
+
+def test_ask_json_is_for_machines(store: Path, tmp_path: Path) -> None:
+    done = qa(
+        "ask", "Is it good for reading at night?", "--item", ITEM, "--store", str(store), "--json",
+        "--set", "reader.no_answer_threshold=-50", cwd=tmp_path,
+    )  # fmt: skip
+    answers = json.loads(done.stdout)
+    assert set(answers) == {
+        "question",
+        "item_id",
+        "answers",
+        "no_answer_probability",
+        "reviews_read",
+        "timings",
+    }
+    assert answers["answers"][0]["item_id"] == ITEM
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["ask", "Good?", "--store", "nowhere"], 1, "qa-index run"),
+        (["ask", "Good?", "--set", "retriever.mode=psychic"], 2, "retriever.mode"),
+        (["ask", "Good?", "--config", "nowhere.yaml"], 2, "nowhere.yaml"),
+        (["ask"], 2, "question"),
+        (["ask", "Good?", "--no-such-flag"], 2, "no-such-flag"),
+        (["doctor", "--set", "reader.model=bundled:nothing"], 1, "there is no bundled model"),
+    ],
+)
+def test_exit_codes(arguments: list[str], code: int, message: str, tmp_path: Path) -> None:
+    done = qa(*arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert message in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_item_fails_by_name(store: Path, tmp_path: Path) -> None:
+    done = qa("ask", "Good?", "--item", "nothing", "--store", str(store), cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the store has no review of item 'nothing'")
+
+
+def test_doctor_finds_what_is_there(store: Path, tmp_path: Path) -> None:
+    done = qa("doctor", "--store", str(store), "--json", cwd=tmp_path)
+    assert done.returncode == 0
+    report = json.loads(done.stdout)
+    assert report["healthy"]
+    findings = {finding["name"]: finding for finding in report["findings"]}
+    for name in ("python", "haystack", "faiss", "onnxruntime", "encoder", "reader", "store"):
+        assert findings[name]["ok"], findings[name]
+    assert "14 items" in findings["store"]["detail"]
+    readable = qa("doctor", "--store", str(tmp_path / "nowhere"), cwd=tmp_path)
+    assert "-> " in readable.stdout
+
+
+@pytest.mark.parametrize("program", ["qa", "qa-index", "qa-eval"])
+def test_every_command_explains_itself(program: str, tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name(program)
+
+    def help_of(*path: str) -> str:
+        done = subprocess.run(
+            [command, *path, "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tmp_path,
+            env={"COLUMNS": "200", "TERM": "dumb"},
+        )
+        return done.stdout
+
+    import importlib
+
+    module = {"qa": "qa_system.cli", "qa-index": "indexing.cli", "qa-eval": "eval.cli"}[program]
+    app = importlib.import_module(module).app
+    overview = help_of()
+    for command_info in app.registered_commands:
+        name = command_info.name or command_info.callback.__name__
+        assert name in overview
+        assert command_info.callback.__doc__

@@ -1,0 +1,164 @@
+"""Retrieval is evaluated on real stores, by the pipeline that users run."""
+
+from statistics import fmean
+
+import pytest
+
+from eval.labels import gold_texts, load_dataset
+from eval.retrieval import evaluate_retriever, store_of
+from qa_system.config import load_settings
+from qa_system.errors import EvaluationError
+from qa_system.records import AnswerSpan, Label, Review
+
+TEXTS = {
+    "r1": ("lamp", "The strap is wide and the colour is blue."),
+    "r2": ("lamp", "I like the battery. It lasts for days and days."),
+    "r3": ("lamp", "Nothing to say."),
+    "r4": ("lamp", "The battery died in May."),
+    "r5": ("chair", "The battery of the chair is strong."),
+}
+REVIEWS = [Review(name, item, text) for name, (item, text) in TEXTS.items()]
+
+
+def label(number, question, review_id, answer=None, split="test", item="lamp"):
+    text = TEXTS[review_id][1]
+    spans = ()
+    if answer is not None:
+        start = text.index(answer)
+        spans = (AnswerSpan(answer, start, start + len(answer)),)
+    return Label(f"q{number}", question, item, review_id, text, spans, split=split)
+
+
+LABELS = [
+    label(1, "How is the strap?", "r1", "wide"),
+    label(2, "How long does the battery last?", "r2", "days"),
+    label(3, "Is it heavy?", "r3"),
+    label(4, "What of the battery in May?", "r1", "blue"),
+]
+
+
+def settings(**overrides):
+    return load_settings(overrides={"retriever.mode": "bm25", **overrides}, environ={})
+
+
+@pytest.fixture(scope="module")
+def store():
+    with store_of(REVIEWS, settings(), embed=False) as opened:
+        yield opened
+
+
+class TestScopes:
+    def test_item(self, store):
+        found = evaluate_retriever(LABELS, store, settings(), scope="item", ks=[1, 3])
+        assert [row.ranked[0] for row in found.rows] == ["r1", "r2", "r4"]
+        assert all(row.candidates == 4 and set(row.ranked) <= set(TEXTS) for row in found.rows)
+        # The third question's gold review shares "the" with it, and comes third.
+        rank = found.rows[2].ranked.index("r1") + 1
+        assert found.metrics["recall@1"] == pytest.approx(2 / 3)
+        assert found.metrics["mrr"] == pytest.approx((1 + 1 + 1 / rank) / 3)
+        assert found.metrics["map"] == found.metrics["mrr"]
+        assert found.metrics["recall@3"] == found.metrics["hit_rate@3"]
+        assert found.counts == {
+            "questions": 4,
+            "answerable": 3,
+            "unanswerable": 1,
+            "gold_missing": 0,
+            "candidates_median": 4,
+            "candidates_max": 4,
+            "depth": 10,
+        }
+
+    def test_item_split(self, store):
+        labels = [*LABELS, label(5, "Battery?", "r4", "died", split="train")]
+        found = evaluate_retriever(labels, store, settings(), scope="item-split", ks=[1])
+        assert [row.candidates for row in found.rows] == [3, 3, 3, 1]
+        assert "r4" not in found.rows[0].ranked
+        assert found.rows[3].ranked == ("r4",)
+
+    def test_open(self, store):
+        found = evaluate_retriever(LABELS, store, settings(), scope="open", ks=[1])
+        assert {row.candidates for row in found.rows} == {5}
+        assert "r5" in found.rows[1].ranked
+
+    @pytest.mark.parametrize("scope", ["item", "item-split"])
+    def test_labels_without_items_need_the_open_scope(self, store, scope):
+        labels = [label(1, "Strap?", "r1", "wide", item=None)] * 2
+        with pytest.raises(EvaluationError, match=r"2 labels name none.*--scope open"):
+            evaluate_retriever(labels, store, settings(), scope=scope, ks=[1])
+
+
+def test_nothing_to_retrieve(store):
+    with pytest.raises(EvaluationError, match="none of the questions has an answer"):
+        evaluate_retriever(LABELS[2:3], store, settings(), scope="item", ks=[1])
+
+
+def test_the_answers_words_are_counted_apart(store):
+    labels = [label(1, "Is the battery good?", "r5", "strong", item="lamp")]
+    found = evaluate_retriever(labels, store, settings(), scope="item", ks=[3])
+    assert found.metrics["answer_recall@3"] == 0
+    labels = [label(1, "How long is the battery good?", "r3", "to", item="lamp")]
+    found = evaluate_retriever(labels, store, settings(), scope="item", ks=[1, 4])
+    assert found.rows[0].answer_rank == found.rows[0].ranked.index("r3") + 1
+
+
+def test_a_gold_review_that_is_not_there_is_a_miss_and_counted(store):
+    labels = [*LABELS[:1], label(2, "Is the chair strong?", "r5", "strong", item="lamp")]
+    found = evaluate_retriever(labels, store, settings(), scope="item", ks=[5])
+    assert found.counts["gold_missing"] == 1
+    assert found.metrics["recall@5"] == 1 / 2
+    assert found.references["oracle"]["recall@5"] == 1 / 2
+    assert found.references["random"]["recall@5"] == 1 / 2
+
+
+def test_references(store):
+    found = evaluate_retriever(LABELS, store, settings(), scope="item", ks=[1, 3])
+    assert found.references["oracle"]["recall@1"] == found.references["oracle"]["mrr"] == 1
+    assert found.references["random"]["recall@3"] == 3 / 4
+    assert found.references["random"]["mrr"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+
+
+def test_the_depth_reaches_the_largest_k(store):
+    run = settings(**{"retriever.top_k": 1})
+    found = evaluate_retriever(LABELS, store, run, scope="open", ks=[4])
+    assert found.counts["depth"] == 4
+    assert max(len(row.ranked) for row in found.rows) == 4
+
+
+def test_passages_are_ranked_as_their_reviews():
+    run = settings(**{"indexing.passages.max_words": 4, "indexing.passages.overlap_words": 1})
+    with store_of(REVIEWS, run, embed=False) as store:
+        assert store.count_documents() > len(REVIEWS)
+        found = evaluate_retriever(LABELS, store, run, scope="item", ks=[1])
+    for row in found.rows:
+        assert len(set(row.ranked)) == len(row.ranked)
+        assert set(row.ranked) <= set(TEXTS)
+        assert row.candidates == 4
+
+
+def test_unanswerable_questions_are_never_hits(sample):
+    data = load_dataset(sample)
+    labels = data.labels_of("dev")
+    with store_of(data.reviews, settings(), embed=False) as store:
+        found = evaluate_retriever(labels, store, settings(), scope="item", ks=[1, 3, 100])
+    answerable = {label.question_id for label in labels if gold_texts(label)}
+    assert {row.question_id for row in found.rows} == answerable
+    assert found.counts["unanswerable"] == len(labels) - len(answerable) > 0
+    assert found.metrics["recall@100"] == 1
+    assert found.references["random"]["recall@3"] == pytest.approx(
+        fmean(min(3, row.candidates) / row.candidates for row in found.rows)
+    )
+    assert found.metrics["recall@3"] > found.references["random"]["recall@3"]
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_electronics_is_better_than_chance(qa_data):
+    data = load_dataset(qa_data / "subjqa" / "electronics")
+    with store_of(data.reviews, settings(), embed=False) as store:
+        found = evaluate_retriever(
+            data.labels_of("test"), store, settings(), scope="item", ks=[1, 3, 5]
+        )
+    assert found.counts["answerable"] == 238
+    assert found.references["random"]["recall@3"] == pytest.approx(0.6132, abs=1e-4)
+    assert found.metrics["recall@3"] > 0.66
+    assert found.references["oracle"]["mrr"] == 1

@@ -1,0 +1,197 @@
+"""The whole path on the sample catalogue: reviews in, answers out."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from indexing.job import run_job
+from qa_system import QASystem, Question, pipelines
+from qa_system.config import Settings, load_settings
+from qa_system.datasets.subjqa import read_subjqa
+from qa_system.errors import (
+    EmptyQuestionError,
+    QuestionTooLongError,
+    StoreNotFoundError,
+    UnknownItemError,
+)
+from qa_system.stores import open_store
+from qa_system.stores.filters import InvalidFilterError
+
+ITEM = "ereader-lumen-6"
+QUESTION = "Is it good for reading at night?"
+ANSWER_ALWAYS = -50.0
+"""What is tested here is the way of an answer, not how sure a model is."""
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Settings:
+    settings = load_settings(
+        None,
+        {
+            "store.path": str(tmp_path_factory.mktemp("system") / "store"),
+            "indexing.sources": [str(sample)],
+            "reader.no_answer_threshold": ANSWER_ALWAYS,
+        },
+        environ={},
+    )
+    report = run_job(settings)
+    assert report.counts.rejected == 0
+    return settings
+
+
+@pytest.fixture(scope="module")
+def system(settings: Settings) -> QASystem:
+    with QASystem.open(settings) as system:
+        yield system
+
+
+@pytest.fixture(scope="module")
+def texts(sample: Path) -> dict[str, str]:
+    return {review.id: review.text for review in read_subjqa(sample).reviews}
+
+
+def test_answers_are_spans_of_the_items_reviews(system: QASystem, texts: dict[str, str]) -> None:
+    answers = system.ask(QUESTION, item_id=ITEM, top_k=5)
+    assert answers.question == QUESTION
+    assert answers.reviews_read == 10
+    assert answers.answers
+    for answer in answers.answers:
+        assert answer.item_id == ITEM
+        assert texts[answer.review_id][answer.start : answer.end] == answer.text
+        assert answer.text in answer.snippet
+        assert 0 <= answer.confidence <= 1
+        assert {"product", "stars", "date"} <= set(answer.meta)
+        assert "content_hash" not in answer.meta
+    confidences = [answer.confidence for answer in answers.answers]
+    assert confidences == sorted(confidences, reverse=True)
+    assert len({answer.review_id for answer in answers.answers}) == len(answers.answers)
+    assert {"bm25", "encode", "dense", "read", "total"} <= set(answers.timings)
+
+
+def test_top_k_bounds_the_answers(system: QASystem) -> None:
+    assert len(system.ask(QUESTION, ITEM, top_k=1).answers) == 1
+
+
+def test_the_reviews_do_not_say(settings: Settings) -> None:
+    cautious = settings.model_copy(
+        update={"reader": settings.reader.model_copy(update={"no_answer_threshold": None})}
+    )
+    with QASystem.open(cautious) as system:
+        answers = system.ask("Does it come with a pilot's licence?", "kettle-brimwell-17")
+    assert answers.answers == ()
+    assert answers.no_answer_probability > 0.5
+
+
+def test_many_questions_are_answered_as_one_by_one(system: QASystem) -> None:
+    questions = [
+        Question(QUESTION, ITEM),
+        Question("Does it leak?", "kettle-brimwell-17"),
+        Question("How is the zipper?", "tent-fjellvik-2"),
+    ]
+    together = system.ask_many(questions)
+    for question, answers in zip(questions, together, strict=True):
+        alone = system.ask(question.text, question.item_id)
+        assert [a.review_id for a in alone.answers[:1]] == [
+            a.review_id for a in answers.answers[:1]
+        ]
+    assert system.ask_many([]) == []
+
+
+def test_the_door_and_the_pipeline_agree(system: QASystem, settings: Settings) -> None:
+    with open_store(settings.store) as store:
+        pipeline = pipelines.extract(store, settings)
+        item = {"field": "meta.item_id", "operator": "==", "value": ITEM}
+        reader = pipeline.run({"query": QUESTION, "filters": item})["reader"]
+    answers = system.ask(QUESTION, ITEM)
+    assert answers.no_answer_probability == pytest.approx(reader["no_answer_probability"])
+    assert answers.answers[0].text == reader["answers"][0].data
+
+
+def test_filters_narrow_the_item(system: QASystem) -> None:
+    good = {"field": "meta.stars", "operator": ">=", "value": 4}
+    answers = system.ask(QUESTION, ITEM, filters=good, top_k=5)
+    assert 0 < answers.reviews_read < 14
+    assert all(answer.meta["stars"] >= 4 for answer in answers.answers)
+
+
+def test_without_an_item_all_reviews_are_asked(system: QASystem) -> None:
+    answers = system.ask("How many minutes does the kettle take to boil?")
+    assert answers.reviews_read == 10
+    assert answers.item_id is None
+
+
+async def test_asking_asynchronously(system: QASystem) -> None:
+    answers = await asyncio.gather(*(system.ask_async(QUESTION, ITEM) for _ in range(3)))
+    assert len({a.answers[0].text for a in answers}) == 1
+
+
+def test_threads_get_the_answers_that_one_gets(system: QASystem) -> None:
+    items = ["kettle-brimwell-17", "tent-fjellvik-2", "chair-orvanne-mesh", ITEM] * 4
+    alone = {item: system.ask("Does it leak?", item) for item in set(items)}
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda item: system.ask("Does it leak?", item), items))
+    for item, answers in zip(items, together, strict=True):
+        assert answers.item_id == item
+        assert [a.text for a in answers.answers] == [a.text for a in alone[item].answers]
+
+
+@pytest.mark.parametrize("question", ["", "   ", "?!"])
+def test_an_empty_question_is_refused(system: QASystem, question: str) -> None:
+    with pytest.raises(EmptyQuestionError):
+        system.ask(question, ITEM)
+
+
+def test_an_over_long_question_is_refused(system: QASystem) -> None:
+    with pytest.raises(QuestionTooLongError):
+        system.ask("why " * 500, ITEM)
+
+
+def test_an_unknown_item_is_named(system: QASystem) -> None:
+    with pytest.raises(UnknownItemError, match="no-such-item"):
+        system.ask(QUESTION, "no-such-item")
+
+
+def test_a_known_item_without_matching_reviews_is_no_fault(system: QASystem) -> None:
+    none = {"field": "meta.stars", "operator": ">", "value": 5}
+    answers = system.ask(QUESTION, ITEM, filters=none)
+    assert answers.answers == ()
+    assert answers.reviews_read == 0
+    assert answers.no_answer_probability == 1.0
+
+
+def test_a_malformed_filter_is_named(system: QASystem) -> None:
+    with pytest.raises(InvalidFilterError):
+        system.ask(QUESTION, ITEM, filters={"field": "meta.stars", "operator": "~", "value": 1})
+
+
+def test_no_store_is_named_with_the_command_that_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(StoreNotFoundError, match="qa-index run"):
+        QASystem.open(store__path=str(tmp_path / "nowhere"))
+
+
+def test_passages_answer_with_offsets_into_the_whole_review(
+    tmp_path: Path, sample: Path, texts: dict[str, str]
+) -> None:
+    settings = load_settings(
+        None,
+        {
+            "store.path": str(tmp_path / "store"),
+            "indexing.sources": [str(sample)],
+            "indexing.passages.max_words": 60,
+            "indexing.embed": False,
+            "retriever.mode": "bm25",
+            "reader.no_answer_threshold": ANSWER_ALWAYS,
+        },
+        environ={},
+    )
+    run_job(settings)
+    starts = 0
+    with QASystem.open(settings) as system:
+        for question in (QUESTION, "How long does the battery last?", "Does it handle PDFs well?"):
+            answers = system.ask(question, ITEM, top_k=8)
+            for answer in answers.answers:
+                assert texts[answer.review_id][answer.start : answer.end] == answer.text
+                starts = max(starts, answer.start)
+    assert starts > 400

@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from qa_system.config import Settings, load_settings
+from qa_system.errors import ConfigError
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "settings.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    path = write(tmp_path, "retriever: {top_k: 4, mode: bm25}\nseed: 1\n")
+    environ = {"QA_RETRIEVER__TOP_K": "5", "QA_STORE__PATH": "from-environment", "QA_DATA": "x"}
+    settings = load_settings(path, ["retriever.top_k=6"], environ=environ)
+    assert settings.retriever.top_k == 6
+    assert settings.retriever.mode == "bm25"
+    assert settings.store.path == "from-environment"
+    assert settings.seed == 1
+
+
+def test_every_fault_is_reported_at_once_with_its_path(tmp_path: Path) -> None:
+    path = write(tmp_path, "retriever: {top_k: 0, mod: bm25}\nreader: {stride: many}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path, ["store.index=tree"], environ={"QA_INDEXING__BATCH_SIZE": "-1"})
+    message = str(caught.value)
+    for fragment in (
+        "retriever.top_k",
+        "retriever.mod: no such key",
+        "reader.stride",
+        "store.index",
+        "[command line]",
+        "indexing.batch_size",
+        "environment variable QA_INDEXING__BATCH_SIZE",
+        str(path),
+    ):
+        assert fragment in message
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [
+        ("a: [", "not YAML"),
+        ("- a\n- b\n", "holds a list"),
+        ("reader: {stride: 300}\n", "stride must be less"),
+        ("indexing: {passages: {max_words: 5, overlap_words: 5}}\n", "overlap_words"),
+        ("store: !!python/object/apply:os.system [ls]\n", "not YAML"),
+    ],
+)
+def test_bad_files_are_config_errors(tmp_path: Path, text: str, fragment: str) -> None:
+    with pytest.raises(ConfigError, match=fragment):
+        load_settings(write(tmp_path, text), environ={})
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        load_settings(tmp_path / "nowhere.yaml", environ={})
+
+
+def test_an_override_without_value_is_refused() -> None:
+    with pytest.raises(ConfigError, match="KEY=VALUE"):
+        load_settings(None, ["retriever.top_k"], environ={})
+
+
+def test_none_in_a_mapping_means_not_given() -> None:
+    assert load_settings(None, {"store.path": None}, environ={}) == Settings()
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    assert load_settings(write(tmp_path, ""), environ={}) == Settings()
+
+
+def keys_of(model: type[BaseModel], prefix: str = "") -> set[str]:
+    found = set()
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found |= keys_of(kind, f"{prefix}{name}.")
+        else:
+            found.add(prefix + name)
+    return found
+
+
+def keys_in(tree: dict, prefix: str = "") -> set[str]:
+    found = set()
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            found |= keys_in(value, f"{prefix}{name}.")
+        else:
+            found.add(prefix + name)
+    return found
+
+
+def test_the_default_configuration_is_complete_commented_and_true(root: Path) -> None:
+    text = (root / "configs" / "default.yaml").read_text(encoding="utf-8")
+    assert keys_in(yaml.safe_load(text)) == keys_of(Settings)
+    assert Settings.model_validate(yaml.safe_load(text)) == Settings()
+    for line in text.splitlines():
+        if ":" in line and not line.lstrip().startswith("#"):
+            assert "#" in line or line.rstrip().endswith("passages:"), f"no comment: {line}"
+
+
+@pytest.mark.parametrize("name", ["sample.yaml"])
+def test_the_other_configurations_load(root: Path, name: str) -> None:
+    assert load_settings(root / "configs" / name, environ={}) != Settings()

@@ -1,0 +1,38 @@
+import io
+
+import pytest
+
+from qa_system import progress as module
+from qa_system.progress import progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_log_gets_plain_lines_with_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LINE_SECONDS", 0.0)
+    stream = io.StringIO()
+    with progress("indexing", unit="reviews", total=100, stream=stream) as shown:
+        shown.advance(40)
+        shown.advance(10)
+    lines = stream.getvalue().splitlines()
+    assert lines[0].startswith("indexing: 40 of 100 reviews, ")
+    assert lines[1].endswith("s left")
+    assert shown.done == 50
+
+
+def test_a_quick_job_writes_no_lines() -> None:
+    stream = io.StringIO()
+    with progress("indexing", stream=stream) as shown:
+        shown.advance()
+    assert stream.getvalue() == ""
+
+
+def test_a_terminal_gets_a_bar() -> None:
+    stream = Terminal()
+    with progress("indexing", total=10, stream=stream) as shown:
+        shown.advance(10)
+    assert "indexing" in stream.getvalue()
+    assert shown.done == 10

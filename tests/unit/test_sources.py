@@ -1,0 +1,445 @@
+import csv
+import gzip
+import io
+import json
+import math
+import tracemalloc
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from indexing.formats import Lines
+from indexing.rows import Columns, Position, Reject
+from indexing.sources import open_sources
+from qa_system.config import IndexingSettings
+from qa_system.errors import ConfigError, DataError
+from qa_system.records import Review, stable_review_id
+
+REVIEWS = [
+    Review("r1", "B00", "Works well.", {"stars": 5, "title": "Good"}),
+    Review("r2", "B00", 'Two lines,\nand a "quote".', {"stars": 1, "verified": True}),
+    Review("r3", "B01", "Grüße, 東京; tab\tand | bar", {"price": 4.5, "zip": "007"}),
+]
+
+
+START = Position()
+
+
+def rows_of(*sources, stdin=None, start=START, **keys):
+    found = open_sources(
+        IndexingSettings(sources=tuple(str(each) for each in sources), **keys), stdin
+    )
+    return list(found.rows(start))
+
+
+def records_of(*sources, **keys):
+    return [row.record for row in rows_of(*sources, **keys)]
+
+
+def as_csv(reviews, delimiter=",", newline="\r\n"):
+    keys = list(dict.fromkeys(key for review in reviews for key in review.meta))
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=delimiter, lineterminator=newline)
+    writer.writerow(["review_id", "item_id", "text", *keys])
+    for review in reviews:
+        cells = [review.meta.get(key, "") for key in keys]
+        cells = [str(cell).lower() if isinstance(cell, bool) else cell for cell in cells]
+        writer.writerow([review.id, review.item_id, review.text, *cells])
+    return out.getvalue().encode()
+
+
+def as_jsonl(reviews):
+    return b"".join(
+        orjson.dumps({"review_id": r.id, "item_id": r.item_id, "text": r.text, **r.meta}) + b"\n"
+        for r in reviews
+    )
+
+
+def as_parquet(reviews, path, **keys):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    rows = [{"review_id": r.id, "item_id": r.item_id, "text": r.text, **r.meta} for r in reviews]
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    table = pa.table({name: [row.get(name) for row in rows] for name in names})
+    pq.write_table(table, path, **keys)
+
+
+def write_all_formats(folder):
+    (folder / "comma.csv").write_bytes(as_csv(REVIEWS))
+    (folder / "semicolon.csv").write_bytes(as_csv(REVIEWS, ";", "\n"))
+    (folder / "tab.tsv").write_bytes(as_csv(REVIEWS, "\t"))
+    (folder / "bar.txt").write_bytes(as_csv(REVIEWS, "|"))
+    (folder / "bom.csv").write_bytes(b"\xef\xbb\xbf" + as_csv(REVIEWS))
+    (folder / "reviews.jsonl").write_bytes(as_jsonl(REVIEWS))
+    (folder / "bom.jsonl").write_bytes(b"\xef\xbb\xbf" + as_jsonl(REVIEWS))
+    (folder / "csv.gz").write_bytes(gzip.compress(as_csv(REVIEWS)))
+    (folder / "misnamed.csv").write_bytes(gzip.compress(as_jsonl(REVIEWS)))
+    as_parquet(REVIEWS, folder / "reviews.parquet")
+    return sorted(folder.iterdir())
+
+
+def test_every_format_gives_the_same_reviews(tmp_path):
+    files = write_all_formats(tmp_path)
+    assert len(files) == 10
+    for file in files:
+        assert records_of(file) == REVIEWS, file.name
+
+
+def test_every_format_goes_on_from_every_position(tmp_path):
+    for file in write_all_formats(tmp_path):
+        rows = rows_of(file)
+        for number, row in enumerate(rows):
+            assert rows_of(file, start=row.after) == rows[number + 1 :], (file.name, number)
+
+
+def test_parquet_goes_on_within_and_between_row_groups(tmp_path):
+    reviews = [Review(f"r{n}", "i", f"text {n}") for n in range(25)]
+    as_parquet(reviews, tmp_path / "a.parquet", row_group_size=7)
+    rows = rows_of(tmp_path / "a.parquet")
+    assert [row.record for row in rows] == reviews
+    assert [row.line for row in rows] == list(range(1, 26))
+    for number, row in enumerate(rows):
+        assert rows_of(tmp_path / "a.parquet", start=row.after) == rows[number + 1 :]
+
+
+def test_standard_input_is_recognised():
+    for data in (as_csv(REVIEWS), as_jsonl(REVIEWS), gzip.compress(as_csv(REVIEWS))):
+        stdin = io.BufferedReader(io.BytesIO(data))
+        assert records_of("-", stdin=stdin) == REVIEWS
+
+
+def test_folders_and_globs(tmp_path):
+    (tmp_path / "b.csv").write_bytes(as_csv(REVIEWS[:1]))
+    (tmp_path / "a.jsonl").write_bytes(as_jsonl(REVIEWS[1:2]))
+    (tmp_path / "notes.txt").write_text("no data")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "c.csv").write_bytes(as_csv(REVIEWS[2:]))
+    assert records_of(tmp_path) == [REVIEWS[1], REVIEWS[0]]
+    assert records_of(tmp_path / "*.csv", tmp_path / "b.csv") == REVIEWS[:1]
+    assert records_of(tmp_path / "**" / "*.csv") == [REVIEWS[0], REVIEWS[2]]
+    rows = rows_of(tmp_path / "**" / "*.csv")
+    assert [row.after.file for row in rows] == [0, 1]
+    with pytest.raises(ConfigError, match="no file matches"):
+        records_of(tmp_path / "*.parquet")
+    with pytest.raises(ConfigError, match="no such file"):
+        records_of(tmp_path / "none.csv")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="holds no file"):
+        records_of(tmp_path / "empty")
+    with pytest.raises(ConfigError, match="no source is named"):
+        records_of()
+
+
+def test_an_empty_file_has_no_rows(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"")
+    (tmp_path / "b.csv").write_bytes(as_csv(REVIEWS))
+    assert records_of(tmp_path) == REVIEWS
+    (tmp_path / "b.csv").write_bytes(as_csv([]))
+    assert records_of(tmp_path) == []
+
+
+def test_columns_are_mapped_and_ids_derived(tmp_path):
+    (tmp_path / "a.csv").write_text("asin,body,stars\nB00,Good.,5\n")
+    (review,) = records_of(tmp_path / "a.csv", columns={"item_id": "asin", "text": "body"})
+    assert review == Review(stable_review_id("B00", "Good."), "B00", "Good.", {"stars": 5})
+
+
+def test_a_column_that_is_not_there_is_told_once(tmp_path):
+    (tmp_path / "a.csv").write_text("asin,body\nB00,Good.\n")
+    (tmp_path / "a.jsonl").write_text('{"asin": "B00", "body": "Good."}\n')
+    as_parquet([Review("r", "i", "t")], tmp_path / "a.parquet")
+    for name in ("a.csv", "a.jsonl"):
+        with pytest.raises(ConfigError, match=r"'item_id' and no column 'text'.*'asin', 'body'"):
+            records_of(tmp_path / name)
+    with pytest.raises(ConfigError, match="--column text=NAME"):
+        records_of(tmp_path / "a.parquet", columns={"text": "body"})
+    as_parquet([Review("r", "i", "t", {"n": 1})], tmp_path / "b.parquet")
+    with pytest.raises(ConfigError, match="not text"):
+        records_of(tmp_path / "b.parquet", columns={"text": "n"})
+
+
+def test_headers_that_cannot_be_right(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text("item_id,text,text\n1,2,3\n")
+    with pytest.raises(ConfigError, match="more than once"):
+        records_of(file)
+    file.write_text("item_id,text,content_hash\n1,2,3\n")
+    with pytest.raises(ConfigError, match="for itself"):
+        records_of(file)
+
+
+def test_files_of_another_kind(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_bytes("item_id,text\n1,2\n".encode("utf-16"))
+    with pytest.raises(DataError, match="iconv"):
+        records_of(file)
+    file.write_text('[{"item_id": 1}]')
+    with pytest.raises(DataError, match="jq"):
+        records_of(file)
+    file.write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(DataError, match="not Parquet"):
+        records_of(file)
+    file.write_bytes(gzip.compress(as_csv(REVIEWS * 1000))[:-30])
+    with pytest.raises(DataError, match="cannot be read on"):
+        records_of(file)
+
+
+GOLDEN_CSV = b"""\
+review_id,item_id,text,stars\r
+r1,B00,Good.,5\r
+r2,B00,,4\r
+r3,,No item.,3\r
+r4,B00,too,many,fields\r
+r5,B00\r
+r6,B00,bad \xff byte,1\r
+\r
+r7,B00,"two
+lines",2\r
+r8,B00,"an "inner" quote",2\r
+r9,B00,nul \x00 byte,2\r
+r10,B00,   ,2\r
+r11,B00,0123456789012345678901234567890,2\r
+r12,B00,"never closed,2\r
+r13,B00,after it,2\r
+r14,B00,"fine, too",2\r
+"""
+
+GOLDEN_CSV_REJECTS = [
+    ("r2", 3, "missing text"),
+    ("r3", 4, "missing item"),
+    (None, 5, "malformed"),
+    (None, 6, "malformed"),
+    (None, 7, "bad encoding"),
+    (None, 11, "malformed"),
+    ("r9", 12, "bad encoding"),
+    ("r10", 13, "missing text"),
+    ("r11", 14, "over-long"),
+    (None, 15, "malformed"),
+]
+
+
+def test_a_bad_csv_row_spoils_only_itself(tmp_path):
+    file = tmp_path / "bad.csv"
+    file.write_bytes(GOLDEN_CSV)
+    rows = rows_of(file, max_text_chars=30)
+    good = [(row.record.id, row.line) for row in rows if isinstance(row.record, Review)]
+    assert good == [("r1", 2), ("r7", 9), ("r13", 16), ("r14", 17)]
+    bad = [row.record for row in rows if isinstance(row.record, Reject)]
+    assert [(each.review_id, each.line, each.reason) for each in bad] == GOLDEN_CSV_REJECTS
+    assert {each.file for each in bad} == {str(file)}
+    assert bad[2].detail == "the row has 5 fields where the header has 4"
+    assert bad[2].row == "r4,B00,too,many,fields"
+    assert bad[4].detail == "not UTF-8: invalid start byte at byte 11"
+    # It goes on from each of them as well.
+    for number, row in enumerate(rows):
+        assert rows_of(file, max_text_chars=30, start=row.after) == rows[number + 1 :]
+
+
+GOLDEN_JSONL = b"""\
+{"review_id": 7, "item_id": 12, "text": "Good.", "stars": 5, "none": null}
+
+{"item_id": "B00", "text": ["a"]}
+{"item_id": {"a": 1}, "text": "x"}
+{"item_id": "B00", "text": "x", "review_id": true}
+{"item_id": "B00"
+["B00"]
+{"item_id": "B00", "text": "bad \xff byte"}
+{"item_id": "B00", "text": "nul \\u0000"}
+{"item_id": "B00", "text": "x", "deep": %s}
+{"item_id": "B00", "text": "x", "deeper": %s}
+{"item_id": "B00", "text": "x", "content_hash": 1}
+{"item_id": "B00", "text": "last", "tags": ["a", {"b": 1.5}]}
+""" % (b"[" * 30 + b"]" * 30, b"[" * 3000 + b"]" * 3000)
+
+
+def test_a_bad_json_line_spoils_only_itself(tmp_path):
+    file = tmp_path / "bad.jsonl"
+    file.write_bytes(GOLDEN_JSONL)
+    rows = rows_of(file)
+    assert [row.record for row in rows if isinstance(row.record, Review)] == [
+        Review("7", "12", "Good.", {"stars": 5}),
+        Review(stable_review_id("B00", "last"), "B00", "last", {"tags": ["a", {"b": 1.5}]}),
+    ]
+    bad = [row.record for row in rows if isinstance(row.record, Reject)]
+    assert [(each.line, each.reason) for each in bad] == [
+        (3, "wrong type"),
+        (4, "wrong type"),
+        (5, "wrong type"),
+        (6, "malformed"),
+        (7, "malformed"),
+        (8, "bad encoding"),
+        (9, "bad encoding"),
+        (10, "nesting too deep"),
+        (11, "nesting too deep"),
+        (12, "reserved name"),
+    ]
+    assert all(len(each.row) <= 201 for each in bad)
+
+
+def test_bad_parquet_values_spoil_only_their_rows(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    raw = pa.array([b"fine", b"bad \xff", b"fine too", None], pa.binary())
+    text = pa.StringArray.from_buffers(4, raw.buffers()[1], raw.buffers()[2], raw.buffers()[0])
+    table = pa.table(
+        {
+            "item_id": ["a", "b", "c", "d"],
+            "text": text,
+            "price": [Decimal("4.50"), Decimal(1), None, None],
+            "score": [math.nan, 1.0, math.inf, 1.0],
+            "when": pa.array([datetime(2024, 2, 1, tzinfo=UTC)] * 4, pa.timestamp("ns", "UTC")),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    records = records_of(tmp_path / "a.parquet")
+    assert records[0].meta == {"price": 4.5, "when": "2024-02-01T00:00:00+00:00"}
+    assert [(each.line, each.reason) for each in records[1:]] == [
+        (2, "bad encoding"),
+        (3, "wrong type"),
+        (4, "missing text"),
+    ]
+
+
+def test_types_of_csv_cells(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text(
+        "item_id,text,zip,price,n\nB00,a,10115,4.50,1\nB00,b,007,4.5,99999999999999999999\n"
+        "B00,c,,cheap,1e5\n"
+    )
+    guessed = [each.meta for each in records_of(file)]
+    assert guessed == [
+        {"zip": 10115, "price": "4.50", "n": 1},
+        {"zip": "007", "price": 4.5, "n": "99999999999999999999"},
+        {"price": "cheap", "n": "1e5"},
+    ]
+    told = records_of(file, types={"zip": "text", "price": "number"})
+    assert [each.meta for each in told[:2]] == [
+        {"zip": "10115", "price": 4.5, "n": 1},
+        {"zip": "007", "price": 4.5, "n": "99999999999999999999"},
+    ]
+    assert (told[2].reason, told[2].detail) == ("wrong type", "price is 'cheap', not a number")
+
+
+def test_a_passage_like_id_is_refused_where_reviews_are_split(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text("review_id,item_id,text\nr1#0,B00,a\n#1,B00,b\n")
+    assert [each.id for each in records_of(file)] == ["r1#0", "#1"]
+    first, second = records_of(file, passages={"max_words": 50})
+    assert (first.reason, second.id) == ("reserved name", "#1")
+
+
+def test_memory_is_bounded_by_the_row_not_by_the_file(tmp_path):
+    row = b'r%d,B00,"' + b"word " * 200 + b'"\r\n'
+    broken = b'x,B00,"never closed\r\n' + (b"a,b," + b"c" * 300 + b"\r\n") * 8_000
+    endless = b"x" * 60_000_000 + b"\r\n"
+    file = tmp_path / "big.csv"
+    with file.open("wb") as out:
+        out.write(b"review_id,item_id,text\r\n" + broken + endless)
+        for number in range(5_000):
+            out.write(row % number)
+    tracemalloc.start()
+    counts = {"good": 0, "over-long": 0, "malformed": 0}
+    sources = open_sources(IndexingSettings(sources=(str(file),)))
+    for each in sources.rows():
+        record = each.record
+        counts["good" if isinstance(record, Review) else record.reason] += 1
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert counts == {"good": 13_000, "over-long": 1, "malformed": 1}
+    assert peak < 30_000_000
+
+
+def test_lines_are_pushed_back_with_their_places():
+    lines = Lines(io.BytesIO(b"a\nbb\n" + b"c" * 100 + b"\nd"), "x", 10)
+    first, second, third = next(lines), next(lines), next(lines)
+    assert (first, second, third) == ((b"a\n", 2), (b"bb\n", 3), (b"c" * 10, 101))
+    assert (lines.offset, lines.line) == (106, 3)
+    lines.push_back([second, third])
+    assert (lines.offset, lines.line) == (2, 1)
+    assert list(lines) == [second, third, (b"d", 1)]
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+ID = TEXT.map(str.strip).filter(bool).filter(lambda text: len(text) < 512)
+NAME = st.text(st.characters(codec="ascii", min_codepoint=97, max_codepoint=122), min_size=1)
+VALUE = st.one_of(
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.booleans(),
+    TEXT,
+)
+REVIEW = st.builds(
+    Review,
+    id=ID,
+    item_id=ID,
+    text=TEXT.filter(lambda text: bool(text.strip())),
+    meta=st.dictionaries(
+        NAME.filter(lambda name: name != "text"), VALUE | st.lists(VALUE), max_size=3
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(REVIEW, min_size=1, max_size=8))
+def test_json_lines_come_back_as_they_were_written(tmp_path_factory, reviews):
+    file = tmp_path_factory.mktemp("jsonl") / "a"
+    file.write_bytes(as_jsonl(reviews))
+    assert records_of(file) == reviews
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(REVIEW, min_size=1, max_size=8), st.sampled_from([",", ";", "\t"]))
+def test_csv_comes_back_as_it_was_written(tmp_path_factory, reviews, delimiter):
+    reviews = [Review(each.id, each.item_id, each.text, {}) for each in reviews]
+    file = tmp_path_factory.mktemp("csv") / "a"
+    file.write_bytes(as_csv(reviews, delimiter))
+    assert records_of(file) == reviews
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(['"', ",", "\n", "\r\n", "ab", '""', "é", "\0"]), max_size=60))
+def test_whatever_a_csv_file_holds_every_line_is_read_once(tmp_path_factory, parts):
+    file = tmp_path_factory.mktemp("csv") / "a"
+    body = "".join(parts).encode()
+    file.write_bytes(b"item_id,text\n" + body)
+    rows = rows_of(file)
+    offsets = [row.after.offset for row in rows]
+    assert offsets == sorted(set(offsets))
+    assert all(0 < offset - 13 <= len(body) for offset in offsets)
+    rest = body[offsets[-1] - 13 :] if offsets else body
+    assert not rest.strip(b"\r\n")
+    for row in rows:
+        assert row.after.line == (b"item_id,text\n" + body)[: row.after.offset].count(b"\n") + (
+            row.after.offset == len(body) + 13 and not body.endswith(b"\n")
+        )
+
+
+def test_a_review_of_columns_is_what_json_says():
+    made = Columns().review(json.loads('{"item_id": "i", "text": " t ", "x": {"y": [1, null]}}'))
+    assert made.text == " t "
+    assert made.meta == {"x": {"y": [1, None]}}
+
+
+@pytest.mark.data
+def test_subjqa_is_recognised(qa_data, tmp_path):
+    folder = qa_data / "subjqa" / "electronics"
+    reviews = records_of(folder)
+    assert len(reviews) == 1615
+    assert not any(each.text.endswith("ANSWERNOTFOUND") for each in reviews)
+    test = folder / "test.csv"
+    assert records_of(test) == records_of(test, format="subjqa")
+    assert len(records_of(qa_data / "subjqa" / "*")) == 6184
+    rows = rows_of(folder)
+    assert rows_of(folder, start=rows[1000].after) == rows[1001:]
+
+
+def test_sample_is_recognised(sample):
+    reviews = records_of(sample)
+    assert len(reviews) >= 150
+    assert all(isinstance(each, Review) for each in reviews)

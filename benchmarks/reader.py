@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import sys
 import tempfile
 from collections.abc import Callable
@@ -106,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def questions_with_reviews(count: int) -> list[tuple[str, list[Any]]]:
-    """Give questions over the test split, each with its gold review, its item's, and others."""
+    """Give questions over the test split, each with its gold review, its item's, then any."""
     from haystack import Document
 
     from qa_system.datasets.subjqa import read_subjqa
@@ -114,10 +115,10 @@ def questions_with_reviews(count: int) -> list[tuple[str, list[Any]]]:
     data = read_subjqa(DATA)
     test = [label for label in data.labels if label.split == "test"]
     asked = []
+    draw = random.Random(13)
     for label in test[:: max(len(test) // count, 1)][:count]:
-        order = sorted(
-            data.reviews, key=lambda r: (r.id != label.review_id, r.item_id != label.item_id)
-        )
+        others = draw.sample(data.reviews, len(data.reviews))
+        order = sorted(others, key=lambda r: (r.id != label.review_id, r.item_id != label.item_id))
         reviews = [Document(id=review.id, content=review.text) for review in order[:REVIEWS]]
         asked.append((label.question, reviews))
     return asked

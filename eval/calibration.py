@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import orjson
 
@@ -14,18 +15,22 @@ from qa_system.readers.calibration import Calibration, fit_calibration
 __all__ = ["calibration_of", "write_calibration"]
 
 
-def calibration_of(evaluation: ReaderEvaluation, fitted_on: str) -> Calibration:
-    """Fit a reader's no-answer threshold and temperature on an evaluation of it.
+def calibration_of(evaluations: Sequence[ReaderEvaluation], fitted_on: str) -> Calibration:
+    """Fit a reader's no-answer threshold and temperature on evaluations of it.
 
     Args:
-        evaluation: over questions that are not tested on.
+        evaluations: over questions that are not tested on; each counts as much as the next,
+            however many questions it has.
         fitted_on: what to remember of them.
 
     Raises:
         EvaluationError: the questions are all answerable, or all unanswerable, so that nothing
             says where an answer should be given.
     """
-    rows = [row for row in evaluation.rows if row.log_odds is not None]
+    rows = [row for each in evaluations for row in each.rows if row.log_odds is not None]
+    weights = [
+        1 / len(each.rows) for each in evaluations for row in each.rows if row.log_odds is not None
+    ]
     if len({row.answerable for row in rows}) < 2:
         raise EvaluationError(
             "a threshold needs questions with an answer and questions without one",
@@ -36,6 +41,7 @@ def calibration_of(evaluation: ReaderEvaluation, fitted_on: str) -> Calibration:
         [row.log_odds for row in rows if row.log_odds is not None],
         [row.forced_f1 if row.answerable else 0.0 for row in rows],
         [row.answerable for row in rows],
+        weights=weights,
         fitted_on=fitted_on,
     )
 

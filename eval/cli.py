@@ -199,7 +199,10 @@ def reader(
 
 @app.command()
 def calibrate(
-    dataset: DatasetOption = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("--dataset", help="May be repeated: each counts alike. None: the sample."),
+    ] = None,
     split: Annotated[str, typer.Option("--split", help="Not the one to be tested on.")] = "dev",
     model: ReaderOption = None,
     precision: PrecisionOption = None,
@@ -210,7 +213,8 @@ def calibrate(
 ) -> None:
     """Fit the reader's no-answer threshold and temperature on labelled questions."""
     settings = _reader_settings(config, set_, model, precision)
-    data, _ = _load(dataset, split)
+    named: list[str | None] = [None] if dataset is None else [*dataset]
+    loaded = [_load(name, split)[0] for name in named]
 
     from eval.calibration import calibration_of, write_calibration
     from eval.reading import evaluate_reader
@@ -220,13 +224,26 @@ def calibrate(
 
     extractive = build_reader(settings)
     extractive.warm_up()
-    run = evaluate_reader(data.labels_of(split), extractive)
-    fitted = calibration_of(run, f"{Path(data.path).name} {split}")
+    runs = [evaluate_reader(data.labels_of(split), extractive) for data in loaded]
+    names = ", ".join(f"{Path(data.path).name} {split}" for data in loaded)
+    fitted = calibration_of(runs, names)
     if write:
         write_calibration(fitted, locate(settings.reader.model))
     if as_json:
-        made = made_with(settings, data, split, {"reader": settings.reader.model})
-        print_json({"calibration": fitted.to_dict(), "metrics": run.metrics, "made_with": made})
+        print_json(
+            {
+                "calibration": fitted.to_dict(),
+                "runs": [
+                    {
+                        "metrics": run.metrics,
+                        "made_with": made_with(
+                            settings, data, split, {"reader": settings.reader.model}
+                        ),
+                    }
+                    for data, run in zip(loaded, runs, strict=True)
+                ],
+            }
+        )
         return
     typer.echo(f"no_answer_threshold: {fitted.threshold:.4f}")
     typer.echo(f"temperature: {fitted.temperature:.4f}")
@@ -251,9 +268,9 @@ def _cut_offs(given: list[str] | None) -> tuple[int, ...]:
 
 def _load(path: str | None, split: str | None) -> tuple[Dataset, str | None]:
     from eval.labels import load_dataset
-    from qa_system.models import resource
+    from qa_system.models import SAMPLE
 
-    data = load_dataset(resource("sample") if path is None else path)
+    data = load_dataset(SAMPLE if path is None else path)
     if split is None and "test" in data.splits:
         return data, "test"
     return data, split

@@ -13,6 +13,7 @@ from qa_system.datasets import UNLOCATED
 from qa_system.datasets.squad import SquadFile
 from qa_system.datasets.subjqa import RepairCounts, is_subjqa, read_subjqa
 from qa_system.errors import DataError
+from qa_system.models import data_place
 from qa_system.records import Label, Review
 
 __all__ = ["Dataset", "gold_documents", "gold_texts", "load_dataset", "load_labels"]
@@ -71,15 +72,15 @@ def load_dataset(path: str | Path) -> Dataset:
     """Read a data set, recognised by what it holds: SubjQA or SQuAD.
 
     Args:
-        path: a SubjQA folder (or `hub:subjqa/DOMAIN`), or a SQuAD JSON file.
+        path: a SubjQA folder (or `hub:subjqa/DOMAIN`), a SQuAD JSON file, or `bundled:sample`.
 
     Raises:
         DataError: the path holds neither, or it is damaged.
 
-    >>> from qa_system.models import resource
-    >>> "test" in load_dataset(resource("sample")).splits
+    >>> "test" in load_dataset("bundled:sample").splits
     True
     """
+    path = data_place(path)
     if is_subjqa(path):
         subjqa = read_subjqa(path)
         return Dataset(str(path), subjqa.labels, subjqa.reviews, subjqa.repairs)

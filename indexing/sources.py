@@ -34,6 +34,7 @@ from indexing.rows import Columns, Position, Row
 from qa_system.config import IndexingSettings
 from qa_system.datasets import subjqa
 from qa_system.errors import ConfigError, DataError
+from qa_system.models import data_place
 
 __all__ = ["Sources", "open_sources"]
 
@@ -126,6 +127,7 @@ def open_sources(settings: IndexingSettings, stdin: IO[bytes] | None = None) -> 
 
 def _expand(source: str) -> list[str]:
     """Give the files that a source means; a SubjQA folder counts as one."""
+    source = data_place(source)
     path = Path(source)
     if source == STDIN or path.is_file():
         return [source]

@@ -73,13 +73,16 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def token_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[IntArray]:
+def token_batches(
+    lengths: Sequence[int], batch_tokens: int, *, padded: bool = True
+) -> Iterator[IntArray]:
     """Group rows of like length, so that little of a batch is padding.
 
     Args:
         lengths: tokens of each row.
         batch_tokens: upper bound of rows x longest row in a batch; a single longer row is a
             batch of its own.
+        padded: False puts only rows of equal length together.
 
     Returns:
         Positions into `lengths`, each exactly once, longest rows first (so that too large a
@@ -93,6 +96,9 @@ def token_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[IntArra
     while start < len(order):
         longest = max(int(lengths[order[start]]), 1)
         stop = start + max(batch_tokens // longest, 1)
+        if not padded:
+            while lengths[order[min(stop, len(order)) - 1]] < longest:
+                stop = min(stop, len(order)) - 1
         yield np.sort(order[start:stop])
         start = stop
 

@@ -1,4 +1,4 @@
-"""Where a model's name leads: `bundled:NAME`, a local folder, or a Hub id.
+"""Where a name leads: a model `bundled:NAME`, a local folder, or a Hub id; `bundled:sample`.
 
 A model folder is either an ONNX export made by `qa export` (it holds `model.json`) or a
 Hugging Face checkpoint (it holds `config.json`).
@@ -19,8 +19,10 @@ from qa_system.errors import MissingDependencyError, ModelError
 __all__ = [
     "BUNDLED_PREFIX",
     "MANIFEST",
+    "SAMPLE",
     "ModelLocation",
     "bundled_models",
+    "data_place",
     "locate",
     "read_manifest",
     "resource",
@@ -29,6 +31,7 @@ __all__ = [
 
 BUNDLED_PREFIX = "bundled:"
 MANIFEST = "model.json"
+SAMPLE = "bundled:sample"
 _PACKAGE = Path(__file__).parent
 
 
@@ -56,6 +59,17 @@ def resource(relative: str) -> Path:
     places = {"models": "models", "sample": "data/sample", "default.yaml": "configs/default.yaml"}
     packaged = _PACKAGE / "bundled" / relative
     return packaged if packaged.exists() else _PACKAGE.parent / places[relative]
+
+
+def data_place(name: str | Path) -> str:
+    """Give the path that a data set's name means: `bundled:sample`, or a path as it is.
+
+    >>> Path(data_place("bundled:sample")).name
+    'sample'
+    >>> data_place("reviews.csv")
+    'reviews.csv'
+    """
+    return str(resource("sample")) if str(name) == SAMPLE else str(name)
 
 
 def bundled_models() -> list[str]:

@@ -42,6 +42,7 @@ class ReaderBackend(Protocol):
         pad_id: the id that short rows of a batch are filled with.
         calibration: what was fitted with the model.
         on_gpu: whether it runs on one.
+        pads: whether rows of different lengths may share a batch.
         precision: of its weights (`fp32`, `bf16`, `int8`).
     """
 
@@ -50,6 +51,7 @@ class ReaderBackend(Protocol):
     pad_id: int
     calibration: Calibration
     on_gpu: bool
+    pads: bool
     precision: str
 
     def logits(
@@ -157,6 +159,7 @@ class _Onnx:
         self.pad_id = int(manifest["pad_id"])
         self.calibration = Calibration.from_manifest(manifest)
         self.on_gpu = self._session.on_gpu
+        self.pads = False
         self.precision = self._session.precision
 
     def logits(
@@ -191,6 +194,7 @@ class _Torch:
         self.pad_id = 0 if config.pad_token_id is None else int(config.pad_token_id)
         self.calibration = Calibration()
         self.on_gpu = self._device.type == "cuda"
+        self.pads = self.on_gpu
         self.precision = "bf16" if dtype is torch.bfloat16 else "fp32"
 
     def logits(

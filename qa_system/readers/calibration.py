@@ -76,6 +76,7 @@ def fit_calibration(
     f1_answered: ArrayLike,
     answerable: ArrayLike,
     *,
+    weights: ArrayLike | None = None,
     fitted_on: str | None = None,
 ) -> Calibration:
     """Fit both numbers on labelled questions.
@@ -84,6 +85,7 @@ def fit_calibration(
         log_odds: of the best span for each question, answer or not, shape (questions,).
         f1_answered: the F1 of that span; 0 where the question has no answer.
         answerable: whether the question has an answer.
+        weights: how much each question counts; None: all alike.
         fitted_on: what to remember of the questions.
 
     Returns:
@@ -91,8 +93,11 @@ def fit_calibration(
         answer), and the temperature under which "the question has an answer" is likeliest.
     """
     has_answer = np.asarray(answerable, dtype=bool)
-    threshold = fit_threshold(log_odds, f1_answered, ~has_answer)
-    temperature = fit_temperature(log_odds, has_answer, threshold)
+    weight = np.ones(len(has_answer)) if weights is None else np.asarray(weights, np.float64)
+    threshold = fit_threshold(
+        log_odds, np.asarray(f1_answered, np.float64) * weight, ~has_answer * weight
+    )
+    temperature = fit_temperature(log_odds, has_answer, threshold, weight)
     return Calibration(round(threshold, 3), round(temperature, 3), fitted_on)
 
 
@@ -124,7 +129,9 @@ def fit_threshold(log_odds: ArrayLike, if_answered: ArrayLike, if_silent: ArrayL
     return float((edges[chosen] + edges[chosen + 1]) / 2)
 
 
-def fit_temperature(log_odds: ArrayLike, right: ArrayLike, threshold: float) -> float:
+def fit_temperature(
+    log_odds: ArrayLike, right: ArrayLike, threshold: float, weights: ArrayLike = 1.0
+) -> float:
     """Find the temperature under which the outcomes are likeliest.
 
     The likelihood is concave in 1 / temperature, so halving an interval finds its peak.
@@ -133,16 +140,18 @@ def fit_temperature(log_odds: ArrayLike, right: ArrayLike, threshold: float) -> 
         log_odds: of each answer.
         right: whether it was right.
         threshold: the log-odds with probability 1/2.
+        weights: how much each answer counts.
 
     Returns:
         A temperature from 0.01 to 1000.
     """
     margin = np.asarray(log_odds, dtype=np.float64) - threshold
     outcome = np.asarray(right, dtype=np.float64)
+    weighted = margin * np.asarray(weights, dtype=np.float64)
 
     def slope(steepness: float) -> float:
         """Give the derivative of the log-likelihood by 1 / temperature."""
-        return float((margin * (outcome - _sigmoid(margin * steepness))).sum())
+        return float((weighted * (outcome - _sigmoid(margin * steepness))).sum())
 
     low, high = 1e-3, 1e2
     for _ in range(80):

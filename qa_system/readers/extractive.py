@@ -23,8 +23,8 @@ from qa_system.stages import stage
 
 __all__ = ["ExtractiveReader", "Reading", "snippet"]
 
-CPU_BATCH_TOKENS = 2048
-"""Padded tokens in a forward pass: what stays in a CPU's caches beats what fills its threads."""
+CPU_BATCH_TOKENS = 512
+"""Tokens of a forward pass: on a CPU, what stays in the caches beats what fills the threads."""
 
 GPU_BATCH_TOKENS = 65536
 
@@ -311,9 +311,11 @@ class _Loaded:
     batch_tokens: int
 
     def logits(self, windows: Sequence[Window]) -> list[WindowLogits]:
-        """Score windows in batches of like length; the order is kept."""
+        """Score windows in batches: of equal length on a CPU, of like length on a GPU."""
         found: list[WindowLogits | None] = [None] * len(windows)
-        for rows in token_batches([len(window) for window in windows], self.batch_tokens):
+        lengths_of = [len(window) for window in windows]
+        pads = self.backend.pads
+        for rows in token_batches(lengths_of, self.batch_tokens, padded=pads):
             batch = [windows[row] for row in rows]
             lengths = np.array([[len(window)] for window in batch])
             start, end = self.backend.logits(

@@ -94,7 +94,8 @@ class FAISSDocumentStore(AsyncTwins):
             "cosine", or "l2" (the negative squared distance).
         index: what searches the vectors where no filter narrows them down: "flat" is exact,
             "hnsw", "ivf_flat", "ivf_pq" and "sq8" propose candidates that are scored exactly;
-            "auto" is flat below 200,000 vectors and ivf_flat from there.
+            "auto" is flat below 200,000 vectors and ivf_flat from there. It is built when a
+            writer closes the store.
         gpu: search the vectors on a GPU (needs faiss-gpu).
 
     Raises:
@@ -405,6 +406,21 @@ class FAISSDocumentStore(AsyncTwins):
         with self._reading() as snapshot:
             condition = Condition(f"{ITEM} = ?", (item_id,))
             return snapshot.select("1", condition, "LIMIT 1").fetchone() is not None
+
+    def build_index(self) -> None:
+        """Build the approximate index now, if the store's size and `index` ask for one.
+
+        A store that was written is closed with it built, so that no query has to wait for it;
+        this is for another `index` than before. Until then the vectors are searched exactly.
+
+        Raises:
+            StoreLockedError: another process is writing.
+        """
+        if self._folder.ledger.exists():
+            with self._folder.writing(searchable=False):
+                pass  # takes the writer's lock, which is kept
+            self._folder.settle()
+            self._folder.build_approximate()
 
     def status(self) -> StoreStatus:
         """Tell what the store holds, and how far its derived indexes have got."""

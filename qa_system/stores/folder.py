@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
 from time import monotonic, sleep
 from typing import Final
+from weakref import WeakSet
 
 from qa_system.errors import StoreError, StoreLockedError
 from qa_system.records import Similarity
@@ -72,9 +74,19 @@ class StoreFolder:
         self.approximate = ApproximateIndex(path, index, gpu=gpu)
         self._check = check
         self._lock = WriterLock(path)
+        self._begin_threading()
+        _folders.add(self)
+
+    def _begin_threading(self) -> None:
         self._writing = RLock()
         self._following = RLock()
         self._follower = Follower(self._follow, FOLLOW_PAUSE)
+
+    def leave_to_parent(self) -> None:
+        """Begin anew in a forked child, which has the parent's objects but not its threads."""
+        _left_to_parent.append(self.lexical)
+        self.lexical = LexicalIndex(self.path)
+        self._begin_threading()
 
     @contextmanager
     def reading(self) -> Iterator[Snapshot]:
@@ -127,14 +139,11 @@ class StoreFolder:
             sleep(SETTLE_PAUSE)
 
     def build_approximate(self) -> None:
-        """Build the approximate index, if it is due and this process may."""
-        with self._owning() as is_owner:
-            if not is_owner:
-                return
-            with self.ledger.snapshot() as snapshot:
-                view = self.vectors.view(snapshot)
-                if self.approximate.is_due(view):
-                    self.approximate.build(view)
+        """Build the approximate index, if it is due; the writer's lock is held."""
+        with self._following, self.ledger.snapshot() as snapshot:
+            view = self.vectors.view(snapshot)
+            if self.approximate.is_due(view):
+                self.approximate.build(view)
 
     def faults(self) -> list[str]:
         """Compare the derived indexes with the ledger, after they had time to catch up."""
@@ -218,3 +227,17 @@ class StoreFolder:
                     with self._following:
                         self.lexical.release()
                         self._lock.release()
+
+
+_folders: WeakSet[StoreFolder] = WeakSet()
+_left_to_parent: list[LexicalIndex] = []
+"""Kept, so that a child never waits for tantivy's threads, which the parent has."""
+
+
+def _after_fork_in_child() -> None:
+    for folder in list(_folders):
+        folder.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

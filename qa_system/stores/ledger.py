@@ -76,9 +76,9 @@ class Ledger:
 
     def create(self) -> None:
         """Make an empty store, whole or not at all."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_name(f"{FILE_NAME}.new")
-        with self._faults(None):
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             for leftover in (fresh, *(fresh.with_name(fresh.name + end) for end in _SIDE_FILES)):
                 leftover.unlink(missing_ok=True)
             connection = sqlite3.connect(fresh, isolation_level=None)
@@ -87,18 +87,21 @@ class Ledger:
             _lay_out(connection, self._similarity)
             connection.close()
             fresh.replace(self.path)
+        except sqlite3.Error as fault:
+            raise _explain(fault, self.path) from fault
+        except OSError as fault:
+            raise _explain_os(fault, self.path) from fault
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """Read the store at one generation; one that is not there reads as empty."""
         connection = self._take()
         try:
-            with self._faults(connection.matcher):
-                connection.execute("BEGIN")
-                yield Snapshot(connection)
+            connection.execute("BEGIN")
+            yield Snapshot(connection)
+        except sqlite3.Error as fault:
+            raise self._told(fault, connection.matcher) from fault
         finally:
-            with suppress(sqlite3.Error):
-                connection.rollback()
             self._put_back(connection)
 
     @contextmanager
@@ -111,17 +114,18 @@ class Ledger:
         """
         connection = self._take()
         try:
-            with self._faults(connection.matcher):
-                connection.execute("BEGIN IMMEDIATE")
-                changes = connection.total_changes
-                transaction = Transaction(connection)
-                yield transaction
-                if searchable and connection.total_changes != changes:
-                    transaction.set(generation=transaction.generation)
-                connection.execute("COMMIT")
+            connection.execute("BEGIN IMMEDIATE")
+            changes = connection.total_changes
+            transaction = Transaction(connection)
+            yield transaction
+            if searchable and connection.total_changes != changes:
+                transaction.set(generation=transaction.generation)
+            connection.execute("COMMIT")
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as fault:
+            raise self._told(fault, connection.matcher) from fault
         finally:
-            with suppress(sqlite3.Error):
-                connection.rollback()
             self._put_back(connection)
 
     def log_bytes(self) -> int:
@@ -135,8 +139,9 @@ class Ledger:
         """Write SQLite's log into its file."""
         connection = self._take()
         try:
-            with self._faults(None):
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as fault:
+            raise _explain(fault, self.path) from fault
         finally:
             self._put_back(connection)
 
@@ -152,28 +157,39 @@ class Ledger:
             # parent's locks, so they are left alone.
             _INHERITED.extend(self._idle)
             self._idle, self._pid = deque(), os.getpid()
-        with self._faults(None):
-            try:
-                found = self.path.stat()
-            except FileNotFoundError:
-                return _empty_store(self._similarity)
-            file = (found.st_dev, found.st_ino)
-            while self._idle:
-                with suppress(IndexError):
-                    connection = self._idle.pop()
-                    if connection.file == file:
-                        return connection
-                    # The store was deleted, and perhaps made again, under us.
-                    connection.close()
+        try:
+            found = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return _empty_store(self._similarity)
+        except OSError as fault:
+            raise _explain_os(fault, self.path) from fault
+        file = (found.st_dev, found.st_ino)
+        while self._idle:
+            with suppress(IndexError):  # another thread may take the last
+                connection = self._idle.pop()
+                if connection.file == file:
+                    return connection
+                # The store was deleted, and perhaps made again, under us.
+                connection.close()
+        try:
             connection = self._connect()
-            connection.file = file
-            return connection
+        except sqlite3.Error as fault:
+            raise _explain(fault, self.path) from fault
+        connection.file = file
+        return connection
 
     def _put_back(self, connection: _Connection) -> None:
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):
+                connection.rollback()
         if connection.file is None:
             connection.close()
         else:
             self._idle.append(connection)
+
+    def _told(self, fault: sqlite3.Error, matcher: Matcher) -> StoreError:
+        known, matcher.fault = matcher.fault, None
+        return _explain(fault, self.path) if known is None else known
 
     def _connect(self) -> _Connection:
         try:
@@ -182,7 +198,8 @@ class Ledger:
             # SQLite cannot share a log in a folder that it may not write; a store that was
             # closed has no log, and one that nobody can write does not change.
             is_closed = self.log_bytes() == 0 and not os.access(self.path.parent, os.W_OK)
-            if fault.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or not is_closed:
+            denials = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+            if fault.sqlite_errorcode & 0xFF not in denials or not is_closed:
                 raise
             return self._open("immutable=1")
 
@@ -214,24 +231,6 @@ class Ledger:
                 remedy="Install the version of qa-system that wrote it.",
             )
         return connection
-
-    @contextmanager
-    def _faults(self, matcher: Matcher | None) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.IntegrityError:
-            raise
-        except sqlite3.Error as fault:
-            if matcher is not None and matcher.fault is not None:
-                known, matcher.fault = matcher.fault, None
-                raise known from None
-            raise _explain(fault, self.path) from fault
-        except OSError as fault:
-            raise StoreError(
-                f"the store's folder cannot be used: {fault.strerror or fault}",
-                where=str(self.path.parent),
-                remedy="Check its permissions and the disk's free space.",
-            ) from fault
 
 
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
@@ -297,3 +296,11 @@ def _explain(fault: sqlite3.Error, path: Path) -> StoreError:
             remedy="Close other programs that have it open, such as the sqlite3 shell.",
         )
     return StoreError(f"SQLite says: {fault}", where=where, remedy="Check the disk.")
+
+
+def _explain_os(fault: OSError, path: Path) -> StoreError:
+    return StoreError(
+        f"the store's folder cannot be used: {fault.strerror or fault}",
+        where=str(path.parent),
+        remedy="Check its permissions and the disk's free space.",
+    )

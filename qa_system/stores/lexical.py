@@ -204,6 +204,7 @@ class LexicalIndex:
         self._index: Index | None = None
         self._writer: IndexWriter | None = None
         self._view: LexicalView | None = None
+        self._substitute: LexicalView | None = None
         self._told: str | None = None
         self._links: TemporaryDirectory[str] | None = None
 
@@ -221,17 +222,21 @@ class LexicalIndex:
         with self._refreshing:
             return self._refresh(state.store_id)
 
-    def in_memory(self, snapshot: Snapshot) -> LexicalView:
+    def substitute(self, state: State) -> LexicalView | None:
+        """Give the index in memory, if one was made for this generation."""
+        view = self._substitute
+        if view is None or (view.store_id, view.generation) != (state.store_id, state.generation):
+            return None
+        return view
+
+    def make_substitute(self, snapshot: Snapshot) -> LexicalView:
         """Index the snapshot's texts in memory, for a process that can neither read nor mend."""
         from tantivy import Index
 
         state = snapshot.state
         with self._refreshing:
-            view = self._view
-            if view is None or (view.store_id, view.generation) != (
-                state.store_id,
-                state.generation,
-            ):
+            view = self.substitute(state)
+            if view is None:
                 log.warning("the lexical index in %s is built anew in memory", self._folder)
                 index = Index(_schema())
                 index.register_tokenizer(ANALYZER, _analyzer())
@@ -240,8 +245,9 @@ class LexicalIndex:
                 writer.commit()
                 writer.wait_merging_threads()
                 index.reload()
-                view = LexicalView(state.store_id, state.generation, index.searcher(), index.schema)
-                self._view = view
+                searcher = index.searcher()
+                view = LexicalView(state.store_id, state.generation, searcher, index.schema)
+                self._substitute = view
             return view
 
     def catch_up(self, snapshot: Snapshot) -> None:
@@ -268,6 +274,7 @@ class LexicalIndex:
                 writer.delete_documents_by_query(self._any_of(dead))
             _add(writer, snapshot.iter_texts(stamp["last_row"]))
             opstamp = writer.commit()
+            self._share()
         except BaseException:
             # What was added without a commit must not be there when it is added again.
             self._writer = None
@@ -294,6 +301,7 @@ class LexicalIndex:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.wait_merging_threads()
+            self._share()
         self.drop()
 
     def release(self) -> None:
@@ -302,7 +310,8 @@ class LexicalIndex:
 
     def drop(self) -> None:
         """Let the files go as they are."""
-        self._writer = self._index = self._view = self._links = None
+        self._writer = self._index = self._links = None
+        self._view = self._substitute = None
 
     def _refresh(self, store_id: str) -> LexicalView | None:
         """Open the index as it is on the disk.
@@ -373,6 +382,12 @@ class LexicalIndex:
             index.config_reader("manual")
             self._index = index
         return self._index
+
+    def _share(self) -> None:
+        """Let those read the index who may read its folder: tantivy thinks of its owner only."""
+        mode = self._folder.stat().st_mode & 0o666
+        for name in ("meta.json", ".managed.json"):
+            (self._folder / name).chmod(mode)
 
     def _openable(self) -> Path:
         """Give a folder that tantivy can make its lock in, even if the index's is read-only."""

@@ -53,12 +53,13 @@ class Search:
                 return []
             if needed is None or state.generation < needed:
                 needed = state.generation
-            view = self._folder.lexical.view(state)
+            lexical = self._folder.lexical
+            view = lexical.view(state) or lexical.substitute(state)
             is_fit = view is not None and needed <= view.generation <= state.generation
             if not is_fit and (attempt == 0 or monotonic() < until):
                 raise StaleSnapshotError
             if view is None:
-                view = self._folder.lexical.in_memory(snapshot)
+                view = lexical.make_substitute(snapshot)
             allowed = None if condition is None else snapshot.rows(condition)
             hits = _lexical_hits(snapshot, view, query, top_k, allowed)
             if allowed is not None and len(hits) < top_k:
@@ -85,9 +86,6 @@ class Search:
                 raise StaleSnapshotError
             allowed = None if condition is None else snapshot.rows(condition)
             view = self._folder.vectors.view(snapshot)
-            if allowed is None and self._folder.approximate.is_due(view):
-                self._folder.build_approximate()
-                view = self._folder.vectors.view(snapshot)
             hits = self._folder.approximate.search(view, queries, top_k, allowed)
             return [snapshot.documents(found) for found in hits]
 

@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 
 from qa_system.errors import MissingDependencyError, ModelError
 from qa_system.inference import load_tokenizer
-from qa_system.models import MANIFEST, ModelLocation, locate, read_manifest
+from qa_system.models import MANIFEST, ModelLocation, locate
 from qa_system.readers.backends import has_token_types, load_checkpoint, usable_positions
-from qa_system.readers.calibration import Calibration
+from qa_system.training.fuse import fuse_attention
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["MANIFEST_FORMAT", "export_model", "record_calibration"]
+__all__ = ["MANIFEST_FORMAT", "export_model"]
 
 MANIFEST_FORMAT = 1
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -61,8 +61,8 @@ def export_model(
         source: a checkpoint's folder or Hub id: one for extractive question answering, or a
             sentence-transformers model.
         out: the folder to write; what else it holds (a model card) is left alone.
-        task: `reader` gives start and end logits; `encoder` gives sentence embeddings, pooled
-            and normalised inside the graph as the model was trained.
+        task: `reader` gives start and end logits, of windows without padding; `encoder` gives
+            sentence embeddings, pooled and normalised inside the graph as the model was trained.
         precision: `int8` quantises (see `qa_system.training.quantize`).
 
     Returns:
@@ -90,14 +90,18 @@ def export_model(
             remedy="Install it: pip install 'qa-system[train]'.",
         ) from fault
     network, facts = _load_reader(location) if task == "reader" else _load_encoder(location)
-    model = _trace(network, facts, location)
+    model = _trace(network, facts)
+    _check_equal(network, model, facts, location)
+    if task == "reader":
+        fuse_attention(model)
+        _check_equal(network, model, facts, location, padded=False)
     if precision == "int8":
         from qa_system.training.quantize import quantize
 
         model = quantize(
             model,
             _probes(location.path, facts),
-            blockwise="outliers" if task == "reader" else "everywhere",
+            blockwise=task == "encoder",
         )
     folder = Path(location.name).expanduser()
     named = "/".join(folder.resolve().parts[-2:]) if folder.is_dir() else location.name
@@ -117,23 +121,6 @@ def export_model(
     }
     _write(Path(out), model, location, manifest)
     return manifest
-
-
-def record_calibration(folder: str | Path, calibration: Calibration) -> None:
-    """Keep a reader's fitted threshold and temperature in its export's manifest.
-
-    Raises:
-        ModelError: the folder holds no export, or one of another kind.
-    """
-    folder = Path(folder)
-    manifest = read_manifest(folder)
-    if manifest.get("task") != "reader":
-        raise ModelError(
-            f"the export is for the task {manifest.get('task')!r}, and only a reader is calibrated",
-            where=str(folder),
-            remedy="Name the folder of a reader that `qa export` made.",
-        )
-    _write_manifest(folder / MANIFEST, {**manifest, "calibration": calibration.to_dict()})
 
 
 def _load_reader(location: ModelLocation) -> tuple[Any, dict[str, Any]]:
@@ -232,7 +219,7 @@ def _inputs_of(config: Any) -> tuple[str, ...]:
     return INPUTS if has_token_types(config) else INPUTS[:2]
 
 
-def _trace(network: Any, facts: dict[str, Any], location: ModelLocation) -> ModelProto:
+def _trace(network: Any, facts: dict[str, Any]) -> ModelProto:
     import torch
 
     inputs = facts["inputs"]
@@ -259,12 +246,16 @@ def _trace(network: Any, facts: dict[str, Any], location: ModelLocation) -> Mode
         node.doc_string = ""
     del model.graph.metadata_props[:]
     del model.metadata_props[:]
-    _check_equal(network, model, facts, location)
     return model
 
 
 def _check_equal(
-    network: Any, model: ModelProto, facts: dict[str, Any], location: ModelLocation
+    network: Any,
+    model: ModelProto,
+    facts: dict[str, Any],
+    location: ModelLocation,
+    *,
+    padded: bool = True,
 ) -> None:
     import onnxruntime
     import torch
@@ -273,13 +264,13 @@ def _check_equal(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     for rows, width in ((1, 7), (3, 40), (5, 96)):
-        batch = _random_batch(rows, width, facts["inputs"])
+        batch = _random_batch(rows, width, facts["inputs"], padded=padded)
         with torch.inference_mode():
             expected = network(**{name: torch.from_numpy(value) for name, value in batch.items()})
         expected = expected if isinstance(expected, tuple) else (expected,)
         attended = batch["attention_mask"].astype(bool)
         for name, ours, theirs in zip(
-            facts["outputs"], session.run(None, batch), expected, strict=True
+            facts["outputs"], _run(session, batch), expected, strict=True
         ):
             difference = np.abs(ours - theirs.numpy())
             worst = float(
@@ -295,10 +286,17 @@ def _check_equal(
                 )
 
 
-def _random_batch(rows: int, width: int, inputs: tuple[str, ...]) -> dict[str, NDArray[np.int64]]:
-    """Give rows of ordinary tokens of different lengths, the same for the same shape."""
+def _run(session: Any, batch: dict[str, NDArray[np.int64]]) -> Any:
+    taken = {node.name for node in session.get_inputs()}
+    return session.run(None, {name: ids for name, ids in batch.items() if name in taken})
+
+
+def _random_batch(
+    rows: int, width: int, inputs: tuple[str, ...], *, padded: bool = True
+) -> dict[str, NDArray[np.int64]]:
+    """Give rows of ordinary tokens, of different lengths if padded; the same for the same shape."""
     generator = np.random.default_rng(rows * 1000 + width)
-    lengths = np.maximum(width - 2 * np.arange(rows), 3)[:, None]
+    lengths = np.maximum(width - 2 * np.arange(rows) * padded, 3)[:, None]
     mask = (np.arange(width) < lengths).astype(np.int64)
     ids = generator.integers(5, 100, size=(rows, width)) * mask
     types = (np.arange(width) >= lengths // 3) * mask
@@ -340,12 +338,6 @@ def _write(out: Path, model: ModelProto, source: ModelLocation, manifest: dict[s
         work = Path(folder)
         onnx.save(model, work / "model.onnx")
         load_tokenizer(source.path).save(str(work / "tokenizer.json"), pretty=False)
-        _write_manifest(work / MANIFEST, manifest)
+        (work / MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
         for name in ("model.onnx", "tokenizer.json", MANIFEST):
             shutil.move(work / name, out / name)
-
-
-def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
-    fresh.replace(path)

@@ -171,14 +171,18 @@ def test_threads_share_a_store(tmp_path):
         assert store.verify() == []
 
 
-def test_a_forked_child_reads_and_does_not_hold_the_lock(tmp_path):
+@pytest.mark.parametrize("turn", range(5))
+def test_a_forked_child_reads_and_does_not_hold_the_lock(tmp_path, turn):
+    """Even if it is forked while another thread commits to the lexical index."""
     with FAISSDocumentStore(tmp_path) as store:
         store.write_documents([review("a")])
-        assert store.count_documents() == 1
+        time.sleep(turn * 0.005)
         child = os.fork()
         if child == 0:
             code = 1
             try:
+                assert store.count_documents() == 1
+                assert len(store.search_by_embedding([1.0] * 8)) == 1
                 assert len(store.search_bm25("battery")) == 1
                 try:
                     store.write_documents([review("b")])

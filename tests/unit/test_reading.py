@@ -97,7 +97,7 @@ def test_unlocated_answers_are_compared_as_written():
 
 
 def test_calibration_is_fitted_on_what_was_read():
-    fitted = calibration_of(score_predictions(LABELS, SAID), "four questions")
+    fitted = calibration_of([score_predictions(LABELS, SAID)], "four questions")
     assert fitted.threshold == 2.5
     assert fitted.temperature > 0
     assert fitted.fitted_on == "four questions"
@@ -105,7 +105,7 @@ def test_calibration_is_fitted_on_what_was_read():
 
 def test_calibration_needs_both_kinds_of_question():
     with pytest.raises(EvaluationError, match="needs questions with an answer and"):
-        calibration_of(score_predictions(LABELS[:2], SAID[:2]), "x")
+        calibration_of([score_predictions(LABELS[:2], SAID[:2])], "x")
 
 
 def test_a_calibration_is_kept_in_the_manifest(tmp_path):

@@ -5,7 +5,11 @@ import sys
 from qa_system import Answers, QASystem
 
 QUESTIONS = [
-    ("Is it good for reading at night?", "ereader-lumen-6"),
+    ("How is the zipper?", "jacket-drizzlecrest-shell"),
+    ("Is it bright enough to work by?", "lamp-noctella-clamp"),
+    ("Is it good for espresso?", "grinder-morrabean-40"),
+    ("How is the sound?", "earbuds-pipstone-air"),
+    ("Does it come with batteries?", "boardgame-saltmarsh-traders"),
 ]
 
 

@@ -197,14 +197,15 @@ class EncoderIdentity:
     """What a store remembers of the encoder that filled it, so that it can refuse another.
 
     Args:
-        name: the model's name as it was given (`bundled:encoder`, a folder, a Hub id).
+        name: the model's name as it was given (`bundled:encoder`, a folder, a Hub id); for
+            people: the same model under another name, or in another folder, is the same.
         dimension: numbers in an embedding.
         similarity: the one that the encoder was trained with.
         weights_hash: sha256 over the passage encoder's weights and how a text reaches them
             (pooling, normalisation, prefixes, length): same hash, same embeddings up to rounding.
     """
 
-    name: str
+    name: str = field(compare=False)
     dimension: int
     similarity: Similarity
     weights_hash: str

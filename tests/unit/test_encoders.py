@@ -152,6 +152,18 @@ def test_the_identity_follows_what_shapes_the_vectors() -> None:
     assert shorter.weights_hash != plain.weights_hash
 
 
+def test_a_model_that_moved_is_the_same_model(tmp_path: Path) -> None:
+    import shutil
+
+    from qa_system.models import locate
+
+    moved = shutil.copytree(locate("bundled:encoder").path, tmp_path / "elsewhere")
+    here = load_encoder(EncoderSettings()).identity
+    there = load_encoder(EncoderSettings(model=str(moved))).identity
+    assert there == here
+    assert there.name != here.name
+
+
 def test_a_damaged_checkpoint_is_a_model_error(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ModelError, match="config is not JSON"):

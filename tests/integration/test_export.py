@@ -29,7 +29,7 @@ SMALL = {
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
     "intermediate_size": 128,
-    "initializer_range": 0.5,
+    "initializer_range": 0.2,
 }
 
 

@@ -132,10 +132,9 @@ def test_a_command_that_was_killed_is_resumed_by_the_same_command(tmp_path, sour
     where = {"cwd": Path(__file__).parents[2], "text": True}
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **where)
     state = tmp_path / "store" / "jobs"
-    while not list(state.glob("*.sqlite-wal")):
+    while not any(job["read"] for job in read_checkpoints(state).values()):
         assert first.poll() is None, first.stderr.read()
         time.sleep(0.01)
-    time.sleep(0.3)
     first.kill()
     first.communicate()
     second = subprocess.run(command, capture_output=True, check=True, **where)

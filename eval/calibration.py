@@ -27,23 +27,20 @@ def calibration_of(evaluations: Sequence[ReaderEvaluation], fitted_on: str) -> C
         EvaluationError: the questions are all answerable, or all unanswerable, so that nothing
             says where an answer should be given.
     """
-    rows = [row for each in evaluations for row in each.rows if row.log_odds is not None]
-    weights = [
-        1 / len(each.rows) for each in evaluations for row in each.rows if row.log_odds is not None
+    read = [
+        (row.log_odds, row.forced_f1 if row.answerable else 0.0, row.answerable, 1 / len(each.rows))
+        for each in evaluations
+        for row in each.rows
+        if row.log_odds is not None
     ]
-    if len({row.answerable for row in rows}) < 2:
+    log_odds, f1_answered, answerable, weights = zip(*read, strict=True) if read else ((),) * 4
+    if len(set(answerable)) < 2:
         raise EvaluationError(
             "a threshold needs questions with an answer and questions without one",
             where=fitted_on,
             remedy="Fit on another data set or split.",
         )
-    return fit_calibration(
-        [row.log_odds for row in rows if row.log_odds is not None],
-        [row.forced_f1 if row.answerable else 0.0 for row in rows],
-        [row.answerable for row in rows],
-        weights=weights,
-        fitted_on=fitted_on,
-    )
+    return fit_calibration(log_odds, f1_answered, answerable, weights=weights, fitted_on=fitted_on)
 
 
 def write_calibration(calibration: Calibration, location: ModelLocation) -> None:

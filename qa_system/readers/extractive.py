@@ -311,7 +311,7 @@ class _Loaded:
     batch_tokens: int
 
     def logits(self, windows: Sequence[Window]) -> list[WindowLogits]:
-        """Score windows in batches: of equal length on a CPU, of like length on a GPU."""
+        """Score windows in batches: of like length where the backend pads, else of equal."""
         found: list[WindowLogits | None] = [None] * len(windows)
         lengths_of = [len(window) for window in windows]
         pads = self.backend.pads

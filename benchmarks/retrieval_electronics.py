@@ -44,9 +44,16 @@ def main(arguments: list[str] | None = None) -> int:
     data = load_dataset(DATA / chosen.domain)
     if chosen.tune:
         labels = [label for label in data.labels if label.split != "test"]
-        runs = {"bm25": {"mode": "bm25"}, "dense": {"mode": "dense"}} | {
-            f"{join} {weight}": {"mode": "hybrid", "join": join, "bm25_weight": weight}
-            for join in ("reciprocal_rank_fusion", "weighted_sum")
+        runs = {
+            "bm25": {"mode": "bm25"},
+            "dense": {"mode": "dense"},
+            "reciprocal_rank_fusion": {"mode": "hybrid", "join": "reciprocal_rank_fusion"},
+        } | {
+            f"weighted_sum {weight}": {
+                "mode": "hybrid",
+                "join": "weighted_sum",
+                "bm25_weight": weight,
+            }
             for weight in WEIGHTS
         }
     else:

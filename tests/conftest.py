@@ -1,7 +1,9 @@
 """Every test runs offline; tests that need the research data say so and skip without it."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
@@ -43,3 +45,25 @@ def reader_seed() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the reader's checkpoint is not here: {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def save_checkpoint() -> Callable[[Any, Path], Path]:
+    """Saves a model beside the bundled reader's tokenizer, as anybody could have saved it."""
+    from transformers import PreTrainedTokenizerFast
+
+    from qa_system.models import locate
+
+    def save(model: Any, folder: Path) -> Path:
+        model.save_pretrained(folder)
+        PreTrainedTokenizerFast(
+            tokenizer_file=str(locate("bundled:reader").path / "tokenizer.json"),
+            cls_token="[CLS]",
+            sep_token="[SEP]",
+            pad_token="[PAD]",
+            unk_token="[UNK]",
+            model_max_length=512,
+        ).save_pretrained(folder)
+        return folder
+
+    return save

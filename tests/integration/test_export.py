@@ -1,6 +1,8 @@
 """Exports of small models with random weights: the same numbers, the same bytes each time."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,6 @@ from transformers import (
     BertModel,
     DistilBertConfig,
     DistilBertForQuestionAnswering,
-    PreTrainedTokenizerFast,
 )
 
 from qa_system.errors import ModelError
@@ -24,6 +25,7 @@ from qa_system.readers.backends import load_backend
 from qa_system.training.export import export_model
 
 pytestmark = pytest.mark.slow
+Save = Callable[[Any, Path], Path]
 SMALL = {
     "hidden_size": 64,
     "num_hidden_layers": 2,
@@ -33,22 +35,11 @@ SMALL = {
 }
 
 
-def save(model: object, folder: Path) -> Path:
-    model.save_pretrained(folder)
-    PreTrainedTokenizerFast(
-        tokenizer_file=str(locate("bundled:reader").path / "tokenizer.json"),
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        model_max_length=512,
-    ).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
-def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save(BertForQuestionAnswering(BertConfig(**SMALL)), tmp_path_factory.mktemp("bert"))
+def bert(tmp_path_factory: pytest.TempPathFactory, save_checkpoint: Save) -> Path:
+    return save_checkpoint(
+        BertForQuestionAnswering(BertConfig(**SMALL)), tmp_path_factory.mktemp("bert")
+    )
 
 
 def batch(rows: int, length: int) -> dict[str, np.ndarray]:
@@ -74,9 +65,9 @@ def test_fp32_equals_the_checkpoint(bert: Path, tmp_path: Path, shape: tuple[int
     assert logits_of(tmp_path, feeds) == pytest.approx(logits_of(bert, feeds, "fp32"), abs=1e-4)
 
 
-def test_a_model_without_token_types(tmp_path: Path) -> None:
+def test_a_model_without_token_types(tmp_path: Path, save_checkpoint: Save) -> None:
     config = DistilBertConfig(dim=32, n_layers=2, n_heads=2, hidden_dim=64, initializer_range=0.5)
-    source = save(DistilBertForQuestionAnswering(config), tmp_path / "source")
+    source = save_checkpoint(DistilBertForQuestionAnswering(config), tmp_path / "source")
     export_model(source, tmp_path / "out", task="reader", precision="fp32")
     feeds = batch(3, 40)
     expected = logits_of(source, feeds, "fp32")
@@ -101,12 +92,16 @@ def test_int8_is_small_near_and_the_same_each_time(bert: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_an_embedding_does_not_depend_on_its_batch(tmp_path: Path, precision: str) -> None:
+def test_an_embedding_does_not_depend_on_its_batch(
+    tmp_path: Path, precision: str, save_checkpoint: Save
+) -> None:
     sentence_transformers = pytest.importorskip("sentence_transformers")
     from sentence_transformers.models import Normalize, Pooling, Transformer
 
     config = BertConfig(**SMALL)
-    word = Transformer(str(save(BertModel(config), tmp_path / "bert")), max_seq_length=128)
+    word = Transformer(
+        str(save_checkpoint(BertModel(config), tmp_path / "bert")), max_seq_length=128
+    )
     model = sentence_transformers.SentenceTransformer(
         modules=[word, Pooling(64, pooling_mode="mean"), Normalize()], device="cpu"
     )
@@ -130,10 +125,10 @@ def test_an_embedding_does_not_depend_on_its_batch(tmp_path: Path, precision: st
         assert single[0] @ expected[number] > (0.9999 if precision == "fp32" else 0.99)
 
 
-def test_faults_are_named(bert: Path, tmp_path: Path) -> None:
+def test_faults_are_named(bert: Path, tmp_path: Path, save_checkpoint: Save) -> None:
     with pytest.raises(ModelError, match="an export already"):
         export_model(locate("bundled:reader").path, tmp_path, task="reader")
-    save(BertModel(BertConfig(**SMALL)), tmp_path / "headless")
+    save_checkpoint(BertModel(BertConfig(**SMALL)), tmp_path / "headless")
     with pytest.raises(ModelError, match="no weights for qa_outputs"):
         export_model(tmp_path / "headless", tmp_path / "out", task="reader")
     assert not (tmp_path / "out").exists()

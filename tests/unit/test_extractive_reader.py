@@ -1,5 +1,6 @@
 """The reader against what one would write with transformers, and its own promises."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qa_system.errors import ConfigError, EmptyQuestionError, ModelError, QuestionTooLongError
-from qa_system.models import locate
 from qa_system.readers.extractive import ExtractiveReader, snippet
 
 QUESTIONS = ["How long does the battery last?", "How is the zipper?"]
@@ -33,10 +33,12 @@ def bundled() -> ExtractiveReader:
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny(
+    tmp_path_factory: pytest.TempPathFactory, save_checkpoint: Callable[[Any, Path], Path]
+) -> Path:
     """A reader with random weights, as anybody could have saved it."""
     torch = pytest.importorskip("torch")
-    from transformers import BertConfig, BertForQuestionAnswering, PreTrainedTokenizerFast
+    from transformers import BertConfig, BertForQuestionAnswering
 
     folder = tmp_path_factory.mktemp("tiny")
     torch.manual_seed(13)
@@ -47,16 +49,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         intermediate_size=64,
         initializer_range=0.6,
     )
-    BertForQuestionAnswering(config).save_pretrained(folder)
-    PreTrainedTokenizerFast(
-        tokenizer_file=str(locate("bundled:reader").path / "tokenizer.json"),
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        model_max_length=512,
-    ).save_pretrained(folder)
-    return folder
+    return save_checkpoint(BertForQuestionAnswering(config), folder)
 
 
 def plain_answer(folder: Path, question: str, text: str) -> tuple[str, float]:

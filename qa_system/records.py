@@ -104,6 +104,8 @@ class Label:
             an empty tuple is that annotator's "not answerable".
         split: the part of the data set that it stands in (train, dev, test), where there is one.
         meta: the data set's own fields (subjectivity, domain, ...).
+        others: labels of the same question about the same item, most of them from other reviews,
+            where labels were aggregated (`qa_system.labels.aggregate`).
     """
 
     question_id: str
@@ -115,10 +117,11 @@ class Label:
     annotations: tuple[tuple[AnswerSpan, ...], ...] = ()
     split: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    others: tuple[Label, ...] = ()
 
     @property
     def is_answerable(self) -> bool:
-        """Whether at least one annotator marked an answer."""
+        """Whether at least one annotator marked an answer in this review."""
         return bool(self.answers)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -21,13 +22,28 @@ if TYPE_CHECKING:
     from haystack import Document
     from haystack.dataclasses import ExtractedAnswer
 
-    from qa_system.readers.extractive import Reading
+    from qa_system.readers.extractive import ExtractiveReader, Reading
     from qa_system.stores.faiss import FAISSDocumentStore
 
-__all__ = ["QASystem"]
+__all__ = ["Examination", "QASystem"]
 
 SPANS_PER_ANSWER = 4
 """Spans asked of the reader for one answer that is shown: several may stand in one review."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """How a question was answered, for those who want to know why.
+
+    Args:
+        documents: those that were retrieved, best first.
+        reading: what the reader found in them, below its threshold too.
+        answers: what `ask` gives.
+    """
+
+    documents: tuple[Document, ...]
+    reading: Reading
+    answers: Answers
 
 
 class QASystem:
@@ -90,6 +106,11 @@ class QASystem:
             raise
         return system
 
+    @property
+    def reader(self) -> ExtractiveReader:
+        """The reader, which can also be asked about texts that are in no store."""
+        return self._reader
+
     def warm_up(self) -> None:
         """Load the models now instead of at the first question."""
         self._retrieval.warm_up()
@@ -126,6 +147,18 @@ class QASystem:
 
         The timings of each answer are those of the whole call.
         """
+        return [each.answers for each in self.examine(questions, top_k)]
+
+    def examine(self, questions: Iterable[Question], top_k: int = 3) -> list[Examination]:
+        """Answer several questions as `ask_many` does, and keep what led to each answer.
+
+        Args:
+            questions: what is asked.
+            top_k: as in `ask`.
+
+        Raises:
+            QASystemError: as in `ask`; one question that cannot be asked stops them all.
+        """
         asked = list(questions)
         for question in asked:
             _refuse_empty(question)
@@ -137,7 +170,11 @@ class QASystem:
                 top_k=SPANS_PER_ANSWER * top_k,
             )
         return [
-            _to_answers(question, reading, len(found), top_k, timings)
+            Examination(
+                documents=tuple(found),
+                reading=reading,
+                answers=_to_answers(question, reading, len(found), top_k, timings),
+            )
             for question, reading, found in zip(asked, readings, documents, strict=True)
         ]
 

@@ -1,6 +1,7 @@
 """Every test runs offline; tests that need the research data say so and skip without it."""
 
 import os
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,3 +68,12 @@ def save_checkpoint() -> Callable[[Any, Path], Path]:
         return folder
 
     return save
+
+
+@pytest.fixture(scope="session")
+def made_up_run() -> Callable[..., Any]:
+    """Builds runs of made-up questions; see `tests/made_up_runs.py`."""
+    built: Callable[..., Any] = runpy.run_path(str(ROOT / "tests" / "made_up_runs.py"))[
+        "made_up_run"
+    ]
+    return built

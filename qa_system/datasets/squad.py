@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qa_system.datasets import UNLOCATED
 from qa_system.errors import DataError
+from qa_system.labels import UNLOCATED
 from qa_system.records import AnswerSpan, Label, stable_review_id
 
 __all__ = ["SquadFile", "read_squad", "write_squad"]

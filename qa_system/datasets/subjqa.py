@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qa_system.datasets import UNLOCATED
 from qa_system.errors import DataError, MissingDependencyError, RecordError
+from qa_system.labels import UNLOCATED
 from qa_system.records import AnswerSpan, Label, Review
 
 __all__ = [
@@ -85,6 +85,16 @@ class RepairCounts:
     given_up: int
     no_answer: int
     given_up_rows: tuple[GivenUp, ...] = ()
+
+    def __add__(self, other: RepairCounts) -> RepairCounts:
+        """Count two domains together."""
+        return RepairCounts(
+            exact=self.exact + other.exact,
+            repaired=self.repaired + other.repaired,
+            given_up=self.given_up + other.given_up,
+            no_answer=self.no_answer + other.no_answer,
+            given_up_rows=self.given_up_rows + other.given_up_rows,
+        )
 
 
 @dataclass(frozen=True, slots=True)

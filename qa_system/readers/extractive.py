@@ -28,6 +28,10 @@ CPU_BATCH_TOKENS = 512
 
 GPU_BATCH_TOKENS = 65536
 
+INT8_BATCH_TOKENS = 1
+"""Each window alone: int8 has one scale for all activations of a pass, so a window's logits would
+depend on its company, and an answer on what else was asked. On a CPU it costs nothing."""
+
 QUESTIONS_AT_ONCE = 256
 """Questions whose windows are held at a time, however many are asked in one call."""
 
@@ -75,7 +79,8 @@ class ExtractiveReader:
             with the model, or 0.
         temperature: log-odds in one unit of calibrated log-odds; None takes the one fitted with
             the model, or 1.
-        batch_tokens: padded tokens of a forward pass; None takes what measured best.
+        batch_tokens: padded tokens of a forward pass; None takes what measured best, and in
+            int8 reads each window alone, so that its answer depends on nothing else.
         threads: inside a forward pass on the CPU; None leaves it to the library.
         snippet_chars: characters of an answer's context, at most, unless the answer is longer.
 
@@ -260,6 +265,8 @@ class ExtractiveReader:
         batch_tokens = self.batch_tokens
         if batch_tokens is None:
             batch_tokens = GPU_BATCH_TOKENS if backend.on_gpu else CPU_BATCH_TOKENS
+            if backend.precision == "int8":
+                batch_tokens = INT8_BATCH_TOKENS
         cutter = WindowCutter(backend.tokenizer, self.max_seq_length, self.stride)
         return _Loaded(backend, cutter, calibration, batch_tokens)
 

@@ -93,6 +93,15 @@ class WindowCutter:
         self._context_type = int(types[context[0]])
         self._specials = sum(len(part) for part in self._special_ids)
 
+    def room(self, question_tokens: int) -> int:
+        """Give the tokens of a review that a window holds beside a question."""
+        return self.max_seq_length - self._specials - question_tokens
+
+    @property
+    def least_room(self) -> int:
+        """A question that leaves less is refused."""
+        return min(MINIMUM_CONTEXT, self.max_seq_length // 2 - self._specials)
+
     def cut(
         self, questions: Sequence[str], documents: Sequence[Sequence[str | None]]
     ) -> list[list[list[Window]]]:
@@ -126,8 +135,8 @@ class WindowCutter:
         }
 
     def _windows(self, question: str, asked: _Text, read: _Text | None) -> list[Window]:
-        room = self.max_seq_length - self._specials - len(asked.ids)
-        if room < min(MINIMUM_CONTEXT, self.max_seq_length // 2 - self._specials):
+        room = self.room(len(asked.ids))
+        if room < self.least_room:
             raise QuestionTooLongError(
                 f"the question has {len(asked.ids)} tokens, which leaves room for {max(room, 0)} "
                 f"of the review in a window of {self.max_seq_length}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,9 @@ from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 
 from qa_system.errors import ConfigError, EncoderMismatchError, StoreMismatchError
-from qa_system.records import EncoderIdentity, Similarity
+from qa_system.labels import aggregate, join_annotators
+from qa_system.records import EncoderIdentity, Label, Similarity
+from qa_system.stores import labels as label_index
 from qa_system.stores import metadata
 from qa_system.stores.ann import IndexKind
 from qa_system.stores.async_twins import AsyncTwins
@@ -44,6 +46,7 @@ class StoreStatus:
         documents: how many there are.
         items: distinct `meta.item_id`s.
         embedded: documents with an embedding.
+        labels: labelled questions beside them.
         embedding_dim: numbers in an embedding; None before the first.
         similarity: how embeddings are compared.
         index: the kind of vector index asked for.
@@ -58,6 +61,7 @@ class StoreStatus:
     documents: int
     items: int
     embedded: int
+    labels: int
     embedding_dim: int | None
     similarity: Similarity
     index: IndexKind
@@ -407,6 +411,63 @@ class FAISSDocumentStore(AsyncTwins):
             condition = Condition(f"{ITEM} = ?", (item_id,))
             return snapshot.select("1", condition, "LIMIT 1").fetchone() is not None
 
+    def write_labels(self, labels: Iterable[Label]) -> int:
+        """Write labelled questions beside the documents, all or none.
+
+        A label is told from others by all that it holds: written again it is there once, so a
+        job that is run again doubles nothing. A label that was changed is another one; delete
+        the old ones first. Several annotators may write labels of their own about one question
+        and review; `get_labels_aggregated` joins them.
+
+        Args:
+            labels: as they were read, before they are aggregated; an iterator is not held.
+
+        Returns:
+            How many were not there yet.
+
+        Raises:
+            DataError: a label's `meta` is not JSON, or it was aggregated.
+            StoreLockedError: another process is writing.
+
+        >>> import tempfile
+        >>> label = Label("q1", "How is the sound?", "B00", "r1", "Good sound.", ())
+        >>> with FAISSDocumentStore(tempfile.mkdtemp()) as store:
+        ...     store.write_labels([label]), store.write_labels([label]), store.count_labels()
+        (1, 0, 1)
+        """
+        with self._folder.writing(searchable=False) as transaction:
+            return label_index.write(transaction, labels)
+
+    def get_labels_aggregated(
+        self, split: str | None = None, item_id: str | None = None, *, by_item: bool = True
+    ) -> list[Label]:
+        """Give labels in the order of writing, those of several annotators as one.
+
+        Args:
+            split: of this part of the data set; None: of all.
+            item_id: about this item; None: about all.
+            by_item: make one label of those that ask the same question about the same item in
+                one split, too; see `qa_system.labels.aggregate`.
+
+        Raises:
+            DataError: two labels with the same ids have different questions, items or texts.
+        """
+        with self._reading() as snapshot:
+            found = label_index.select(snapshot, split, item_id)
+            return list(aggregate(found) if by_item else join_annotators(found))
+
+    def count_labels(self, split: str | None = None, item_id: str | None = None) -> int:
+        """Count the labels as they were written, of one split or item, or of all."""
+        with self._reading() as snapshot:
+            return label_index.count(snapshot, split, item_id)
+
+    def delete_labels(self, split: str | None = None, item_id: str | None = None) -> int:
+        """Delete the labels of one split or item, or all, and give their number."""
+        if not self._folder.ledger.exists():
+            return 0
+        with self._folder.writing(searchable=False) as transaction:
+            return label_index.delete(transaction, split, item_id)
+
     def build_index(self) -> None:
         """Build the approximate index now, if the store's size and `index` ask for one.
 
@@ -431,6 +492,7 @@ class FAISSDocumentStore(AsyncTwins):
                 documents=snapshot.count(),
                 items=int(snapshot.select(f"count(DISTINCT {ITEM})", None).fetchone()[0]),
                 embedded=snapshot.count_embedded(),
+                labels=label_index.count(snapshot, None, None),
                 embedding_dim=self._dimension(state),
                 similarity=state.similarity,
                 index=self._index,

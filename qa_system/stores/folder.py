@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 from time import monotonic, sleep
 from typing import Final
 from weakref import WeakSet
@@ -81,6 +81,20 @@ class StoreFolder:
         self._writing = RLock()
         self._following = RLock()
         self._follower = Follower(self._follow, FOLLOW_PAUSE)
+
+    def rest(self) -> None:
+        """Keep this store's threads out of SQLite until `go_on`.
+
+        A child that is forked while another thread is inside SQLite inherits its mutexes locked,
+        and would wait for them for ever.
+        """
+        self._writing.acquire()
+        self._following.acquire()
+
+    def go_on(self) -> None:
+        """End a `rest`."""
+        self._following.release()
+        self._writing.release()
 
     def leave_to_parent(self) -> None:
         """Begin anew in a forked child, which has the parent's objects but not its threads."""
@@ -234,10 +248,33 @@ _left_to_parent: list[LexicalIndex] = []
 """Kept, so that a child never waits for tantivy's threads, which the parent has."""
 
 
+_at_rest: list[StoreFolder] = []
+"""Those that rest while the process forks, and nobody else forks."""
+_forking = Lock()
+
+
+def _before_fork() -> None:
+    _forking.acquire()
+    _at_rest[:] = _folders
+    for folder in _at_rest:
+        folder.rest()
+
+
+def _after_fork_in_parent() -> None:
+    while _at_rest:
+        _at_rest.pop().go_on()
+    _forking.release()
+
+
 def _after_fork_in_child() -> None:
-    for folder in list(_folders):
-        folder.leave_to_parent()
+    while _at_rest:
+        _at_rest.pop().leave_to_parent()
+    _forking.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

@@ -230,6 +230,10 @@ class Transaction(Snapshot):
         """Insert (row, vector) pairs into a space."""
         self._connection.executemany(f"INSERT INTO embeddings_{space} VALUES (?, ?)", vectors)
 
+    def insert_many(self, sql: str, values: Iterable[Sequence[Any]]) -> int:
+        """Run an INSERT for each of the values, and give the number of rows that it made."""
+        return self._connection.executemany(sql, values).rowcount
+
     def delete(self, rows: Sequence[int] | Rows) -> None:
         """Delete the documents of existing rows."""
         listed = orjson.dumps(np.asarray(rows, dtype=np.int64).tolist()).decode()

@@ -86,4 +86,7 @@ def test_int8_reads_as_well_as_fp32(qa_data: Path, reader_seed: Path) -> None:
     ours, theirs = (evaluate_reader(labels, reader) for reader in (bundled, full))
     assert ours.metrics["f1"] >= theirs.metrics["f1"] - 0.03
     pairs = zip(ours.rows, theirs.rows, strict=True)
-    assert sum(a.prediction == b.prediction for a, b in pairs) / len(labels) >= 0.85
+    assert (
+        sum(a.output["prediction"] == b.output["prediction"] for a, b in pairs) / len(labels)
+        >= 0.85
+    )

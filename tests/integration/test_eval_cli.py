@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from eval import cli
+from eval.labels import load_dataset
 from indexing.job import run_job
 from qa_system.config import load_settings
 
@@ -47,13 +48,19 @@ def qa_eval(tmp_path, monkeypatch, capsys):
 def test_retriever_json(qa_eval, sample, ks):
     args = ("--dataset", sample, "--split", "test", "--scope", "item", "--retriever", "bm25")
     report = json.loads(qa_eval("retriever", *args, *ks, "--json").stdout)
-    assert {"recall@1", "recall@3", "hit_rate@3", "ndcg@3", "mrr", "map"} <= report[
-        "metrics"
-    ].keys()
-    assert "recall@5" not in report["metrics"]
-    assert all(0 <= value <= 1 for value in report["metrics"].values())
-    assert report["counts"]["questions"] == 157
+    bm25 = report["systems"]["bm25"]
+    named = {"recall@1", "recall@3", "hit_rate@3", "ndcg@3", "mrr", "map", "answer_recall@3"}
+    assert named <= bm25["metrics"].keys()
+    assert "recall@5" not in bm25["metrics"]
+    for metric, value in bm25["metrics"].items():
+        low, high = bm25["intervals"][metric]
+        assert 0 <= low <= value <= high <= 1
+    assert bm25["counts"]["questions"] == 157
+    assert bm25["questions"]["mrr"] == bm25["counts"]["answerable"] == 116
     assert report["references"].keys() == {"random", "oracle"}
+    assert {"question_word", "review_words"} <= bm25["slices"].keys()
+    for slices in bm25["slices"].values():
+        assert sum(each["questions"] for each in slices.values()) <= 116
     made = report["made_with"]
     assert made["data"]["split"] == "test"
     assert len(made["data"]["sha256"]) == len(made["settings_sha256"]) == 64
@@ -65,18 +72,42 @@ def test_all_retrievers_on_the_bundled_sample(qa_eval, tmp_path):
     rows = tmp_path / "rows.jsonl"
     done = qa_eval("retriever", "--retriever", "all", "--k", 1, 3, "--rows", rows, "--json")
     report = json.loads(done.stdout)
-    assert report["retrievers"].keys() == {"bm25", "dense", "hybrid"}
-    random = report["retrievers"]["bm25"]["references"]["random"]["recall@3"]
-    assert all(each["metrics"]["recall@3"] > random for each in report["retrievers"].values())
+    systems = report["systems"]
+    assert systems.keys() == {"bm25", "dense", "hybrid"}
+    random = report["references"]["random"]["metrics"]["recall@3"]
+    assert all(each["metrics"]["recall@3"] > random for each in systems.values())
     assert len(report["made_with"]["models"]["encoder"]["sha256"]) == 64
+    tested = {(each["a"], each["b"]) for each in report["comparisons"] if each["metric"] == "mrr"}
+    assert len(tested) == 3
+    assert all(each["p_holm"] >= each["p_permutation"] for each in report["comparisons"])
     lines = [json.loads(line) for line in rows.read_text().splitlines()]
-    assert len(lines) == sum(each["counts"]["answerable"] for each in report["retrievers"].values())
-    assert {"retriever", "question_id", "ranked", "gold"} <= lines[0].keys()
+    assert len(lines) == sum(each["counts"]["answerable"] for each in systems.values())
+    assert {"system", "question_id", "scores", "output", "slices"} <= lines[0].keys()
+    assert lines[0]["scores"]["mrr"] <= lines[-1]["scores"]["mrr"]
+
+
+@pytest.mark.slow
+def test_bm25_is_a_line_of_reference_and_compared(qa_eval, tmp_path):
+    args = ("retriever", "--split", "dev", "--retriever", "dense", "--k", 3, "--json")
+    report = json.loads(qa_eval(*args).stdout)
+    assert report["systems"].keys() == {"dense"}
+    assert report["references"].keys() == {"bm25", "random", "oracle"}
+    assert {(each["a"], each["b"]) for each in report["comparisons"]} == {("dense", "bm25")}
+
+
+def test_the_same_question_asked_once(qa_eval, qa_data):
+    args = ("retriever", "--dataset", qa_data / "subjqa" / "electronics", "--retriever", "bm25")
+    pairs = json.loads(qa_eval(*args, "--scope", "item-split", "--json").stdout)
+    once = json.loads(qa_eval(*args, "--scope", "item-split", "--aggregate", "--json").stdout)
+    assert pairs["systems"]["bm25"]["counts"]["questions"] == 358
+    # As the book counts: chapter 7, get_all_labels_aggregated.
+    assert once["systems"]["bm25"]["counts"]["questions"] == 330
+    assert once["made_with"]["aggregated"] is True
 
 
 def test_a_table_for_people(qa_eval):
     done = qa_eval("retriever", "--retriever", "bm25", "--k", 1, 3)
-    for word in ("bm25", "random", "oracle", "recall@3", "without one are left out"):
+    for word in ("bm25", "random", "oracle", "recall@3", "without one are left out", "95%"):
         assert word in done.stdout
 
 
@@ -86,8 +117,8 @@ def test_a_store_that_is_named_is_searched(qa_eval, tmp_path, sample):
     args = ("--dataset", sample, "--retriever", "bm25", "--k", 3, "--json")
     own = json.loads(qa_eval("retriever", *args, "--store", "mine").stdout)
     built = json.loads(qa_eval("retriever", *args).stdout)
-    assert own["metrics"] == built["metrics"]
-    assert own["counts"] == built["counts"]
+    assert own["systems"] == built["systems"]
+    assert own["made_with"]["store"] == "mine"
 
 
 @pytest.mark.parametrize(
@@ -99,6 +130,9 @@ def test_a_store_that_is_named_is_searched(qa_eval, tmp_path, sample):
         (("retriever", "--store", "nowhere", "--retriever", "bm25"), 1, "there is no store"),
         (("retriever", "--set", "retriever.depth=3"), 2, "retriever.depth: no such key"),
         (("reader", "--reader", "bundled:nobody"), 1, "no bundled model"),
+        (("reader", "--predictions", "nowhere.json"), 1, "cannot be read"),
+        (("pipeline", "--store", "nowhere"), 1, "there is no store"),
+        (("check", "nowhere.yaml"), 2, "cannot be read"),
     ],
 )
 def test_faults_are_one_message(qa_eval, args, code, message):
@@ -114,12 +148,18 @@ def test_reader_json(qa_eval, sample, tmp_path):
     rows = tmp_path / "rows.jsonl"
     args = ("--dataset", sample, "--split", "dev", "--rows", rows, "--json")
     report = json.loads(qa_eval("reader", *args).stdout)
-    named = {"em", "f1", "has_ans_em", "has_ans_f1", "no_ans_em", "no_ans_f1", "best_f1"}
-    assert named <= report["metrics"].keys()
-    assert report["counts"]["questions"] == 80
-    assert report["counts"]["missing"] == 0
-    assert report["references"]["always_empty"]["no_ans_em"] == 1
-    assert report["metrics"]["forced_has_ans_f1"] > 0.1
+    found = report["systems"]["reader"]
+    named = {"em", "f1", "has_ans_em", "has_ans_f1", "no_ans_em", "no_ans_f1", "has_ans_sas"}
+    assert named <= found["metrics"].keys()
+    assert {"best_f1", "best_f1_threshold", "ece", "aurc"} <= found["measures"].keys()
+    assert {"thresholds", "risk_coverage", "reliability"} <= found["details"].keys()
+    assert found["counts"]["questions"] == 80
+    assert found["counts"]["missing"] == found["counts"]["failed"] == 0
+    assert found["metrics"]["forced_has_ans_f1"] > 0.1
+    beside = report["references"]
+    assert beside.keys() == {"always_empty", "first_sentence", "random_span", "human"}
+    assert beside["always_empty"]["metrics"]["no_ans_em"] == 1
+    assert 0 < beside["human"]["questions"]["f1"] < 80
     assert len(report["made_with"]["models"]["reader"]["sha256"]) == 64
     assert len(rows.read_text().splitlines()) == 80
 
@@ -133,9 +173,70 @@ def test_calibrate_writes_into_a_copy_of_the_reader(qa_eval, root, sample, tmp_p
     fitted = report["calibration"]
     assert fitted["temperature"] > 0
     assert json.loads((mine / "model.json").read_text())["calibration"] == fitted
-    again = json.loads(qa_eval("reader", *args, "--json").stdout)
-    assert again["metrics"]["f1"] == pytest.approx(again["metrics"]["best_f1"])
+    again = json.loads(qa_eval("reader", *args, "--no-sas", "--json").stdout)
+    found = again["systems"]["reader"]
+    assert found["metrics"]["f1"] == pytest.approx(found["measures"]["best_f1"])
+    assert "has_ans_sas" not in found["metrics"]
     assert "temperature" in qa_eval("calibrate", *args).stdout
+
+
+def test_predictions_of_another_system(qa_eval, sample, tmp_path):
+    labels = load_dataset(sample).labels_of("dev")
+    said = {each.question_id: each.answers[0].text if each.answers else "" for each in labels[1:]}
+    (tmp_path / "said.json").write_text(json.dumps(said))
+    args = ("reader", "--split", "dev", "--predictions", "said.json", "--no-sas")
+    found = json.loads(qa_eval(*args, "--json").stdout)["systems"]["predictions"]
+    assert found["counts"]["missing"] == 1
+    assert found["metrics"]["em"] == pytest.approx(79 / 80)
+    assert found["measures"] == {}
+    assert "1 questions have no prediction and score 0" in qa_eval(*args).stdout
+
+
+@pytest.mark.slow
+def test_pipeline_with_its_report(qa_eval, tmp_path):
+    args = ("pipeline", "--split", "dev", "--set", "retriever.mode=bm25", "--top-k", 2)
+    done = qa_eval(*args, "--out", "run", "--rows", "rows.parquet")
+    for said in ("reader alone", "f1@2", "What became of the questions", "run/report.html"):
+        assert said in done.stdout
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    pipeline, alone = (report["systems"][name] for name in ("pipeline", "reader alone"))
+    outcomes = pipeline["details"]["outcomes"].values()
+    assert sum(each["questions"] for each in outcomes) == 80
+    assert sum(each["gap"] for each in outcomes) == pytest.approx(
+        alone["metrics"]["f1"] - pipeline["metrics"]["f1"]
+    )
+    assert len((tmp_path / "run" / "rows.jsonl").read_text().splitlines()) == 160
+    assert (tmp_path / "rows.parquet").stat().st_size > 0
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "<svg" in page
+    compared = json.loads(qa_eval("compare", "run:reader alone", "run:pipeline", "--json").stdout)
+    assert compared
+
+
+@pytest.mark.slow
+def test_the_scores_written_down_still_hold(qa_eval, root):
+    """The regression guard: what every change of the code has to leave as it is, or explain."""
+    files = sorted((root / "configs" / "expected").glob("*.yaml"))
+    assert len(files) == 3
+    done = qa_eval("check", *files, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_surprise_is_told_and_an_update_expects_it(qa_eval, root, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    text = (root / "configs" / "expected" / "retriever.yaml").read_text()
+    text = text.replace("[bm25, dense, hybrid]", "[bm25]").split("counts:")[0]
+    mine.write_text(text + "expected: {bm25: {recall@3: 0.9}, random: {recall@3: 0.2282}}\n")
+    done = qa_eval("check", mine, check=False)
+    assert done.returncode == 1
+    assert "bm25 recall@3" in done.stdout
+    assert "lower" in done.stdout
+    assert "1 numbers are not as expected" in done.stderr
+    assert "2 of 3" in done.stdout
+    report = json.loads(qa_eval("check", mine, "--json", check=False).stdout)
+    assert report["surprises"] == 1
+    qa_eval("check", mine, "--update")
+    assert qa_eval("check", mine).returncode == 0
 
 
 def test_help_answers_at_once(root, tmp_path):

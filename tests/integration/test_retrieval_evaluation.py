@@ -1,14 +1,18 @@
 """Retrieval is evaluated on real stores, by the pipeline that users run."""
 
+from contextlib import contextmanager
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
 
+from eval.candidates import indexed
 from eval.labels import gold_texts, load_dataset
-from eval.retrieval import evaluate_retriever, store_of
+from eval.retrieval import evaluate_retriever, headline_of, references_of
 from qa_system.config import load_settings
 from qa_system.errors import EvaluationError
 from qa_system.records import AnswerSpan, Label, Review
+from qa_system.stores import open_store
 
 TEXTS = {
     "r1": ("lamp", "The strap is wide and the colour is blue."),
@@ -41,19 +45,28 @@ def settings(**overrides):
     return load_settings(overrides={"retriever.mode": "bm25", **overrides}, environ={})
 
 
+@contextmanager
+def store_of(reviews, run):
+    with indexed(reviews, run, embed=False) as placed, open_store(placed.store) as opened:
+        yield opened
+
+
 @pytest.fixture(scope="module")
 def store():
-    with store_of(REVIEWS, settings(), embed=False) as opened:
+    with store_of(REVIEWS, settings()) as opened:
         yield opened
 
 
 class TestScopes:
     def test_item(self, store):
         found = evaluate_retriever(LABELS, store, settings(), scope="item", ks=[1, 3])
-        assert [row.ranked[0] for row in found.rows] == ["r1", "r2", "r4"]
-        assert all(row.candidates == 4 and set(row.ranked) <= set(TEXTS) for row in found.rows)
+        assert [row.output["ranked"][0] for row in found.rows] == ["r1", "r2", "r4"]
+        assert all(
+            row.output["candidates"] == 4 and set(row.output["ranked"]) <= set(TEXTS)
+            for row in found.rows
+        )
         # The third question's gold review shares "the" with it, and comes third.
-        rank = found.rows[2].ranked.index("r1") + 1
+        rank = found.rows[2].output["ranked"].index("r1") + 1
         assert found.metrics["recall@1"] == pytest.approx(2 / 3)
         assert found.metrics["mrr"] == pytest.approx((1 + 1 + 1 / rank) / 3)
         assert found.metrics["map"] == found.metrics["mrr"]
@@ -62,6 +75,7 @@ class TestScopes:
             "questions": 4,
             "answerable": 3,
             "unanswerable": 1,
+            "failed": 0,
             "gold_missing": 0,
             "candidates_median": 4,
             "candidates_max": 4,
@@ -71,14 +85,14 @@ class TestScopes:
     def test_item_split(self, store):
         labels = [*LABELS, label(5, "Battery?", "r4", "died", split="train")]
         found = evaluate_retriever(labels, store, settings(), scope="item-split", ks=[1])
-        assert [row.candidates for row in found.rows] == [3, 3, 3, 1]
-        assert "r4" not in found.rows[0].ranked
-        assert found.rows[3].ranked == ("r4",)
+        assert [row.output["candidates"] for row in found.rows] == [3, 3, 3, 1]
+        assert "r4" not in found.rows[0].output["ranked"]
+        assert found.rows[3].output["ranked"] == ["r4"]
 
     def test_open(self, store):
         found = evaluate_retriever(LABELS, store, settings(), scope="open", ks=[1])
-        assert {row.candidates for row in found.rows} == {5}
-        assert "r5" in found.rows[1].ranked
+        assert {row.output["candidates"] for row in found.rows} == {5}
+        assert "r5" in found.rows[1].output["ranked"]
 
     @pytest.mark.parametrize("scope", ["item", "item-split"])
     def test_labels_without_items_need_the_open_scope(self, store, scope):
@@ -98,67 +112,108 @@ def test_the_answers_words_are_counted_apart(store):
     assert found.metrics["answer_recall@3"] == 0
     labels = [label(1, "How long is the battery good?", "r3", "to", item="lamp")]
     found = evaluate_retriever(labels, store, settings(), scope="item", ks=[1, 4])
-    assert found.rows[0].answer_rank == found.rows[0].ranked.index("r3") + 1
+    assert found.rows[0].output["answer_rank"] == found.rows[0].output["ranked"].index("r3") + 1
 
 
 def test_a_gold_review_that_is_not_there_is_a_miss_and_counted(store):
     labels = [*LABELS[:1], label(2, "Is the chair strong?", "r5", "strong", item="lamp")]
     found = evaluate_retriever(labels, store, settings(), scope="item", ks=[5])
+    beside = references_of(found, [5])
     assert found.counts["gold_missing"] == 1
     assert found.metrics["recall@5"] == 1 / 2
-    assert found.references["oracle"]["recall@5"] == 1 / 2
-    assert found.references["random"]["recall@5"] == 1 / 2
+    assert beside["oracle"].metrics["recall@5"] == 1 / 2
+    assert beside["random"].metrics["recall@5"] == 1 / 2
 
 
 def test_references(store):
     found = evaluate_retriever(LABELS, store, settings(), scope="item", ks=[1, 3])
-    assert found.references["oracle"]["recall@1"] == found.references["oracle"]["mrr"] == 1
-    assert found.references["random"]["recall@3"] == 3 / 4
-    assert found.references["random"]["mrr"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+    beside = references_of(found, [1, 3])
+    assert beside["oracle"].metrics["recall@1"] == beside["oracle"].metrics["mrr"] == 1
+    assert beside["random"].metrics["recall@3"] == 3 / 4
+    assert beside["random"].metrics["mrr"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+
+
+def test_every_line_of_reference_has_the_same_columns(store):
+    found = evaluate_retriever(LABELS, store, settings(), scope="item", ks=[1, 3])
+    for system in references_of(found, [1, 3]).values():
+        assert set(system.scores.metrics) == set(found.scores.metrics)
+        curve = system.details["recall_at"]
+        assert curve["gold"][2] == pytest.approx(system.metrics["recall@3"])
+        assert curve["answer"][2] == pytest.approx(system.metrics["answer_recall@3"])
+    curve = found.details["recall_at"]
+    assert curve["k"] == list(range(1, 11))
+    assert [curve["gold"][k - 1] for k in (1, 3)] == [
+        found.metrics["recall@1"],
+        found.metrics["recall@3"],
+    ]
+    assert set(headline_of([1, 3])) <= set(found.scores.metrics)
+
+
+def test_a_question_that_fails_scores_nothing_and_says_why(store):
+    labels = [*LABELS, label(5, "half a character: \ud800", "r4", "died")]
+    found = evaluate_retriever(labels, store, settings(), scope="item", ks=[1])
+    assert found.counts["failed"] == 1
+    assert "surrogates not allowed" in found.rows[-1].error
+    assert found.rows[-1].scores["mrr"] == 0
+    assert found.metrics["recall@1"] == pytest.approx(2 / 4)
+    with pytest.raises(EvaluationError, match="failed on every question"):
+        evaluate_retriever(labels[-1:], store, settings(), scope="item", ks=[1])
+
+
+def test_other_reviews_with_the_answer_are_gold_where_labels_were_aggregated(store):
+    other = label(6, "How is the battery?", "r4", "died")
+    joined = replace(label(5, "How is the battery?", "r2", "days"), others=(other,))
+    found = evaluate_retriever([joined], store, settings(), scope="item-split", ks=[1, 2])
+    assert found.rows[0].output["gold"] == ["r2", "r4"]
+    assert found.rows[0].output["candidates"] == 2
+    assert found.metrics["recall@1"] == 1 / 2
+    assert found.metrics["hit_rate@1"] == found.metrics["recall@2"] == 1
 
 
 def test_the_depth_reaches_the_largest_k(store):
     run = settings(**{"retriever.top_k": 1})
     found = evaluate_retriever(LABELS, store, run, scope="open", ks=[4])
     assert found.counts["depth"] == 4
-    assert max(len(row.ranked) for row in found.rows) == 4
+    assert max(len(row.output["ranked"]) for row in found.rows) == 4
 
 
 def test_passages_are_ranked_as_their_reviews():
     run = settings(**{"indexing.passages.max_words": 4, "indexing.passages.overlap_words": 1})
-    with store_of(REVIEWS, run, embed=False) as store:
+    with store_of(REVIEWS, run) as store:
         assert store.count_documents() > len(REVIEWS)
         found = evaluate_retriever(LABELS, store, run, scope="item", ks=[1])
     for row in found.rows:
-        assert len(set(row.ranked)) == len(row.ranked)
-        assert set(row.ranked) <= set(TEXTS)
-        assert row.candidates == 4
+        assert len(set(row.output["ranked"])) == len(row.output["ranked"])
+        assert set(row.output["ranked"]) <= set(TEXTS)
+        assert row.output["candidates"] == 4
 
 
 def test_unanswerable_questions_are_never_hits(sample):
     data = load_dataset(sample)
     labels = data.labels_of("dev")
-    with store_of(data.reviews, settings(), embed=False) as store:
+    with store_of(data.reviews, settings()) as store:
         found = evaluate_retriever(labels, store, settings(), scope="item", ks=[1, 3, 100])
     answerable = {label.question_id for label in labels if gold_texts(label)}
     assert {row.question_id for row in found.rows} == answerable
     assert found.counts["unanswerable"] == len(labels) - len(answerable) > 0
     assert found.metrics["recall@100"] == 1
-    assert found.references["random"]["recall@3"] == pytest.approx(
-        fmean(min(3, row.candidates) / row.candidates for row in found.rows)
+    beside = references_of(found, [1, 3])
+    assert beside["random"].metrics["recall@3"] == pytest.approx(
+        fmean(min(3, row.output["candidates"]) / row.output["candidates"] for row in found.rows)
     )
-    assert found.metrics["recall@3"] > found.references["random"]["recall@3"]
+    assert found.metrics["recall@3"] > beside["random"].metrics["recall@3"]
 
 
 @pytest.mark.data
 @pytest.mark.slow
 def test_electronics_is_better_than_chance(qa_data):
     data = load_dataset(qa_data / "subjqa" / "electronics")
-    with store_of(data.reviews, settings(), embed=False) as store:
+    with store_of(data.reviews, settings()) as store:
         found = evaluate_retriever(
             data.labels_of("test"), store, settings(), scope="item", ks=[1, 3, 5]
         )
+    beside = references_of(found, [1, 3, 5])
     assert found.counts["answerable"] == 238
-    assert found.references["random"]["recall@3"] == pytest.approx(0.6132, abs=1e-4)
+    assert beside["random"].metrics["recall@3"] == pytest.approx(0.6132, abs=1e-4)
     assert found.metrics["recall@3"] > 0.66
-    assert found.references["oracle"]["mrr"] == 1
+    assert beside["oracle"].metrics["mrr"] == 1

@@ -39,6 +39,9 @@ def test_the_wheel_holds_three_packages_and_what_they_need(unpacked: Path) -> No
     assert (bundled / "sample" / "test.csv").is_file()
     assert (bundled / "default.yaml").is_file()
     assert (unpacked / "qa_system" / "py.typed").is_file()
+    assert {"run.html", "page.js"} <= {
+        path.name for path in (unpacked / "eval/templates").iterdir()
+    }
 
 
 def test_it_answers_a_question_away_from_the_checkout(unpacked: Path, tmp_path: Path) -> None:

@@ -3,9 +3,10 @@ import json
 import pytest
 
 from eval.labels import gold_documents, gold_texts, load_dataset, load_labels
-from qa_system.datasets import UNLOCATED
+from qa_system.datasets.jsonl import write_labels_jsonl
 from qa_system.datasets.squad import write_squad
 from qa_system.errors import DataError
+from qa_system.labels import UNLOCATED
 from qa_system.records import AnswerSpan, Label
 
 
@@ -47,6 +48,55 @@ def test_a_squad_file_is_recognised(sample, tmp_path):
     assert {review.id for review in data.reviews} == {found.review_id for found in labels}
 
 
+def test_json_lines_are_recognised(sample, tmp_path):
+    labels = load_labels(sample, "dev")
+    write_labels_jsonl(labels, tmp_path / "dev.jsonl")
+    data = load_dataset(tmp_path / "dev.jsonl")
+    assert (data.labels, data.splits, data.repairs) == (labels, ("dev",), None)
+    assert {review.id for review in data.reviews} == {found.review_id for found in labels}
+
+
+HEADER = "item_id,q_review_id,question,review_id,review,human_ans_spans,human_ans_indices\n"
+
+
+def domain(folder, *lines, split="test"):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{split}.csv").write_text(HEADER + "\n".join(lines))
+
+
+def test_a_folder_of_domains_is_one_data_set(sample, tmp_path):
+    domain(tmp_path / "b", 'B00,q1,How?,r1,Good. ANSWERNOTFOUND,Good,"(0, 4)"')
+    domain(tmp_path / "a" / "splits", 'A00,q1,How?,r2,Bad.,so bad,"(0, 6)"', split="train")
+    domain(tmp_path / "a", 'A00,q2,How?,r2,Bad.,B a d,"(0, 5)"')
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "README.md").write_text("not a domain")
+    data = load_dataset(tmp_path)
+    assert [(one.split, one.question_id, one.meta["domain"]) for one in data.labels] == [
+        ("train", "q1", "a"),
+        ("test", "q2", "a"),
+        ("test", "q1", "b"),
+    ]
+    assert {review.id for review in data.reviews} == {"r1", "r2"}
+    repairs = data.repairs
+    assert (repairs.exact, repairs.repaired, repairs.given_up, repairs.no_answer) == (1, 1, 1, 0)
+    assert [given_up.text for given_up in repairs.given_up_rows] == ["so bad"]
+    one = load_dataset(sample)
+    (tmp_path / "c").symlink_to(sample)
+    assert len(load_dataset(tmp_path).labels) == len(one.labels) + 3
+    # What a file says itself of its domain stands.
+    assert load_dataset(tmp_path).labels[-1].meta["domain"] == "sample"
+
+
+def test_domains_that_cannot_be_told_apart(tmp_path):
+    domain(tmp_path / "a", 'A00,q1,How?,r1,Good.,ANSWERNOTFOUND,"(0, 0)"')
+    domain(tmp_path / "b", 'A00,q1,How?,r1,Good.,ANSWERNOTFOUND,"(0, 0)"')
+    with pytest.raises(DataError, match=r"'q1' occurs twice in split 'test' \(.*/a and .*/b\)"):
+        load_dataset(tmp_path)
+    domain(tmp_path / "b", 'A01,q2,How?,r1,Good.,ANSWERNOTFOUND,"(0, 0)"')
+    with pytest.raises(DataError, match=r"'r1' stands for two texts or two items \(.*/a and .*/b"):
+        load_dataset(tmp_path)
+
+
 def test_an_unknown_split_lists_those_there(sample, tmp_path):
     with pytest.raises(DataError, match=r"no split 'validation'.*train, dev, test"):
         load_labels(sample, "validation")
@@ -59,7 +109,7 @@ def test_an_unknown_split_lists_those_there(sample, tmp_path):
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
 def test_anything_else_says_what_to_name(tmp_path, make):
     make(tmp_path / "x")
-    with pytest.raises(DataError, match=r"SubjQA folder .* or a SQuAD JSON file"):
+    with pytest.raises(DataError, match=r"SubjQA folder .* SQuAD JSON .* \.jsonl, or store:PATH"):
         load_dataset(tmp_path / "x")
 
 

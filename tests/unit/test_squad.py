@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qa_system.datasets import UNLOCATED
 from qa_system.datasets.squad import SquadFile, read_squad, write_squad
 from qa_system.datasets.subjqa import read_subjqa
 from qa_system.errors import DataError
+from qa_system.labels import UNLOCATED
 from qa_system.records import AnswerSpan, Label, stable_review_id
 
 

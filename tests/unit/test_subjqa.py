@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qa_system.datasets import UNLOCATED
 from qa_system.datasets.subjqa import (
     GivenUp,
     SpanFinder,
@@ -17,6 +16,7 @@ from qa_system.datasets.subjqa import (
     read_subjqa,
 )
 from qa_system.errors import DataError, MissingDependencyError, RecordError
+from qa_system.labels import UNLOCATED
 from qa_system.records import AnswerSpan
 
 DOMAINS = ("electronics", "grocery", "restaurants", "tripadvisor")

@@ -1,0 +1,100 @@
+"""Which reviews compete for a question, and a store that holds them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from qa_system.config import IndexingSettings, Settings
+from qa_system.errors import EvaluationError
+from qa_system.records import Label, Review
+
+__all__ = ["Scope", "filters_of", "indexed"]
+
+Scope = Literal["item-split", "item", "open"]
+"""The candidates: the item's reviews that the label's split asks about; all of the item's
+reviews; all reviews."""
+
+Filters = dict[str, Any] | None
+
+
+def filters_of(labels: Sequence[Label], scope: Scope) -> Callable[[Label], Filters]:
+    """Say which Haystack filter selects a label's candidates.
+
+    Args:
+        labels: all that are evaluated together: they tell which reviews a split asks about.
+        scope: which reviews are candidates.
+
+    Raises:
+        EvaluationError: the scope needs items, and a label names none.
+
+    >>> label = Label("q", "How is it?", "B00", "r", "Good.", ())
+    >>> filters_of([label], "item")(label)
+    {'field': 'meta.item_id', 'operator': '==', 'value': 'B00'}
+    """
+    if scope == "open":
+        return lambda _: None
+    nameless = sum(label.item_id is None for label in labels)
+    if nameless:
+        raise EvaluationError(
+            f"scope {scope!r} needs items, and {nameless} labels name none",
+            remedy="Use --scope open.",
+        )
+    if scope == "item":
+        return lambda label: _filter("item_id", "==", label.item_id)
+    # A review can stand in several splits: the labels say in which, the store need not know.
+    asked: dict[tuple[str | None, str | None], dict[str, None]] = {}
+    for label in labels:
+        reviews = asked.setdefault((label.split, label.item_id), {})
+        reviews.update(dict.fromkeys(each.review_id for each in (label, *label.others)))
+    return lambda label: _filter("review_id", "in", list(asked[label.split, label.item_id]))
+
+
+@contextmanager
+def indexed(reviews: Iterable[Review], settings: Settings, *, embed: bool) -> Iterator[Settings]:
+    """Run the indexing job over reviews, into a store that lives for a while.
+
+    Args:
+        reviews: distinct by id.
+        settings: `encoder`, `store.similarity`, `store.index`, `indexing.passages` and
+            `indexing.batch_size` say how.
+        embed: with embeddings; without them the store is good for BM25 only.
+
+    Returns:
+        The settings, leading to that store.
+
+    Raises:
+        TooManyRejectsError: the job refuses a review.
+    """
+    from indexing.job import run_job
+
+    with tempfile.TemporaryDirectory(prefix="qa-eval-") as folder:
+        source = Path(folder) / "reviews.jsonl"
+        with source.open("wb") as file:
+            file.writelines(map(_json_line, reviews))
+        indexing = IndexingSettings(
+            sources=(str(source),),
+            format="jsonl",
+            batch_size=settings.indexing.batch_size,
+            passages=settings.indexing.passages,
+            embed=embed,
+            max_rejects=0,
+        )
+        place = settings.store.model_copy(update={"path": str(Path(folder) / "store")})
+        built = settings.model_copy(update={"store": place, "indexing": indexing})
+        run_job(built)
+        yield settings.model_copy(update={"store": place})
+
+
+def _json_line(review: Review) -> bytes:
+    row = {**review.meta, "review_id": review.id, "item_id": review.item_id, "text": review.text}
+    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _filter(field: str, operator: str, value: object) -> dict[str, Any]:
+    return {"field": f"meta.{field}", "operator": operator, "value": value}

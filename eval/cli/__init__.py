@@ -1,0 +1,38 @@
+"""`qa-eval`: is the right review found, is the right answer read, and is that more than luck?"""
+
+from __future__ import annotations
+
+import typer
+
+from eval.cli.check import check
+from eval.cli.compare import compare
+from eval.cli.evaluate import SpreadK, calibrate, pipeline, reader, retriever
+from eval.cli.explore import explore
+from eval.cli.labels import labels
+from qa_system.console import run_app
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Evaluate retrieval, reading and the whole pipeline on labelled questions.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command(cls=SpreadK)(retriever)
+app.command()(reader)
+app.command()(pipeline)
+app.command()(calibrate)
+app.command()(check)
+app.command()(compare)
+app.command()(explore)
+app.command()(labels)
+
+
+def main() -> None:
+    """Run the command line."""
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()

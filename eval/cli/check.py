@@ -1,0 +1,53 @@
+"""`qa-eval check`: small evaluations, held against the scores written beside them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eval.cli.options import JsonOption
+from qa_system.console import print_json
+
+__all__ = ["check"]
+
+
+def check(
+    files: Annotated[list[Path], typer.Argument(help="YAML: an evaluation and its scores.")],
+    update: Annotated[
+        bool, typer.Option("--update", help="Write down what was measured instead.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run small evaluations again and compare with the scores written beside them."""
+    from eval import expected
+
+    expectations = {path: expected.load_expectation(path) for path in files}
+    checked: dict[str, list[expected.Checked]] = {}
+    changed_models: dict[str, list[str]] = {}
+    for path, expectation in expectations.items():
+        run = expected.evaluate(expectation)
+        checked[str(path)] = expected.check(expectation, run)
+        changed_models[str(path)] = expected.changed_models(expectation, run)
+        if update:
+            expected.write(expected.updated(expectation, run), path)
+    surprises = sum(each.verdict != "as expected" for found in checked.values() for each in found)
+    if as_json:
+        found_in = {
+            name: {"checked": found, "changed_models": changed_models[name]}
+            for name, found in checked.items()
+        }
+        print_json({"surprises": surprises, "updated": update, "files": found_in})
+    else:
+        from eval.tables import print_checked
+
+        for name, found in checked.items():
+            print_checked(name, found, changed_models[name])
+    if surprises and not update:
+        sys.stderr.write(
+            f"error: {surprises} numbers are not as expected. If they should be as they are now: "
+            f"qa-eval check --update {' '.join(map(str, files))}\n"
+        )
+        raise typer.Exit(1)

@@ -1,0 +1,63 @@
+"""`qa-eval labels`: a data set's labels into a store's label index."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from eval.cli.options import ConfigOption, JsonOption, SetOption
+from qa_system.console import print_json
+
+__all__ = ["labels"]
+
+
+def labels(
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="SubjQA folder (or a folder of them), SQuAD .json, labels .jsonl, bundled:sample."
+        ),
+    ],
+    store: Annotated[
+        str | None, typer.Option("--store", help="Its folder; none: the configured one.")
+    ] = None,
+    split: Annotated[str | None, typer.Option("--split", help="One part; none: all.")] = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write labelled questions into a store, beside its reviews; `store:PATH` reads them.
+
+    Run again, it doubles nothing: a label that is there already is passed over.
+    """
+    from qa_system.config import load_settings
+
+    overrides = [*(set_ or ()), *([] if store is None else [f"store.path={store}"])]
+    settings = load_settings(config, overrides)
+
+    from eval.labels import load_dataset
+    from qa_system.stores import open_store
+
+    data = load_dataset(dataset)
+    chosen = data.labels_of(split)
+    with open_store(settings.store) as opened:
+        written = opened.write_labels(chosen)
+        there = {name: opened.count_labels(split=name) for name in data.splits}
+        total = opened.count_labels()
+    report = {
+        "store": settings.store.path,
+        "dataset": data.path,
+        "given": len(chosen),
+        "written": written,
+        "labels": total,
+        "splits": there,
+    }
+    if as_json:
+        print_json(report)
+        return
+    typer.echo(
+        f"{len(chosen):,} labels read: {written:,} written, {len(chosen) - written:,} were there"
+    )
+    splits = ", ".join(f"{count:,} {name}" for name, count in there.items())
+    typer.echo(f"{settings.store.path}: {total:,} labels" + (f" ({splits})" if splits else ""))

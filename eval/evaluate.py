@@ -1,0 +1,285 @@
+"""From settings and a data set to a run: what `qa-eval` does, as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+from eval import end_to_end, reading, retrieval
+from eval.candidates import Scope, indexed
+from eval.labels import Dataset
+from eval.provenance import made_with
+from eval.reading import Failure, Prediction, Similarity
+from eval.run import Run, System
+from eval.similarity import answer_similarities
+from eval.slices import slices_of
+from qa_system.config import Settings
+from qa_system.labels import aggregate
+from qa_system.records import Label
+
+__all__ = ["pipeline_run", "predictions_run", "reader_run", "retriever_run", "similarity_of"]
+
+Mode = Literal["bm25", "dense", "hybrid"]
+
+
+def retriever_run(
+    data: Dataset,
+    settings: Settings,
+    *,
+    split: str | None = None,
+    scope: Scope = "item",
+    modes: Sequence[Mode] | None = None,
+    ks: Sequence[int] = (1, 3, 5, 10),
+    aggregated: bool = False,
+    own_store: bool = False,
+) -> Run:
+    """Evaluate retrievers: is the review that answers found?
+
+    Args:
+        data: the questions; its reviews are indexed for the while, unless `own_store`.
+        settings: `retriever` and `encoder` say what runs.
+        split: which questions; None: all.
+        scope: which reviews are candidates.
+        modes: the retrievers; None: the configured one. BM25 is a reference where it is none of
+            them.
+        ks: the cut-offs of recall, hit rate and nDCG. Beyond `retriever.top_k` more documents
+            are retrieved than users get, and a hybrid's joined scores change with that.
+        aggregated: ask the same question about the same item once, and let every review that
+            answers it be gold, as the book has it; else each pair of question and review is a
+            question of its own.
+        own_store: search the store that the settings name.
+
+    Raises:
+        EvaluationError: the numbers would mean nothing; see `evaluate_retriever`.
+        QASystemError: a store or model cannot be opened.
+    """
+    from qa_system.stores import open_store
+
+    modes = (settings.retriever.mode,) if modes is None else modes
+    labels = _labels(data, split, scope, aggregated=aggregated)
+    slices = slices_of(labels, data)
+    embed = set(modes) != {"bm25"}
+    found: dict[str, System] = {}
+    with (
+        _over(data, settings, own_store=own_store, embed=embed) as placed,
+        open_store(placed.store) as store,
+    ):
+        for mode in dict.fromkeys((*modes, "bm25")):
+            chosen = placed.retriever.model_copy(update={"mode": mode})
+            run = placed.model_copy(update={"retriever": chosen})
+            found[mode] = retrieval.evaluate_retriever(
+                labels, store, run, scope=scope, ks=ks, slices=slices
+            )
+    references = retrieval.references_of(found[modes[0]], ks)
+    if "bm25" not in modes:
+        references = {"bm25": found.pop("bm25"), **references}
+    return Run(
+        kind="retriever",
+        primary="mrr",
+        headline=retrieval.headline_of(ks),
+        systems=found,
+        references=references,
+        made_with=made_with(
+            settings,
+            data,
+            split,
+            _encoders(settings) if embed else {},
+            scope=scope,
+            aggregated=aggregated,
+            store=settings.store.path if own_store else None,
+        ),
+    )
+
+
+def reader_run(
+    data: Dataset,
+    settings: Settings,
+    *,
+    split: str | None = None,
+    batch: int = reading.BATCH,
+    similarity: bool = True,
+) -> Run:
+    """Evaluate the reader alone: it is given the gold review.
+
+    Args:
+        data: the questions.
+        settings: `reader` says what runs.
+        split: which questions; None: all.
+        batch: questions in one call; it changes no result.
+        similarity: also give the semantic answer similarity, by the configured encoder.
+
+    Raises:
+        EvaluationError: the numbers would mean nothing; see `evaluate_reader`.
+        ModelError: the reader or the encoder cannot be loaded.
+    """
+    from qa_system.pipelines import build_reader
+
+    labels = data.labels_of(split)
+    reader = build_reader(settings)
+    reader.warm_up()
+    system = reading.evaluate_reader(
+        labels,
+        reader,
+        batch=batch,
+        slices=slices_of(labels, data),
+        similarity=similarity_of(settings) if similarity else None,
+    )
+    return _reader_run(data, settings, split, system, labels, similarity=similarity, reader=True)
+
+
+def predictions_run(
+    data: Dataset,
+    settings: Settings,
+    predictions: Sequence[Prediction | Failure],
+    *,
+    split: str | None = None,
+    similarity: bool = True,
+) -> Run:
+    """Score another system's answers, see `load_predictions`, as the reader's are scored."""
+    labels = data.labels_of(split)
+    system = reading.score_predictions(
+        labels,
+        predictions,
+        slices=slices_of(labels, data),
+        similarity=similarity_of(settings) if similarity else None,
+    )
+    return _reader_run(data, settings, split, system, labels, similarity=similarity, reader=False)
+
+
+def pipeline_run(
+    data: Dataset,
+    settings: Settings,
+    *,
+    split: str | None = None,
+    scope: Scope = "item",
+    top_k: int = 3,
+    alone: bool = True,
+    aggregated: bool = False,
+    own_store: bool = False,
+    batch: int = reading.BATCH,
+    similarity: bool = True,
+) -> Run:
+    """Evaluate the whole pipeline, beside the reader alone.
+
+    Args:
+        data: the questions; its reviews are indexed for the while, unless `own_store`.
+        settings: what users run.
+        split: which questions; None: all.
+        scope: which reviews are candidates.
+        top_k: answers looked at.
+        alone: also evaluate the reader alone, and say where the points between the two go.
+        aggregated: see `retriever_run`.
+        own_store: ask the store that the settings name.
+        batch: questions in one call; it changes no result.
+        similarity: also give the semantic answer similarity, by the configured encoder.
+
+    Raises:
+        EvaluationError: the numbers would mean nothing; see `evaluate_pipeline`.
+        QASystemError: a store or model cannot be opened.
+    """
+    from qa_system.system import QASystem
+
+    labels = _labels(data, split, scope, aggregated=aggregated)
+    dense = settings.retriever.mode != "bm25"
+    with (
+        _over(data, settings, own_store=own_store, embed=dense) as placed,
+        QASystem.open(placed) as system,
+    ):
+        systems, first_read = end_to_end.evaluate_pipeline(
+            labels,
+            system,
+            scope=scope,
+            top_k=top_k,
+            alone=alone,
+            batch=batch,
+            slices=slices_of(labels, data),
+            similarity=similarity_of(settings) if similarity else None,
+        )
+    models = {"reader": settings.reader.model}
+    if dense or similarity:
+        models |= _encoders(settings)
+    return Run(
+        kind="pipeline",
+        primary="f1",
+        headline=end_to_end.headline_of(top_k),
+        systems=systems,
+        references=reading.references_of(labels, first_read, settings.seed),
+        made_with=made_with(
+            settings,
+            data,
+            split,
+            models,
+            scope=scope,
+            top_k=top_k,
+            aggregated=aggregated,
+            store=settings.store.path if own_store else None,
+        ),
+    )
+
+
+def similarity_of(settings: Settings) -> Similarity:
+    """Load the configured encoder, to judge by it whether answers mean the same.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    from qa_system.retrievers.encoders import load_encoder
+
+    encoder = load_encoder(settings.encoder)
+
+    def similarities(said: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+        return answer_similarities(said, references, encoder.encode_passages)
+
+    return similarities
+
+
+def _reader_run(
+    data: Dataset,
+    settings: Settings,
+    split: str | None,
+    system: System,
+    labels: Sequence[Label],
+    *,
+    similarity: bool,
+    reader: bool,
+) -> Run:
+    models = {"reader": settings.reader.model} if reader else {}
+    if similarity:
+        models |= _encoders(settings)
+    sas = ("has_ans_sas",) if similarity else ()
+    texts = [label.context for label in labels]
+    return Run(
+        kind="reader",
+        primary="f1",
+        headline=(*reading.HEADLINE, *sas),
+        systems={"reader" if reader else "predictions": system},
+        references=reading.references_of(labels, texts, settings.seed),
+        made_with=made_with(settings, data, split, models),
+    )
+
+
+def _labels(
+    data: Dataset, split: str | None, scope: Scope, *, aggregated: bool
+) -> tuple[Label, ...]:
+    labels = data.labels_of(split)
+    if not aggregated:
+        return labels
+    # Where other splits' reviews are candidates, those that answer the question are gold too.
+    return aggregate(labels, among=None if scope == "item-split" else data.labels)
+
+
+@contextmanager
+def _over(data: Dataset, settings: Settings, *, own_store: bool, embed: bool) -> Iterator[Settings]:
+    if own_store:
+        yield settings
+        return
+    with indexed(data.reviews, settings, embed=embed) as placed:
+        yield placed
+
+
+def _encoders(settings: Settings) -> dict[str, str]:
+    found = {"encoder": settings.encoder.model}
+    if settings.encoder.question_model is not None:
+        found["question_encoder"] = settings.encoder.question_model
+    return found

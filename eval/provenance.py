@@ -1,0 +1,80 @@
+"""How a report was made, so that it can be made again."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from eval.labels import Dataset
+from qa_system import models
+from qa_system.config import Settings
+
+__all__ = ["made_with"]
+
+PACKAGES = (
+    "qa-system",
+    "haystack-ai",
+    "faiss-cpu",
+    "faiss-gpu-cu12",
+    "tantivy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "tokenizers",
+    "numpy",
+    "torch",
+    "transformers",
+    "sentence-transformers",
+)
+
+
+def made_with(
+    settings: Settings,
+    dataset: Dataset,
+    split: str | None,
+    models_used: Mapping[str, str],
+    **details: object,
+) -> dict[str, Any]:
+    """Say what a report was made with.
+
+    Args:
+        settings: what ran.
+        dataset: what it ran on.
+        split: which part of it.
+        models_used: role -> model name; each is given with the hash of its files.
+        details: anything else that shaped the numbers (scope, store, ...).
+    """
+    tree = settings.model_dump(mode="json")
+    canonical = orjson.dumps(tree, option=orjson.OPT_SORT_KEYS)
+    return {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "data": {"path": dataset.path, "split": split, "sha256": dataset.sha256},
+        "models": {
+            role: {
+                "name": name,
+                "sha256": models.weights_hash(models.locate(name).path),
+            }
+            for role, name in models_used.items()
+        },
+        "seed": settings.seed,
+        "settings": tree,
+        "settings_sha256": hashlib.sha256(canonical).hexdigest(),
+        "versions": {"python": platform.python_version(), **_versions()},
+        **details,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

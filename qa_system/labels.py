@@ -1,0 +1,229 @@
+"""What is done with labels, wherever they come from: aggregated, and kept as JSON.
+
+A data set has a label for each pair of a question and a review. Whoever asks an item's reviews,
+all of them at once, asks the question once: pairs with the same question about the same item are
+then one label, and each of their reviews may answer it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import orjson
+
+from qa_system.errors import DataError
+from qa_system.records import AnswerSpan, Label
+
+__all__ = [
+    "UNLOCATED",
+    "aggregate",
+    "decode_label",
+    "encode_label",
+    "is_answered",
+    "join_annotators",
+]
+
+UNLOCATED = "unlocated_answers"
+"""The key of `Label.meta` under which answers stand, as text, whose place in the review was not
+found. A label with such answers and no others can be answered, but no span says where."""
+
+
+def is_answered(label: Label) -> bool:
+    """Tell whether an annotator found an answer in the label's own review, located or not.
+
+    >>> is_answered(Label("q", "How is it?", None, "r", "Good.", (), meta={UNLOCATED: ["fine"]}))
+    True
+    """
+    return bool(label.answers or label.meta.get(UNLOCATED))
+
+
+def join_annotators(labels: Iterable[Label]) -> tuple[Label, ...]:
+    """Make one label of those that were written apart, one an annotator.
+
+    They belong together if they have split, question id and review in common. The annotations
+    of all of them are kept, in order; one that lists none counts as one annotator's. Lists in
+    `meta` hold a value for each annotator and are joined; of other values the first stands.
+
+    Args:
+        labels: of one split or several.
+
+    Raises:
+        DataError: two labels with the same ids have different questions, items or texts.
+
+    >>> yes = Label("q", "How is it?", "B00", "r", "Good.", (AnswerSpan("Good", 0, 4),))
+    >>> no = Label("q", "How is it?", "B00", "r", "Good.", ())
+    >>> [label.annotations for label in join_annotators([yes, no])]
+    [((AnswerSpan(text='Good', start=0, end=4),), ())]
+    """
+    pairs: dict[_Pair, list[Label]] = {}
+    for label in labels:
+        pairs.setdefault(_pair(label), []).append(label)
+    return tuple(_joined(apart) for apart in pairs.values())
+
+
+def aggregate(labels: Iterable[Label], among: Iterable[Label] | None = None) -> tuple[Label, ...]:
+    """Make one label of those that ask the same question about the same item in one split.
+
+    Labels that were written apart by annotators are joined first (`join_annotators`). Of those
+    with the same question, to the letter, the first one that can be answered stands for all of
+    them (the first one, if none can be), and the rest are its `others`. A label that names no
+    item stands for its own review alone. On the test split of SubjQA's electronics 358 labels
+    become 330, as in chapter 7 of "Natural Language Processing with Transformers" (Tunstall,
+    von Werra and Wolf), which aggregates by question and item.
+
+    Args:
+        labels: the questions to ask, of one split or several.
+        among: labels that add to `others`, whatever their split: where all of an item's reviews
+            are read, another split's review may answer, too. No question is added.
+
+    Raises:
+        DataError: two labels with the same ids have different questions, items or texts.
+
+    >>> first = Label("q1", "How is it?", "B00", "r1", "Blue.", ())
+    >>> second = Label("q2", "How is it?", "B00", "r2", "Good.", (AnswerSpan("Good", 0, 4),))
+    >>> [label] = aggregate([first, second])
+    >>> label.review_id, [other.review_id for other in label.others]
+    ('r2', ['r1'])
+    """
+    asked: dict[tuple[str | None, ...], list[Label]] = {}
+    for label in join_annotators(labels):
+        alone = () if label.item_id is not None else (label.question_id, label.review_id)
+        question = (label.split, label.item_id, label.question, *alone)
+        asked.setdefault(question, []).append(label)
+    wider: dict[tuple[str | None, str], list[Label]] = {}
+    for label in () if among is None else join_annotators(among):
+        if label.item_id is not None:
+            wider.setdefault((label.item_id, label.question), []).append(label)
+    return tuple(
+        _with_others(same, wider.get((same[0].item_id, same[0].question), ()))
+        for same in asked.values()
+    )
+
+
+def encode_label(label: Label) -> bytes:
+    """Give a label as a JSON object: the same bytes, whatever the order of its `meta`.
+
+    Raises:
+        DataError: it holds what JSON cannot give back as it was, or it was aggregated.
+
+    >>> encode_label(Label("q", "How is it?", None, "r", "Good.", ()))
+    b'{"question_id":"q","question":"How is it?","review_id":"r","context":"Good.","answers":[]}'
+    """
+    tree: dict[str, Any] = {"question_id": label.question_id, "question": label.question}
+    tree |= {} if label.item_id is None else {"item_id": label.item_id}
+    tree |= {"review_id": label.review_id}
+    tree |= {} if label.split is None else {"split": label.split}
+    tree |= {"context": label.context, "answers": _spans_as_json(label.answers)}
+    if label.annotations:
+        tree["annotations"] = [_spans_as_json(spans) for spans in label.annotations]
+    try:
+        if label.meta:
+            # orjson would write a date as text, and a tuple comes back as a list.
+            options = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
+            tree["meta"] = orjson.Fragment(orjson.dumps(label.meta, option=options))
+        encoded = orjson.dumps(tree)
+        same = decode_label(encoded) == label
+    except TypeError as fault:
+        raise _not_json(label, str(fault)) from fault
+    if not same:
+        raise _not_json(label, "it would not be read as it was written")
+    return encoded
+
+
+def decode_label(encoded: bytes | str) -> Label:
+    """Give the label that `encode_label` wrote."""
+    tree = orjson.loads(encoded)
+    return Label(
+        question_id=tree["question_id"],
+        question=tree["question"],
+        item_id=tree.get("item_id"),
+        review_id=tree["review_id"],
+        context=tree["context"],
+        answers=_spans_of_json(tree["answers"]),
+        annotations=tuple(_spans_of_json(spans) for spans in tree.get("annotations", ())),
+        split=tree.get("split"),
+        meta=tree.get("meta", {}),
+    )
+
+
+_Pair = tuple[str | None, str, str]
+
+
+def _pair(label: Label) -> _Pair:
+    return label.split, label.question_id, label.review_id
+
+
+def _asked(label: Label) -> tuple[str, str | None, str]:
+    return label.question, label.item_id, label.context
+
+
+def _joined(apart: Sequence[Label]) -> Label:
+    first = apart[0]
+    if len(apart) == 1:
+        return first
+    meta = dict(first.meta)
+    for label in apart[1:]:
+        if _asked(label) != _asked(first):
+            raise DataError(
+                f"question id {label.question_id!r} stands for two questions or two texts",
+                where=f"review {label.review_id}",
+                remedy="Give every pair of question and review an id of its own.",
+            )
+        for key, value in label.meta.items():
+            known = meta.setdefault(key, [] if isinstance(value, list) else value)
+            if isinstance(known, list) and isinstance(value, list):
+                meta[key] = known + value
+    if UNLOCATED in meta:
+        meta[UNLOCATED] = list(dict.fromkeys(meta[UNLOCATED]))
+    return replace(
+        first,
+        answers=tuple(dict.fromkeys(chain.from_iterable(label.answers for label in apart))),
+        annotations=tuple(chain.from_iterable(map(_annotations, apart))),
+        meta=meta,
+        others=tuple(chain.from_iterable(label.others for label in apart)),
+    )
+
+
+def _annotations(label: Label) -> tuple[tuple[AnswerSpan, ...], ...]:
+    if label.annotations:
+        return label.annotations
+    # Whose answer was not located said that there is one, so that () would be wrong.
+    is_lost = is_answered(label) and not label.answers
+    return () if is_lost else (label.answers,)
+
+
+def _with_others(same: Sequence[Label], wider: Sequence[Label]) -> Label:
+    head = next(filter(is_answered, same), same[0])
+    others: dict[_Pair, Label] = {}
+    for label in _flat(chain(same, wider)):
+        others.setdefault(_pair(label), label)
+    del others[_pair(head)]
+    return replace(head, others=tuple(others.values()))
+
+
+def _flat(labels: Iterable[Label]) -> Iterator[Label]:
+    for label in labels:
+        yield replace(label, others=()) if label.others else label
+        yield from label.others
+
+
+def _spans_as_json(spans: Iterable[AnswerSpan]) -> list[dict[str, Any]]:
+    return [{"text": span.text, "start": span.start} for span in spans]
+
+
+def _spans_of_json(spans: Iterable[Any]) -> tuple[AnswerSpan, ...]:
+    return tuple(
+        AnswerSpan(span["text"], span["start"], span["start"] + len(span["text"])) for span in spans
+    )
+
+
+def _not_json(label: Label, reason: str) -> DataError:
+    return DataError(
+        f"the label cannot be written: {reason}",
+        where=f"question {label.question_id!r}",
+        remedy="Write labels before they are aggregated; meta may hold strings, numbers (64 bits, "
+        "finite), bools, None, lists, and dictionaries with strings as keys.",
+    )

@@ -53,11 +53,7 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@ $(VENV)/installed-demo
 
 # faiss-haystack pins numpy<2 where nothing of it needs that; its other dependencies are ours.
-$(VENV)/installed-# For the browser tests. Elsewhere they take the Chromium that is there, or skip and say so.
-chromium:
-	@command -v chromium >/dev/null || { [ "$$CI" = true ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || echo "no Chromium: the browser tests skip"
-
-bench: $(VENV)/installed-dev
+$(VENV)/installed-bench: $(VENV)/installed-dev
 	$(PIP) transformers-haystack==2.0.0
 	$(PIP) --no-deps faiss-haystack==3.0.0
 	@touch $@

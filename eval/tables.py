@@ -275,37 +275,44 @@ def _with_interval(system: Mapping[str, Any], metric: str) -> str:
 
 
 def _questions(summary: Mapping[str, Any]) -> Iterable[str]:
-    for name, system in summary["systems"].items():
-        counts = system["counts"]
-        if summary["kind"] == "retriever":
-            said = (
-                "{answerable:,} questions with an answer ({unanswerable:,} without one are left "
-                "out), candidates: median {candidates_median:g}, at most {candidates_max:,}."
-            )
-        else:
-            said = (
-                "{questions:,} questions: {answerable:,} with an answer, {unanswerable:,} without; "
-                "{answered:,} answered."
-            )
-        yield f"{name}: {said.format_map(counts)}"
-        top_k = summary["made_with"].get("settings", {}).get("retriever", {}).get("top_k")
-        if top_k is not None and counts.get("depth", 0) > top_k:
-            yield f"{name}: retrieved to a depth of {counts['depth']}; users get {top_k}."
-        for count, meaning in (
-            ("failed", "questions failed and score 0: their rows say why."),
-            ("missing", "questions have no prediction and score 0."),
-            ("gold_missing", "questions have a gold review that is not among the candidates."),
-            (
-                "unlocated",
-                "answers are nowhere in their review, and compared as they were written.",
-            ),
-        ):
-            if counts.get(count):
-                yield f"{name}: {counts[count]:,} {meaning}"
+    told = {name: list(_counted(summary, each)) for name, each in summary["systems"].items()}
+    lines = dict.fromkeys(line for each in told.values() for line in each)
+    for line in lines:
+        of = [name for name, each in told.items() if line in each]
+        yield line if len(of) == len(told) else f"{', '.join(of)}: {line}"
     people = summary["references"].get("human")
     if people is not None:
         count = people["questions"][summary["primary"]]
         yield f"human: the {count:,} questions with several annotators, each against the others."
+
+
+def _counted(summary: Mapping[str, Any], system: Mapping[str, Any]) -> Iterable[str]:
+    counts = system["counts"]
+    if summary["kind"] == "retriever":
+        said = (
+            "{answerable:,} questions with an answer ({unanswerable:,} without one are left "
+            "out), candidates: median {candidates_median:g}, at most {candidates_max:,}."
+        )
+    else:
+        said = (
+            "{questions:,} questions: {answerable:,} with an answer, {unanswerable:,} without; "
+            "{answered:,} answered."
+        )
+    yield said.format_map(counts)
+    top_k = summary["made_with"].get("settings", {}).get("retriever", {}).get("top_k")
+    if top_k is not None and counts.get("depth", 0) > top_k:
+        yield f"Retrieved to a depth of {counts['depth']}; users get {top_k}."
+    for count, meaning in (
+        ("failed", "questions failed and score 0: their rows say why."),
+        ("missing", "questions have no prediction and score 0."),
+        ("gold_missing", "questions have a gold review that is not among the candidates."),
+        (
+            "unlocated",
+            "answers are nowhere in their review, and compared as they were written.",
+        ),
+    ):
+        if counts.get(count):
+            yield f"{counts[count]:,} {meaning}"
 
 
 def _measures(summary: Mapping[str, Any]) -> Iterable[str]:

@@ -51,7 +51,11 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     level = summary["resampling"]["confidence"]
     notes = [
         *_questions(summary),
-        f"In brackets: {level:.0%} intervals, resampled by item.",
+        (
+            f"In brackets: {level:.0%} intervals, resampled by item."
+            if summary["resampling"]["clusters"] > 1
+            else "All questions are about one item: no intervals."
+        ),
         *_measures(summary),
         *(
             in_words(each)

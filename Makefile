@@ -54,7 +54,7 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 # faiss-haystack pins numpy<2 where nothing of it needs that; its other dependencies are ours.
 $(VENV)/installed-bench: $(VENV)/installed-dev
-	$(PIP) transformers-haystack==2.0.0
+	$(PIP) transformers-haystack==2.0.0 elasticsearch-haystack==7.1.0
 	$(PIP) --no-deps faiss-haystack==3.0.0
 	@touch $@
 

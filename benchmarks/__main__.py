@@ -14,6 +14,7 @@ SCRIPTS = (
     ("retrieval_electronics",),
     ("harness",),
     ("book_figures",),
+    ("elasticsearch",),
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import orjson
 
-from qa_system.config import IndexingSettings, Settings
+from qa_system.config import AnyStoreSettings, IndexingSettings, Settings, StoreSettings
 from qa_system.errors import EvaluationError
 from qa_system.records import Label, Review
 
@@ -85,10 +85,17 @@ def indexed(reviews: Iterable[Review], settings: Settings, *, embed: bool) -> It
             embed=embed,
             max_rejects=0,
         )
-        place = settings.store.model_copy(update={"path": str(Path(folder) / "store")})
+        place = _embedded(settings.store, Path(folder) / "store")
         built = settings.model_copy(update={"store": place, "indexing": indexing})
         run_job(built)
         yield settings.model_copy(update={"store": place})
+
+
+def _embedded(chosen: AnyStoreSettings, path: Path) -> StoreSettings:
+    """Give the settings of an embedded store in a folder, as alike as can be to those chosen."""
+    if isinstance(chosen, StoreSettings):
+        return chosen.model_copy(update={"path": str(path)})
+    return StoreSettings(path=str(path), similarity=chosen.similarity)
 
 
 def _json_line(review: Review) -> bytes:

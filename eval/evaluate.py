@@ -87,7 +87,7 @@ def retriever_run(
             _encoders(settings) if embed else {},
             scope=scope,
             aggregated=aggregated,
-            store=settings.store.path if own_store else None,
+            store=settings.store.place if own_store else None,
         ),
     )
 
@@ -213,7 +213,7 @@ def pipeline_run(
             scope=scope,
             top_k=top_k,
             aggregated=aggregated,
-            store=settings.store.path if own_store else None,
+            store=settings.store.place if own_store else None,
         ),
     )
 

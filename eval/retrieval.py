@@ -32,7 +32,7 @@ from qa_system.records import Label
 if TYPE_CHECKING:
     from haystack import Document
 
-    from qa_system.stores.faiss import FAISSDocumentStore
+    from qa_system.stores.contract import ReviewStore
 
 __all__ = ["evaluate_retriever", "headline_of", "references_of"]
 
@@ -53,7 +53,7 @@ def headline_of(ks: Sequence[int]) -> tuple[str, ...]:
 
 def evaluate_retriever(
     labels: Sequence[Label],
-    store: FAISSDocumentStore,
+    store: ReviewStore,
     settings: Settings,
     *,
     scope: Scope,

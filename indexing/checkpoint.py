@@ -23,6 +23,7 @@ from qa_system.errors import JobError
 
 __all__ = ["Checkpoint", "CheckpointFile", "Counts", "Seen", "read_checkpoints"]
 
+LOCK_SECONDS = 0.5
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS progress (one INTEGER PRIMARY KEY CHECK (one = 1), checkpoint BLOB);
 CREATE TABLE IF NOT EXISTS attempt (review_id TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -72,6 +73,7 @@ class Checkpoint:
         seconds: spent up to there, over all the runs that it took.
         rejects_bytes: length of the reject file up to there.
         last: some of the reviews stored last, by which a store shows that it is the same one.
+        version: the version of the store that a rebuild fills; None: it is no rebuild.
         finished: whether the run came to its end.
     """
 
@@ -81,6 +83,7 @@ class Checkpoint:
     seconds: float = 0.0
     rejects_bytes: int = 0
     last: tuple[str, ...] = ()
+    version: str | None = None
     finished: bool = False
 
     def dumps(self) -> bytes:
@@ -120,10 +123,11 @@ class CheckpointFile:
 
     def __init__(self, folder: Path, job: str) -> None:
         self.path = folder / f"{job}.sqlite"
-        self._lock = FileLock(self.path.with_suffix(".lock"))
+        self._lock = _lock(self.path)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(blocking=False)
+            # Who only looks whether the job is running holds the lock for a moment.
+            self._lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
             raise JobError(
                 "this job is running already",
@@ -270,6 +274,21 @@ class CheckpointFile:
             raise _unwritable(self.path, fault) from fault
 
 
+def _lock(path: Path) -> FileLock:
+    return FileLock(path.with_suffix(".lock"))
+
+
+def _is_running(path: Path) -> bool:
+    try:
+        with _lock(path).acquire(blocking=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        # Whoever may only read the folder cannot tell.
+        return False
+
+
 def _unwritable(path: Path, fault: Exception) -> JobError:
     return JobError(
         f"the checkpoint cannot be written: {fault}",
@@ -282,7 +301,7 @@ def read_checkpoints(folder: Path) -> dict[str, dict[str, Any]]:
     """Tell how the last run of each job went.
 
     Returns:
-        By job: `finished`, `seconds`, and the counts.
+        By job: `finished`, `running`, `seconds`, and the counts.
 
     >>> read_checkpoints(Path("no/such/folder"))
     {}
@@ -301,6 +320,7 @@ def read_checkpoints(folder: Path) -> dict[str, dict[str, Any]]:
         if checkpoint is not None:
             found[path.stem] = {
                 "finished": checkpoint.finished,
+                "running": not checkpoint.finished and _is_running(path),
                 "seconds": checkpoint.seconds,
                 **asdict(checkpoint.counts),
             }

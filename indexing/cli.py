@@ -136,8 +136,20 @@ def run(
         ),
     ] = None,
     state: Annotated[
-        str | None, typer.Option(help="The folder of checkpoints; default: STORE/jobs.")
+        str | None,
+        typer.Option(
+            help="The folder of checkpoints; default: STORE/jobs, for a server "
+            ".qa-index/HOST-PORT-INDEX."
+        ),
     ] = None,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="Index everything into a new version, and let it be read when it is whole "
+            "(Elasticsearch).",
+        ),
+    ] = False,
     store: StoreOption = None,
     index: Annotated[
         str | None,
@@ -211,11 +223,31 @@ def run(
 
     from indexing.job import run_job
 
-    report = run_job(settings)
+    report = run_job(settings, rebuild=rebuild)
     if as_json:
         print_json(report.to_dict())
     else:
         _print_report(report)
+
+
+@app.command()
+def rollback(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the version before the last rebuild be read again (Elasticsearch)."""
+    settings = _settings(config, {}, set_)
+
+    from dataclasses import asdict
+
+    from indexing.rebuild import roll_back
+
+    done = roll_back(settings.store)
+    if as_json:
+        print_json(asdict(done))
+    else:
+        typer.echo(f"{done.store}: {done.index} is read now; {done.former} is kept")
 
 
 @app.command()
@@ -225,18 +257,23 @@ def status(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell what a store holds, and how its jobs went."""
+    """Tell what a store holds, and how its jobs went.
+
+    What a job that was killed has written to a server is found from now on.
+    """
     settings = _settings(config, {"store.path": store}, set_)
 
     from dataclasses import asdict
 
     from indexing.checkpoint import read_checkpoints
-    from indexing.job import state_folder
+    from indexing.state import state_folder
     from qa_system.stores import open_store
 
-    with open_store(settings.store) as opened:
-        found = asdict(opened.status())
     jobs = read_checkpoints(state_folder(settings))
+    with open_store(settings.store) as opened:
+        if not any(job["running"] for job in jobs.values()) and opened.settle():
+            typer.echo("a job was killed: what it has written is found from now on", err=True)
+        found = asdict(opened.status())
     found["path"] = str(found["path"])
     if as_json:
         print_json({**found, "jobs": jobs})
@@ -246,6 +283,7 @@ def status(
         typer.echo(f"{key.replace('_', ' '):20} {_shown(shown)}")
     for job, counts in jobs.items():
         how = "finished" if counts["finished"] else "not finished: run it again to go on"
+        how = "running" if counts["running"] else how
         typer.echo(f"job {job}: {how}; {counts['read']:,} rows read")
 
 
@@ -265,12 +303,12 @@ def verify(
         documents = opened.count_documents()
         faults = opened.verify()
     if as_json:
-        print_json({"store": settings.store.path, "documents": documents, "faults": faults})
+        print_json({"store": settings.store.place, "documents": documents, "faults": faults})
     else:
         for fault in faults:
             typer.echo(fault)
         verdict = "sound" if not faults else f"{len(faults)} faults"
-        typer.echo(f"{settings.store.path}: {documents:,} documents, {verdict}")
+        typer.echo(f"{settings.store.place}: {documents:,} documents, {verdict}")
     if faults:
         raise typer.Exit(1)
 
@@ -321,7 +359,7 @@ def embed(
     if as_json:
         print_json(
             {
-                "store": settings.store.path,
+                "store": settings.store.place,
                 "embedded": embedded,
                 "seconds": seconds,
                 "encoder": asdict(loaded.identity),
@@ -329,7 +367,7 @@ def embed(
         )
     else:
         typer.echo(
-            f"{settings.store.path}: {embedded:,} documents embedded by "
+            f"{settings.store.place}: {embedded:,} documents embedded by "
             f"{loaded.identity.name} in {seconds:,.1f} s"
         )
 
@@ -386,12 +424,18 @@ def _print_report(report: JobReport) -> None:
             f"{count:,} {reason}" for reason, count in sorted(counts.reasons.items())
         )
         typer.echo(f"rejected: {reasons}. See {report.rejects_file}")
-    typer.echo(f"store: {report.store}")
+    if report.writing.retried:
+        share = report.writing.to_dict()["share_retried"]
+        typer.echo(f"{100 * share:.1f} % of the documents were sent more than once")
+    version = "" if report.version is None else f", read now from {report.version}"
+    typer.echo(f"store: {report.store}{version}")
 
 
 def _shown(value: Any) -> str:
     if value is None:
         return "none"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""The job: sources in batches, what changed encoded, written in one transaction, checkpointed."""
+"""The job: sources in batches, what changed encoded, written, checkpointed."""
 
 from __future__ import annotations
 
@@ -6,24 +6,28 @@ import hashlib
 import logging
 import platform
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from itertools import islice, repeat
 from pathlib import Path
 from time import monotonic
 from typing import IO, TYPE_CHECKING, Any
+from uuid import uuid4
 
 import orjson
 
 from indexing.checkpoint import Checkpoint, CheckpointFile, Counts, Seen
 from indexing.interrupts import Interrupts
 from indexing.passages import split
+from indexing.rebuild import check_has_versions, next_version, promote, versioned
 from indexing.rejects import RejectFile
-from indexing.rows import Reject, Row
+from indexing.rows import Reason, Reject, Row
 from indexing.sources import Sources, open_sources
+from indexing.state import job_name, state_folder, unique_place
 from qa_system import __version__
-from qa_system.config import PassageSettings, Settings
+from qa_system.config import ElasticsearchSettings, PassageSettings, Settings
 from qa_system.errors import JobError, StoreMismatchError, TooManyRejectsError
 from qa_system.progress import progress
 from qa_system.records import EncoderIdentity, Review
@@ -32,14 +36,57 @@ if TYPE_CHECKING:
     from haystack import Document
 
     from qa_system.retrievers.encoders import Encoder
-    from qa_system.stores.faiss import FAISSDocumentStore
+    from qa_system.stores.contract import ReviewStore, WriteReport
 
-__all__ = ["JobReport", "run_job", "state_folder"]
+__all__ = ["JobReport", "Writing", "run_job"]
 
 logger = logging.getLogger(__name__)
 
 WITNESSES = 16
 """Reviews of the last batch by which an unfinished run knows its store again."""
+REFUSED: Reason = "refused by the store"
+BATCH_SIZE = 512
+BATCH_SIZE_OF_A_SERVER = 2048
+"""So many that several requests are on their way."""
+
+
+@dataclass(slots=True)
+class Writing:
+    """How the writing to the store went, in one run.
+
+    Args:
+        documents: sent to the store.
+        seconds: that it took.
+        requests: to a server.
+        bytes: in them.
+        retried: documents sent again, because the server had no time or was not there.
+
+    >>> Writing(documents=200, seconds=0.5, retried=1).to_dict()["documents_per_second"]
+    400.0
+    """
+
+    documents: int = 0
+    seconds: float = 0.0
+    requests: int = 0
+    bytes: int = 0
+    retried: int = 0
+
+    def add(self, report: WriteReport) -> None:
+        """Count one write."""
+        self.documents += report.documents
+        self.seconds += report.seconds
+        self.requests += report.requests
+        self.bytes += report.bytes
+        self.retried += report.retried
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON values, with throughput and the share of retries."""
+        return {
+            **asdict(self),
+            "seconds": round(self.seconds, 3),
+            "documents_per_second": round(self.documents / self.seconds if self.seconds else 0, 1),
+            "share_retried": round(self.retried / self.documents if self.documents else 0.0, 4),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +99,9 @@ class JobReport:
         resumed: rows of `counts.read` that an earlier, unfinished run had done.
         rejects_file: where the rejects are; None if there are none.
         store: where the reviews are.
+        version: the version of the store that a rebuild has built; None: it was no rebuild.
         encoder: what embedded them; None if nothing did.
+        writing: how it went, in the last of those runs.
         made_with: versions and settings that the run was made with.
     """
 
@@ -61,7 +110,9 @@ class JobReport:
     resumed: int
     rejects_file: str | None
     store: str
+    version: str | None
     encoder: EncoderIdentity | None
+    writing: Writing
     made_with: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,20 +123,27 @@ class JobReport:
             "resumed": self.resumed,
             "rejects_file": self.rejects_file,
             "store": self.store,
+            "version": self.version,
             "encoder": None if self.encoder is None else asdict(self.encoder),
+            "writing": self.writing.to_dict(),
             "made_with": self.made_with,
         }
 
 
-def run_job(settings: Settings, *, stdin: IO[bytes] | None = None) -> JobReport:
+def run_job(
+    settings: Settings, *, rebuild: bool = False, stdin: IO[bytes] | None = None
+) -> JobReport:
     """Index the sources' reviews; run it again at any time, it does only what is left to do.
 
     A review that the store holds as it is in the source is left alone, by its content hash; one
-    that changed is replaced. A run that was killed goes on from its checkpoint, if neither the
-    sources nor the settings changed.
+    that changed is replaced; one that the store refuses is set aside. A run that was killed goes
+    on from its checkpoint, if neither the sources nor the settings changed. A server that does not
+    answer is waited for (`store.bulk.retry_for`).
 
     Args:
         settings: `store`, `encoder` and `indexing`.
+        rebuild: write everything into a new version of the store, check it, and only then let it
+            be read in place of the old one.
         stdin: what the source `-` reads; None takes the process's standard input.
 
     Raises:
@@ -94,8 +152,10 @@ def run_job(settings: Settings, *, stdin: IO[bytes] | None = None) -> JobReport:
         EncoderMismatchError: the store was filled by another encoder; nothing has been read.
         TooManyRejectsError: more rows were set aside than `indexing.max_rejects`.
         JobInterruptedError: a signal said so.
-        StoreError: the store cannot be written.
+        StoreError: the store cannot be written, or what a rebuild has built is not whole.
     """
+    if rebuild:
+        check_has_versions(settings.store)
     # Haystack and the models take seconds to import: not for a fault that is found before.
     with Interrupts() as interrupts:
         sources = open_sources(settings.indexing, stdin)
@@ -106,38 +166,71 @@ def run_job(settings: Settings, *, stdin: IO[bytes] | None = None) -> JobReport:
         similarity = None if encoder is None else encoder.identity.similarity
         with (
             open_store(settings.store, create=True, similarity=similarity) as store,
-            CheckpointFile(state_folder(settings), _job_name(settings)) as state,
+            CheckpointFile(state_folder(settings), job_name(settings, rebuild=rebuild)) as state,
         ):
-            _bind(store, encoder, settings.store.path)
-            run = _Run(settings, sources, store, encoder, state, interrupts)
-            return run.go()
+            own_place = state.path.with_suffix(".rejects.jsonl")
+            given = settings.indexing.rejects
+            rejects_path = own_place if given is None else Path(given)
+            fingerprint = _fingerprint(settings, sources, encoder, rejects_path, rebuild=rebuild)
+            job = _Job(settings, sources, encoder, state, interrupts, rejects_path, fingerprint)
+            if not rebuild:
+                return _Run(job, store).go()
+            aliased = versioned(store)
+            identity = None if encoder is None else encoder.identity
+            with next_version(aliased, job.unfinished(), identity) as built:
+                run = _Run(job, built, built.index)
+                return run.go(lambda documents: promote(aliased, built, documents))
 
 
-def state_folder(settings: Settings) -> Path:
-    """Tell where the checkpoints of a store's jobs are.
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is to be done, whatever store it is done to."""
 
-    >>> state_folder(Settings())
-    PosixPath('qa-store/jobs')
-    """
-    if settings.indexing.state is not None:
-        return Path(settings.indexing.state)
-    return Path(settings.store.path) / "jobs"
+    settings: Settings
+    sources: Sources
+    encoder: Encoder | None
+    state: CheckpointFile
+    interrupts: Interrupts
+    rejects_path: Path
+    fingerprint: str
 
-
-def _job_name(settings: Settings) -> str:
-    """Name a job after its sources and its store, so that the same command finds it again."""
-    sources = [str(Path(source).absolute()) for source in settings.indexing.sources]
-    store = str(Path(settings.store.path).absolute())
-    digest = hashlib.sha256(orjson.dumps([sources, store])).hexdigest()[:8]
-    stem = "".join(
-        char if char.isalnum() else "-" for char in Path(settings.indexing.sources[0]).name
-    )
-    return f"{stem.strip('-')[:40] or 'job'}-{digest}"
+    def unfinished(self) -> Checkpoint | None:
+        """Give the checkpoint of the last run, if that was of the same job and has not ended."""
+        last = self.state.load()
+        is_same = last is not None and not last.finished and last.fingerprint == self.fingerprint
+        return last if is_same else None
 
 
-def _bind(store: FAISSDocumentStore, encoder: Encoder | None, path: str) -> None:
+def _fingerprint(
+    settings: Settings,
+    sources: Sources,
+    encoder: Encoder | None,
+    rejects_path: Path,
+    *,
+    rebuild: bool,
+) -> str:
+    """Digest what decides whether a run can go on where another ended."""
+    indexing, store = settings.indexing, settings.store
+    parts = [
+        # What came by a pipe does not come again: such a run is never resumed.
+        sources.fingerprint or uuid4().hex,
+        indexing.model_dump(
+            include={"columns", "types", "max_text_chars", "passages"}, mode="json"
+        ),
+        None if encoder is None else asdict(encoder.identity),
+        str(rejects_path.absolute()),
+        unique_place(settings),
+        store.model_dump(include={"index_options", "shards", "similarity"}) if rebuild else None,
+    ]
+    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _bind(store: ReviewStore, encoder: Encoder | None, settings: Settings) -> None:
     """Make sure that encoder and store belong together, before anything is read."""
-    remedy = f"Embed them: qa-index embed --store {path} --encoder NAME"
+    path = settings.store.place
+    is_server = isinstance(settings.store, ElasticsearchSettings)
+    which = "--config FILE" if is_server else f"--store {path}"
+    remedy = f"Embed them: qa-index embed {which} --encoder NAME"
     if encoder is None:
         if store.encoder is not None:
             raise StoreMismatchError(
@@ -177,75 +270,72 @@ def _passages(review: Review, settings: PassageSettings) -> list[_Passage]:
     ]
 
 
+def _rejected(review: Review, file: str, line: int | None, reason: Reason, detail: str) -> Reject:
+    shown = orjson.dumps([review.id, review.item_id, review.text[:150]]).decode()
+    return Reject(file, line, reason, detail, shown, review.id)
+
+
 class _Run:
     """One run of a job; `go` takes it from its checkpoint to its end."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        sources: Sources,
-        store: FAISSDocumentStore,
-        encoder: Encoder | None,
-        state: CheckpointFile,
-        interrupts: Interrupts,
-    ) -> None:
-        self._settings = settings.indexing
-        self._sources = sources
+    def __init__(self, job: _Job, store: ReviewStore, version: str | None = None) -> None:
+        self._settings = job.settings.indexing
+        self._sources = job.sources
         self._store = store
-        self._store_path = settings.store.path
-        self._encoder = encoder
-        self._state = state
-        self._interrupts = interrupts
+        self._store_path = job.settings.store.place
+        self._is_server = isinstance(job.settings.store, ElasticsearchSettings)
+        default_size = BATCH_SIZE_OF_A_SERVER if self._is_server else BATCH_SIZE
+        self._batch_size = self._settings.batch_size or default_size
+        self._version = version
+        self._encoder = job.encoder
+        self._state = job.state
+        self._interrupts = job.interrupts
+        self._rejects_path = job.rejects_path
         self._start = monotonic()
-        own_place = state.path.with_suffix(".rejects.jsonl")
-        given = settings.indexing.rejects
-        self._rejects_path = own_place if given is None else Path(given)
-        self._checkpoint, self._attempted = self._resume()
+        self._writing = Writing()
+        # What a job that was killed has written is to be found before it is looked for.
+        store.settle()
+        _bind(store, job.encoder, job.settings)
+        self._checkpoint, self._attempted = self._resume(job)
         self._before = self._checkpoint
 
-    def go(self) -> JobReport:
-        """Do what is left to do."""
+    def go(self, promote: Callable[[int], None] | None = None) -> JobReport:
+        """Do what is left to do.
+
+        Args:
+            promote: lets the version that was filled be read, if it has so many documents.
+        """
         with (
             RejectFile(self._rejects_path, self._checkpoint.rejects_bytes) as rejects,
+            self._store.loading(),
             progress("indexing", unit="rows") as shown,
         ):
             for batch in self._batches():
                 self._index(batch, rejects)
                 shown.advance(len(batch), total=self._rows_in_all())
-        if not self._checkpoint.counts.read:
+        counts = self._checkpoint.counts
+        if not counts.read:
             logger.warning("the sources held no rows")
-        if self._settings.delete_missing:
+        if promote is not None:
+            promote(counts.passages)
+        elif self._settings.delete_missing:
             self._delete_missing()
         self._checkpoint = replace(self._checkpoint, seconds=self._seconds())
         self._state.finish(self._checkpoint)
+        self._log_writing()
         return self._report()
 
-    def _resume(self) -> tuple[Checkpoint, set[str]]:
+    def _resume(self, job: _Job) -> tuple[Checkpoint, set[str]]:
         """Take up the last run if it was not finished and everything is as it left it."""
-        fingerprint = self._fingerprint()
-        last = self._state.load()
-        if last is not None and not last.finished and last.fingerprint == fingerprint:
-            if self._still_holds(last):
+        last = job.unfinished()
+        if last is not None:
+            if last.version == self._version and self._still_holds(last):
                 logger.info("resuming after %s rows", f"{last.counts.read:,}")
                 return last, self._state.attempted()
             logger.info("the store or the reject file is not that of the last run: starting anew")
-        fresh = Checkpoint(fingerprint)
+        fresh = Checkpoint(job.fingerprint, version=self._version)
         self._state.begin(fresh)
         return fresh, set()
-
-    def _fingerprint(self) -> str:
-        files = self._sources.fingerprint
-        parts = [
-            # What came by a pipe does not come again: such a run is never resumed.
-            [monotonic(), id(self)] if files is None else files,
-            self._settings.model_dump(
-                include={"columns", "types", "max_text_chars", "passages"}, mode="json"
-            ),
-            None if self._encoder is None else asdict(self._encoder.identity),
-            str(self._rejects_path.absolute()),
-            str(Path(self._store_path).absolute()),
-        ]
-        return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def _still_holds(self, last: Checkpoint) -> bool:
         rejects = self._rejects_path.stat().st_size if self._rejects_path.exists() else 0
@@ -254,12 +344,13 @@ class _Run:
 
     def _batches(self) -> Iterator[list[Row]]:
         rows = self._sources.rows(self._checkpoint.position)
-        while batch := list(islice(rows, self._settings.batch_size)):
+        while batch := list(islice(rows, self._batch_size)):
             yield batch
 
     def _index(self, batch: list[Row], rejects: RejectFile) -> None:
         """Take a batch from rows to an acknowledged write and a moved checkpoint."""
-        reviews, seen, rejected, duplicates = self._sort_out(batch)
+        reviews, known, rejected, duplicates = self._sort_out(batch)
+        by_id = {review.id: review for review in reviews}
         for reject in rejected:
             rejects.write(reject)
         counts = self._checkpoint.counts
@@ -269,8 +360,7 @@ class _Run:
         stored = self._store.documents_of_reviews([review.id for review in reviews])
         changed: list[tuple[Review, list[_Passage]]] = []
         stale: list[str] = []
-        written: list[str] = []
-        passages = 0
+        written: dict[str, int] = {}
         for review in reviews:
             wanted = _passages(review, self._settings.passages)
             there = stored.get(review.id, {})
@@ -280,35 +370,71 @@ class _Run:
                 stale.extend(there.keys() - {passage.id for passage in wanted})
             if is_changed or review.id in self._attempted:
                 # What was attempted and is there now was written just before a kill.
-                written.append(review.id)
-                passages += len(wanted)
+                written[review.id] = len(wanted)
         documents, truncated = self._documents(changed)
 
-        with self._interrupts.held():
+        # A transaction is waited for; a server, which may be away for minutes, is not.
+        with nullcontext() if self._is_server else self._interrupts.held():
             self._state.attempt(self._attempted.union(written))
-            if documents or stale:
-                self._store.replace(documents, stale)
+            refused = self._write(changed, documents, stale)
+            for review_id, reason in refused.items():
+                seen = known[review_id]
+                known[review_id] = seen._replace(digest=None)
+                rejects.write(_rejected(by_id[review_id], seen.file, seen.line, REFUSED, reason))
+            reasons.update([REFUSED] * len(refused))
+            self._check_rejects(counts.rejected + len(rejected) + len(refused), rejects)
+            kept = [review for review in reviews if review.id not in refused]
+            done = [review for review in kept if review.id in written]
             self._checkpoint = replace(
                 self._checkpoint,
                 position=batch[-1].after,
                 counts=Counts(
                     read=counts.read + len(batch),
-                    written=counts.written + len(written),
-                    unchanged=counts.unchanged + len(reviews) - len(written) + duplicates,
+                    written=counts.written + len(done),
+                    unchanged=counts.unchanged + len(kept) - len(done) + duplicates,
                     duplicates=counts.duplicates + duplicates,
-                    rejected=counts.rejected + len(rejected),
-                    passages=counts.passages + passages,
+                    rejected=counts.rejected + len(rejected) + len(refused),
+                    passages=counts.passages + sum(written[review.id] for review in done),
                     truncated=counts.truncated + truncated,
                     reasons=dict(reasons),
                 ),
                 seconds=self._seconds(),
                 rejects_bytes=rejects.flush(),
-                last=tuple(review.id for review in reviews[-WITNESSES:]) or self._checkpoint.last,
+                last=tuple(each.id for each in kept[-WITNESSES:]) or self._checkpoint.last,
             )
-            self._state.commit(self._checkpoint, seen)
+            self._state.commit(self._checkpoint, known.values())
         self._attempted.difference_update(written)
 
-    def _sort_out(self, batch: list[Row]) -> tuple[list[Review], list[Seen], list[Reject], int]:
+    def _write(
+        self,
+        changed: Sequence[tuple[Review, list[_Passage]]],
+        documents: Sequence[Document],
+        stale: Sequence[str],
+    ) -> dict[str, str]:
+        """Write a batch; give the reviews that the store refused, with its reasons.
+
+        A review is refused whole: of its passages none stays that was new.
+        """
+        if not documents and not stale:
+            return {}
+        report = self._store.replace(documents, stale)
+        self._writing.add(report)
+        reasons = {one.id: one.reason for one in report.rejected}
+        refused: dict[str, str] = {}
+        leftover: list[str] = []
+        for review, passages in changed if reasons else ():
+            ids = [passage.id for passage in passages]
+            bad = next((each for each in ids if each in reasons), None)
+            if bad is not None:
+                refused[review.id] = reasons[bad]
+                leftover += [each for each in ids if each not in reasons]
+        if leftover:
+            self._writing.add(self._store.replace([], leftover))
+        return refused
+
+    def _sort_out(
+        self, batch: list[Row]
+    ) -> tuple[list[Review], dict[str, Seen], list[Reject], int]:
         """Part a batch into new reviews, what to remember of them, rejects, and repeated rows."""
         known = self._state.seen([row.record.id for row in batch if isinstance(row.record, Review)])
         reviews: list[Review] = []
@@ -335,9 +461,8 @@ class _Run:
             else:
                 place = first.file if first.line is None else f"{first.file}, line {first.line}"
                 detail = f"this id came with another text or item before: {place}"
-                shown = orjson.dumps([record.id, record.item_id, record.text[:150]]).decode()
-                rejected.append(Reject(file, row.line, "duplicate id", detail, shown, record.id))
-        return reviews, list(known.values()), rejected, duplicates
+                rejected.append(_rejected(record, file, row.line, "duplicate id", detail))
+        return reviews, known, rejected, duplicates
 
     def _check_rejects(self, rejected: int, rejects: RejectFile) -> None:
         limit = self._settings.max_rejects
@@ -392,7 +517,8 @@ class _Run:
             raise JobError(
                 "the sources held no review, and --delete-missing would empty the store",
                 where=self._store_path,
-                remedy="Check the sources. To empty a store, delete its folder.",
+                remedy="Check the sources. To empty a store, delete its "
+                f"{'index' if self._is_server else 'folder'}.",
             )
         if counts.rejected:
             logger.warning(
@@ -405,15 +531,25 @@ class _Run:
         deleted = max(deleted, counts.deleted)
         self._checkpoint = replace(self._checkpoint, counts=replace(counts, deleted=deleted))
         self._state.commit(self._checkpoint, ())
-        for documents in self._state.missing_documents(self._settings.batch_size):
+        for documents in self._state.missing_documents(self._batch_size):
             with self._interrupts.held():
                 self._store.replace([], documents)
 
     def _stored_ids(self) -> Iterator[list[tuple[str, str]]]:
         # Documents that another program wrote belong to no review: they are none of ours.
         ids = (pair for pair in self._store.iter_ids() if pair[1] is not None)
-        while batch := list(islice(ids, self._settings.batch_size)):
+        while batch := list(islice(ids, self._batch_size)):
             yield batch
+
+    def _log_writing(self) -> None:
+        how = self._writing.to_dict()
+        if how["documents"]:
+            logger.info(
+                "%s documents written at %s a second, %.2f %% of them sent again",
+                f"{how['documents']:,}",
+                f"{how['documents_per_second']:,.0f}",
+                100 * how["share_retried"],
+            )
 
     def _seconds(self) -> float:
         return self._before.seconds + monotonic() - self._start
@@ -433,7 +569,9 @@ class _Run:
             resumed=self._before.counts.read,
             rejects_file=str(self._rejects_path) if counts.rejected else None,
             store=self._store_path,
+            version=self._version,
             encoder=None if self._encoder is None else self._encoder.identity,
+            writing=self._writing,
             made_with={
                 "qa_system": __version__,
                 "haystack": version("haystack-ai"),

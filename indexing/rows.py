@@ -25,6 +25,7 @@ Reason = Literal[
     "nesting too deep",
     "reserved name",
     "duplicate id",
+    "refused by the store",
 ]
 ValueType = Literal["text", "number"]
 

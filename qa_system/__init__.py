@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qa_system.records import Answer, Answers, AnswerSpan, Label, Question, Review
     from qa_system.retrievers.bm25 import BM25Retriever
     from qa_system.retrievers.dense import DenseRetriever
+    from qa_system.stores.elasticsearch import ElasticsearchReviewStore
     from qa_system.stores.faiss import FAISSDocumentStore
     from qa_system.system import QASystem
 
@@ -25,6 +26,7 @@ _HOMES = {
     "Answers": "qa_system.records",
     "BM25Retriever": "qa_system.retrievers.bm25",
     "DenseRetriever": "qa_system.retrievers.dense",
+    "ElasticsearchReviewStore": "qa_system.stores.elasticsearch",
     "ExtractiveReader": "qa_system.readers.extractive",
     "FAISSDocumentStore": "qa_system.stores.faiss",
     "Label": "qa_system.records",
@@ -42,6 +44,7 @@ __all__ = [
     "Answers",
     "BM25Retriever",
     "DenseRetriever",
+    "ElasticsearchReviewStore",
     "ExtractiveReader",
     "FAISSDocumentStore",
     "Label",

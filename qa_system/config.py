@@ -13,11 +13,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from qa_system.errors import ConfigError
 
 __all__ = [
+    "AnyStoreSettings",
+    "BulkWriteSettings",
+    "ElasticsearchSettings",
     "EncoderSettings",
     "IndexingSettings",
     "PassageSettings",
@@ -40,7 +51,7 @@ class _Strict(BaseModel):
 
 
 class StoreSettings(_Strict):
-    """Where the reviews live."""
+    """Where the reviews live: in a folder of this machine."""
 
     type: Literal["faiss"] = "faiss"
     path: str = "qa-store"
@@ -48,6 +59,62 @@ class StoreSettings(_Strict):
     """None: the one that the encoder was trained with."""
     index: Literal["auto", "flat", "hnsw", "ivf_flat", "ivf_pq", "sq8"] = "auto"
     gpu: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where it is, in one word."""
+        return self.path
+
+
+class BulkWriteSettings(_Strict):
+    """How much is written to a server at a time."""
+
+    chunk_documents: Positive = 500
+    chunk_bytes: Positive = 4_000_000
+    workers: Positive = 2
+    retry_for: Annotated[float, Field(ge=0)] = 300.0
+    """Seconds for which a server that does not take a write is waited for."""
+
+
+class ElasticsearchSettings(_Strict):
+    """Where the reviews live: on an Elasticsearch server."""
+
+    type: Literal["elasticsearch"]
+    url: str = "http://localhost:9200"
+    """Of a cluster: several, separated by commas."""
+    index: str = "reviews"
+    similarity: Literal["dot_product", "cosine", "l2"] | None = None
+    """None: the one that the encoder was trained with."""
+    index_options: Literal["flat", "hnsw", "int8_hnsw"] = "flat"
+    shards: Positive = 1
+    replicas: Annotated[int, Field(ge=0)] = 1
+    refresh_interval: str = "1s"
+    api_key_env: str | None = None
+    """Secrets are never settings: these are names of environment variables."""
+    username_env: str | None = None
+    password_env: str | None = None
+    ca_certs_env: str | None = None
+    verify_certs: bool = True
+    timeout: Annotated[float, Field(gt=0)] = 30.0
+    bulk: BulkWriteSettings = BulkWriteSettings()
+
+    @property
+    def place(self) -> str:
+        """Where it is, in one word."""
+        return f"{self.url}/{self.index}"
+
+
+def _store_type(value: Any) -> str:
+    """Tell which store is meant; the embedded one, where nothing says."""
+    if isinstance(value, Mapping):
+        return str(value.get("type", "faiss"))
+    return str(getattr(value, "type", "faiss"))
+
+
+AnyStoreSettings = Annotated[
+    Annotated[StoreSettings, Tag("faiss")] | Annotated[ElasticsearchSettings, Tag("elasticsearch")],
+    Discriminator(_store_type),
+]
 
 
 class EncoderSettings(_Strict):
@@ -124,7 +191,9 @@ class IndexingSettings(_Strict):
     types: Mapping[str, Literal["text", "number"]] = Field(default_factory=dict)
     """Metadata columns that are always text or always a number; without it, a CSV cell is a
     number if writing that number gives the same cell (`5` and `4.5`; not `007` nor `4.50`)."""
-    batch_size: Positive = 512
+    batch_size: Positive | None = None
+    """Reviews between two checkpoints; None: 512, and 2048 on a server, to which several requests
+    are on their way at a time."""
     embed: bool = True
     passages: PassageSettings = PassageSettings()
     max_text_chars: Positive = 100_000
@@ -133,14 +202,15 @@ class IndexingSettings(_Strict):
     max_rejects: Annotated[int, Field(ge=0)] | None = None
     delete_missing: bool = False
     state: str | None = None
-    """The folder of checkpoints; None: `jobs` beside the embedded store's files."""
+    """The folder of checkpoints; None: `jobs` beside the embedded store's files, and for a server
+    `.qa-index/<host>-<port>-<index>` in the working folder."""
 
 
 class Settings(_Strict):
     """Everything that can be set."""
 
     seed: int = 13
-    store: StoreSettings = StoreSettings()
+    store: AnyStoreSettings = StoreSettings()
     encoder: EncoderSettings = EncoderSettings()
     retriever: RetrieverSettings = RetrieverSettings()
     reader: ReaderSettings = ReaderSettings()
@@ -248,9 +318,15 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any) -> None:
 def _describe(fault: ValidationError, sources: Mapping[str, str]) -> str:
     lines = []
     for error in fault.errors():
-        dotted = ".".join(str(part) for part in error["loc"]) or "settings"
+        place = list(error["loc"])
+        if place[:1] == ["store"] and len(place) > 1:
+            del place[1]  # the type of the store, which is no key
+        dotted = ".".join(map(str, place)) or "settings"
         origin = f" [{sources[dotted]}]" if dotted in sources else ""
-        if error["type"] == "extra_forbidden":
+        if error["type"] == "union_tag_invalid":
+            given, known = error["ctx"]["tag"], error["ctx"]["expected_tags"]
+            lines.append(f"store.type: there is no {given!r}, but {known}{origin}")
+        elif error["type"] == "extra_forbidden":
             lines.append(f"{dotted}: no such key{origin}")
         else:
             lines.append(f"{dotted}: {error['msg']}, got {error['input']!r}{origin}")

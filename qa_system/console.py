@@ -29,6 +29,8 @@ def run_app(app: typer.Typer) -> None:
     )
     for package in ("qa_system", "indexing", "eval"):
         logging.getLogger(package).setLevel(logging.INFO)
+    # A server's client logs each of its retries with a traceback; what comes of them, we say.
+    logging.getLogger("elastic_transport").setLevel(logging.ERROR)
     try:
         app()
     except QASystemError as fault:

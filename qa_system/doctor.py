@@ -4,38 +4,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
-from qa_system.config import Settings, load_settings
-from qa_system.errors import QASystemError
+from qa_system.config import ElasticsearchSettings, Settings, StoreSettings, load_settings
+from qa_system.errors import QASystemError, StoreNotFoundError
+from qa_system.records import Finding
 
 __all__ = ["Finding", "examine"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at.
-
-    Args:
-        name: what.
-        ok: whether it is there and usable.
-        required: whether the settings need it.
-        detail: the version, the place, or what is wrong.
-        remedy: how to get it, where it is missing.
-    """
-
-    name: str
-    ok: bool
-    required: bool
-    detail: str
-    remedy: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the finding as JSON values."""
-        return asdict(self)
 
 
 def examine(config: Path | None = None, overrides: Iterable[str] = ()) -> list[Finding]:
@@ -52,7 +28,10 @@ def examine(config: Path | None = None, overrides: Iterable[str] = ()) -> list[F
     findings.extend(_packages(settings))
     findings.append(_model("encoder", settings.encoder.model, settings.retriever.mode != "bm25"))
     findings.append(_model("reader", settings.reader.model, required=True))
-    findings.append(_store(settings))
+    if isinstance(settings.store, ElasticsearchSettings):
+        findings.extend(_server(settings, settings.store))
+    else:
+        findings.append(_store(settings))
     return findings
 
 
@@ -62,7 +41,11 @@ def _packages(settings: Settings) -> Iterator[Finding]:
     )
     yield _package("haystack", ["haystack-ai"], "qa-system", required=True)
     yield _package("tantivy", ["tantivy"], "qa-system", required=True)
-    yield _package("faiss", _FAISS, "qa-system[cpu]", required=True)
+    is_embedded = isinstance(settings.store, StoreSettings)
+    yield _package("faiss", _FAISS, "qa-system[cpu]", required=is_embedded)
+    yield _package(
+        "elasticsearch", ["elasticsearch"], "qa-system[elasticsearch]", required=not is_embedded
+    )
     yield _package("onnxruntime", _ONNXRUNTIME, "qa-system[cpu]", required=bundled)
     yield _package("torch", ["torch"], "qa-system[torch]", required=False)
     yield _package("transformers", ["transformers"], "qa-system[torch]", required=False)
@@ -94,7 +77,8 @@ def _package(name: str, distributions: list[str], extra: str, *, required: bool)
 
 
 def _gpu(settings: Settings) -> Finding:
-    wanted = settings.store.gpu or "cuda" in (settings.encoder.device, settings.reader.device)
+    on_gpu = isinstance(settings.store, StoreSettings) and settings.store.gpu
+    wanted = on_gpu or "cuda" in (settings.encoder.device, settings.reader.device)
     seen = []
     try:
         import onnxruntime
@@ -137,6 +121,15 @@ def _model(role: str, name: str, required: bool) -> Finding:
     )
 
 
+def _server(settings: Settings, store: ElasticsearchSettings) -> Iterator[Finding]:
+    from qa_system.stores.elastic_diagnosis import diagnose
+
+    found = list(diagnose(store))
+    yield from found
+    if found[-1].name == "index" and found[-1].ok:
+        yield _store(settings)
+
+
 def _store(settings: Settings) -> Finding:
     from qa_system.stores import open_store
 
@@ -147,7 +140,7 @@ def _store(settings: Settings) -> Finding:
         return Finding(
             "store",
             ok=False,
-            required=False,
+            required=not isinstance(fault, StoreNotFoundError),
             detail=fault.what,
             remedy=fault.remedy,
         )

@@ -8,11 +8,15 @@ QASystemError                      base: what was wrong, where, and what to do
 ├── StoreError                     a document store
 │   ├── StoreNotFoundError         there is no store at that place
 │   ├── StoreLockedError           another process is writing
+│   ├── StoreUnavailableError      a server that does not answer, or has no room or time
+│   ├── StoreAccessError           a server that does not let us in
+│   ├── StoreVersionError          a server of another major version
 │   ├── StoreMismatchError         the store was made with other settings
 │   │   └── EncoderMismatchError   ... by another encoder
 │   ├── EmbeddingError             wrong dimension, NaN, or none
 │   ├── InvalidFilterError         (stores.filters; also haystack's FilterError)
-│   ├── DuplicateIdError           (stores.faiss; also haystack's DuplicateDocumentError)
+│   ├── DuplicateIdError           (stores.contract; also haystack's DuplicateDocumentError)
+│   ├── DocumentsRejectedError     (stores.contract; names each document and the reason)
 │   ├── DocumentTypeError          (stores.rows; also ValueError)
 │   └── MetadataError              (stores.rows; also ValueError)
 ├── ModelError                     a model that is missing, damaged or of another kind
@@ -42,10 +46,13 @@ __all__ = [
     "QuestionError",
     "QuestionTooLongError",
     "RecordError",
+    "StoreAccessError",
     "StoreError",
     "StoreLockedError",
     "StoreMismatchError",
     "StoreNotFoundError",
+    "StoreUnavailableError",
+    "StoreVersionError",
     "TooManyRejectsError",
     "UnknownItemError",
 ]
@@ -101,6 +108,18 @@ class StoreNotFoundError(StoreError):
 
 class StoreLockedError(StoreError):
     """Another process holds the store's writer lock."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store's server does not answer, or has no room or no time for what was asked."""
+
+
+class StoreAccessError(StoreError):
+    """The store's server does not let us in, or not do what was asked."""
+
+
+class StoreVersionError(StoreError):
+    """The store's server is of a version that this one cannot talk to."""
 
 
 class StoreMismatchError(StoreError):

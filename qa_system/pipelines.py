@@ -21,7 +21,7 @@ from qa_system.retrievers.normalize import ScoreNormalizer
 
 if TYPE_CHECKING:
     from qa_system.readers.extractive import ExtractiveReader
-    from qa_system.stores.faiss import FAISSDocumentStore
+    from qa_system.stores.contract import ReviewStore
 
 __all__ = ["build_reader", "extract", "load", "retrieve"]
 
@@ -31,11 +31,11 @@ CANDIDATES_PER_RESULT = 2
 allow_deserialization_module("qa_system.*")
 
 
-def retrieve(store: FAISSDocumentStore, settings: Settings) -> Pipeline:
+def retrieve(store: ReviewStore, settings: Settings) -> Pipeline:
     """Build question -> documents: BM25, dense, or both joined.
 
     Args:
-        store: the embedded store.
+        store: the embedded store, or that on a server.
         settings: `retriever` says how, `encoder` by which model.
 
     Returns:
@@ -51,7 +51,7 @@ def retrieve(store: FAISSDocumentStore, settings: Settings) -> Pipeline:
     return pipeline
 
 
-def extract(store: FAISSDocumentStore, settings: Settings) -> Pipeline:
+def extract(store: ReviewStore, settings: Settings) -> Pipeline:
     """Build question -> documents -> answers by the extractive reader.
 
     Returns:
@@ -77,7 +77,7 @@ def build_reader(settings: Settings) -> ExtractiveReader:
     return ExtractiveReader(**settings.reader.model_dump())
 
 
-def _add_retriever(pipeline: Pipeline, store: FAISSDocumentStore, settings: Settings) -> None:
+def _add_retriever(pipeline: Pipeline, store: ReviewStore, settings: Settings) -> None:
     chosen = settings.retriever
     encoder = settings.encoder.model_dump(exclude_defaults=True)
     if chosen.mode == "bm25":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import orjson
@@ -18,6 +18,7 @@ __all__ = [
     "AnswerSpan",
     "Answers",
     "EncoderIdentity",
+    "Finding",
     "Label",
     "Question",
     "Review",
@@ -212,3 +213,35 @@ class EncoderIdentity:
     dimension: int
     similarity: Similarity
     weights_hash: str
+
+    @property
+    def named(self) -> str:
+        """The encoder in words, for messages.
+
+        >>> EncoderIdentity("bundled:encoder", 384, "cosine", "0123456789abcdef").named
+        "'bundled:encoder' (384 numbers, weights 0123456789ab)"
+        """
+        return f"{self.name!r} ({self.dimension} numbers, weights {self.weights_hash[:12]})"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at.
+
+    Args:
+        name: what.
+        ok: whether it is there and usable.
+        required: whether the settings need it.
+        detail: the version, the place, or what is wrong.
+        remedy: how to get it, where it is missing.
+    """
+
+    name: str
+    ok: bool
+    required: bool
+    detail: str
+    remedy: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the finding as JSON values."""
+        return asdict(self)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from haystack.dataclasses import ExtractedAnswer
 
     from qa_system.readers.extractive import ExtractiveReader, Reading
-    from qa_system.stores.faiss import FAISSDocumentStore
+    from qa_system.stores.contract import ReviewStore
 
 __all__ = ["Examination", "QASystem"]
 
@@ -72,7 +72,7 @@ class QASystem:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._store: FAISSDocumentStore = open_store(settings.store)
+        self._store: ReviewStore = open_store(settings.store)
         self._retrieval = pipelines.retrieve(self._store, settings)
         self._reader = pipelines.build_reader(settings)
 
@@ -220,7 +220,7 @@ class QASystem:
         if not self._store.has_item(item_id):
             raise UnknownItemError(
                 f"the store has no review of item {item_id!r}",
-                where=str(self.settings.store.path),
+                where=self.settings.store.place,
                 remedy="Check the item's id, or index its reviews with `qa-index run`.",
             )
 

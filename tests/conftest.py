@@ -2,8 +2,13 @@
 
 import os
 import runpy
-from collections.abc import Callable
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -68,6 +73,140 @@ def save_checkpoint() -> Callable[[Any, Path], Path]:
         return folder
 
     return save
+
+
+class ElasticsearchNode:
+    """A server of ../shared/elasticsearch in a process of its own.
+
+    Args:
+        data: its folder; a second node on the same one finds the data again.
+        settings: of the node, `name=value`.
+        heap: of its Java.
+    """
+
+    def __init__(self, data: Path, *settings: str, heap: str = "512m") -> None:
+        start = ROOT.parent / "shared" / "elasticsearch" / "start"
+        if not start.is_file():
+            pytest.skip(f"no Elasticsearch to start: {start} is not here")
+        if shutil.which("java") is None:
+            pytest.skip("no Elasticsearch to start: there is no java on PATH")
+        data.mkdir(parents=True, exist_ok=True)
+        self._log = data / "log"
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [start, "--until-eof", data / "data", *settings],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, "ES_HEAP": heap},
+                text=True,
+            )
+
+    @cached_property
+    def url(self) -> str:
+        """Its address, when it answers."""
+        assert self._process.stdout is not None
+        url = self._process.stdout.readline().strip()
+        if not url:
+            pytest.fail(f"Elasticsearch did not start: {self._log.read_text()[-2_000:]}")
+        return url
+
+    def kill(self) -> None:
+        """SIGKILL: the power cut."""
+        self._process.kill()
+        self._end()
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        self._process.terminate()
+        self._end()
+
+    def _end(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+        self._process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """In memory where that can be: half of such a test's time is the disk's, for no power cut."""
+    memory = Path("/dev/shm")
+    parent = memory if os.access(memory, os.W_OK) else tmp_path_factory.mktemp("elasticsearch")
+    with TemporaryDirectory(dir=parent, prefix="qa-elasticsearch-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def start_elasticsearch(servers_folder: Path) -> Iterator[Callable[..., ElasticsearchNode]]:
+    """Starts servers for tests that kill them or set them up: `start(name, *settings, heap=...)`.
+
+    The same name finds the same data.
+    """
+    nodes: list[ElasticsearchNode] = []
+    with TemporaryDirectory(dir=servers_folder) as folder:
+
+        def start(name: str, *settings: str, heap: str = "512m") -> ElasticsearchNode:
+            nodes.append(ElasticsearchNode(Path(folder) / name, *settings, heap=heap))
+            return nodes[-1]
+
+        yield start
+        for node in nodes:
+            node.kill()
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_url(servers_folder: Path) -> Iterator[str]:
+    """A real server's address: that of ELASTICSEARCH_URL, else one started for these tests."""
+    named = os.environ.get("ELASTICSEARCH_URL")
+    if named:
+        yield named
+        return
+    node = ElasticsearchNode(servers_folder / "shared")
+    yield node.url
+    node.stop()
+
+
+@contextmanager
+def _elastic_stores(url: str) -> Iterator[Callable[..., Any]]:
+    from uuid import uuid4
+
+    from elasticsearch import Elasticsearch
+
+    from qa_system.stores.elasticsearch import ElasticsearchReviewStore
+
+    prefix = f"test-{uuid4().hex[:12]}"
+    stores: list[ElasticsearchReviewStore] = []
+
+    def make(name: str = "reviews", **options: Any) -> ElasticsearchReviewStore:
+        given = {"url": url, "replicas": 0, **options}
+        stores.append(ElasticsearchReviewStore(index=f"{prefix}-{name}", **given))
+        return stores[-1]
+
+    yield make
+    for store in stores:
+        store.close()
+    with Elasticsearch(url) as client:
+        found = client.indices.get(index=f"{prefix}-*", features="aliases")
+        if found.body:
+            client.indices.delete(index=list(found.body))
+
+
+@pytest.fixture
+def elastic_store(elasticsearch_url: str) -> Iterator[Callable[..., Any]]:
+    """Makes stores with index names of their own, which are deleted afterwards.
+
+    `elastic_store(name)` opens the same index again.
+    """
+    with _elastic_stores(elasticsearch_url) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def lasting_elastic_store(elasticsearch_url: str) -> Iterator[Callable[..., Any]]:
+    """The same for all tests of a module."""
+    with _elastic_stores(elasticsearch_url) as make:
+        yield make
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ def labels(
         there = {name: opened.count_labels(split=name) for name in data.splits}
         total = opened.count_labels()
     report = {
-        "store": settings.store.path,
+        "store": settings.store.place,
         "dataset": data.path,
         "given": len(chosen),
         "written": written,
@@ -60,4 +60,4 @@ def labels(
         f"{len(chosen):,} labels read: {written:,} written, {len(chosen) - written:,} were there"
     )
     splits = ", ".join(f"{count:,} {name}" for name, count in there.items())
-    typer.echo(f"{settings.store.path}: {total:,} labels" + (f" ({splits})" if splits else ""))
+    typer.echo(f"{settings.store.place}: {total:,} labels" + (f" ({splits})" if splits else ""))

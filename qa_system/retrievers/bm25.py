@@ -1,4 +1,4 @@
-"""BM25 over the embedded store, as a Haystack component."""
+"""BM25 over either store, as a Haystack component."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 from haystack import Document, component, default_from_dict, default_to_dict
 
 from qa_system.stages import stage
-from qa_system.stores.faiss import FAISSDocumentStore
+from qa_system.stores import store_from_dict
+from qa_system.stores.contract import ReviewStore
 
 __all__ = ["BM25Retriever"]
 
@@ -20,11 +21,12 @@ class BM25Retriever:
     `min(top_k, matches)` come back.
 
     Args:
-        document_store: the embedded store.
+        document_store: the embedded store, or that on a server.
         top_k: documents returned at most.
         filters: Haystack filters, used where `run` is given none.
 
     >>> import tempfile
+    >>> from qa_system.stores import FAISSDocumentStore
     >>> with FAISSDocumentStore(tempfile.mkdtemp()) as store:
     ...     _ = store.write_documents([Document(id="r1", content="Great for reading in bed.")])
     ...     retriever = BM25Retriever(store)
@@ -34,7 +36,7 @@ class BM25Retriever:
 
     def __init__(
         self,
-        document_store: FAISSDocumentStore,
+        document_store: ReviewStore,
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
     ) -> None:
@@ -55,7 +57,7 @@ class BM25Retriever:
     def from_dict(cls, data: dict[str, Any]) -> BM25Retriever:
         """Build the component from what `to_dict` gave."""
         parameters = data["init_parameters"]
-        parameters["document_store"] = FAISSDocumentStore.from_dict(parameters["document_store"])
+        parameters["document_store"] = store_from_dict(parameters["document_store"])
         return default_from_dict(cls, data)
 
     @component.output_types(documents=list[Document])

@@ -1,4 +1,4 @@
-"""Retrieval by meaning over the embedded store, as a Haystack component."""
+"""Retrieval by meaning over either store, as a Haystack component."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from qa_system.config import EncoderSettings
 from qa_system.retrievers.encoders import Encoder, load_encoder
 from qa_system.stages import stage
-from qa_system.stores.faiss import FAISSDocumentStore
+from qa_system.stores import store_from_dict
+from qa_system.stores.contract import ReviewStore
 
 __all__ = ["DenseRetriever"]
 
@@ -22,7 +23,7 @@ class DenseRetriever:
     The question is encoded by the model that filled the store; another one is refused.
 
     Args:
-        document_store: the embedded store.
+        document_store: the embedded store, or that on a server.
         encoder: the encoder's settings, as a dictionary with the keys of `encoder:` in the
             configuration; None takes the defaults (`bundled:encoder`).
         top_k: documents returned at most.
@@ -31,7 +32,7 @@ class DenseRetriever:
 
     def __init__(
         self,
-        document_store: FAISSDocumentStore,
+        document_store: ReviewStore,
         encoder: dict[str, Any] | None = None,
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
@@ -57,7 +58,7 @@ class DenseRetriever:
     def from_dict(cls, data: dict[str, Any]) -> DenseRetriever:
         """Build the component from what `to_dict` gave."""
         parameters = data["init_parameters"]
-        parameters["document_store"] = FAISSDocumentStore.from_dict(parameters["document_store"])
+        parameters["document_store"] = store_from_dict(parameters["document_store"])
         return default_from_dict(cls, data)
 
     def warm_up(self) -> None:

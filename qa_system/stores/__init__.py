@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qa_system.config import StoreSettings
-from qa_system.errors import StoreNotFoundError
+from qa_system.config import AnyStoreSettings, ElasticsearchSettings, StoreSettings
+from qa_system.errors import StoreError, StoreNotFoundError
 from qa_system.records import Similarity
 
 if TYPE_CHECKING:
+    from qa_system.stores.contract import ReviewStore
+    from qa_system.stores.elasticsearch import ElasticsearchReviewStore
     from qa_system.stores.faiss import FAISSDocumentStore
 
-__all__ = ["FAISSDocumentStore", "open_store"]
+_HOMES = {
+    "ElasticsearchReviewStore": "qa_system.stores.elasticsearch",
+    "FAISSDocumentStore": "qa_system.stores.faiss",
+}
+
+__all__ = ["ElasticsearchReviewStore", "FAISSDocumentStore", "open_store", "store_from_dict"]
 
 
 def open_store(
-    settings: StoreSettings, *, create: bool = False, similarity: Similarity | None = None
-) -> FAISSDocumentStore:
+    settings: AnyStoreSettings, *, create: bool = False, similarity: Similarity | None = None
+) -> ReviewStore:
     """Open the store that the settings name.
 
     Args:
@@ -35,6 +43,14 @@ def open_store(
     ...     store.count_documents()
     0
     """
+    if isinstance(settings, ElasticsearchSettings):
+        return _open_elasticsearch(settings, create, similarity)
+    return _open_faiss(settings, create, similarity)
+
+
+def _open_faiss(
+    settings: StoreSettings, create: bool, similarity: Similarity | None
+) -> FAISSDocumentStore:
     from qa_system.stores.faiss import FAISSDocumentStore, stored_similarity
 
     path = Path(settings.path)
@@ -52,10 +68,49 @@ def open_store(
     return FAISSDocumentStore(path, similarity=chosen, index=settings.index, gpu=settings.gpu)
 
 
-def __getattr__(name: str) -> Any:
-    # Haystack, which the store imports, takes seconds to import: `import qa_system` must not pay.
-    if name == "FAISSDocumentStore":
-        from qa_system.stores.faiss import FAISSDocumentStore
+def _open_elasticsearch(
+    settings: ElasticsearchSettings, create: bool, similarity: Similarity | None
+) -> ElasticsearchReviewStore:
+    from qa_system.stores.elasticsearch import ElasticsearchReviewStore
 
-        return FAISSDocumentStore
+    given = settings.model_dump(exclude={"type"})
+    store = ElasticsearchReviewStore(**given)
+    stored = store.stored_similarity()
+    if stored is None and not create:
+        store.close()
+        raise StoreNotFoundError(
+            "there is no store",
+            where=settings.place,
+            remedy="Index reviews into it first: qa-index run with the same `store` settings.",
+        )
+    if stored is None and settings.similarity is None and similarity is not None:
+        return ElasticsearchReviewStore(**{**given, "similarity": similarity})
+    return store
+
+
+def store_from_dict(data: dict[str, Any]) -> ReviewStore:
+    """Make the store that a store's `to_dict` describes, whichever it is.
+
+    Raises:
+        StoreError: it is none of this package's.
+
+    >>> from qa_system.stores import FAISSDocumentStore
+    >>> type(store_from_dict(FAISSDocumentStore("never-opened").to_dict())).__name__
+    'FAISSDocumentStore'
+    """
+    kind = data.get("type", "")
+    home, _, name = kind.rpartition(".")
+    if _HOMES.get(name) != home:
+        raise StoreError(
+            f"{kind!r} is none of the stores that these components work with",
+            remedy=f"Use one of: {', '.join(_HOMES)}.",
+        )
+    store: ReviewStore = getattr(import_module(home), name).from_dict(data)
+    return store
+
+
+def __getattr__(name: str) -> Any:
+    # Haystack, which the stores import, takes seconds to import: `import qa_system` must not pay.
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

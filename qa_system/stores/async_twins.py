@@ -1,4 +1,4 @@
-"""The asynchronous twins of the embedded store's methods: the same work, on a thread."""
+"""The asynchronous twins of a store's methods: the same work, on a thread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from qa_system.stores.faiss import FAISSDocumentStore
+    from qa_system.stores.contract import ReviewStore
 
 __all__ = ["AsyncTwins"]
 
@@ -20,12 +20,12 @@ __all__ = ["AsyncTwins"]
 class AsyncTwins:
     """Each `NAME_async` does what `NAME` does, while the event loop goes on.
 
-    SQLite, tantivy and FAISS let go of Python's lock while they work.
+    SQLite, tantivy, FAISS and a socket let go of Python's lock while they work.
     """
 
     @property
-    def _twin(self) -> FAISSDocumentStore:
-        return cast("FAISSDocumentStore", self)
+    def _twin(self) -> ReviewStore:
+        return cast("ReviewStore", self)
 
     async def count_documents_async(self) -> int:
         """See `count_documents`."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any, Final, get_args
 
@@ -23,6 +24,7 @@ from qa_system.stores import labels as label_index
 from qa_system.stores import metadata
 from qa_system.stores.ann import IndexKind
 from qa_system.stores.async_twins import AsyncTwins
+from qa_system.stores.contract import DuplicateIdError, WriteReport
 from qa_system.stores.filters import Condition, compile_filters
 from qa_system.stores.folder import StoreFolder
 from qa_system.stores.ledger import Ledger
@@ -30,7 +32,7 @@ from qa_system.stores.reembedding import PassageEncoder, reembed
 from qa_system.stores.rows import decode_document, encode_documents
 from qa_system.stores.search import Search
 from qa_system.stores.snapshot import ITEM, REVIEW, Rows, Snapshot, State, Transaction
-from qa_system.stores.writing import DuplicateIdError, fix_dimension, write
+from qa_system.stores.writing import fix_dimension, write
 
 __all__ = ["DuplicateIdError", "FAISSDocumentStore", "StoreStatus", "stored_similarity"]
 
@@ -382,11 +384,12 @@ class FAISSDocumentStore(AsyncTwins):
                 found.setdefault(review, {})[document] = hashed
         return found
 
-    def replace(self, documents: Sequence[Document], stale_ids: Sequence[str]) -> None:
+    def replace(self, documents: Sequence[Document], stale_ids: Sequence[str]) -> WriteReport:
         """Delete documents and write others over what is there, in one transaction.
 
         Raises: as `write_documents`.
         """
+        began = monotonic()
         write(
             self._folder,
             documents,
@@ -394,6 +397,16 @@ class FAISSDocumentStore(AsyncTwins):
             dimension=self._embedding_dim,
             stale_ids=stale_ids,
         )
+        return WriteReport(len(documents), len(documents), seconds=monotonic() - began)
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Do nothing: here every write is cheap, and found when it returns."""
+        yield
+
+    def settle(self) -> bool:
+        """Do nothing: what a killed process leaves is put right when the store is opened."""
+        return False
 
     def iter_ids(self) -> Iterator[tuple[str, str]]:
         """Stream every document's id and its review's (its own where it names none)."""
@@ -567,18 +580,13 @@ class FAISSDocumentStore(AsyncTwins):
         known, dimension = state.encoder, self._dimension(state)
         if known == identity or (known is None and dimension in (None, identity.dimension)):
             return
-        made_by = f"by {_named(known)}" if known is not None else f"with {dimension} numbers each"
+        made_by = f"by {known.named}" if known is not None else f"with {dimension} numbers each"
         raise EncoderMismatchError(
-            f"the store's embeddings were made {made_by}, not by {_named(identity)}",
+            f"the store's embeddings were made {made_by}, not by {identity.named}",
             where=str(self._path),
             remedy=f"Use that encoder, or re-embed the store: qa-index embed --store {self._path}"
             f" --encoder {identity.name}",
         )
-
-
-def _named(identity: EncoderIdentity) -> str:
-    weights = identity.weights_hash[:12]
-    return f"{identity.name!r} ({identity.dimension} numbers, weights {weights})"
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

@@ -27,7 +27,14 @@ from haystack.utils.filters import COMPARISON_OPERATORS, LOGICAL_OPERATORS
 
 from qa_system.errors import StoreError
 
-__all__ = ["Condition", "InvalidFilterError", "Matcher", "compile_filters", "json_extract"]
+__all__ = [
+    "Condition",
+    "InvalidFilterError",
+    "Matcher",
+    "compile_filters",
+    "json_extract",
+    "plain_value",
+]
 
 ALWAYS: Final = "1"
 NEVER: Final = "0"
@@ -133,7 +140,7 @@ def _comparison(node: Mapping[str, Any]) -> Condition:
     field = node["field"]
     if not isinstance(field, str):
         raise InvalidFilterError("'field' is not a string", where=_shown(node))
-    value = _checked(node["value"], node)
+    value = plain_value(node["value"], node)
     _refuse_incomparable(operator, value, node)
     if operator in ("!=", "not in"):
         return _negated(_positive(field, "==" if operator == "!=" else "in", value, node))
@@ -257,7 +264,7 @@ def _is_plain_text(value: Any) -> bool:
     return "\0" not in value
 
 
-def _checked(value: Any, node: Mapping[str, Any]) -> Any:
+def plain_value(value: Any, node: Mapping[str, Any]) -> Any:
     """Give the value as JSON has it, dates as ISO text."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -266,9 +273,9 @@ def _checked(value: Any, node: Mapping[str, Any]) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, list):
-        return [_checked(part, node) for part in value]
+        return [plain_value(part, node) for part in value]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _checked(part, node) for key, part in value.items()}
+        return {key: plain_value(part, node) for key, part in value.items()}
     raise InvalidFilterError(
         f"a filter cannot compare with {type(value).__name__}",
         where=_shown(node),

@@ -24,7 +24,7 @@ from qa_system.stores.lexical import Hit, LexicalView
 from qa_system.stores.snapshot import Rows, Snapshot
 from qa_system.stores.vectors import Matrix, StaleSnapshotError
 
-__all__ = ["Search"]
+__all__ = ["Search", "check_top_k", "query_matrix"]
 
 Found = TypeVar("Found")
 
@@ -41,7 +41,7 @@ class Search:
 
     def by_words(self, query: str, top_k: int, filters: Mapping[str, Any] | None) -> list[Document]:
         """Give the documents that share words with the query, best first."""
-        _check_top_k(top_k)
+        check_top_k(top_k)
         condition = compile_filters(filters)
         until = monotonic() + SETTLE_WAIT
         needed: int | None = None
@@ -74,12 +74,12 @@ class Search:
         self, embeddings: Any, top_k: int, filters: Mapping[str, Any] | None
     ) -> list[list[Document]]:
         """Give each embedding's nearest documents, best first."""
-        _check_top_k(top_k)
+        check_top_k(top_k)
         condition = compile_filters(filters)
 
         def search(snapshot: Snapshot, attempt: int) -> list[list[Document]]:
             dimension = snapshot.state.embedding_dim
-            queries = _queries(embeddings, dimension)
+            queries = query_matrix(embeddings, dimension)
             if dimension is None or snapshot.state.generation == 0:
                 return [[] for _ in queries]
             if attempt == 0 and self._folder.vectors.lag(snapshot):
@@ -115,12 +115,18 @@ def _lexical_hits(
     return view.search(query, top_k, allowed, are_live)
 
 
-def _check_top_k(top_k: int) -> None:
+def check_top_k(top_k: int) -> None:
+    """Refuse to look for no document at all."""
     if top_k < 1:
         raise StoreError(f"top_k is {top_k}", remedy="Ask for at least 1.")
 
 
-def _queries(embeddings: Any, dimension: int | None) -> Matrix:
+def query_matrix(embeddings: Any, dimension: int | None) -> Matrix:
+    """Give one or several embeddings as an (n, dimension) array.
+
+    Raises:
+        EmbeddingError: they are not finite, no numbers, or have another dimension (None: any).
+    """
     try:
         queries = np.atleast_2d(np.asarray(embeddings, dtype=np.float32))
         is_sound = queries.ndim == 2 and bool(np.isfinite(queries).all())

@@ -7,19 +7,15 @@ from sqlite3 import IntegrityError
 from typing import Any
 
 from haystack.dataclasses import Document
-from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 
-from qa_system.errors import EmbeddingError, StoreError
+from qa_system.errors import EmbeddingError
+from qa_system.stores.contract import DuplicateIdError, duplicate_ids
 from qa_system.stores.folder import StoreFolder
 from qa_system.stores.rows import encode_documents, encode_vectors, stack_embeddings
 from qa_system.stores.snapshot import Transaction
 
 __all__ = ["DuplicateIdError", "fix_dimension", "write"]
-
-
-class DuplicateIdError(StoreError, DuplicateDocumentError):
-    """A document with the same id is there already."""
 
 
 def write(
@@ -111,9 +107,4 @@ def _duplicates(folder: StoreFolder, ids: Sequence[str]) -> DuplicateIdError:
         if name in seen:
             twice.append(name)
         seen.add(name)
-    shown = ", ".join(repr(name) for name in twice[:5]) + (", ..." if len(twice) > 5 else "")
-    return DuplicateIdError(
-        f"{len(twice)} of the documents have an id that is there already: {shown}",
-        where=str(folder.path),
-        remedy="Write with DuplicatePolicy.SKIP or OVERWRITE, or give other ids.",
-    )
+    return duplicate_ids(twice, str(folder.path))

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from indexing.checkpoint import CheckpointFile, read_checkpoints
-from indexing.job import run_job, state_folder
+from indexing.job import run_job
+from indexing.state import state_folder
 from qa_system.config import EncoderSettings, StoreSettings, load_settings
 from qa_system.errors import (
     ConfigError,

@@ -4,7 +4,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from qa_system.config import Settings, load_settings
+from qa_system.config import ElasticsearchSettings, Settings, StoreSettings, load_settings
 from qa_system.errors import ConfigError
 
 
@@ -99,11 +99,33 @@ def keys_in(tree: dict, prefix: str = "") -> set[str]:
 
 def test_the_default_configuration_is_complete_commented_and_true(root: Path) -> None:
     text = (root / "configs" / "default.yaml").read_text(encoding="utf-8")
-    assert keys_in(yaml.safe_load(text)) == keys_of(Settings)
+    stores = keys_of(StoreSettings, "store.")
+    assert keys_in(yaml.safe_load(text)) == keys_of(Settings) - {"store"} | stores
     assert Settings.model_validate(yaml.safe_load(text)) == Settings()
     for line in text.splitlines():
         if ":" in line and not line.lstrip().startswith("#"):
             assert "#" in line or line.rstrip().endswith("passages:"), f"no comment: {line}"
+
+
+def test_the_elasticsearch_configuration_is_complete_and_true(root: Path) -> None:
+    path = root / "configs" / "elasticsearch.yaml"
+    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert keys_in(tree) == keys_of(ElasticsearchSettings, "store.") | {"indexing.sources"}
+    settings = load_settings(path, environ={})
+    assert settings.store == ElasticsearchSettings(type="elasticsearch", replicas=0)
+    sample = load_settings(root / "configs" / "sample.yaml", environ={})
+    assert settings == sample.model_copy(update={"store": settings.store})
+
+
+def test_each_store_has_keys_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"store\.path: no such key"):
+        load_settings(write(tmp_path, "store: {type: elasticsearch, path: x}"), environ={})
+    with pytest.raises(ConfigError, match=r"store\.url: no such key"):
+        load_settings(write(tmp_path, "store: {url: 'http://x:1'}"), environ={})
+    with pytest.raises(ConfigError, match=r"there is no 'solr', but .*elasticsearch"):
+        load_settings(write(tmp_path, "store: {type: solr}"), environ={})
+    environ = {"QA_STORE__TYPE": "elasticsearch", "QA_STORE__INDEX": "mine"}
+    assert load_settings(environ=environ).store.place == "http://localhost:9200/mine"
 
 
 @pytest.mark.parametrize("name", ["sample.yaml"])

@@ -22,14 +22,15 @@ def test_the_tree_is_drawn_whole() -> None:
 
 
 def outside() -> list[type]:
-    """The errors that stand with what raises them, because they are another library's too."""
+    """The errors that stand with what raises them: another library's too, or with records."""
     from indexing.interrupts import JobInterruptedError
-    from qa_system.stores.faiss import DuplicateIdError
+    from qa_system.stores.contract import DocumentsRejectedError, DuplicateIdError
     from qa_system.stores.filters import InvalidFilterError
     from qa_system.stores.rows import DocumentTypeError, MetadataError
 
     return [
         JobInterruptedError,
+        DocumentsRejectedError,
         DuplicateIdError,
         InvalidFilterError,
         DocumentTypeError,

@@ -1,0 +1,154 @@
+"""A real Elasticsearch server behind a line that fails: what is sent again, and what is told."""
+
+import http.client
+import threading
+from collections import deque
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from haystack.dataclasses import Document
+from haystack.document_stores.types import DuplicatePolicy
+
+from qa_system.errors import StoreAccessError, StoreUnavailableError, StoreVersionError
+
+
+class Line(ThreadingHTTPServer):
+    """Passes requests on to the server; the next writes meet with what `faults` says.
+
+    A number is an answer of that status instead of the server's; "lost" passes the request on and
+    breaks off before the answer.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, url):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.server = url.removeprefix("http://")
+        self.faults = deque()
+        self.answers = {}
+        self.refusals = 0
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request, client_address):
+        pass
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def pass_on(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        is_write = "_bulk" in self.path
+        fault = self.server.faults.popleft() if is_write and self.server.faults else None
+        if isinstance(fault, int):
+            return self.answer(fault, b'{"error": {"type": "x", "reason": "too busy"}}')
+        if self.server.refusals > 0:
+            self.server.refusals -= 1
+            return self.answer(503, b'{"error": {"type": "x", "reason": "starting"}}')
+        if self.path in self.server.answers:
+            return self.answer(*self.server.answers[self.path])
+        upstream = http.client.HTTPConnection(self.server.server, timeout=30)
+        headers = {
+            key: self.headers[key] for key in ("Content-Type", "Accept") if self.headers[key]
+        }
+        upstream.request(self.command, self.path, body, headers)
+        found = upstream.getresponse()
+        content = found.read()
+        upstream.close()
+        if fault == "lost":
+            self.close_connection = True
+            return None
+        return self.answer(found.status, content, found.headers["Content-Type"])
+
+    def answer(self, status, content, kind="application/json"):
+        self.send_response(status)
+        self.send_header("X-Elastic-Product", "Elasticsearch")
+        self.send_header("Content-Type", kind or "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = pass_on
+
+
+@pytest.fixture
+def line(elasticsearch_url):
+    with Line(elasticsearch_url) as line:
+        thread = threading.Thread(target=line.serve_forever, daemon=True)
+        thread.start()
+        yield line
+        line.shutdown()
+
+
+def documents(count):
+    return [Document(id=f"r{n}", content=f"good {n}") for n in range(count)]
+
+
+@pytest.mark.parametrize("fault", [429, 503, "lost"])
+@pytest.mark.parametrize("policy", [DuplicatePolicy.SKIP, DuplicatePolicy.OVERWRITE])
+def test_what_was_not_acknowledged_is_sent_again(elastic_store, line, fault, policy):
+    store = elastic_store(url=line.url, bulk={"chunk_documents": 50})
+    store.write_documents(documents(10))
+    line.faults.extend([fault, fault])
+    report = store.write_bulk(documents(210), policy)
+    there = 10 if policy is DuplicatePolicy.SKIP else 0
+    assert (report.written, len(report.conflicts)) == (210 - there, there)
+    assert report.rejected == []
+    assert 50 <= report.retried <= 100
+    assert report.share_retried > 0.2
+    assert store.count_documents() == 210
+
+
+def test_a_lost_answer_is_no_duplicate(elastic_store, line):
+    store = elastic_store(url=line.url)
+    store.write_documents([Document(id="first")])
+    line.faults.append("lost")
+    assert store.write_documents(documents(20), DuplicatePolicy.FAIL) == 20
+
+
+def test_a_server_that_stays_ill_is_given_up(elastic_store, line):
+    store = elastic_store(url=line.url, bulk={"retry_for": 1.0})
+    line.faults.extend([503] * 100)
+    with pytest.raises(StoreUnavailableError, match=r"no time or no place for this \(503\)"):
+        store.write_documents(documents(5))
+    line.faults.clear()
+    assert store.write_documents(documents(5), DuplicatePolicy.OVERWRITE) == 5
+
+
+def test_a_job_waits_for_a_server_and_a_page_does_not(elastic_store, line):
+    store = elastic_store(url=line.url)
+    with store.loading():
+        store.write_documents([Document(id="r1", meta={"review_id": "r1"})])
+        line.refusals = 6
+        assert store.documents_of_reviews(["r1"]) == {}
+        line.refusals = 6
+    assert store.count_documents() == 1
+    line.refusals = 6
+    with pytest.raises(StoreUnavailableError, match="503"):
+        store.count_documents()
+
+
+def test_a_request_that_is_refused_as_a_whole_hits_only_its_cause(elastic_store, line):
+    store = elastic_store(url=line.url, bulk={"chunk_documents": 8})
+    store.write_documents([Document(id="first")])
+    # The whole of 8, its first half, that half's first half, its first document.
+    line.faults.extend([400, 400, 400, 400])
+    report = store.write_bulk(documents(8))
+    assert ([one.id for one in report.rejected], report.written) == (["r0"], 7)
+    assert report.rejected[0].reason == "too busy"
+
+
+def test_another_version_and_a_closed_door_are_named(elastic_store, line):
+    line.answers["/"] = (200, b'{"version": {"number": "7.17.1"}}')
+    with pytest.raises(StoreVersionError, match=r"Elasticsearch 7.17.1, and 8.x is needed"):
+        elastic_store(url=line.url).count_documents()
+    line.answers["/"] = (401, b'{"error": {"type": "security_exception", "reason": "no"}}')
+    with pytest.raises(StoreAccessError, match="does not know us"):
+        elastic_store(url=line.url).count_documents()

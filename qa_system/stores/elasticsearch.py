@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
-from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -22,51 +20,34 @@ from qa_system.errors import (
     EmbeddingError,
     EncoderMismatchError,
     StoreError,
-    StoreMismatchError,
     StoreNotFoundError,
-    StoreUnavailableError,
 )
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
-from qa_system.stores import elastic_labels, elastic_metadata, elastic_search, elastic_versions
+from qa_system.stores import (
+    elastic_labels,
+    elastic_metadata,
+    elastic_search,
+    elastic_versions,
+    elastic_writing,
+)
 from qa_system.stores.async_twins import AsyncTwins
-from qa_system.stores.contract import (
-    DocumentsRejectedError,
-    RejectedDocument,
-    WriteReport,
-    duplicate_ids,
-)
-from qa_system.stores.elastic_bulk import (
-    MOST_ROUNDS,
-    Action,
-    BulkSettings,
-    BulkWriter,
-    delete_selected,
-)
+from qa_system.stores.contract import DocumentsRejectedError, WriteReport
+from qa_system.stores.elastic_bulk import BulkSettings, delete_selected
 from qa_system.stores.elastic_connection import Connection, Credentials, explained
-from qa_system.stores.elastic_documents import READ_WITH_EMBEDDING, decode, encode
+from qa_system.stores.elastic_documents import READ_WITH_EMBEDDING, decode
 from qa_system.stores.elastic_filters import Query, compile_query
-from qa_system.stores.elastic_mapping import (
-    IndexOptions,
-    IndexState,
-    embedding_field,
-    mappings,
-    meta_of,
-)
+from qa_system.stores.elastic_index import ElasticIndex, NewIndex
+from qa_system.stores.elastic_mapping import IndexOptions, IndexState, embedding_field, meta_of
 from qa_system.stores.elastic_search import WINDOW, pages
-from qa_system.stores.rows import DocumentTypeError
 from qa_system.stores.search import check_top_k, query_matrix
 
 if TYPE_CHECKING:
-    from elasticsearch import Elasticsearch
-
     from qa_system.stores.reembedding import PassageEncoder
 
 __all__ = ["ElasticsearchReviewStore", "ElasticsearchStatus"]
 
-IDS_AT_ONCE: Final = 1_000
-CHANGED_AT_ONCE: Final = 1_000
-REFRESH_OFF: Final = "-1"
+REVIEWS_AT_ONCE: Final = 1_000
 SAMPLES: Final = 10
 """Documents of a new version by which it is asked before it is promoted."""
 
@@ -187,27 +168,23 @@ class ElasticsearchReviewStore(AsyncTwins):
             "timeout": timeout,
             "bulk": bulk,
         }
-        self._index = index
-        self._similarity = similarity
-        self._embedding_dim = embedding_dim
-        self._index_options: IndexOptions = index_options
         self._labels = f"{elastic_versions.base_of(index)}-labels"
         try:
-            self._bulk = BulkSettings(**(bulk or {}))
+            settings = BulkSettings(**(bulk or {}))
         except TypeError as fault:
             raise ConfigError(f"bulk: {fault}", remedy="See BulkSettings.") from fault
         credentials = Credentials(api_key_env, username_env, password_env, ca_certs_env)
-        self._connection = Connection(url, credentials, verify_certs=verify_certs, timeout=timeout)
-        self._where = f"index {index!r} on {url}"
-        self._known: IndexState | None = None
-        self._lock = Lock()
-        self._last_stamp = 0
-        self._is_loading = False
+        self._at = ElasticIndex(
+            Connection(url, credentials, verify_certs=verify_certs, timeout=timeout),
+            index,
+            NewIndex(similarity, embedding_dim, index_options, shards, replicas, refresh_interval),
+            settings,
+        )
 
     @property
     def index(self) -> str:
         """The name that the store was opened by: an alias, or a version."""
-        return self._index
+        return self._at.name
 
     def to_dict(self) -> dict[str, Any]:
         """Serialise the store's settings; there is no secret among them."""
@@ -223,7 +200,7 @@ class ElasticsearchReviewStore(AsyncTwins):
 
     def count_documents(self) -> int:
         """Count all documents."""
-        return self._count(None)
+        return self._at.count(None)
 
     def filter_documents(self, filters: dict[str, Any] | None = None) -> list[Document]:
         """Give all documents that a filter selects, with embeddings, oldest write first.
@@ -232,40 +209,40 @@ class ElasticsearchReviewStore(AsyncTwins):
             InvalidFilterError: the filter is malformed, or asks what the index cannot tell.
         """
         selected = compile_query(filters)
-        if self._state() is None:
+        if self._at.state() is None:
             return []
-        hits = pages(self._client, self._index, selected, READ_WITH_EMBEDDING)
+        hits = pages(self._at.client, self._at.name, selected, READ_WITH_EMBEDDING)
         return [decode(hit) for hit in hits]
 
     def count_documents_by_filter(self, filters: dict[str, Any]) -> int:
         """Count the documents that a filter selects."""
-        return self._count(compile_query(filters))
+        return self._at.count(compile_query(filters))
 
     def count_unique_metadata_by_filter(
         self, filters: dict[str, Any], metadata_fields: list[str]
     ) -> dict[str, int]:
         """Count each field's distinct values among the documents that a filter selects."""
         selected = compile_query(filters)
-        if self._state() is None:
+        if self._at.state() is None:
             return {field.removeprefix("meta."): 0 for field in metadata_fields}
         return {
             field.removeprefix("meta."): elastic_metadata.count_values(
-                self._client, self._index, field, selected
+                self._at.client, self._at.name, field, selected
             )
             for field in metadata_fields
         }
 
     def get_metadata_fields_info(self) -> dict[str, dict[str, str]]:
         """Give each metadata field's type: boolean, int, float, date or keyword."""
-        if self._state() is None:
+        if self._at.state() is None:
             return {}
-        return elastic_metadata.field_types(self._client, self._index)
+        return elastic_metadata.field_types(self._at.client, self._at.name)
 
     def get_metadata_field_min_max(self, metadata_field: str) -> dict[str, Any]:
         """Give a field's `min` and `max`, None where it has no values that can be ordered."""
-        if self._state() is None:
+        if self._at.state() is None:
             return {"min": None, "max": None}
-        return elastic_metadata.extremes(self._client, self._index, metadata_field)
+        return elastic_metadata.extremes(self._at.client, self._at.name, metadata_field)
 
     def get_metadata_field_unique_values(
         self,
@@ -285,13 +262,13 @@ class ElasticsearchReviewStore(AsyncTwins):
             filters: the documents to look at.
         """
         selected = compile_query(filters)
-        if self._state() is None:
+        if self._at.state() is None:
             return [], 0
         wanted = None if search_term is None else search_term.lower()
         values = [
             value
             for value in elastic_metadata.unique_values(
-                self._client, self._index, metadata_field, selected
+                self._at.client, self._at.name, metadata_field, selected
             )
             if wanted is None or wanted in str(value).lower()
         ]
@@ -314,11 +291,11 @@ class ElasticsearchReviewStore(AsyncTwins):
         """
         check_top_k(top_k)
         selected = compile_query(filters)
-        state = self._state()
+        state = self._at.state()
         if state is None:
             return []
         return elastic_search.by_words(
-            self._client, self._index, state.shards, query, top_k, selected
+            self._at.client, self._at.name, state.shards, query, top_k, selected
         )
 
     def search_by_embedding(
@@ -354,7 +331,7 @@ class ElasticsearchReviewStore(AsyncTwins):
         if not len(queries):
             return []
         return elastic_search.by_vectors(
-            self._client, self._index, self._state_with_dimension, queries, top_k, selected
+            self._at.client, self._at.name, self._at.state_with_dimension, queries, top_k, selected
         )
 
     # --- writing
@@ -383,7 +360,7 @@ class ElasticsearchReviewStore(AsyncTwins):
         """
         report = self.write_bulk(documents, policy)
         if report.rejected:
-            raise DocumentsRejectedError(report.rejected, report.written, self._where)
+            raise DocumentsRejectedError(report.rejected, report.written, self._at.where)
         return len(documents) if policy is DuplicatePolicy.OVERWRITE else report.written
 
     def write_bulk(
@@ -404,22 +381,7 @@ class ElasticsearchReviewStore(AsyncTwins):
 
         Raises: as `write_documents`, but for DocumentsRejectedError.
         """
-        _check_documents(documents)
-        began = time.monotonic()
-        report = WriteReport()
-        with self._connection.patient(self._bulk.retry_for):
-            if documents:
-                state = self._state_with_dimension() or self._create(None)
-                self._write(documents, policy, state, report)
-            if stale_ids and self._state() is not None:
-                stale = (Action("delete", name) for name in dict.fromkeys(stale_ids))
-                report.add(self._writer().write(stale))
-            report.documents = len(documents)
-            self._refresh()
-        report.seconds = time.monotonic() - began
-        if report.conflicts and policy in (DuplicatePolicy.NONE, DuplicatePolicy.FAIL):
-            raise duplicate_ids(report.conflicts, self._where)
-        return report
+        return elastic_writing.write(self._at, documents, policy, stale_ids)
 
     def replace(self, documents: Sequence[Document], stale_ids: Sequence[str]) -> WriteReport:
         """Write documents over what is there, then delete others; tell all that came of it.
@@ -436,21 +398,8 @@ class ElasticsearchReviewStore(AsyncTwins):
         (`BulkSettings.retry_for`). What other processes write is found at the block's end, too.
         If this process is killed, `settle` or opening the block again sets things right.
         """
-        try:
-            with self._connection.patient(self._bulk.retry_for):
-                self._ensure()
-                self._set_refresh(REFRESH_OFF)
-                self._refresh()
-                self._is_loading = True
-                yield
-                self.settle()
-        except BaseException:
-            # Who gives up does not wait again.
-            with suppress(StoreError):
-                self.settle()
-            raise
-        finally:
-            self._is_loading = False
+        with self._at.loading():
+            yield
 
     def settle(self) -> bool:
         """Let everything written be found, also what a `loading` that was killed has left.
@@ -458,14 +407,7 @@ class ElasticsearchReviewStore(AsyncTwins):
         Returns:
             Whether the index's refresh was off and is on again.
         """
-        if self._state() is None:
-            return False
-        wanted = self._settings["refresh_interval"]
-        is_left = bool(self._refresh_interval() == REFRESH_OFF != wanted)
-        if is_left:
-            self._set_refresh(wanted)
-        self._refresh(always=True)
-        return is_left
+        return self._at.settle()
 
     def delete_documents(self, document_ids: list[str]) -> None:
         """Delete the documents with these ids; ids that are not there are passed over.
@@ -473,11 +415,11 @@ class ElasticsearchReviewStore(AsyncTwins):
         Raises:
             DocumentsRejectedError: naming those that the server could not delete.
         """
-        if not document_ids or self._state() is None:
+        if not document_ids or self._at.state() is None:
             return
         report = self.write_bulk([], stale_ids=document_ids)
         if report.rejected:
-            raise DocumentsRejectedError(report.rejected, report.deleted, self._where)
+            raise DocumentsRejectedError(report.rejected, report.deleted, self._at.where)
 
     def delete_all_documents(self, recreate_index: bool = False) -> None:
         """Delete every document.
@@ -486,15 +428,15 @@ class ElasticsearchReviewStore(AsyncTwins):
             recreate_index: delete the version itself, too, with what it knows of encoder and
                 dimension; the next write makes another.
         """
-        state = self._state()
+        state = self._at.state()
         if state is None:
             return
         if not recreate_index:
-            delete_selected(self._writer(), {"match_all": {}})
+            delete_selected(self._at.writer(), {"match_all": {}})
             return
-        with explained(self._where):
-            self._client.indices.delete(index=state.index)
-        self._known = None
+        with explained(self._at.where):
+            self._at.client.indices.delete(index=state.index)
+        self._at.forget()
 
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
         """Delete the documents that a filter selects, and give their number.
@@ -503,7 +445,7 @@ class ElasticsearchReviewStore(AsyncTwins):
             StoreError: telling how many could not be deleted, and why.
         """
         selected = compile_query(filters) or {"match_all": {}}
-        return 0 if self._state() is None else delete_selected(self._writer(), selected)
+        return 0 if self._at.state() is None else delete_selected(self._at.writer(), selected)
 
     def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
         """Merge metadata into the documents that a filter selects, and give their number.
@@ -516,110 +458,16 @@ class ElasticsearchReviewStore(AsyncTwins):
             DocumentsRejectedError: naming the documents that the server does not take so.
         """
         selected = compile_query(filters)
-        if self._state() is None:
+        if self._at.state() is None:
             return 0
-        updated = 0
-        for _ in range(MOST_ROUNDS):
-            self._refresh()
-            report = WriteReport()
-            hits = pages(
-                self._client,
-                self._index,
-                selected,
-                READ_WITH_EMBEDDING,
-                seq_no_primary_term=True,
-            )
-            while batch := list(islice(hits, CHANGED_AT_ONCE)):
-                report.add(self._writer().write(self._merged(batch, meta)))
-            self._refresh()
-            updated += report.written
-            if report.rejected:
-                raise DocumentsRejectedError(report.rejected, updated, self._where)
-            if not report.conflicts:
-                return updated
-            again: Query = {"ids": {"values": report.conflicts}}
-            selected = again if selected is None else {"bool": {"filter": [selected, again]}}
-        raise StoreError(
-            f"{updated:,} documents were updated; {len(report.conflicts):,} are changed by "
-            "somebody else all the time",
-            where=self._where,
-            remedy="Update again when that has stopped.",
-        )
-
-    def _merged(self, hits: Sequence[dict[str, Any]], meta: dict[str, Any]) -> Iterator[Action]:
-        for stamp, hit in enumerate(hits, self._stamps(len(hits))):
-            document = decode(hit)
-            document.meta.update(meta)
-            source = encode(document, stamp, None, embedding_required=False)
-            seen = (hit["_seq_no"], hit["_primary_term"])
-            yield Action("index", document.id, source, stamp, seen)
-
-    def _write(
-        self,
-        documents: Sequence[Document],
-        policy: DuplicatePolicy,
-        state: IndexState,
-        report: WriteReport,
-    ) -> None:
-        chosen: dict[str, Document] = {}
-        twice: list[str] = []
-        for document in documents:
-            if document.id in chosen:
-                twice.append(document.id)
-                if policy is not DuplicatePolicy.OVERWRITE:
-                    continue
-                del chosen[document.id]
-            chosen[document.id] = document
-        is_strict = policy in (DuplicatePolicy.NONE, DuplicatePolicy.FAIL)
-        if is_strict:
-            there = self._existing(list(chosen))
-            if there or twice:
-                raise duplicate_ids([*dict.fromkeys([*there, *twice])], self._where)
-        rejected: list[RejectedDocument] = []
-        actions = self._actions(
-            list(chosen.values()), state, rejected, overwrite=policy is DuplicatePolicy.OVERWRITE
-        )
-        report.add(self._writer().write(actions))
-        report.rejected += rejected
-
-    def _actions(
-        self,
-        documents: Sequence[Document],
-        state: IndexState,
-        rejected: list[RejectedDocument],
-        *,
-        overwrite: bool,
-    ) -> Iterator[Action]:
-        dimension = state.dimension
-        for stamp, document in enumerate(documents, self._stamps(len(documents))):
-            try:
-                source = encode(
-                    document, stamp, dimension, embedding_required=state.encoder is not None
-                )
-            except (StoreError, ValueError) as fault:
-                reason = fault.what if isinstance(fault, StoreError) else str(fault)
-                rejected.append(RejectedDocument(document.id, reason))
-                continue
-            if dimension is None and document.embedding is not None:
-                dimension = len(document.embedding)
-            yield Action("index" if overwrite else "create", document.id, source, stamp)
-
-    def _existing(self, ids: Sequence[str]) -> list[str]:
-        found: list[str] = []
-        for start in range(0, len(ids), IDS_AT_ONCE):
-            with explained(self._where):
-                answer = self._client.mget(
-                    index=self._index, ids=ids[start : start + IDS_AT_ONCE], source=False
-                )
-            found += [each["_id"] for each in answer["docs"] if each.get("found")]
-        return found
+        return elastic_writing.update(self._at, selected, meta)
 
     # --- the encoder
 
     @property
     def encoder(self) -> EncoderIdentity | None:
         """Who made the store's embeddings; None where nobody said."""
-        state = self._state()
+        state = self._at.state()
         return None if state is None else state.encoder
 
     def bind_encoder(self, identity: EncoderIdentity) -> None:
@@ -629,16 +477,16 @@ class ElasticsearchReviewStore(AsyncTwins):
             EncoderMismatchError: it has another one, or embeddings of another dimension.
         """
         self.check_encoder(identity)
-        state = self._state() or self._create(identity)
+        state = self._at.state() or self._at.create(identity)
         self._check_encoder(state, identity)
         if state.encoder is None:
             field = embedding_field(state.similarity, state.index_options, identity.dimension)
             meta = meta_of(state.similarity, identity, promoted=state.promoted)
-            with explained(self._where):
-                self._client.indices.put_mapping(
+            with explained(self._at.where):
+                self._at.client.indices.put_mapping(
                     index=state.index, properties={"embedding": field}, meta=meta
                 )
-            self._known = None
+            self._at.forget()
 
     def check_encoder(self, identity: EncoderIdentity) -> None:
         """Refuse an encoder whose embeddings do not belong into this store.
@@ -646,7 +494,7 @@ class ElasticsearchReviewStore(AsyncTwins):
         Raises:
             EncoderMismatchError: naming both encoders, and the way to another one.
         """
-        state = self._state(fresh=True)
+        state = self._at.state(fresh=True)
         if state is not None:
             self._check_encoder(state, identity)
 
@@ -676,10 +524,12 @@ class ElasticsearchReviewStore(AsyncTwins):
         """
         identity, done = encoder.identity, 0
         with self.new_version(resume=True, encoder=identity) as built:
-            hits = pages(self._client, self._index, None, READ_WITH_EMBEDDING, size=batch_size)
+            hits = pages(self._at.client, self._at.name, None, READ_WITH_EMBEDDING, size=batch_size)
             with built.loading():
                 while batch := [decode(hit) for hit in islice(hits, batch_size)]:
-                    there = set(built._existing([document.id for document in batch]))
+                    there = set(
+                        elastic_writing.existing(built._at, [document.id for document in batch])
+                    )
                     left = [document for document in batch if document.id not in there]
                     texts = [each.content for each in left if each.content is not None]
                     vectors = iter(_encoded(encoder, texts))
@@ -702,14 +552,16 @@ class ElasticsearchReviewStore(AsyncTwins):
         A document's review is its `meta.review_id`, its hash `meta.content_hash`.
         """
         found: dict[str, dict[str, str]] = {}
-        if self._state() is None:
+        if self._at.state() is None:
             return found
         source = ["review_id", "meta.content_hash"]
-        for start in range(0, len(review_ids), IDS_AT_ONCE):
-            query: Query = {"terms": {"review_id": list(review_ids[start : start + IDS_AT_ONCE])}}
-            with explained(self._where):
-                answer = self._client.search(
-                    index=self._index,
+        for start in range(0, len(review_ids), REVIEWS_AT_ONCE):
+            query: Query = {
+                "terms": {"review_id": list(review_ids[start : start + REVIEWS_AT_ONCE])}
+            }
+            with explained(self._at.where):
+                answer = self._at.client.search(
+                    index=self._at.name,
                     query=query,
                     size=WINDOW,
                     source=source,
@@ -718,7 +570,7 @@ class ElasticsearchReviewStore(AsyncTwins):
                 )
             hits: Iterable[dict[str, Any]] = answer["hits"]["hits"]
             if len(answer["hits"]["hits"]) == WINDOW:
-                hits = pages(self._client, self._index, query, source)
+                hits = pages(self._at.client, self._at.name, query, source)
             for hit in hits:
                 review = hit["_source"]["review_id"]
                 hashed = hit["_source"].get("meta", {}).get("content_hash") or ""
@@ -727,25 +579,25 @@ class ElasticsearchReviewStore(AsyncTwins):
 
     def iter_ids(self) -> Iterator[tuple[str, str]]:
         """Stream every document's id and its review's (its own where it names none)."""
-        if self._state() is None:
+        if self._at.state() is None:
             return
-        hits = pages(self._client, self._index, None, ["review_id"], size=WINDOW)
+        hits = pages(self._at.client, self._at.name, None, ["review_id"], size=WINDOW)
         for hit in hits:
             yield hit["_id"], hit["_source"].get("review_id", hit["_id"])
 
     def count_items(self) -> int:
         """Count the distinct `meta.item_id`s."""
-        if self._state() is None:
+        if self._at.state() is None:
             return 0
-        return elastic_metadata.count_values(self._client, self._index, "item_id", None)
+        return elastic_metadata.count_values(self._at.client, self._at.name, "item_id", None)
 
     def has_item(self, item_id: str) -> bool:
         """Whether there is a document of this item."""
-        if self._state() is None:
+        if self._at.state() is None:
             return False
-        with explained(self._where):
-            found = self._client.search(
-                index=self._index,
+        with explained(self._at.where):
+            found = self._at.client.search(
+                index=self._at.name,
                 query={"term": {"item_id": item_id}},
                 size=0,
                 terminate_after=1,
@@ -771,17 +623,17 @@ class ElasticsearchReviewStore(AsyncTwins):
             DataError: a label's `meta` is not JSON, or it was aggregated; none was written.
         """
         # A number that none of them reaches: the next write's are higher anyway.
-        actions = elastic_labels.actions(labels, self._stamps(1_000_000))
+        actions = elastic_labels.actions(labels, self._at.stamps(1_000_000))
         if not actions:
             return 0
-        settings = self._index_settings() | {"number_of_shards": 1}
+        settings = self._at.new.settings() | {"number_of_shards": 1}
         if not self._has_labels():
             elastic_versions.create(
-                self._client, self._labels, self._where, elastic_labels.MAPPINGS, settings
+                self._at.client, self._labels, self._at.where, elastic_labels.MAPPINGS, settings
             )
-        report = self._writer(self._labels).write(actions)
-        with explained(self._where):
-            self._client.indices.refresh(index=self._labels)
+        report = self._at.writer(self._labels).write(actions)
+        with explained(self._at.where):
+            self._at.client.indices.refresh(index=self._labels)
         if report.rejected:
             raise DocumentsRejectedError(report.rejected, report.written, self._labels)
         return report.written
@@ -802,24 +654,24 @@ class ElasticsearchReviewStore(AsyncTwins):
         """
         if not self._has_labels():
             return []
-        found = elastic_labels.select(self._client, self._labels, split, item_id)
+        found = elastic_labels.select(self._at.client, self._labels, split, item_id)
         return list(aggregate(found) if by_item else join_annotators(found))
 
     def count_labels(self, split: str | None = None, item_id: str | None = None) -> int:
         """Count the labels as they were written, of one split or item, or of all."""
         if not self._has_labels():
             return 0
-        return elastic_labels.count(self._client, self._labels, split, item_id)
+        return elastic_labels.count(self._at.client, self._labels, split, item_id)
 
     def delete_labels(self, split: str | None = None, item_id: str | None = None) -> int:
         """Delete the labels of one split or item, or all, and give their number."""
         if not self._has_labels():
             return 0
-        return elastic_labels.delete(self._writer(self._labels), split, item_id)
+        return elastic_labels.delete(self._at.writer(self._labels), split, item_id)
 
     def _has_labels(self) -> bool:
-        with explained(self._where):
-            return bool(self._client.indices.exists(index=self._labels))
+        with explained(self._at.where):
+            return bool(self._at.client.indices.exists(index=self._labels))
 
     # --- versions
 
@@ -836,22 +688,22 @@ class ElasticsearchReviewStore(AsyncTwins):
         Returns:
             A store that writes into the new version.
         """
-        base = elastic_versions.base_of(self._index)
-        current = self._state(fresh=True)
+        base = elastic_versions.base_of(self._at.name)
+        current = self._at.state(fresh=True)
         above = 0 if current is None else elastic_versions.number_of(current.index)
         name = None
         if resume:
-            for each in elastic_versions.versions(self._client, base, self._where):
+            for each in elastic_versions.versions(self._at.client, base, self._at.where):
                 is_left = not each.promoted and elastic_versions.number_of(each.index) > above
                 is_left = is_left and resume in (True, each.index)
                 if is_left and (encoder is None or each.encoder in (None, encoder)):
                     name = each.index
         if name is None:
-            name = elastic_versions.next_name(self._client, base, self._where)
-            similarity = self._similarity
+            name = elastic_versions.next_name(self._at.client, base, self._at.where)
+            similarity = self._at.new.similarity
             if similarity is None and encoder is None and current is not None:
                 similarity = current.similarity
-            self._create(encoder, name, similarity=similarity)
+            self._at.create(encoder, name, similarity=similarity)
         built = type(self)(**{**self._settings, "index": name})
         if encoder is not None:
             built.bind_encoder(encoder)
@@ -869,27 +721,27 @@ class ElasticsearchReviewStore(AsyncTwins):
         Raises:
             StoreError: it is not whole, or does not find its own documents; nothing changed.
         """
-        built._refresh(always=True)
-        new = built._state(fresh=True)
+        built._at.refresh(always=True)
+        new = built._at.state(fresh=True)
         faults = ["it is not there"] if new is None else built._doubts(expected)
         if faults or new is None:
             raise StoreError(
-                f"the version {built._index!r} is not fit to be read: {'; '.join(faults)}",
-                where=self._where,
+                f"the version {built._at.name!r} is not fit to be read: {'; '.join(faults)}",
+                where=self._at.where,
                 remedy="Finish the rebuild, or begin another; what was read is still read.",
             )
-        old = self._state(fresh=True)
+        old = self._at.state(fresh=True)
         if old is not None and old.index == new.index:
             return
         former = None if old is None else old.index
-        elastic_versions.swap(self._client, self._index, former, new, self._where)
-        self._known = None
+        elastic_versions.swap(self._at.client, self._at.name, former, new, self._at.where)
+        self._at.forget()
         number = elastic_versions.number_of(new.index)
-        for each in elastic_versions.versions(self._client, self._index, self._where):
+        for each in elastic_versions.versions(self._at.client, self._at.name, self._at.where):
             is_older = elastic_versions.number_of(each.index) < number
             if is_older and each.index != former:
-                with explained(self._where):
-                    self._client.indices.delete(index=each.index)
+                with explained(self._at.where):
+                    self._at.client.indices.delete(index=each.index)
 
     def rollback(self) -> str:
         """Let the version before the one that is read take its place again; give its name.
@@ -897,8 +749,8 @@ class ElasticsearchReviewStore(AsyncTwins):
         Raises:
             StoreNotFoundError: there is none.
         """
-        current = self._state(fresh=True)
-        known = elastic_versions.versions(self._client, self._index, self._where)
+        current = self._at.state(fresh=True)
+        known = elastic_versions.versions(self._at.client, self._at.name, self._at.where)
         number = 0 if current is None else elastic_versions.number_of(current.index)
         older = [
             each
@@ -908,17 +760,21 @@ class ElasticsearchReviewStore(AsyncTwins):
         if current is None or not older:
             raise StoreNotFoundError(
                 "there is no earlier version to go back to",
-                where=self._where,
+                where=self._at.where,
                 remedy="Index the reviews anew: promote keeps the version that it replaces.",
             )
-        elastic_versions.swap(self._client, self._index, current.index, older[-1], self._where)
-        self._known = None
+        elastic_versions.swap(
+            self._at.client, self._at.name, current.index, older[-1], self._at.where
+        )
+        self._at.forget()
         return older[-1].index
 
     def versions(self) -> list[str]:
         """Name the versions that are there, oldest first."""
-        base = elastic_versions.base_of(self._index)
-        return [each.index for each in elastic_versions.versions(self._client, base, self._where)]
+        base = elastic_versions.base_of(self._at.name)
+        return [
+            each.index for each in elastic_versions.versions(self._at.client, base, self._at.where)
+        ]
 
     def _doubts(self, expected: int | None) -> list[str]:
         """Look whether this version is whole, and finds a sample of its documents."""
@@ -927,10 +783,15 @@ class ElasticsearchReviewStore(AsyncTwins):
         faults = self.verify()
         if documents != wanted:
             faults.append(f"it holds {documents:,} documents instead of {wanted:,}")
-        state = self._state()
+        state = self._at.state()
         sample: Query = {"function_score": {"random_score": {}}}
         hits = pages(
-            self._client, self._index, sample, READ_WITH_EMBEDDING, sort=["_score"], limit=SAMPLES
+            self._at.client,
+            self._at.name,
+            sample,
+            READ_WITH_EMBEDDING,
+            sort=["_score"],
+            limit=SAMPLES,
         )
         for document in map(decode, hits):
             itself = {"field": "id", "operator": "==", "value": document.id}
@@ -955,28 +816,28 @@ class ElasticsearchReviewStore(AsyncTwins):
         Raises:
             StoreMismatchError: it was made with other settings.
         """
-        state = self._state(fresh=True)
+        state = self._at.state(fresh=True)
         return None if state is None else state.similarity
 
     def status(self) -> ElasticsearchStatus:
         """Tell what the store holds."""
-        state, size = self._state(fresh=True), 0
+        state, size = self._at.state(fresh=True), 0
         if state is not None:
-            with explained(self._where):
-                stats = self._client.indices.stats(index=state.index, metric="store")
+            with explained(self._at.where):
+                stats = self._at.client.indices.stats(index=state.index, metric="store")
             size = stats["indices"][state.index]["primaries"]["store"]["size_in_bytes"]
         return ElasticsearchStatus(
-            path=f"{self._settings['url']}/{self._index}",
+            path=f"{self._settings['url']}/{self._at.name}",
             index=None if state is None else state.index,
             versions=tuple(self.versions()),
             documents=self.count_documents(),
             items=self.count_items(),
-            embedded=self._count({"term": {"parts": "embedding"}}),
+            embedded=self._at.count({"term": {"parts": "embedding"}}),
             labels=self.count_labels(),
-            embedding_dim=self._embedding_dim if state is None else state.dimension,
-            similarity=self._new_similarity(None) if state is None else state.similarity,
-            index_options=self._index_options if state is None else state.index_options,
-            shards=self._settings["shards"] if state is None else state.shards,
+            embedding_dim=self._at.new.embedding_dim if state is None else state.dimension,
+            similarity=self._at.new.similarity_for(None) if state is None else state.similarity,
+            index_options=self._at.new.index_options if state is None else state.index_options,
+            shards=self._at.new.shards if state is None else state.shards,
             encoder=None if state is None else state.encoder,
             bytes_on_disk=size,
         )
@@ -987,12 +848,12 @@ class ElasticsearchReviewStore(AsyncTwins):
         Raises:
             StoreMismatchError: the index was changed by something else.
         """
-        state = self._state(fresh=True)
+        state = self._at.state(fresh=True)
         if state is None:
             return []
         faults = []
-        with explained(self._where):
-            health = self._client.cluster.health(index=state.index)
+        with explained(self._at.where):
+            health = self._at.client.cluster.health(index=state.index)
         if health["status"] == "red":
             faults.append(f"some shards of {state.index!r} are not there: the server misses a node")
         if state.encoder is not None:
@@ -1002,7 +863,7 @@ class ElasticsearchReviewStore(AsyncTwins):
                     "must_not": [{"term": {"parts": "embedding"}}],
                 }
             }
-            bare = self._count(query)
+            bare = self._at.count(query)
             if bare:
                 faults.append(f"{bare:,} documents have no embedding")
             if state.dimension != state.encoder.dimension:
@@ -1014,7 +875,7 @@ class ElasticsearchReviewStore(AsyncTwins):
 
     def close(self) -> None:
         """Give the connections back; the next use makes others."""
-        self._connection.close()
+        self._at.connection.close()
 
     def __enter__(self) -> ElasticsearchReviewStore:
         return self
@@ -1031,44 +892,6 @@ class ElasticsearchReviewStore(AsyncTwins):
         with suppress(Exception):
             self.close()
 
-    @property
-    def _client(self) -> Elasticsearch:
-        return self._connection.client
-
-    def _writer(self, index: str | None = None) -> BulkWriter:
-        return BulkWriter(self._client, index or self._index, self._where, self._bulk)
-
-    def _state(self, *, fresh: bool = False) -> IndexState | None:
-        """Give the version that is read, as it was when it was first looked at."""
-        known = self._known
-        if fresh or known is None:
-            known = elastic_versions.live(self._client, self._index, self._where)
-            self._check(known)
-            self._known = known
-        return known
-
-    def _state_with_dimension(self, fresh: bool = False) -> IndexState | None:
-        """Give it as `_state` does, but look again for the dimension that the first write set."""
-        state = self._state(fresh=fresh)
-        if not fresh and state is not None and state.dimension is None:
-            state = self._state(fresh=True)
-        return state
-
-    def _check(self, state: IndexState | None) -> None:
-        """Refuse an index that was made with other settings."""
-        if state is None:
-            return
-        for name, stored, given in (
-            ("similarity", state.similarity, self._similarity),
-            ("embedding_dim", state.dimension, self._embedding_dim),
-        ):
-            if None not in (stored, given) and stored != given:
-                raise StoreMismatchError(
-                    f"the store has {name} {stored!r}, the settings say {given!r}",
-                    where=self._where,
-                    remedy=f"Set {name} to {stored!r}, or index under another name.",
-                )
-
     def _check_encoder(self, state: IndexState, identity: EncoderIdentity) -> None:
         known, dimension = state.encoder, state.dimension
         if known == identity or (known is None and dimension in (None, identity.dimension)):
@@ -1076,107 +899,10 @@ class ElasticsearchReviewStore(AsyncTwins):
         made_by = f"by {known.named}" if known is not None else f"with {dimension} numbers each"
         raise EncoderMismatchError(
             f"the store's embeddings were made {made_by}, not by {identity.named}",
-            where=self._where,
+            where=self._at.where,
             remedy="Use that encoder, or re-embed the store with "
             f"`update_embeddings` (encoder {identity.name}).",
         )
-
-    def _ensure(self) -> IndexState:
-        return self._state() or self._create(None)
-
-    def _create(
-        self,
-        encoder: EncoderIdentity | None,
-        version: str | None = None,
-        *,
-        similarity: Similarity | None = None,
-    ) -> IndexState:
-        """Make a version: aside, if it is named; else the first, for the store's name."""
-        is_first = version is None
-        if version is None:
-            version = f"{self._index}-v1"
-            if elastic_versions.number_of(self._index):
-                version = self._index
-            elif elastic_versions.versions(self._client, self._index, self._where):
-                version = elastic_versions.next_name(self._client, self._index, self._where)
-        dimension = self._embedding_dim if encoder is None else encoder.dimension
-        mapping = mappings(
-            similarity or self._new_similarity(encoder),
-            self._index_options,
-            dimension,
-            encoder,
-            promoted=is_first,
-        )
-        alias = self._index if is_first and version != self._index else None
-        elastic_versions.create(
-            self._client, version, self._where, mapping, self._index_settings(), alias
-        )
-        made = elastic_versions.live(self._client, version, self._where)
-        if made is None:
-            raise StoreNotFoundError("the index was deleted as it was made", where=self._where)
-        return made
-
-    def _new_similarity(self, encoder: EncoderIdentity | None) -> Similarity:
-        if self._similarity is not None:
-            return self._similarity
-        return "dot_product" if encoder is None else encoder.similarity
-
-    def _index_settings(self) -> dict[str, Any]:
-        return {
-            "number_of_shards": self._settings["shards"],
-            "number_of_replicas": self._settings["replicas"],
-            "refresh_interval": self._settings["refresh_interval"],
-        }
-
-    def _set_refresh(self, interval: str) -> None:
-        with explained(self._where):
-            self._client.indices.put_settings(
-                index=self._index, settings={"refresh_interval": interval}
-            )
-
-    def _refresh_interval(self) -> str | None:
-        name = "index.refresh_interval"
-        with explained(self._where):
-            found = self._client.indices.get_settings(
-                index=self._index, name=name, flat_settings=True
-            )
-        [described] = found.body.values()
-        interval: str | None = described["settings"].get(name)
-        return interval
-
-    def _refresh(self, *, always: bool = False) -> None:
-        if (always or not self._is_loading) and self._state() is not None:
-            with explained(self._where):
-                self._client.indices.refresh(index=self._index)
-
-    def _count(self, selected: Query | None) -> int:
-        if self._state() is None:
-            return 0
-        with explained(self._where):
-            found = self._client.count(index=self._index, query=selected or {"match_all": {}})
-        missing = found["_shards"]["failed"]
-        if missing:
-            raise StoreUnavailableError(
-                f"{missing} of the index's shards do not answer, and a part is not counted",
-                where=self._where,
-                remedy="Wait until the server has them again.",
-            )
-        return int(found["count"])
-
-    def _stamps(self, number: int) -> int:
-        """Give the first of so many numbers, all higher than those before."""
-        with self._lock:
-            first = max(time.time_ns(), self._last_stamp + 1)
-            self._last_stamp = first + number - 1
-            return first
-
-
-def _check_documents(documents: Sequence[Document]) -> None:
-    if not isinstance(documents, list | tuple):
-        raise DocumentTypeError(f"documents are a list, not {type(documents).__name__}")
-    for each in documents:
-        if not isinstance(each, Document):
-            raise DocumentTypeError(f"a Haystack Document was expected, not {type(each).__name__}")
 
 
 def _own_similarity(embedding: Sequence[float], similarity: Similarity) -> float:

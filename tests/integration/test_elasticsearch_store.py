@@ -620,7 +620,7 @@ def test_what_is_wrong_with_the_settings_is_said_at_once(elasticsearch_url, monk
 def test_an_index_of_somebody_else_is_left_alone(elastic_store, elasticsearch_url):
     store = elastic_store()
     name = store.to_dict()["init_parameters"]["index"]
-    store._client.indices.create(index=name, mappings={"properties": {"a": {"type": "text"}}})
+    store._at.client.indices.create(index=name, mappings={"properties": {"a": {"type": "text"}}})
     with pytest.raises(StoreMismatchError, match="was not made by this store"):
         store.write_documents([Document(id="a")])
     with pytest.raises(StoreUnavailableError, match="cannot be reached"):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -17,6 +18,9 @@ from qa_system.errors import DataError
 from qa_system.labels import UNLOCATED, is_answered
 from qa_system.models import data_place
 from qa_system.records import Label, Review
+
+if TYPE_CHECKING:
+    from qa_system.config import Settings
 
 __all__ = ["Dataset", "gold_documents", "gold_texts", "load_dataset", "load_labels"]
 
@@ -72,15 +76,17 @@ class Dataset:
         return chosen
 
 
-def load_dataset(path: str | Path) -> Dataset:
+def load_dataset(path: str | Path, settings: Settings | None = None) -> Dataset:
     """Read a data set, recognised by what it holds.
 
     Args:
         path: a SubjQA folder (or `hub:subjqa/DOMAIN`); a folder of such folders, all of which
             are read, `meta["domain"]` of a label telling which it is from; a SQuAD `.json`;
-            labels of one's own as `.jsonl` (`qa_system.datasets.jsonl`); `store:PATH`, the
+            labels of one's own as `.jsonl` (`qa_system.datasets.jsonl`); `store:NAME`, the
             labels that `qa-eval labels` wrote into a store, with the reviews that they are
-            about; or `bundled:sample`.
+            about; `store:` alone, those of the store that the settings name; or
+            `bundled:sample`.
+        settings: which kind of store `store:` is; None: the defaults, the embedded one.
 
     Raises:
         DataError: there is none of these, it is damaged, or two questions of one split have
@@ -91,7 +97,7 @@ def load_dataset(path: str | Path) -> Dataset:
     """
     path = data_place(path)
     if path.startswith(STORE_PREFIX):
-        return _of_labels(path, _stored_labels(path.removeprefix(STORE_PREFIX)))
+        return _of_labels(path, _stored_labels(path.removeprefix(STORE_PREFIX), settings))
     if is_subjqa(path):
         subjqa = read_subjqa(path)
         return Dataset(path, subjqa.labels, subjqa.reviews, subjqa.repairs)
@@ -156,17 +162,20 @@ def _review_of(label: Label) -> Review:
     return Review(label.review_id, item_id, label.context)
 
 
-def _stored_labels(store: str) -> tuple[Label, ...]:
-    from qa_system.config import StoreSettings
+def _stored_labels(name: str, settings: Settings | None) -> tuple[Label, ...]:
+    from qa_system.config import Settings
     from qa_system.stores import open_store
 
-    with open_store(StoreSettings(path=store)) as opened:
+    place = (Settings() if settings is None else settings).store
+    if name:
+        place = place.named(name)
+    with open_store(place) as opened:
         labels = tuple(opened.get_labels_aggregated(by_item=False))
     if not labels:
         raise DataError(
             "the store holds no labels",
-            where=store,
-            remedy=f"Write some: qa-eval labels DATASET --store {store}.",
+            where=place.place,
+            remedy="Write some: qa-eval labels DATASET --store NAME.",
         )
     return labels
 

@@ -35,7 +35,9 @@ ConfigOption = Annotated[
 ]
 StoreOption = Annotated[
     str | None,
-    typer.Option("--store", help="The store's folder.", rich_help_panel=STORE),
+    typer.Option(
+        "--store", help="The store's folder, or its index on a server.", rich_help_panel=STORE
+    ),
 ]
 EncoderOption = Annotated[
     str | None,
@@ -204,7 +206,7 @@ def run(
         "indexing.delete_missing": delete_missing,
         "indexing.state": state,
         "indexing.embed": embed,
-        "store.path": store,
+        "store": store,
         "store.index": index,
         "store.similarity": similarity,
         "store.gpu": gpu,
@@ -261,7 +263,7 @@ def status(
 
     What a job that was killed has written to a server is found from now on.
     """
-    settings = _settings(config, {"store.path": store}, set_)
+    settings = _settings(config, {"store": store}, set_)
 
     from dataclasses import asdict
 
@@ -295,7 +297,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Compare every derived index of a store with its documents; exit code 1 if one is wrong."""
-    settings = _settings(config, {"store.path": store}, set_)
+    settings = _settings(config, {"store": store}, set_)
 
     from qa_system.stores import open_store
 
@@ -330,7 +332,7 @@ def embed(
 ) -> None:
     """Embed a store anew with another encoder; until it is done the old one answers."""
     flags = {
-        "store.path": store,
+        "store": store,
         "encoder.model": encoder,
         "encoder.question_model": question_encoder,
         "encoder.backend": backend,

@@ -63,6 +63,8 @@ class Interrupts:
             raise JobInterruptedError(self._received)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self._received = number
-        if not self._held:
+        # Once: a second signal would break off what the first one lets be put right.
+        is_first = self._received is None
+        self._received = self._received or number
+        if is_first and not self._held:
             raise JobInterruptedError(number)

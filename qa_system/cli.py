@@ -24,7 +24,9 @@ app = typer.Typer(
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML settings; none: the defaults.")
 ]
-StoreOption = Annotated[str | None, typer.Option("--store", help="The store's folder.")]
+StoreOption = Annotated[
+    str | None, typer.Option("--store", help="Its folder, or its index on a server.")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. retriever.top_k=5."),
@@ -47,7 +49,7 @@ def ask(
 
     overrides = list(set_ or [])
     if store is not None:
-        overrides.append(f"store.path={store}")
+        overrides.append(f"store={store}")
     settings = load_settings(config, overrides)
 
     from qa_system.system import QASystem
@@ -87,7 +89,7 @@ def doctor(
 
     overrides = list(set_ or [])
     if store is not None:
-        overrides.append(f"store.path={store}")
+        overrides.append(f"store={store}")
     findings = examine(config, overrides)
     if as_json:
         print_json(

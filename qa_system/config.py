@@ -65,6 +65,10 @@ class StoreSettings(_Strict):
         """Where it is, in one word."""
         return self.path
 
+    def named(self, name: str) -> StoreSettings:
+        """Give the settings of a store like this one in another folder."""
+        return self.model_copy(update={"path": name})
+
 
 class BulkWriteSettings(_Strict):
     """How much is written to a server at a time."""
@@ -102,6 +106,10 @@ class ElasticsearchSettings(_Strict):
     def place(self) -> str:
         """Where it is, in one word."""
         return f"{self.url}/{self.index}"
+
+    def named(self, name: str) -> ElasticsearchSettings:
+        """Give the settings of another index on the same server."""
+        return self.model_copy(update={"index": name})
 
 
 def _store_type(value: Any) -> str:
@@ -228,7 +236,8 @@ def load_settings(
     Args:
         path: a YAML file; None takes the defaults.
         overrides: `{"store.path": "x"}`, or `["store.path=x"]` with YAML values as on a
-            command line. A None in the mapping means "not given" and is passed over.
+            command line. A None in the mapping means "not given" and is passed over. `store`
+            alone is the store's name: its folder, or its index on the server.
         environ: the environment; None takes the process's.
 
     Raises:
@@ -246,17 +255,24 @@ def load_settings(
             dotted = key.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
             _assign(tree, dotted, _yaml_value(text, key))
             sources[dotted] = f"environment variable {key}"
+    store: str | None = None
     for dotted, value in _override_items(overrides):
+        if dotted == "store" and not isinstance(value, Mapping):
+            store = str(value)
+            continue
         _assign(tree, dotted, value)
         sources[dotted] = "command line"
     try:
-        return Settings.model_validate(tree)
+        settings = Settings.model_validate(tree)
     except ValidationError as fault:
         raise ConfigError(
             _describe(fault, sources),
             where=None if path is None else str(path),
             remedy="configs/default.yaml lists every key with its meaning.",
         ) from None
+    if store is None:
+        return settings
+    return settings.model_copy(update={"store": settings.store.named(store)})
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

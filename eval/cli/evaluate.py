@@ -82,9 +82,9 @@ def retriever(
     """Measure how often the review that answers is found: recall@k, MRR, MAP, nDCG."""
     _check_places(out, rows)
     ks = _cut_offs(k)
-    settings = _settings(config, set_, **{"store.path": store})
+    settings = _settings(config, set_, store=store)
     modes = MODES if mode == "all" else (settings.retriever.mode if mode is None else mode,)
-    data, split = _load(dataset, split)
+    data, split = _load(dataset, split, settings)
 
     from eval.evaluate import retriever_run
 
@@ -96,7 +96,7 @@ def retriever(
         modes=modes,
         ks=ks,
         aggregated=aggregate,
-        own_store=store is not None,
+        own_store=_is_own(store, settings),
     )
     _hand_over(run, data, out, rows, resamples, as_json=as_json)
 
@@ -124,7 +124,7 @@ def reader(
     """Measure the reader alone, given the gold review: EM and F1 by the SQuAD 2.0 rules."""
     _check_places(out, rows)
     settings = _settings(config, set_, **{"reader.model": model, "reader.precision": precision})
-    data, split = _load(dataset, split)
+    data, split = _load(dataset, split, settings)
 
     from eval.evaluate import predictions_run, reader_run
     from eval.reading import load_predictions
@@ -163,9 +163,9 @@ def pipeline(
     settings = _settings(
         config,
         set_,
-        **{"store.path": store, "reader.model": model, "reader.precision": precision},
+        **{"store": store, "reader.model": model, "reader.precision": precision},
     )
-    data, split = _load(dataset, split)
+    data, split = _load(dataset, split, settings)
 
     from eval.evaluate import pipeline_run
 
@@ -177,7 +177,7 @@ def pipeline(
         top_k=top_k,
         alone=alone,
         aggregated=aggregate,
-        own_store=store is not None,
+        own_store=_is_own(store, settings),
         batch=batch,
         similarity=sas,
     )
@@ -200,7 +200,7 @@ def calibrate(
     """Fit the reader's no-answer threshold and temperature on labelled questions."""
     settings = _settings(config, set_, **{"reader.model": model, "reader.precision": precision})
     named: list[str | None] = [None] if dataset is None else [*dataset]
-    loaded = [_load(name, split)[0] for name in named]
+    loaded = [_load(name, split, settings)[0] for name in named]
 
     from eval.calibration import calibration_of, write_calibration
     from eval.provenance import made_with
@@ -243,11 +243,11 @@ def _cut_offs(given: list[str] | None) -> tuple[int, ...]:
     return tuple(sorted({int(text) for text in texts}))
 
 
-def _load(path: str | None, split: str | None) -> tuple[Dataset, str | None]:
+def _load(path: str | None, split: str | None, settings: Settings) -> tuple[Dataset, str | None]:
     from eval.labels import load_dataset
     from qa_system.models import SAMPLE
 
-    data = load_dataset(SAMPLE if path is None else path)
+    data = load_dataset(SAMPLE if path is None else path, settings)
     if split is None and "test" in data.splits:
         return data, "test"
     return data, split
@@ -258,6 +258,11 @@ def _settings(config: Path | None, set_: list[str] | None, **flags: str | None) 
 
     given = [f"{key}={value}" for key, value in flags.items() if value is not None]
     return load_settings(config, [*(set_ or []), *given])
+
+
+def _is_own(store: str | None, settings: Settings) -> bool:
+    """Tell whether to search the users' store: one that was named, or that on a server."""
+    return store is not None or settings.store.type != "faiss"
 
 
 def _check_places(out: Path | None, rows: Path | None) -> None:

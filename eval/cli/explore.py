@@ -43,7 +43,7 @@ def explore(
         from eval.plots import require_matplotlib
 
         require_matplotlib()
-    found = look_at(load_dataset(SAMPLE if dataset is None else dataset), settings.reader)
+    found = look_at(load_dataset(SAMPLE if dataset is None else dataset, settings), settings.reader)
     if out is not None:
         from eval.page import exploration_page
         from eval.saved import write_files

@@ -20,7 +20,8 @@ def labels(
         ),
     ],
     store: Annotated[
-        str | None, typer.Option("--store", help="Its folder; none: the configured one.")
+        str | None,
+        typer.Option("--store", help="Its folder, or its index on a server; none: the configured."),
     ] = None,
     split: Annotated[str | None, typer.Option("--split", help="One part; none: all.")] = None,
     config: ConfigOption = None,
@@ -33,7 +34,7 @@ def labels(
     """
     from qa_system.config import load_settings
 
-    overrides = [*(set_ or ()), *([] if store is None else [f"store.path={store}"])]
+    overrides = [*(set_ or ()), *([] if store is None else [f"store={store}"])]
     settings = load_settings(config, overrides)
 
     from eval.labels import load_dataset

@@ -14,7 +14,7 @@ DatasetOption = Annotated[
     str | None,
     typer.Option(
         "--dataset",
-        help="SubjQA folder, SQuAD .json, labels .jsonl, store:PATH; none: the bundled sample.",
+        help="SubjQA folder, SQuAD .json, labels .jsonl, store:NAME; none: the bundled sample.",
     ),
 ]
 SplitOption = Annotated[
@@ -26,7 +26,10 @@ ScopeOption = Annotated[
 ]
 StoreOption = Annotated[
     str | None,
-    typer.Option("--store", help="Search this store, not the data set's own reviews."),
+    typer.Option(
+        "--store",
+        help="Search this store (a folder, or a server's index), not the data set's reviews.",
+    ),
 ]
 ReaderOption = Annotated[
     str | None, typer.Option("--reader", help="A model's name; none: the configured one.")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import orjson
 
-from qa_system.errors import StoreError, StoreUnavailableError
+from qa_system.errors import StoreError, StoreNotFoundError, StoreUnavailableError
 from qa_system.stores.contract import RejectedDocument, WriteReport
 from qa_system.stores.elastic_connection import explained, reason_of
 from qa_system.stores.elastic_filters import Query
@@ -92,10 +92,18 @@ class BulkWriter:
         index: where to.
         where: for errors.
         settings: how much at a time.
+        is_alias: whether `index` has to be one: where it is gone, the server would make an index
+            of that name by itself, without our mapping.
     """
 
     def __init__(
-        self, client: Elasticsearch, index: str, where: str, settings: BulkSettings
+        self,
+        client: Elasticsearch,
+        index: str,
+        where: str,
+        settings: BulkSettings,
+        *,
+        is_alias: bool = False,
     ) -> None:
         # Requests are sent again here, with pauses, not at once by the client.
         self.client = client
@@ -103,6 +111,7 @@ class BulkWriter:
         self.index = index
         self.where = where
         self._settings = settings
+        self._is_alias = is_alias
         self._abandoned = Event()
 
     def write(self, actions: Iterable[Action]) -> WriteReport:
@@ -113,6 +122,7 @@ class BulkWriter:
 
         Raises:
             StoreUnavailableError: it did not take them for `retry_for` seconds.
+            StoreNotFoundError: the index is gone.
             StoreError: it refuses all of them (credentials, no such index).
         """
         report, began = WriteReport(), monotonic()
@@ -157,7 +167,9 @@ class BulkWriter:
             report.requests += 1
             report.bytes += len(body)
             try:
-                answer = self._sender.bulk(index=self.index, operations=[body[:-1]])
+                answer = self._sender.bulk(
+                    index=self.index, operations=[body[:-1]], require_alias=self._is_alias
+                )
             except elasticsearch.ApiError as fault:
                 status = fault.meta.status
                 if status in (400, 413):
@@ -232,6 +244,12 @@ class BulkWriter:
                 report.deleted += status != 404
             elif status < 300:
                 report.written += 1
+            elif result["error"]["type"] == "index_not_found_exception":
+                raise StoreNotFoundError(
+                    "the index was deleted while it was written to",
+                    where=self.where,
+                    remedy="Write everything again, and the index is made anew.",
+                )
             else:
                 report.rejected.append(RejectedDocument(action.id, reason_of(result["error"])))
         own = self._own(conflicts) if unanswered else set()

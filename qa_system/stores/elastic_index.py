@@ -150,7 +150,8 @@ class ElasticIndex:
 
     def writer(self, index: str | None = None) -> BulkWriter:
         """Give what writes here in bulk, or into another index."""
-        return BulkWriter(self.client, index or self.name, self.where, self.bulk)
+        is_alias = index is None and not elastic_versions.number_of(self.name)
+        return BulkWriter(self.client, index or self.name, self.where, self.bulk, is_alias=is_alias)
 
     def refresh(self, *, always: bool = False) -> None:
         """Let searches find what was written; not while a job is loading, unless `always`."""

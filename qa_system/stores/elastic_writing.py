@@ -10,7 +10,7 @@ from typing import Any, Final
 from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
 
-from qa_system.errors import StoreError
+from qa_system.errors import StoreError, StoreNotFoundError
 from qa_system.stores.contract import (
     DocumentsRejectedError,
     RejectedDocument,
@@ -45,7 +45,11 @@ def write(
     with at.connection.patient(at.bulk.retry_for):
         if documents:
             state = at.state_with_dimension() or at.create(None)
-            _write(at, documents, policy, state, report)
+            try:
+                _write(at, documents, policy, state, report)
+            except StoreNotFoundError:
+                at.forget()
+                raise
         if stale_ids and at.state() is not None:
             stale = (Action("delete", name) for name in dict.fromkeys(stale_ids))
             report.add(at.writer().write(stale))

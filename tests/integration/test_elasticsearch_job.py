@@ -299,8 +299,9 @@ def is_writing(job, after):
 
 
 @pytest.mark.slow
-def test_a_server_killed_three_times_during_a_run(tmp_path, server, caplog):
+def test_a_server_killed_three_times_during_a_run(tmp_path, server, tiny_encoder, caplog):
     job = Job(tmp_path, server.url, "reviews")
+    job.settings["indexing.embed"] = True
     rows = 10_000
     source = write(tmp_path / "a.csv", made_up(rows))
     kills = []

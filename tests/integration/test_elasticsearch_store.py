@@ -617,6 +617,18 @@ def test_what_is_wrong_with_the_settings_is_said_at_once(elasticsearch_url, monk
             ElasticsearchReviewStore(elasticsearch_url, **wrong).count_documents()
 
 
+def test_an_index_that_is_deleted_under_us_is_not_made_by_the_server(elastic_store):
+    store = elastic_store()
+    store.write_documents([Document(id="a", embedding=[1.0, 0.0])])
+    client, version = store._at.client, store.status().index
+    client.indices.delete(index=version)
+    with pytest.raises(StoreNotFoundError, match="was deleted while it was written to"):
+        store.write_documents([Document(id="b")], DuplicatePolicy.OVERWRITE)
+    assert not client.indices.exists(index=store.index)
+    assert store.write_documents([Document(id="b")]) == 1
+    assert store.status().index == version
+
+
 def test_an_index_of_somebody_else_is_left_alone(elastic_store, elasticsearch_url):
     store = elastic_store()
     name = store.to_dict()["init_parameters"]["index"]

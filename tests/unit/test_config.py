@@ -131,3 +131,9 @@ def test_each_store_has_keys_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["sample.yaml"])
 def test_the_other_configurations_load(root: Path, name: str) -> None:
     assert load_settings(root / "configs" / name, environ={}) != Settings()
+
+
+def test_a_store_is_named_in_one_word_whichever_it_is() -> None:
+    assert load_settings(overrides=["store=mine"], environ={}).store.place == "mine"
+    server = {"store.type": "elasticsearch", "store": "mine", "store.url": "http://es:9200"}
+    assert load_settings(overrides=server, environ={}).store.place == "http://es:9200/mine"

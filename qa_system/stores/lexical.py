@@ -207,6 +207,7 @@ class LexicalIndex:
         self._substitute: LexicalView | None = None
         self._told: str | None = None
         self._links: TemporaryDirectory[str] | None = None
+        self._is_trusted = False
 
     def view(self, state: State) -> LexicalView | None:
         """Give the index at the state's generation, or as far as its files have got.
@@ -251,7 +252,29 @@ class LexicalIndex:
             return view
 
     def catch_up(self, snapshot: Snapshot) -> None:
-        """Bring the index to the snapshot's generation; the caller holds the writer's lock."""
+        """Bring the index to the snapshot's generation; the caller holds the writer's lock.
+
+        What a writer has left that did not close the index is counted once. A kill among
+        tantivy's commits and merges was seen to leave documents that are deleted in the ledger.
+        """
+        stamp = self._read_stamp(snapshot.state.store_id)
+        was_closed = (
+            stamp is not None and stamp.get("closed") and stamp["opstamp"] == self._opstamp()
+        )
+        self._follow(snapshot)
+        if not (self._is_trusted or was_closed) and self._is_off(snapshot):
+            log.warning("the lexical index in %s is not what its stamp says", self._folder)
+            self._stamp_path.unlink(missing_ok=True)
+            self._follow(snapshot)
+        self._is_trusted = True
+
+    def _is_off(self, snapshot: Snapshot) -> bool:
+        """Tell whether the index holds more or fewer documents than the ledger has texts."""
+        view = self.view(snapshot.state)
+        [(texts,)] = snapshot.execute("SELECT count(*) FROM documents WHERE content IS NOT NULL")
+        return view is None or view.searcher.num_docs != texts
+
+    def _follow(self, snapshot: Snapshot) -> None:
         state = snapshot.state
         stamp = self._read_stamp(state.store_id)
         if stamp is not None and stamp["generation"] == state.generation and self.view(state):
@@ -302,6 +325,9 @@ class LexicalIndex:
         if writer is not None:
             writer.wait_merging_threads()
             self._share()
+            stamp = read_stamp(self._stamp_path)
+            if stamp is not None:
+                write_stamp(self._stamp_path, {**stamp, "closed": True})
         self.drop()
 
     def release(self) -> None:

@@ -10,8 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+import tantivy
+from haystack.dataclasses import Document
 
 from qa_system.stores.faiss import FAISSDocumentStore
+from qa_system.stores.lexical import ANALYZER
 
 WORKER = Path(__file__).with_name("store_worker.py")
 
@@ -128,3 +131,27 @@ def test_a_store_killed_while_it_is_made_can_be_made_again(worker, tmp_path):
         messages = run_and_kill(worker, path, "write", turn, [], moments.uniform(0.0, 0.03))
         model.follow(messages)
         check(path, model, turn)
+
+
+def test_a_lexical_index_with_documents_that_are_no_more_is_built_anew(tmp_path, caplog):
+    """As a kill was seen to leave one: of the right generation, some deletions missing."""
+    with FAISSDocumentStore(tmp_path) as store:
+        store.write_documents([Document(id="a", content="a lamp", embedding=[1.0])])
+    index = tantivy.Index.open(str(tmp_path / "lexical"))
+    plain = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple()).build()
+    index.register_tokenizer(ANALYZER, plain)
+    writer = index.writer(64_000_000, 1)
+    ghost = tantivy.Document()
+    ghost.add_unsigned("row", 99)
+    writer.add_document(ghost)
+    opstamp = writer.commit()
+    writer.wait_merging_threads()
+    stamp_path = tmp_path / "lexical.json"
+    stamp = json.loads(stamp_path.read_text()) | {"opstamp": opstamp}
+    assert stamp.pop("closed")
+    stamp_path.write_text(json.dumps(stamp))
+    with FAISSDocumentStore(tmp_path) as store:
+        store.write_documents([Document(id="b", content="a chair", embedding=[1.0])])
+        assert store.verify() == []
+        assert [found.id for found in store.search_bm25("chair", top_k=5)] == ["b"]
+    assert "is not what its stamp says" in caplog.text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
@@ -34,7 +33,6 @@ RESERVED = frozenset(("review_id", "item_id", "content_hash", "passage_start"))
 SHOWN_CHARS = 200
 MAX_ID_CHARS = 512
 MAX_DEPTH = 20
-_PASSAGE_ID = re.compile(r".+#\d+", re.DOTALL)
 
 
 class Position(NamedTuple):

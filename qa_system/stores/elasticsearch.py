@@ -566,7 +566,6 @@ class ElasticsearchReviewStore(AsyncTwins):
                     size=WINDOW,
                     source=source,
                     track_total_hits=False,
-                    allow_partial_search_results=False,
                 )
             hits: Iterable[dict[str, Any]] = answer["hits"]["hits"]
             if len(answer["hits"]["hits"]) == WINDOW:

@@ -10,6 +10,7 @@ SCRIPTS = (
     ("store",),
     ("store", "million"),
     ("reader",),
+    ("compression",),
     ("precision",),
     ("retrieval_electronics",),
     ("harness",),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from random import Random
 from statistics import fmean
 
-from eval.metrics import exact_match, f1
+from qa_system.metrics import exact_match, f1
 from qa_system.records import Label
 
 __all__ = ["first_sentence", "human_agreement", "random_span"]

@@ -15,8 +15,6 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from eval.candidates import Scope, filters_of
-from eval.labels import gold_documents, gold_texts
-from eval.metrics import exact_match, f1
 from eval.reading import (
     BATCH,
     Failure,
@@ -27,6 +25,8 @@ from eval.reading import (
     score_predictions,
 )
 from eval.run import Row, System
+from qa_system.labels import gold_documents, gold_texts
+from qa_system.metrics import exact_match, f1
 from qa_system.records import Label, Question
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from typing import Literal
 
 from eval import end_to_end, reading, retrieval
 from eval.candidates import Scope, indexed
-from eval.labels import Dataset
 from eval.provenance import made_with
 from eval.reading import Failure, Prediction, Similarity
 from eval.run import Run, System
 from eval.similarity import answer_similarities
 from eval.slices import slices_of
-from qa_system.config import Settings
+from qa_system.config import RankerSettings, Settings
+from qa_system.datasets.dataset import Dataset
 from qa_system.labels import aggregate
 from qa_system.records import Label
 
@@ -38,7 +38,8 @@ def retriever_run(
 
     Args:
         data: the questions; its reviews are indexed for the while, unless `own_store`.
-        settings: `retriever` and `encoder` say what runs.
+        settings: `retriever`, `encoder` and `ranker` say what runs. A ranker's pipeline stands
+            beside that without it: `bm25 + reader` beside `bm25`.
         split: which questions; None: all.
         scope: which reviews are candidates.
         modes: the retrievers; None: the configured one. BM25 is a reference where it is none of
@@ -65,10 +66,8 @@ def retriever_run(
         _over(data, settings, own_store=own_store, embed=embed) as placed,
         open_store(placed.store) as store,
     ):
-        for mode in dict.fromkeys((*modes, "bm25")):
-            chosen = placed.retriever.model_copy(update={"mode": mode})
-            run = placed.model_copy(update={"retriever": chosen})
-            found[mode] = retrieval.evaluate_retriever(
+        for name, run in _retrieving(placed, modes).items():
+            found[name] = retrieval.evaluate_retriever(
                 labels, store, run, scope=scope, ks=ks, slices=slices
             )
     references = retrieval.references_of(found[modes[0]], ks)
@@ -84,12 +83,24 @@ def retriever_run(
             settings,
             data,
             split,
-            _encoders(settings) if embed else {},
+            (_encoders(settings) if embed else {}) | _rankers(settings),
             scope=scope,
             aggregated=aggregated,
             store=settings.store.place if own_store else None,
         ),
     )
+
+
+def _retrieving(settings: Settings, modes: Sequence[Mode]) -> dict[str, Settings]:
+    """Name what is compared: each retriever with the ranker and without, and BM25 in any case."""
+    found: dict[str, Settings] = {}
+    bare = settings.model_copy(update={"ranker": RankerSettings()})
+    for mode in dict.fromkeys((*modes, "bm25")):
+        retriever = {"retriever": settings.retriever.model_copy(update={"mode": mode})}
+        if settings.ranker.type != "none" and mode in modes:
+            found[f"{mode} + {settings.ranker.type}"] = settings.model_copy(update=retriever)
+        found[mode] = bare.model_copy(update=retriever)
+    return found
 
 
 def reader_run(
@@ -196,7 +207,7 @@ def pipeline_run(
             slices=slices_of(labels, data),
             similarity=similarity_of(settings) if similarity else None,
         )
-    models = {"reader": settings.reader.model}
+    models = {"reader": settings.reader.model} | _rankers(settings)
     if dense or similarity:
         models |= _encoders(settings)
     return Run(
@@ -276,6 +287,12 @@ def _over(data: Dataset, settings: Settings, *, own_store: bool, embed: bool) ->
         return
     with indexed(data.reviews, settings, embed=embed) as placed:
         yield placed
+
+
+def _rankers(settings: Settings) -> dict[str, str]:
+    if settings.ranker.type == "none":
+        return {}
+    return {"ranker": settings.ranker.model or settings.reader.model}
 
 
 def _encoders(settings: Settings) -> dict[str, str]:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eval.labels import Dataset, gold_texts
 from eval.slices import slices_of
 from qa_system.config import ReaderSettings
+from qa_system.datasets.dataset import Dataset
 from qa_system.errors import EvaluationError
 from qa_system.inference import load_tokenizer
-from qa_system.labels import UNLOCATED
+from qa_system.labels import UNLOCATED, gold_texts
 from qa_system.models import locate
 from qa_system.readers.windows import WindowCutter
 from qa_system.records import Label

@@ -1,91 +1,29 @@
-"""Labelled questions and the reviews behind them, from any data set that can be read."""
+"""Labelled questions and the reviews behind them, from a file or from a store."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import orjson
-
-from qa_system.datasets.jsonl import read_labels_jsonl
-from qa_system.datasets.squad import SquadFile
-from qa_system.datasets.subjqa import RepairCounts, is_subjqa, read_subjqa
+from qa_system.datasets.dataset import Dataset, dataset_of, read_dataset
 from qa_system.errors import DataError
-from qa_system.labels import UNLOCATED, is_answered
-from qa_system.models import data_place
-from qa_system.records import Label, Review
+from qa_system.records import Label
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
 
-__all__ = ["Dataset", "gold_documents", "gold_texts", "load_dataset", "load_labels"]
+__all__ = ["load_dataset", "load_labels"]
 
 STORE_PREFIX = "store:"
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """A data set for evaluation.
-
-    Args:
-        path: where it was read from.
-        labels: of all its splits.
-        reviews: distinct by id, all splits together.
-        repairs: how its answers' offsets were found; None where they came exact.
-    """
-
-    path: str
-    labels: tuple[Label, ...]
-    reviews: tuple[Review, ...]
-    repairs: RepairCounts | None = None
-
-    @cached_property
-    def splits(self) -> tuple[str, ...]:
-        """The splits that its labels stand in."""
-        return tuple(dict.fromkeys(label.split for label in self.labels if label.split is not None))
-
-    @cached_property
-    def sha256(self) -> str:
-        """Digest of every question, answer and text, as they were loaded."""
-        digest = hashlib.sha256()
-        for label in self.labels:
-            said = [label.split, label.question_id, label.question, gold_texts(label)]
-            about = [label.item_id, label.review_id, label.context]
-            digest.update(orjson.dumps(said + about))
-        return digest.hexdigest()
-
-    def labels_of(self, split: str | None) -> tuple[Label, ...]:
-        """Give the labels of one split; None gives all.
-
-        Raises:
-            DataError: there is no such split.
-        """
-        if split is None:
-            return self.labels
-        chosen = tuple(label for label in self.labels if label.split == split)
-        if not chosen:
-            raise DataError(
-                f"there is no split {split!r}",
-                where=self.path,
-                remedy=f"Splits there: {', '.join(self.splits) or 'none; leave out --split'}.",
-            )
-        return chosen
-
-
 def load_dataset(path: str | Path, settings: Settings | None = None) -> Dataset:
-    """Read a data set, recognised by what it holds.
+    """Read a data set from a file, as `read_dataset` does, or from a store.
 
     Args:
-        path: a SubjQA folder (or `hub:subjqa/DOMAIN`); a folder of such folders, all of which
-            are read, `meta["domain"]` of a label telling which it is from; a SQuAD `.json`;
-            labels of one's own as `.jsonl` (`qa_system.datasets.jsonl`); `store:NAME`, the
-            labels that `qa-eval labels` wrote into a store, with the reviews that they are
-            about; `store:` alone, those of the store that the settings name; or
-            `bundled:sample`.
+        path: what `read_dataset` takes; or `store:NAME`, the labels that `qa-eval labels` wrote
+            into a store, with the reviews that they are about; `store:` alone, those of the
+            store that the settings name.
         settings: which kind of store `store:` is; None: the defaults, the embedded one.
 
     Raises:
@@ -95,26 +33,10 @@ def load_dataset(path: str | Path, settings: Settings | None = None) -> Dataset:
     >>> "test" in load_dataset("bundled:sample").splits
     True
     """
-    path = data_place(path)
-    if path.startswith(STORE_PREFIX):
-        return _of_labels(path, _stored_labels(path.removeprefix(STORE_PREFIX), settings))
-    if is_subjqa(path):
-        subjqa = read_subjqa(path)
-        return Dataset(path, subjqa.labels, subjqa.reviews, subjqa.repairs)
-    if Path(path).suffix == ".jsonl":
-        return _of_labels(path, read_labels_jsonl(path))
-    if Path(path).suffix == ".json":
-        return _of_labels(path, SquadFile.read(path).labels())
-    inside = sorted(Path(path).iterdir()) if Path(path).is_dir() else []
-    domains = [folder for folder in inside if is_subjqa(folder)]
-    if domains:
-        return _of_domains(path, domains)
-    raise DataError(
-        "there is no data set" if Path(path).exists() else "there is nothing",
-        where=path,
-        remedy="Name a SubjQA folder (train.csv, dev.csv, test.csv) or a folder of such folders, "
-        "a SQuAD JSON file, labels of your own as .jsonl, or store:PATH.",
-    )
+    name = str(path)
+    if name.startswith(STORE_PREFIX):
+        return dataset_of(name, _stored_labels(name.removeprefix(STORE_PREFIX), settings))
+    return read_dataset(path)
 
 
 def load_labels(path: str | Path, split: str | None = None) -> tuple[Label, ...]:
@@ -124,42 +46,6 @@ def load_labels(path: str | Path, split: str | None = None) -> tuple[Label, ...]
         DataError: the path holds no data set, or there is no such split.
     """
     return load_dataset(path).labels_of(split)
-
-
-def gold_texts(label: Label) -> tuple[str, ...]:
-    """Give the distinct answers that count as right; none if the question has no answer.
-
-    Where labels were aggregated, the answers of `others` count, too. Answers whose place in the
-    review was not found count, as they were written down, only where there is no other: a
-    question with such answers is no unanswerable one.
-
-    >>> gold_texts(Label("q", "How is it?", None, "r", "Good.", ()))
-    ()
-    """
-    labels = label, *label.others
-    located = dict.fromkeys(span.text for one in labels for span in one.answers)
-    return tuple(located or dict.fromkeys(text for one in labels for text in _unlocated(one)))
-
-
-def gold_documents(label: Label) -> frozenset[str]:
-    """Give the ids of the reviews that answer the question; none if it has no answer."""
-    return frozenset(one.review_id for one in (label, *label.others) if is_answered(one))
-
-
-def _unlocated(label: Label) -> Sequence[str]:
-    texts: Sequence[str] = label.meta.get(UNLOCATED, ())
-    return texts
-
-
-def _of_labels(path: str, labels: tuple[Label, ...]) -> Dataset:
-    reviews = {label.review_id: _review_of(label) for label in labels}
-    return Dataset(path, labels, tuple(reviews.values()))
-
-
-def _review_of(label: Label) -> Review:
-    # A text that belongs to no item is one of its own.
-    item_id = label.review_id if label.item_id is None else label.item_id
-    return Review(label.review_id, item_id, label.context)
 
 
 def _stored_labels(name: str, settings: Settings | None) -> tuple[Label, ...]:
@@ -178,35 +64,3 @@ def _stored_labels(name: str, settings: Settings | None) -> tuple[Label, ...]:
             remedy="Write some: qa-eval labels DATASET --store NAME.",
         )
     return labels
-
-
-def _of_domains(path: str, folders: Iterable[Path]) -> Dataset:
-    labels: dict[tuple[str | None, str], tuple[Label, Path]] = {}
-    reviews: dict[str, tuple[Review, Path]] = {}
-    repairs = RepairCounts(0, 0, 0, 0)
-    for folder in folders:
-        read = read_subjqa(folder)
-        repairs += read.repairs
-        for label in read.labels:
-            named = replace(label, meta={"domain": folder.name, **label.meta})
-            _, before = labels.setdefault((label.split, label.question_id), (named, folder))
-            if before is not folder:
-                raise DataError(
-                    f"question id {label.question_id!r} occurs twice in split {label.split!r}",
-                    where=f"{before} and {folder}",
-                    remedy="Give every question of a split an id of its own.",
-                )
-        for review in read.reviews:
-            known, before = reviews.setdefault(review.id, (review, folder))
-            if (known.item_id, known.text) != (review.item_id, review.text):
-                raise DataError(
-                    f"review id {review.id!r} stands for two texts or two items",
-                    where=f"{before} and {folder}",
-                    remedy="Give every review an id of its own.",
-                )
-    return Dataset(
-        path,
-        tuple(label for label, _ in labels.values()),
-        tuple(review for review, _ in reviews.values()),
-        repairs,
-    )

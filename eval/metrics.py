@@ -1,80 +1,20 @@
-"""Metrics of retrieval and reading: pure functions of one question; means are taken elsewhere."""
+"""Metrics of retrieval: pure functions of one question; means are taken elsewhere."""
 
 from __future__ import annotations
 
 import math
-import re
-import string
-from collections import Counter
 from collections.abc import Collection, Sequence
 
 from qa_system.errors import EvaluationError
 
 __all__ = [
     "average_precision",
-    "exact_match",
     "expected_at_random",
-    "f1",
     "hit_at_k",
     "ndcg_at_k",
-    "normalize_answer",
     "recall_at_k",
     "reciprocal_rank",
 ]
-
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
-def normalize_answer(text: str) -> str:
-    """Lower the case; drop ASCII punctuation, English articles and extra white space.
-
-    Source: `normalize_answer` of the SQuAD 2.0 evaluation script
-    (https://worksheets.codalab.org/rest/bundles/0x6b567e1cf2e041ec80d7098f031c5c9e/contents/blob/).
-
-    >>> normalize_answer("The  Screen, isn't a mirror!")
-    'screen isnt mirror'
-    """
-    lowered = text.lower().translate(_NO_PUNCTUATION)
-    return " ".join(_ARTICLES.sub(" ", lowered).split())
-
-
-def exact_match(prediction: str, references: Collection[str]) -> float:
-    """Score 1.0 if the prediction equals a reference after normalisation, else 0.0.
-
-    Args:
-        prediction: the answer given; empty for "no answer".
-        references: every annotator's answer; empty for a question without one, which only
-            an empty prediction gets right. A reference of articles and punctuation alone
-            counts as none.
-
-    Source: `compute_exact` and `get_raw_scores` of the SQuAD 2.0 evaluation script.
-
-    >>> exact_match("the screen", ["Screen!", "a mirror"]), exact_match("", [])
-    (1.0, 1.0)
-    """
-    predicted = normalize_answer(prediction)
-    return float(any(predicted == reference for reference in _normalized(references)))
-
-
-def f1(prediction: str, references: Collection[str]) -> float:
-    """Score the words shared with the reference that shares most, 0 to 1.
-
-    F1 = 2PR / (P + R) over the bags of normalised words; where either side has no words, 1.0 if
-    both have none and 0.0 otherwise.
-
-    Args:
-        prediction: the answer given; empty for "no answer".
-        references: as in `exact_match`.
-
-    Source: `compute_f1` and `get_raw_scores` of the SQuAD 2.0 evaluation script; Rajpurkar et
-    al., 2016 (https://arxiv.org/abs/1606.05250), section 6.1.
-
-    >>> round(f1("a very good screen", ["good screen", "mirror"]), 3)
-    0.8
-    """
-    predicted = normalize_answer(prediction).split()
-    return max(_f1(predicted, reference.split()) for reference in _normalized(references))
 
 
 def recall_at_k(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
@@ -191,21 +131,6 @@ def _first_hit_at_random(n: int, m: int, ranks: int) -> list[float]:
         probabilities.append(missed * hit)
         missed *= 1 - hit
     return probabilities
-
-
-def _normalized(references: Collection[str]) -> list[str]:
-    normalized = [normalize_answer(reference) for reference in references]
-    return [reference for reference in normalized if reference] or [""]
-
-
-def _f1(predicted: list[str], reference: list[str]) -> float:
-    if not predicted or not reference:
-        return float(predicted == reference)
-    shared = (Counter(predicted) & Counter(reference)).total()
-    if shared == 0:
-        return 0.0
-    precision, recall = shared / len(predicted), shared / len(reference)
-    return 2 * precision * recall / (precision + recall)
 
 
 def _hits(ranked: Sequence[str], gold: Collection[str], k: int) -> list[int]:

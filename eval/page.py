@@ -1,4 +1,4 @@
-"""Self-contained HTML pages: of a run, of a comparison, of a data set.
+"""Self-contained HTML pages: of a run, of a comparison, of an adaptation, of a data set.
 
 A page is one file that works from a folder, without a network: its policy forbids everything from
 outside, and every script but the one that it was written with, by its hash. Questions, answers
@@ -25,7 +25,7 @@ from eval.wording import OUTCOMES, answered, dotted, in_words, metric_name
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["comparison_page", "exploration_page", "run_page"]
+__all__ = ["adaptation_page", "comparison_page", "exploration_page", "run_page"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -115,6 +115,37 @@ def comparison_page(comparison: Mapping[str, Any]) -> str:
             (each["name"], [_written(value) for value in each["values"]])
             for each in comparison["made_with"]
         ],
+    )
+
+
+def adaptation_page(adaptation: Mapping[str, Any], drawn: Sequence[plots.Plot]) -> str:
+    """Write the page of `eval.adapt.adapt`: what adapting bought, and what it cost.
+
+    It links to what stands beside it: the test split's own page, and how each reader was trained.
+
+    Raises:
+        MissingDependencyError: matplotlib or jinja2 is not installed.
+    """
+    folds = adaptation["folds"]
+    domain = adaptation["domain"]
+    return _render(
+        "adapt.html",
+        {
+            "scores": "Scores",
+            **({"items": "Seen and unseen items"} if len(adaptation["items"]) > 1 else {}),
+            **({"costs": "What it cost"} if adaptation["held_out"] else {}),
+            **({"folds": "Cross-validation"} if folds else {}),
+            "readers": "Readers",
+            "made-with": "Made with",
+        },
+        title=f"Adapting to {Path(domain['path']).name}",
+        adaptation=adaptation,
+        headline=adaptation["headline"],
+        colours=plots.COLOURS,
+        plots=drawn,
+        sentences=_sentences([*adaptation["against_general"], *adaptation["against_always_empty"]]),
+        fold_sentences=[] if folds is None else [in_words(e) for e in folds["against_general"]],
+        made_with=_made_with(adaptation["made_with"]),
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from io import StringIO
+from io import BytesIO, StringIO
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ __all__ = [
     "score_bars",
     "score_over_threshold",
     "slice_dots",
+    "to_png",
     "to_svg",
 ]
 
@@ -150,6 +151,21 @@ def to_svg(figure: Figure, name: str = "", *, ink: str = "currentColor") -> str:
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     svg = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", svg)
     return svg.replace(INK, ink)
+
+
+def to_png(figure: Figure) -> bytes:
+    """Write a figure as a picture on white, for documents that hold no `svg`.
+
+    The same figure gives the same bytes.
+    """
+    from matplotlib import rc_context
+
+    picture = BytesIO()
+    with rc_context(STYLE):
+        figure.savefig(
+            picture, format="png", dpi=150, facecolor="white", metadata={"Software": None}
+        )
+    return picture.getvalue()
 
 
 def plots_of(summary: Summary) -> list[Plot]:

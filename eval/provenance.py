@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
-from eval.labels import Dataset
 from qa_system import models
 from qa_system.config import Settings
+from qa_system.datasets.dataset import Dataset
 
 __all__ = ["made_with"]
 

@@ -18,11 +18,11 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from eval.baselines import first_sentence, human_agreement, random_span
-from eval.labels import gold_texts
-from eval.metrics import exact_match, f1
 from eval.run import Row, System
 from eval.selective import worth_of_confidence
 from qa_system.errors import DataError, EvaluationError, QASystemError
+from qa_system.labels import gold_texts
+from qa_system.metrics import exact_match, f1
 from qa_system.progress import progress
 from qa_system.records import Label
 

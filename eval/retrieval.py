@@ -14,7 +14,6 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from eval.candidates import Scope, filters_of
-from eval.labels import gold_documents, gold_texts
 from eval.metrics import (
     average_precision,
     expected_at_random,
@@ -26,6 +25,7 @@ from eval.metrics import (
 from eval.run import Row, System
 from qa_system.config import Settings
 from qa_system.errors import EvaluationError, QASystemError
+from qa_system.labels import gold_documents, gold_texts
 from qa_system.progress import progress
 from qa_system.records import Label
 
@@ -65,8 +65,8 @@ def evaluate_retriever(
     Args:
         labels: of one split or several.
         store: holds the reviews.
-        settings: `retriever` and `encoder` say what runs. It retrieves as many documents as
-            the largest k, if that is more than `retriever.top_k`.
+        settings: `retriever`, `encoder` and `ranker` say what runs. It gives as many documents
+            as the largest k, if that is more than `retriever.top_k`.
         scope: which reviews are candidates.
         ks: the cut-offs.
         slices: features of each label; None: none.
@@ -85,7 +85,7 @@ def evaluate_retriever(
     """
     from haystack.core.errors import PipelineRuntimeError
 
-    from qa_system.pipelines import retrieve
+    from qa_system.pipelines import last, retrieve
 
     features: Sequence[Mapping[str, str]] = [{}] * len(labels) if slices is None else slices
     asked = [pair for pair in zip(labels, features, strict=True) if gold_texts(pair[0])]
@@ -110,7 +110,7 @@ def evaluate_retriever(
             error = None
             try:
                 output = pipeline.run({"query": label.question, "filters": chosen})
-                found = _texts_of(output["retriever"]["documents"])
+                found = _texts_of(output[last(settings)]["documents"])
             except (QASystemError, PipelineRuntimeError) as fault:
                 error = str(fault)
             said = _output(label, found, pool)

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.labels import gold_texts
 from qa_system.errors import EvaluationError
+from qa_system.labels import gold_texts
 from qa_system.records import Label
 
 __all__ = ["Kind", "Row", "Run", "Scores", "System"]

@@ -7,7 +7,8 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 
-from eval.labels import Dataset, gold_texts
+from qa_system.datasets.dataset import Dataset
+from qa_system.labels import gold_texts
 from qa_system.records import Label
 
 __all__ = ["slices_of"]

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
     from eval.expected import Checked
 
-__all__ = ["print_cells", "print_checked", "print_comparison", "print_summary", "print_table"]
+__all__ = [
+    "print_adaptation",
+    "print_cells",
+    "print_checked",
+    "print_comparison",
+    "print_summary",
+    "print_table",
+]
 
 
 def print_table(
@@ -41,13 +48,6 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     """Print what `eval.summary.summarise` gave: its table, and what to know about it."""
     headline = summary["headline"]
     systems, references = summary["systems"], summary["references"]
-    cells = {
-        name: [_with_interval(each, metric) for metric in headline]
-        for name, each in systems.items()
-    } | {
-        name: [shown(each["metrics"].get(metric)) for metric in headline]
-        for name, each in references.items()
-    }
     level = summary["resampling"]["confidence"]
     notes = [
         *_questions(summary),
@@ -63,7 +63,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
             if each["metric"] == summary["primary"]
         ),
     ]
-    print_cells(_title(summary), headline, cells, notes)
+    _print_systems(_title(summary), systems, references, headline, notes)
     for name, system in systems.items():
         outcomes = system["details"].get("outcomes")
         if outcomes:
@@ -80,6 +80,71 @@ def print_summary(summary: Mapping[str, Any]) -> None:
                     for outcome, each in outcomes.items()
                 },
             )
+
+
+def print_adaptation(adaptation: Mapping[str, Any]) -> None:
+    """Print what `eval.adapt.adapt` gave."""
+    domain, parts = adaptation["domain"], adaptation["items"]
+    asked = domain["splits"]["test"]["questions"]
+    _print_systems(
+        f"Adapted to {domain['path']}: {asked:,} test questions",
+        adaptation["readers"],
+        adaptation["references"],
+        adaptation["headline"],
+        [
+            *(in_words(each) for each in adaptation["against_general"] if each["metric"] == "f1"),
+            *(f"Every item is {value} in training." for value in parts if len(parts) == 1),
+        ],
+    )
+    for value, part in parts.items() if len(parts) > 1 else ():
+        _print_systems(
+            f"{value.capitalize()} items: {part['items']:,}, {part['questions']:,} questions",
+            part["systems"],
+            part["references"],
+            adaptation["headline"],
+        )
+    for name, cost in adaptation["held_out"].items():
+        print_cells(
+            f"What it cost: {name}, {cost['questions']:,} questions",
+            ["em", "f1", *(f"{metric}, kept" for metric in cost["kept"])],
+            {
+                reader: [
+                    *(shown(each["metrics"][metric]) for metric in ("em", "f1")),
+                    *(shown(shares[reader]["share"]) for shares in cost["kept"].values()),
+                ]
+                for reader, each in cost["readers"].items()
+            },
+        )
+    if folds := adaptation["folds"]:
+        print_cells(
+            f"{folds['number']} folds by {folds['by']}: {folds['questions']:,} questions, "
+            "mean and standard deviation over folds",
+            adaptation["headline"],
+            {
+                reader: [
+                    f"{shown(spread[metric]['mean'])}\n± {shown(spread[metric]['sd'])}"
+                    for metric in adaptation["headline"]
+                ]
+                for reader, spread in folds["readers"].items()
+            },
+            [in_words(e) for e in folds["against_general"] if e["metric"] == "f1"],
+        )
+
+
+def _print_systems(
+    title: str,
+    systems: Mapping[str, Mapping[str, Any]],
+    references: Mapping[str, Mapping[str, Any]],
+    metrics: Sequence[str],
+    notes: Iterable[str] = (),
+) -> None:
+    cells = {
+        name: [_with_interval(each, metric) for metric in metrics] for name, each in systems.items()
+    } | {
+        name: [shown(each["metrics"].get(metric)) for metric in metrics]
+        for name, each in references.items()
+    }
+    print_cells(title, metrics, cells, notes)
 
 
 def print_comparison(comparison: Mapping[str, Any], most: int = 10) -> None:

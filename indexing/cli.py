@@ -51,7 +51,7 @@ BackendOption = Annotated[
     str | None, typer.Option(help="auto, onnx or torch.", rich_help_panel=ENCODER)
 ]
 PrecisionOption = Annotated[
-    str | None, typer.Option(help="auto, fp32, bf16 or int8.", rich_help_panel=ENCODER)
+    str | None, typer.Option(help="auto, fp32, bf16, fp16 or int8.", rich_help_panel=ENCODER)
 ]
 DeviceOption = Annotated[
     str | None, typer.Option(help="auto, cpu or cuda.", rich_help_panel=ENCODER)

@@ -20,7 +20,6 @@ import orjson
 
 from indexing.checkpoint import Checkpoint, CheckpointFile, Counts, Seen
 from indexing.interrupts import Interrupts
-from indexing.passages import split
 from indexing.rebuild import check_has_versions, next_version, promote, versioned
 from indexing.rejects import RejectFile
 from indexing.rows import Reason, Reject, Row
@@ -29,6 +28,7 @@ from indexing.state import job_name, state_folder, unique_place
 from qa_system import __version__
 from qa_system.config import ElasticsearchSettings, PassageSettings, Settings
 from qa_system.errors import JobError, StoreMismatchError, TooManyRejectsError
+from qa_system.passages import split
 from qa_system.progress import progress
 from qa_system.records import EncoderIdentity, Review
 

@@ -32,25 +32,33 @@ __all__ = [
     "EncoderSettings",
     "IndexingSettings",
     "PassageSettings",
+    "RankerSettings",
     "ReaderSettings",
     "RetrieverSettings",
     "Settings",
     "StoreSettings",
+    "Strict",
+    "assign",
+    "describe",
     "load_settings",
+    "override_items",
+    "read_yaml",
 ]
 
 ENVIRONMENT_PREFIX = "QA_"
 
-Precision = Literal["auto", "fp32", "bf16", "int8"]
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Backend = Literal["auto", "onnx", "torch"]
 Positive = Annotated[int, Field(gt=0)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A part of the settings: unknown keys are faults, and nothing changes afterwards."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class StoreSettings(_Strict):
+class StoreSettings(Strict):
     """Where the reviews live: in a folder of this machine."""
 
     type: Literal["faiss"] = "faiss"
@@ -70,7 +78,7 @@ class StoreSettings(_Strict):
         return self.model_copy(update={"path": name})
 
 
-class BulkWriteSettings(_Strict):
+class BulkWriteSettings(Strict):
     """How much is written to a server at a time."""
 
     chunk_documents: Positive = 500
@@ -80,7 +88,7 @@ class BulkWriteSettings(_Strict):
     """Seconds for which a server that does not take a write is waited for."""
 
 
-class ElasticsearchSettings(_Strict):
+class ElasticsearchSettings(Strict):
     """Where the reviews live: on an Elasticsearch server."""
 
     type: Literal["elasticsearch"]
@@ -125,7 +133,7 @@ AnyStoreSettings = Annotated[
 ]
 
 
-class EncoderSettings(_Strict):
+class EncoderSettings(Strict):
     """The model that turns questions and passages into vectors."""
 
     model: str = "bundled:encoder"
@@ -141,7 +149,7 @@ class EncoderSettings(_Strict):
     threads: Positive | None = None
 
 
-class RetrieverSettings(_Strict):
+class RetrieverSettings(Strict):
     """How reviews are found."""
 
     mode: Literal["bm25", "dense", "hybrid"] = "hybrid"
@@ -151,7 +159,28 @@ class RetrieverSettings(_Strict):
     """Weighted sum: the share of BM25 in the joined score; the dense retriever has the rest."""
 
 
-class ReaderSettings(_Strict):
+class RankerSettings(Strict):
+    """How the reviews that were found are put in order, before the best are read."""
+
+    type: Literal["none", "reader", "cross_encoder"] = "none"
+    model: str | None = None
+    """None: the reader ranks, too; a cross-encoder has to be named."""
+    prior: Annotated[float, Field(ge=0)] = 0.0
+    """Of a reader: log-odds that the retriever's best review has over its worst beforehand."""
+    candidates: Positive = 30
+    """Reviews that the retriever hands over; never fewer than `retriever.top_k`, the number that
+    the ranker lets through."""
+    device: str = "auto"
+    """Of a model named here; the reader's has its own."""
+
+    @model_validator(mode="after")
+    def _cross_encoder_is_named(self) -> RankerSettings:
+        if self.type == "cross_encoder" and self.model is None:
+            raise ValueError("type cross_encoder needs a model")
+        return self
+
+
+class ReaderSettings(Strict):
     """How answers are found in a review."""
 
     model: str = "bundled:reader"
@@ -175,7 +204,7 @@ class ReaderSettings(_Strict):
         return self
 
 
-class PassageSettings(_Strict):
+class PassageSettings(Strict):
     """How long reviews are split before they are indexed."""
 
     max_words: Positive | None = None
@@ -189,7 +218,7 @@ class PassageSettings(_Strict):
         return self
 
 
-class IndexingSettings(_Strict):
+class IndexingSettings(Strict):
     """The batch job that fills a store."""
 
     sources: tuple[str, ...] = ()
@@ -214,13 +243,14 @@ class IndexingSettings(_Strict):
     `.qa-index/<host>-<port>-<index>` in the working folder."""
 
 
-class Settings(_Strict):
+class Settings(Strict):
     """Everything that can be set."""
 
     seed: int = 13
     store: AnyStoreSettings = StoreSettings()
     encoder: EncoderSettings = EncoderSettings()
     retriever: RetrieverSettings = RetrieverSettings()
+    ranker: RankerSettings = RankerSettings()
     reader: ReaderSettings = ReaderSettings()
     indexing: IndexingSettings = IndexingSettings()
 
@@ -249,24 +279,24 @@ def load_settings(
     tree: dict[str, Any] = {}
     sources: dict[str, str] = {}
     if path is not None:
-        tree = _read_yaml(Path(path))
+        tree = read_yaml(Path(path))
     for key, text in (os.environ if environ is None else environ).items():
         if key.startswith(ENVIRONMENT_PREFIX) and "__" in key:
             dotted = key.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
-            _assign(tree, dotted, _yaml_value(text, key))
+            assign(tree, dotted, _yaml_value(text, key))
             sources[dotted] = f"environment variable {key}"
     store: str | None = None
-    for dotted, value in _override_items(overrides):
+    for dotted, value in override_items(overrides):
         if dotted == "store" and not isinstance(value, Mapping):
             store = str(value)
             continue
-        _assign(tree, dotted, value)
+        assign(tree, dotted, value)
         sources[dotted] = "command line"
     try:
         settings = Settings.model_validate(tree)
     except ValidationError as fault:
         raise ConfigError(
-            _describe(fault, sources),
+            describe(fault, sources),
             where=None if path is None else str(path),
             remedy="configs/default.yaml lists every key with its meaning.",
         ) from None
@@ -275,7 +305,8 @@ def load_settings(
     return settings.model_copy(update={"store": settings.store.named(store)})
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a file of keys and values."""
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as fault:
@@ -299,7 +330,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def _override_items(overrides: Mapping[str, Any] | Iterable[str]) -> Iterable[tuple[str, Any]]:
+def override_items(overrides: Mapping[str, Any] | Iterable[str]) -> Iterable[tuple[str, Any]]:
+    """Give the keys and values of a mapping, or of `KEY=VALUE` words as on a command line."""
     if isinstance(overrides, Mapping):
         yield from ((key, value) for key, value in overrides.items() if value is not None)
         return
@@ -319,7 +351,8 @@ def _yaml_value(text: str, where: str) -> Any:
         raise ConfigError(f"{text!r} is not a YAML value: {fault}", where=where) from fault
 
 
-def _assign(tree: dict[str, Any], dotted: str, value: Any) -> None:
+def assign(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    """Put a value into a tree, at a path of keys with dots between them."""
     *parents, last = dotted.split(".")
     node = tree
     for parent in parents:
@@ -331,7 +364,8 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any) -> None:
     node[last] = value
 
 
-def _describe(fault: ValidationError, sources: Mapping[str, str]) -> str:
+def describe(fault: ValidationError, sources: Mapping[str, str]) -> str:
+    """Say every fault of settings in one line, with the source of each value where it is known."""
     lines = []
     for error in fault.errors():
         place = list(error["loc"])

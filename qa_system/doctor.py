@@ -27,6 +27,8 @@ def examine(config: Path | None = None, overrides: Iterable[str] = ()) -> list[F
     findings = [Finding("python", ok=True, required=True, detail=platform.python_version())]
     findings.extend(_packages(settings))
     findings.append(_model("encoder", settings.encoder.model, settings.retriever.mode != "bm25"))
+    if settings.ranker.model is not None:
+        findings.append(_model("ranker", settings.ranker.model, settings.ranker.type != "none"))
     findings.append(_model("reader", settings.reader.model, required=True))
     if isinstance(settings.store, ElasticsearchSettings):
         findings.extend(_server(settings, settings.store))
@@ -51,6 +53,12 @@ def _packages(settings: Settings) -> Iterator[Finding]:
     yield _package("transformers", ["transformers"], "qa-system[torch]", required=False)
     yield _package(
         "sentence-transformers", ["sentence-transformers"], "qa-system[torch]", required=False
+    )
+    yield _package(
+        "sentence-transformers for Haystack",
+        ["sentence-transformers-haystack"],
+        "qa-system[torch]",
+        required=settings.ranker.type == "cross_encoder",
     )
     yield _package("pyarrow", ["pyarrow"], "qa-system[parquet]", required=False)
     yield _gpu(settings)

@@ -103,7 +103,7 @@ def token_batches(
         start = stop
 
 
-def pad(rows: Sequence[Sequence[int]], value: int = 0) -> IntArray:
+def pad(rows: Sequence[Sequence[int] | IntArray], value: int = 0) -> IntArray:
     """Stack rows of different lengths, filling with `value` on the right.
 
     >>> pad([[1, 2], [3]]).tolist()
@@ -241,7 +241,7 @@ def choose_torch_precision(precision: str, device: Any) -> Any:
     if precision == "auto":
         fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_multiplies_bf16()
         precision = "bf16" if fast else "fp32"
-    return {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
 
 
 def _cpu_multiplies_bf16() -> bool:

@@ -22,6 +22,8 @@ __all__ = [
     "aggregate",
     "decode_label",
     "encode_label",
+    "gold_documents",
+    "gold_texts",
     "is_answered",
     "join_annotators",
 ]
@@ -101,6 +103,31 @@ def aggregate(labels: Iterable[Label], among: Iterable[Label] | None = None) -> 
         _with_others(same, wider.get((same[0].item_id, same[0].question), ()))
         for same in asked.values()
     )
+
+
+def gold_texts(label: Label) -> tuple[str, ...]:
+    """Give the distinct answers that count as right; none if the question has no answer.
+
+    Where labels were aggregated, the answers of `others` count, too. Answers whose place in the
+    review was not found count, as they were written down, only where there is no other: a
+    question with such answers is no unanswerable one.
+
+    >>> gold_texts(Label("q", "How is it?", None, "r", "Good.", ()))
+    ()
+    """
+    labels = label, *label.others
+    located = dict.fromkeys(span.text for one in labels for span in one.answers)
+    return tuple(located or dict.fromkeys(text for one in labels for text in _unlocated(one)))
+
+
+def gold_documents(label: Label) -> frozenset[str]:
+    """Give the ids of the reviews that answer the question; none if it has no answer."""
+    return frozenset(one.review_id for one in (label, *label.others) if is_answered(one))
+
+
+def _unlocated(label: Label) -> Sequence[str]:
+    texts: Sequence[str] = label.meta.get(UNLOCATED, ())
+    return texts
 
 
 def encode_label(label: Label) -> bytes:

@@ -1,4 +1,4 @@
-"""Where a name leads: a model `bundled:NAME`, a local folder, or a Hub id; `bundled:sample`.
+"""Where a name leads: a model `bundled:NAME`, `package:NAME/FOLDER`, a folder, or a Hub id.
 
 A model folder is either an ONNX export made by `qa export` (it holds `model.json`) or a
 Hugging Face checkpoint (it holds `config.json`).
@@ -7,6 +7,7 @@ Hugging Face checkpoint (it holds `config.json`).
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,7 @@ __all__ = [
     "BUNDLED_PREFIX",
     "MANIFEST",
     "SAMPLE",
+    "TRAINING",
     "ModelLocation",
     "bundled_models",
     "data_place",
@@ -30,7 +32,9 @@ __all__ = [
 ]
 
 BUNDLED_PREFIX = "bundled:"
+PACKAGE_PREFIX = "package:"
 MANIFEST = "model.json"
+TRAINING = "training.json"
 SAMPLE = "bundled:sample"
 _PACKAGE = Path(__file__).parent
 
@@ -87,6 +91,10 @@ def bundled_models() -> list[str]:
 def locate(name: str) -> ModelLocation:
     """Find a model's folder; a Hub id is looked up in the local cache, then downloaded.
 
+    Args:
+        name: `bundled:NAME`, which ships with the project; `package:NAME/FOLDER`, which an
+            installed Python package carries; a local folder; or a Hub id.
+
     Raises:
         ModelError: nothing is there; the message lists what could be named instead.
         MissingDependencyError: a Hub id was given and huggingface_hub is not installed.
@@ -102,6 +110,9 @@ def locate(name: str) -> ModelLocation:
                 remedy=f"Bundled models: {', '.join(bundled_models()) or 'none'}.",
             )
         return ModelLocation(name, folder, "onnx")
+    if name.startswith(PACKAGE_PREFIX):
+        folder = _in_package(name)
+        return ModelLocation(name, folder, _format_of(folder))
     folder = Path(name).expanduser()
     if folder.is_dir():
         return ModelLocation(name, folder, _format_of(folder))
@@ -148,6 +159,18 @@ def _hash_files(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
+
+
+def _in_package(name: str) -> Path:
+    package, _, inside = name.removeprefix(PACKAGE_PREFIX).partition("/")
+    found = importlib.util.find_spec(package) if package.isidentifier() else None
+    for place in (found and found.submodule_search_locations) or ():
+        if (folder := Path(place) / inside).is_dir():
+            return folder
+    raise ModelError(
+        f"there is no model {name!r}",
+        remedy="Install the package, or name a folder that it has: package:NAME/FOLDER.",
+    )
 
 
 def _format_of(folder: Path) -> Literal["onnx", "torch"]:

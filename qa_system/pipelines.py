@@ -2,7 +2,8 @@
 
 Every pipeline takes `query` and, where it retrieves, `filters`; Haystack hands flat inputs to all
 components that have such a socket: `pipeline.run({"query": ..., "filters": ...})`. The last
-component of the retrieving part is always called `retriever`, that of the reading part `reader`.
+component of the retrieving part is called `retriever`, or `ranker` where the settings name one
+(`last`), that of the reading part `reader`.
 Pipelines dump to YAML and load back (`Pipeline.dumps`, `load`).
 """
 
@@ -14,16 +15,19 @@ from haystack import Pipeline
 from haystack.components.joiners import DocumentJoiner
 from haystack.core.serialization import allow_deserialization_module
 
-from qa_system.config import RetrieverSettings, Settings
+from qa_system.config import RankerSettings, RetrieverSettings, Settings
+from qa_system.errors import MissingDependencyError
 from qa_system.retrievers.bm25 import BM25Retriever
 from qa_system.retrievers.dense import DenseRetriever
 from qa_system.retrievers.normalize import ScoreNormalizer
 
 if TYPE_CHECKING:
+    from qa_system.rankers.cross_encoder import CrossEncoderRanker
+    from qa_system.rankers.reader_ranker import ReaderRanker
     from qa_system.readers.extractive import ExtractiveReader
     from qa_system.stores.contract import ReviewStore
 
-__all__ = ["build_reader", "extract", "load", "retrieve"]
+__all__ = ["build_reader", "extract", "last", "load", "reader_ranks", "retrieve", "to_read"]
 
 CANDIDATES_PER_RESULT = 2
 """Hybrid: documents that each retriever hands to the joiner for one that comes out."""
@@ -32,14 +36,19 @@ allow_deserialization_module("qa_system.*")
 
 
 def retrieve(store: ReviewStore, settings: Settings) -> Pipeline:
-    """Build question -> documents: BM25, dense, or both joined.
+    """Build question -> documents: BM25, dense, or both joined; then a ranker, if one is set.
 
     Args:
         store: the embedded store, or that on a server.
-        settings: `retriever` says how, `encoder` by which model.
+        settings: `retriever` says how, `encoder` by which model, `ranker` in which order.
 
     Returns:
-        A pipeline whose component `retriever` gives `documents`, best first.
+        A pipeline whose component `last(settings)` gives `documents`, best first.
+
+    Raises:
+        MissingDependencyError: the ranker is a cross-encoder, and sentence-transformers or its
+            Haystack integration is not installed.
+        ModelError: the ranker's device is not there.
 
     >>> from qa_system.stores import FAISSDocumentStore
     >>> pipeline = retrieve(FAISSDocumentStore("never-opened"), Settings())
@@ -47,7 +56,13 @@ def retrieve(store: ReviewStore, settings: Settings) -> Pipeline:
     ['bm25', 'bm25_scores', 'dense', 'dense_scores', 'retriever']
     """
     pipeline = Pipeline()
-    _add_retriever(pipeline, store, settings)
+    ranker = settings.ranker
+    if ranker.type == "none":
+        _add_retriever(pipeline, store, settings)
+        return pipeline
+    _add_retriever(pipeline, store, _retrieving(settings, _candidates(settings)))
+    pipeline.add_component("ranker", _build_ranker(settings))
+    pipeline.connect("retriever.documents", "ranker.documents")
     return pipeline
 
 
@@ -55,14 +70,43 @@ def extract(store: ReviewStore, settings: Settings) -> Pipeline:
     """Build question -> documents -> answers by the extractive reader.
 
     Returns:
-        The pipeline of `retrieve`, followed by a component `reader` that gives `answers` and
-        `no_answer_probability`.
+        The pipeline of `retrieve(store, to_read(settings))`, followed by a component `reader`
+        that gives `answers` and `no_answer_probability`.
+
+    Raises:
+        QASystemError: as in `retrieve`.
     """
-    pipeline = Pipeline()
-    _add_retriever(pipeline, store, settings)
+    found = to_read(settings)
+    pipeline = retrieve(store, found)
     pipeline.add_component("reader", build_reader(settings))
-    pipeline.connect("retriever.documents", "reader.documents")
+    pipeline.connect(f"{last(found)}.documents", "reader.documents")
     return pipeline
+
+
+def last(settings: Settings) -> str:
+    """Name the component of `retrieve` that hands over the documents.
+
+    >>> last(Settings())
+    'retriever'
+    """
+    return "retriever" if settings.ranker.type == "none" else "ranker"
+
+
+def reader_ranks(settings: Settings) -> bool:
+    """Tell whether the ranker is the reader itself."""
+    return settings.ranker.type == "reader" and settings.ranker.model is None
+
+
+def to_read(settings: Settings) -> Settings:
+    """Give the settings by which documents are found that a reader is going to read.
+
+    Where the reader ranks, too, ranking first would read everything twice: it reads all the
+    candidates, in whatever order, and its answers come out best first.
+    """
+    if not reader_ranks(settings):
+        return settings
+    found = _retrieving(settings, _candidates(settings))
+    return found.model_copy(update={"ranker": RankerSettings()})
 
 
 def load(text: str) -> Pipeline:
@@ -75,6 +119,36 @@ def build_reader(settings: Settings) -> ExtractiveReader:
     from qa_system.readers.extractive import ExtractiveReader
 
     return ExtractiveReader(**settings.reader.model_dump())
+
+
+def _retrieving(settings: Settings, top_k: int) -> Settings:
+    retriever = settings.retriever.model_copy(update={"top_k": top_k})
+    return settings.model_copy(update={"retriever": retriever})
+
+
+def _candidates(settings: Settings) -> int:
+    return max(settings.ranker.candidates, settings.retriever.top_k)
+
+
+def _build_ranker(settings: Settings) -> ReaderRanker | CrossEncoderRanker:
+    chosen, top_k = settings.ranker, settings.retriever.top_k
+    if chosen.type == "reader":
+        from qa_system.rankers.reader_ranker import ReaderRanker
+
+        if chosen.model is not None:
+            another = {"model": chosen.model, "device": chosen.device}
+            another |= {"backend": "auto", "precision": "auto"}
+            reader = settings.reader.model_copy(update=another)
+            settings = settings.model_copy(update={"reader": reader})
+        return ReaderRanker(build_reader(settings), top_k, chosen.prior)
+    try:
+        from qa_system.rankers.cross_encoder import rank_by
+    except ImportError as fault:
+        raise MissingDependencyError(
+            f"a cross-encoder needs the package {fault.name!r}",
+            remedy="Install it: pip install 'qa-system[torch]'.",
+        ) from fault
+    return rank_by(str(chosen.model), device=chosen.device, top_k=top_k)
 
 
 def _add_retriever(pipeline: Pipeline, store: ReviewStore, settings: Settings) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +36,8 @@ class Examination:
     """How a question was answered, for those who want to know why.
 
     Args:
-        documents: those that were retrieved, best first.
+        documents: those that were read, best first: as retrieved or ranked, and where the reader
+            is the ranker by its best span in each.
         reading: what the reader found in them, below its threshold too.
         answers: what `ask` gives.
     """
@@ -73,7 +74,9 @@ class QASystem:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._store: ReviewStore = open_store(settings.store)
-        self._retrieval = pipelines.retrieve(self._store, settings)
+        found = pipelines.to_read(settings)
+        self._retrieval = pipelines.retrieve(self._store, found)
+        self._last = pipelines.last(found)
         self._reader = pipelines.build_reader(settings)
 
     @classmethod
@@ -171,7 +174,7 @@ class QASystem:
             )
         return [
             Examination(
-                documents=tuple(found),
+                documents=self._in_order(found, reading),
                 reading=reading,
                 answers=_to_answers(question, reading, len(found), top_k, timings),
             )
@@ -206,7 +209,7 @@ class QASystem:
     def _retrieve(self, question: Question) -> list[Document]:
         inputs = {"query": question.text, "filters": _filters_of(question)}
         try:
-            documents: list[Document] = self._retrieval.run(inputs)["retriever"]["documents"]
+            documents: list[Document] = self._retrieval.run(inputs)[self._last]["documents"]
         except PipelineRuntimeError as fault:
             # Haystack wraps what a component raises; our errors are meant for the caller.
             if isinstance(fault.__cause__, QASystemError):
@@ -215,6 +218,13 @@ class QASystem:
         if not documents and question.item_id is not None:
             self._refuse_unknown(question.item_id)
         return documents
+
+    def _in_order(self, documents: Sequence[Document], reading: Reading) -> tuple[Document, ...]:
+        if not pipelines.reader_ranks(self.settings):
+            return tuple(documents)
+        from qa_system.rankers.reader_ranker import ranked
+
+        return tuple(ranked(documents, reading.log_odds, self.settings.ranker.prior))
 
     def _refuse_unknown(self, item_id: str) -> None:
         if not self._store.has_item(item_id):

@@ -6,8 +6,9 @@
 import random
 from statistics import fmean
 
-from eval.metrics import exact_match, expected_at_random, f1
+from eval.metrics import expected_at_random
 from eval.run import Row, Run, System
+from qa_system.metrics import exact_match, f1
 
 HOSTILE = (
     "</script><script>document.title='owned'</script>",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import typer
 
+from eval.cli.adapt import adapt
 from eval.cli.check import check
 from eval.cli.compare import compare
 from eval.cli.evaluate import SpreadK, calibrate, pipeline, reader, retriever
 from eval.cli.explore import explore
 from eval.cli.labels import labels
+from eval.cli.split import split
 from qa_system.console import run_app
 
 __all__ = ["app", "main"]
@@ -27,6 +29,8 @@ app.command()(check)
 app.command()(compare)
 app.command()(explore)
 app.command()(labels)
+app.command()(split)
+app.command()(adapt)
 
 
 def main() -> None:

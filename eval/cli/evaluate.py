@@ -27,9 +27,9 @@ from qa_system.console import print_json
 from qa_system.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eval.labels import Dataset
     from eval.run import Run
     from qa_system.config import Settings
+    from qa_system.datasets.dataset import Dataset
 
 __all__ = ["SpreadK", "calibrate", "pipeline", "reader", "retriever"]
 
@@ -192,7 +192,7 @@ def calibrate(
     split: Annotated[str, typer.Option("--split", help="Not the one to be tested on.")] = "dev",
     model: ReaderOption = None,
     precision: PrecisionOption = None,
-    write: Annotated[bool, typer.Option("--write", help="Into the model's manifest.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Keep it with the model.")] = False,
     config: ConfigOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
@@ -202,19 +202,20 @@ def calibrate(
     named: list[str | None] = [None] if dataset is None else [*dataset]
     loaded = [_load(name, split, settings)[0] for name in named]
 
-    from eval.calibration import calibration_of, write_calibration
+    from eval.calibration import fit_to
     from eval.provenance import made_with
     from eval.reading import evaluate_reader
     from qa_system.models import locate
     from qa_system.pipelines import build_reader
+    from qa_system.readers.calibration import keep_calibration
 
     extractive = build_reader(settings)
     extractive.warm_up()
     runs = [evaluate_reader(data.labels_of(split), extractive) for data in loaded]
     names = ", ".join(f"{Path(data.path).name} {split}" for data in loaded)
-    fitted = calibration_of(runs, names)
+    fitted = fit_to(runs, names)
     if write:
-        write_calibration(fitted, locate(settings.reader.model))
+        keep_calibration(fitted, locate(settings.reader.model))
     if as_json:
         models = {"reader": settings.reader.model}
         print_json(
@@ -229,6 +230,7 @@ def calibrate(
         return
     typer.echo(f"no_answer_threshold: {fitted.threshold:.4f}")
     typer.echo(f"temperature: {fitted.temperature:.4f}")
+    typer.echo(f"center: {fitted.center:.4f}")
 
 
 def _cut_offs(given: list[str] | None) -> tuple[int, ...]:

@@ -35,7 +35,7 @@ ReaderOption = Annotated[
     str | None, typer.Option("--reader", help="A model's name; none: the configured one.")
 ]
 PrecisionOption = Annotated[
-    Literal["auto", "fp32", "bf16", "int8"] | None,
+    Literal["auto", "fp32", "bf16", "fp16", "int8"] | None,
     typer.Option("--precision", help="None: the configured one."),
 ]
 OutOption = Annotated[

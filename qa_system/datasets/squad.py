@@ -74,7 +74,7 @@ class SquadFile:
 
     @classmethod
     def from_labels(cls, labels: Iterable[Label], version: str = "2.0") -> SquadFile:
-        """Lay out labels as SQuAD: an article for each item, a paragraph for each review.
+        """Lay out labels as SQuAD: an article for each item or title, a paragraph for each review.
 
         Beside SQuAD's own keys stand `item_id`, `review_id` and `split`, so that
         `SquadFile.labels` gives the labels back. An answer that was marked twice is written
@@ -85,7 +85,7 @@ class SquadFile:
             DataError: a question id occurs twice, or version 1.1 is asked to hold a question
                 without an answer.
         """
-        articles: dict[str | None, dict[str, dict[str, Any]]] = {}
+        articles: dict[tuple[str | None, str], dict[str, dict[str, Any]]] = {}
         seen: set[str] = set()
         left_out = 0
         for label in labels:
@@ -104,7 +104,8 @@ class SquadFile:
                     "which has no answer",
                     remedy="Write version 2.0.",
                 )
-            paragraphs = articles.setdefault(label.item_id, {})
+            title = str(label.meta.get("title") or label.item_id or "")
+            paragraphs = articles.setdefault((label.item_id, title), {})
             paragraph = paragraphs.setdefault(
                 label.review_id,
                 {"context": label.context, "qas": [], "review_id": label.review_id},
@@ -112,15 +113,12 @@ class SquadFile:
             paragraph["qas"].append(_question_of(label, version))
         if left_out:
             _log.warning("%d labels left out: their answers could not be located", left_out)
-        data: list[dict[str, Any]] = []
-        for item_id, by_review in articles.items():
-            paragraphs_of_item = list(by_review.values())
-            if item_id is None:
-                data.append({"title": "", "paragraphs": paragraphs_of_item})
-            else:
-                data.append(
-                    {"title": item_id, "item_id": item_id, "paragraphs": paragraphs_of_item}
-                )
+        data = [
+            {"title": title}
+            | ({} if item_id is None else {"item_id": item_id})
+            | {"paragraphs": list(by_review.values())}
+            for (item_id, title), by_review in articles.items()
+        ]
         return cls({"version": version, "data": data})
 
     def write(self, path: str | Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -15,18 +16,24 @@ from qa_system.inference import (
     choose_torch_device,
     choose_torch_precision,
     load_tokenizer,
+    pad,
+    token_batches,
 )
 from qa_system.models import ModelLocation
-from qa_system.readers.calibration import Calibration
+from qa_system.readers.calibration import Calibration, calibration_of
+from qa_system.readers.spans import WindowLogits
+from qa_system.readers.windows import Window
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 __all__ = [
     "ReaderBackend",
+    "TorchBackend",
     "has_token_types",
     "load_backend",
     "load_checkpoint",
+    "score_windows",
     "usable_positions",
 ]
 
@@ -43,7 +50,7 @@ class ReaderBackend(Protocol):
         calibration: what was fitted with the model.
         on_gpu: whether it runs on one.
         pads: whether rows of different lengths may share a batch.
-        precision: of its weights (`fp32`, `bf16`, `int8`).
+        precision: of its weights (`fp32`, `bf16`, `fp16`, `int8`).
     """
 
     tokenizer: Tokenizer
@@ -85,7 +92,48 @@ def load_backend(
     """
     if choose_backend(location, backend) == "onnx":
         return _Onnx(location, precision, device, threads)
-    return _Torch(location, precision, device, threads)
+    torch_device = choose_torch_device(device)
+    dtype = choose_torch_precision(precision, torch_device)
+    model = load_checkpoint(location, dtype=dtype).to(torch_device)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    return TorchBackend(model, load_tokenizer(location.path), calibration_of(location))
+
+
+def score_windows(
+    backend: ReaderBackend, windows: Sequence[Window], batch_tokens: int
+) -> list[WindowLogits]:
+    """Score windows in batches: of like length where the backend pads, else of equal.
+
+    Args:
+        backend: computes the logits.
+        windows: in any order.
+        batch_tokens: padded tokens of a forward pass at most.
+
+    Returns:
+        The logits of each window, in the order of the windows.
+    """
+    found: dict[int, WindowLogits] = {}
+    lengths_of = [len(window) for window in windows]
+    for rows in token_batches(lengths_of, batch_tokens, padded=backend.pads):
+        batch = [windows[row] for row in rows]
+        lengths = np.array([[len(window)] for window in batch])
+        start, end = backend.logits(
+            pad([window.input_ids for window in batch], backend.pad_id),
+            (np.arange(lengths.max()) < lengths).astype(np.int64),
+            pad([window.type_ids for window in batch]),
+        )
+        for row, window, starts, ends in zip(rows, batch, start, end, strict=True):
+            context = slice(window.context_start, window.context_start + len(window.offsets))
+            found[int(row)] = WindowLogits(
+                start=starts[context],
+                end=ends[context],
+                null=float(starts[0] + ends[0]),
+                offsets=window.offsets,
+            )
+    return [found[row] for row in range(len(windows))]
 
 
 def load_checkpoint(location: ModelLocation, **options: Any) -> Any:
@@ -175,31 +223,35 @@ class _Onnx:
         return start, end
 
 
-class _Torch:
-    def __init__(
-        self, location: ModelLocation, precision: str, device: str, threads: int | None
-    ) -> None:
-        self._device = choose_torch_device(device)
-        dtype = choose_torch_precision(precision, self._device)
-        import torch
+class TorchBackend:
+    """A torch model for extractive question answering, on whatever device it is.
 
-        self._model = load_checkpoint(location, dtype=dtype)
-        if threads is not None:
-            torch.set_num_threads(threads)
-        self._model.to(self._device)
-        config = self._model.config
+    Args:
+        model: one of transformers' `...ForQuestionAnswering`.
+        tokenizer: its own, without truncation and padding.
+        calibration: what was fitted with it.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Tokenizer, calibration: Calibration | None = None
+    ) -> None:
+        config = model.config
+        self._model = model
         self._has_types = has_token_types(config)
-        self.tokenizer = load_tokenizer(location.path)
+        self.tokenizer = tokenizer
         self.positions = usable_positions(config)
         self.pad_id = 0 if config.pad_token_id is None else int(config.pad_token_id)
-        self.calibration = Calibration()
-        self.on_gpu = self._device.type == "cuda"
+        self.calibration = calibration or Calibration()
+        self.on_gpu = model.device.type == "cuda"
         self.pads = self.on_gpu
-        self.precision = "bf16" if dtype is torch.bfloat16 else "fp32"
+        self.precision = {"bfloat16": "bf16", "float16": "fp16"}.get(
+            str(model.dtype).removeprefix("torch."), "fp32"
+        )
 
     def logits(
         self, input_ids: IntArray, attention_mask: IntArray, token_type_ids: IntArray
     ) -> tuple[FloatArray, FloatArray]:
+        """Give start and end logits of a batch."""
         import torch
 
         feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
@@ -207,6 +259,9 @@ class _Torch:
             feeds["token_type_ids"] = token_type_ids
         with torch.inference_mode():
             output = self._model(
-                **{name: torch.from_numpy(ids).to(self._device) for name, ids in feeds.items()}
+                **{
+                    name: torch.from_numpy(ids).to(self._model.device)
+                    for name, ids in feeds.items()
+                }
             )
         return output.start_logits.float().cpu().numpy(), output.end_logits.float().cpu().numpy()

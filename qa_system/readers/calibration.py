@@ -1,28 +1,36 @@
 """From a span's log-odds to a probability, and to the decision whether to answer at all.
 
-A reader's logits order its answers well and overstate their odds. Two numbers, fitted on labelled
-questions that the reader was not trained on, put that right: the probability of an answer is
-`sigmoid((log_odds - threshold) / temperature)`. (Temperature scaling: Guo et al., On Calibration
-of Modern Neural Networks, ICML 2017.)
+A reader's logits order its answers well and overstate their odds. Numbers fitted on labelled
+questions that the reader was not trained on put that right: the probability that there is an
+answer is `sigmoid((log_odds - center) / temperature)` (Platt scaling; with the center at 0 it is
+the temperature scaling of Guo et al., On Calibration of Modern Neural Networks, ICML 2017), and
+one is given from `threshold` on. The two need not meet: an answer that is likely to be there may
+still be worth less than silence, if the span is likely to be off.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import ArrayLike, NDArray
 
 from qa_system.errors import ModelError
+from qa_system.models import MANIFEST, TRAINING, ModelLocation, read_manifest
 
 __all__ = [
     "Calibration",
+    "calibration_of",
     "expected_calibration_error",
     "fit_calibration",
-    "fit_temperature",
+    "fit_sigmoid",
     "fit_threshold",
+    "keep_calibration",
 ]
 
 Array = NDArray[np.float64]
@@ -33,13 +41,15 @@ class Calibration:
     """Where a reader's "yes" begins, and how steeply its confidence rises.
 
     Args:
-        threshold: the log-odds from which on an answer is given; its probability there is 1/2.
+        threshold: the log-odds from which on an answer is given.
         temperature: log-odds units in one unit of the calibrated log-odds; above 0.
+        center: the log-odds at which the probability is 1/2; None: at the threshold.
         fitted_on: the labelled questions that it was fitted on; None if it was not fitted.
     """
 
     threshold: float = 0.0
     temperature: float = 1.0
+    center: float | None = None
     fitted_on: str | None = None
 
     def probability(self, log_odds: float) -> float:
@@ -48,7 +58,8 @@ class Calibration:
         >>> Calibration(threshold=2.0, temperature=4.0).probability(2.0)
         0.5
         """
-        return float(_sigmoid(np.float64((log_odds - self.threshold) / self.temperature)))
+        center = self.threshold if self.center is None else self.center
+        return float(_sigmoid(np.float64((log_odds - center) / self.temperature)))
 
     def to_dict(self) -> dict[str, Any]:
         """Give the entry of a model's manifest."""
@@ -61,14 +72,67 @@ class Calibration:
         if entry is None:
             return cls()
         try:
+            center = entry.get("center")
             return cls(
-                float(entry["threshold"]), float(entry["temperature"]), entry.get("fitted_on")
+                float(entry["threshold"]),
+                float(entry["temperature"]),
+                None if center is None else float(center),
+                entry.get("fitted_on"),
             )
         except (KeyError, TypeError, ValueError) as fault:
             raise ModelError(
                 f"the manifest's calibration is damaged: {fault!r}",
                 remedy="Fit it again: qa-eval calibrate --write.",
             ) from fault
+
+
+def calibration_of(location: ModelLocation) -> Calibration:
+    """Give what was fitted with a model: in an export's manifest, in a checkpoint's record.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    return Calibration.from_manifest(_record_of(location))
+
+
+def keep_calibration(calibration: Calibration, location: ModelLocation) -> None:
+    """Keep a calibration with its model, where every reader of it finds it.
+
+    Raises:
+        ModelError: it cannot be written.
+    """
+    record = {**_record_of(location), "calibration": calibration.to_dict()}
+    target = _place_of_record(location)
+    temporary = target.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n")
+        temporary.replace(target)
+    except OSError as fault:
+        temporary.unlink(missing_ok=True)
+        raise ModelError(
+            f"the calibration cannot be written: {fault.strerror}",
+            where=str(target),
+            remedy="Copy the model to a folder of your own, and name that.",
+        ) from fault
+
+
+def _place_of_record(location: ModelLocation) -> Path:
+    return location.path / (MANIFEST if location.format == "onnx" else TRAINING)
+
+
+def _record_of(location: ModelLocation) -> dict[str, Any]:
+    place = _place_of_record(location)
+    if location.format == "onnx":
+        return read_manifest(location.path)
+    try:
+        record: dict[str, Any] = orjson.loads(place.read_bytes()) if place.is_file() else {}
+    except (OSError, orjson.JSONDecodeError) as fault:
+        raise ModelError(
+            f"the record of its training cannot be read: {fault}",
+            where=str(place),
+            remedy="Train the model again, or delete the file, and with it its calibration.",
+        ) from fault
+    return record
 
 
 def fit_calibration(
@@ -79,7 +143,7 @@ def fit_calibration(
     weights: ArrayLike | None = None,
     fitted_on: str | None = None,
 ) -> Calibration:
-    """Fit both numbers on labelled questions.
+    """Fit all three numbers on labelled questions.
 
     Args:
         log_odds: of the best span for each question, answer or not, shape (questions,).
@@ -90,15 +154,16 @@ def fit_calibration(
 
     Returns:
         The threshold with the highest mean F1 (silence is worth 1 on a question without an
-        answer), and the temperature under which "the question has an answer" is likeliest.
+        answer), and the center and temperature under which "the question has an answer" is
+        likeliest.
     """
     has_answer = np.asarray(answerable, dtype=bool)
     weight = np.ones(len(has_answer)) if weights is None else np.asarray(weights, np.float64)
     threshold = fit_threshold(
         log_odds, np.asarray(f1_answered, np.float64) * weight, ~has_answer * weight
     )
-    temperature = fit_temperature(log_odds, has_answer, threshold, weight)
-    return Calibration(round(threshold, 3), round(temperature, 3), fitted_on)
+    center, temperature = fit_sigmoid(log_odds, has_answer, weight)
+    return Calibration(round(threshold, 3), round(temperature, 3), round(center, 3), fitted_on)
 
 
 def fit_threshold(log_odds: ArrayLike, if_answered: ArrayLike, if_silent: ArrayLike) -> float:
@@ -129,38 +194,43 @@ def fit_threshold(log_odds: ArrayLike, if_answered: ArrayLike, if_silent: ArrayL
     return float((edges[chosen] + edges[chosen + 1]) / 2)
 
 
-def fit_temperature(
-    log_odds: ArrayLike, right: ArrayLike, threshold: float, weights: ArrayLike = 1.0
-) -> float:
-    """Find the temperature under which the outcomes are likeliest.
+def fit_sigmoid(
+    log_odds: ArrayLike, outcome: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[float, float]:
+    """Fit the two numbers under which the outcomes are likeliest (Platt scaling).
 
-    The likelihood is concave in 1 / temperature, so halving an interval finds its peak.
+    The log-likelihood of `sigmoid((log_odds - center) / temperature)` is concave in
+    1 / temperature and -center / temperature, and Newton's steps find its peak. As in Platt,
+    Probabilistic Outputs for Support Vector Machines, 1999, a right answer counts as slightly
+    less than certain, so that there is a peak even where log-odds part right from wrong.
 
     Args:
         log_odds: of each answer.
-        right: whether it was right.
-        threshold: the log-odds with probability 1/2.
-        weights: how much each answer counts.
+        outcome: whether it was right.
+        weights: how much each answer counts; None: all alike.
 
     Returns:
-        A temperature from 0.01 to 1000.
+        `center` and `temperature`; the temperature is from 0.01 to 1000.
     """
-    margin = np.asarray(log_odds, dtype=np.float64) - threshold
-    outcome = np.asarray(right, dtype=np.float64)
-    weighted = margin * np.asarray(weights, dtype=np.float64)
-
-    def slope(steepness: float) -> float:
-        """Give the derivative of the log-likelihood by 1 / temperature."""
-        return float((weighted * (outcome - _sigmoid(margin * steepness))).sum())
-
-    low, high = 1e-3, 1e2
-    for _ in range(80):
-        middle = float(np.sqrt(low * high))
-        if slope(middle) > 0:
-            low = middle
-        else:
-            high = middle
-    return 1.0 / float(np.sqrt(low * high))
+    odds = np.asarray(log_odds, dtype=np.float64)
+    right = np.asarray(outcome, dtype=bool)
+    weight = np.ones(len(odds)) if weights is None else np.asarray(weights, np.float64)
+    weight = weight * len(odds) / weight.sum()
+    yes, no = weight[right].sum(), weight[~right].sum()
+    target = np.where(right, (yes + 1) / (yes + 2), 1 / (no + 2))
+    scale = float(odds.std()) or 1.0
+    inputs = np.stack([(odds - odds.mean()) / scale, np.ones_like(odds)], axis=1)
+    slope, intercept = 0.0, float(np.log((yes + 1) / (no + 1)))
+    for _ in range(100):
+        told = _sigmoid(inputs @ np.array([slope, intercept]))
+        gradient = inputs.T @ (weight * (target - told))
+        curvature = (inputs * (weight * told * (1 - told))[:, None]).T @ inputs
+        step = np.linalg.solve(curvature + 1e-9 * np.eye(2), gradient)
+        slope, intercept = np.array([slope, intercept]) + np.clip(step, -1, 1)
+        if np.abs(step).max() < 1e-10:
+            break
+    temperature = float(np.clip(scale / slope, 0.01, 1000.0)) if slope > 0 else 1000.0
+    return float(odds.mean() - intercept * temperature), temperature
 
 
 def expected_calibration_error(probabilities: ArrayLike, right: ArrayLike, bins: int = 10) -> float:

@@ -8,17 +8,15 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, Literal
 
-import numpy as np
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.dataclasses import ExtractedAnswer
 
 from qa_system.errors import ConfigError, EmptyQuestionError
-from qa_system.inference import pad, token_batches
 from qa_system.models import locate
-from qa_system.readers.backends import ReaderBackend, load_backend
+from qa_system.readers.backends import ReaderBackend, load_backend, score_windows
 from qa_system.readers.calibration import Calibration
-from qa_system.readers.spans import Span, WindowLogits, best_spans
-from qa_system.readers.windows import Window, WindowCutter
+from qa_system.readers.spans import Span, best_spans
+from qa_system.readers.windows import WindowCutter
 from qa_system.stages import stage
 
 __all__ = ["ExtractiveReader", "Reading", "snippet"]
@@ -45,11 +43,14 @@ class Reading:
             "the reviews don't say".
         candidates: the best spans whatever the threshold: an answer forced.
         no_answer_probability: see `ExtractiveReader`.
+        log_odds: of each document's best span, in the order of the documents: how much each of
+            them answers. Minus infinity where a document has no text.
     """
 
     answers: tuple[ExtractedAnswer, ...]
     candidates: tuple[ExtractedAnswer, ...]
     no_answer_probability: float
+    log_odds: tuple[float, ...] = ()
 
 
 @component
@@ -68,8 +69,8 @@ class ExtractiveReader:
     Args:
         model: `bundled:NAME`, a folder (an export of `qa export`, or a checkpoint), or a Hub id.
         backend: `onnx`, `torch`, or `auto`: the one that the model is for.
-        precision: `fp32`, `bf16`, `int8`, or `auto`: what the export holds; for a checkpoint
-            bf16 where the hardware multiplies it.
+        precision: `fp32`, `bf16`, `fp16`, `int8`, or `auto`: what the export holds; for a
+            checkpoint bf16 where the hardware multiplies it.
         device: `cpu`, `cuda`, or `auto`.
         top_k: answers at most.
         max_seq_length: tokens of a window: question, a part of the review, special tokens.
@@ -98,7 +99,7 @@ class ExtractiveReader:
         self,
         model: str = "bundled:reader",
         backend: Literal["auto", "onnx", "torch"] = "auto",
-        precision: Literal["auto", "fp32", "bf16", "int8"] = "auto",
+        precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto",
         device: str = "auto",
         top_k: int = 3,
         max_seq_length: int = 384,
@@ -280,16 +281,27 @@ class ExtractiveReader:
         windows = loaded.cutter.cut(
             questions, [[document.content for document in each] for each in documents]
         )
-        logits = iter(loaded.logits([window for each in windows for cut in each for window in cut]))
+        logits = iter(
+            score_windows(
+                loaded.backend,
+                [window for each in windows for cut in each for window in cut],
+                loaded.batch_tokens,
+            )
+        )
         for question, each, cuts in zip(questions, documents, windows, strict=True):
+            spans = [
+                best_spans([next(logits) for _ in cut], top_k, self.max_answer_length)
+                for cut in cuts
+            ]
             candidates = [
                 self._answer(question, document, document.content, span, loaded.calibration)
-                for document, cut in zip(each, cuts, strict=True)
-                for span in best_spans([next(logits) for _ in cut], top_k, self.max_answer_length)
+                for document, found in zip(each, spans, strict=True)
+                for span in found
                 if document.content is not None
             ]
             candidates.sort(key=lambda answer: -answer.meta["log_odds"])
-            yield _reading(candidates[:top_k], loaded.calibration)
+            log_odds = tuple(found[0].log_odds if found else -math.inf for found in spans)
+            yield _reading(candidates[:top_k], loaded.calibration, log_odds)
 
     def _answer(
         self, question: str, document: Document, content: str, span: Span, calibration: Calibration
@@ -317,36 +329,16 @@ class _Loaded:
     calibration: Calibration
     batch_tokens: int
 
-    def logits(self, windows: Sequence[Window]) -> list[WindowLogits]:
-        """Score windows in batches: of like length where the backend pads, else of equal."""
-        found: list[WindowLogits | None] = [None] * len(windows)
-        lengths_of = [len(window) for window in windows]
-        pads = self.backend.pads
-        for rows in token_batches(lengths_of, self.batch_tokens, padded=pads):
-            batch = [windows[row] for row in rows]
-            lengths = np.array([[len(window)] for window in batch])
-            start, end = self.backend.logits(
-                pad([window.input_ids for window in batch], self.backend.pad_id),
-                (np.arange(lengths.max()) < lengths).astype(np.int64),
-                pad([window.type_ids for window in batch]),
-            )
-            for row, window, starts, ends in zip(rows, batch, start, end, strict=True):
-                context = slice(window.context_start, window.context_start + len(window.offsets))
-                found[row] = WindowLogits(
-                    start=starts[context],
-                    end=ends[context],
-                    null=float(starts[0] + ends[0]),
-                    offsets=window.offsets,
-                )
-        return [each for each in found if each is not None]
 
-
-def _reading(candidates: Sequence[ExtractedAnswer], calibration: Calibration) -> Reading:
+def _reading(
+    candidates: Sequence[ExtractedAnswer], calibration: Calibration, log_odds: tuple[float, ...]
+) -> Reading:
     best = max((candidate.score for candidate in candidates), default=0.0)
     return Reading(
         answers=tuple(c for c in candidates if c.meta["log_odds"] >= calibration.threshold),
         candidates=tuple(candidates),
         no_answer_probability=1.0 - best,
+        log_odds=log_odds,
     )
 
 

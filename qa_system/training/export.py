@@ -24,6 +24,7 @@ from qa_system.errors import MissingDependencyError, ModelError
 from qa_system.inference import load_tokenizer
 from qa_system.models import MANIFEST, ModelLocation, locate
 from qa_system.readers.backends import has_token_types, load_checkpoint, usable_positions
+from qa_system.readers.calibration import calibration_of
 from qa_system.training.fuse import fuse_attention
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ MANIFEST_FORMAT = 1
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TOLERANCE = 1e-4
 """The largest difference between torch's output and the fp32 export's."""
+
+HALF_TOLERANCE = 0.02
+"""The largest difference between the fp32 and the fp16 export's output, as a share of the largest
+output: fifty times what rounding costs a six-layer reader."""
 
 PROBES = (
     ("How is the battery?", "The battery lasts about two days, but the strap feels cheap."),
@@ -53,9 +58,12 @@ def export_model(
     out: str | Path,
     *,
     task: Literal["reader", "encoder"],
-    precision: Literal["int8", "fp32"] = "int8",
+    precision: Literal["int8", "fp16", "fp32"] = "int8",
 ) -> dict[str, Any]:
     """Export a checkpoint to ONNX.
+
+    A reader's calibration, where training left one in the checkpoint's `training.json`, goes
+    into the manifest.
 
     Args:
         source: a checkpoint's folder or Hub id: one for extractive question answering, or a
@@ -63,15 +71,17 @@ def export_model(
         out: the folder to write; what else it holds (a model card) is left alone.
         task: `reader` gives start and end logits, of windows without padding; `encoder` gives
             sentence embeddings, pooled and normalised inside the graph as the model was trained.
-        precision: `int8` quantises (see `qa_system.training.quantize`).
+        precision: `int8` quantises (see `qa_system.training.quantize`); `fp16` is for a GPU
+            (see `qa_system.training.half`): a CPU without fp16 arithmetic runs it, no faster than
+            fp32.
 
     Returns:
         The manifest that was written.
 
     Raises:
         MissingDependencyError: torch, transformers or onnx is not installed.
-        ModelError: the source is not a checkpoint of that kind, or its export does not compute
-            what it computes.
+        ModelError: the source is not a checkpoint of that kind, its export does not compute
+            what it computes, or its `training.json` is damaged.
     """
     location = locate(str(source))
     if location.format != "torch":
@@ -89,6 +99,7 @@ def export_model(
             f"an export needs the package {fault.name!r}",
             remedy="Install it: pip install 'qa-system[train]'.",
         ) from fault
+    calibration = calibration_of(location)
     network, facts = _load_reader(location) if task == "reader" else _load_encoder(location)
     model = _trace(network, facts)
     _check_equal(network, model, facts, location)
@@ -103,6 +114,8 @@ def export_model(
             _probes(location.path, facts),
             blockwise=task == "encoder",
         )
+    elif precision == "fp16":
+        model = _halved(model, facts, location)
     folder = Path(location.name).expanduser()
     named = "/".join(folder.resolve().parts[-2:]) if folder.is_dir() else location.name
     manifest = {
@@ -119,6 +132,8 @@ def export_model(
             },
         },
     }
+    if task == "reader" and calibration.fitted_on is not None:
+        manifest["calibration"] = calibration.to_dict()
     _write(Path(out), model, location, manifest)
     return manifest
 
@@ -284,6 +299,41 @@ def _check_equal(
                     remedy="This architecture cannot be exported by this release of torch; "
                     "run the checkpoint with backend: torch.",
                 )
+
+
+def _halved(exact: ModelProto, facts: dict[str, Any], location: ModelLocation) -> ModelProto:
+    """Give the fp16 graph, if it fits: what overflows does so on ordinary text."""
+    import onnxruntime
+
+    from qa_system.training.half import LARGEST, largest_activation, to_half
+
+    remedy = (
+        "Export this model in fp32 or int8, or run the checkpoint in bf16 (backend: torch): "
+        "bf16 has fp32's range."
+    )
+    largest = largest_activation(exact, _probes(location.path, facts))
+    if largest > LARGEST:
+        raise ModelError(
+            f"the model's activations reach {largest:.2g}, and fp16 ends at {LARGEST:,.0f}",
+            where=str(location.path),
+            remedy=remedy,
+        )
+    half = to_half(exact)
+    sessions = [
+        onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        for model in (exact, half)
+    ]
+    for batch in _probes(location.path, facts):
+        expected, found = (_run(session, batch) for session in sessions)
+        for name, ours, theirs in zip(facts["outputs"], found, expected, strict=True):
+            worst = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+            if not worst <= HALF_TOLERANCE:
+                raise ModelError(
+                    f"in fp16 the {name} are off by {worst:.0%} of the largest",
+                    where=str(location.path),
+                    remedy=remedy,
+                )
+    return half
 
 
 def _run(session: Any, batch: dict[str, NDArray[np.int64]]) -> Any:

@@ -10,8 +10,9 @@ import pytest
 
 from eval import cli
 from eval.explore import explore
-from eval.labels import Dataset, load_dataset
+from eval.labels import load_dataset
 from qa_system.config import ReaderSettings
+from qa_system.datasets.dataset import Dataset
 from qa_system.datasets.jsonl import write_labels_jsonl
 from qa_system.errors import EvaluationError
 from qa_system.inference import load_tokenizer

@@ -7,10 +7,11 @@ from statistics import fmean
 import pytest
 
 from eval.candidates import indexed
-from eval.labels import gold_texts, load_dataset
+from eval.labels import load_dataset
 from eval.retrieval import evaluate_retriever, headline_of, references_of
 from qa_system.config import load_settings
 from qa_system.errors import EvaluationError
+from qa_system.labels import gold_texts
 from qa_system.records import AnswerSpan, Label, Review
 from qa_system.stores import open_store
 

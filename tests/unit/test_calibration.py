@@ -4,14 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 
 from qa_system.errors import ModelError
+from qa_system.models import ModelLocation, read_manifest
 from qa_system.readers.calibration import (
     Calibration,
+    calibration_of,
     expected_calibration_error,
     fit_calibration,
-    fit_temperature,
+    fit_sigmoid,
     fit_threshold,
+    keep_calibration,
 )
 
 
@@ -44,24 +48,36 @@ def test_threshold_lies_beyond_the_ends_where_that_is_best():
     assert fit_threshold([1.0, 2.0], [0, 0], [1, 1]) == 3.0
 
 
-def test_temperature_is_recovered_from_outcomes_that_follow_it():
+def test_sigmoid_is_recovered_from_outcomes_that_follow_it():
     generator = np.random.default_rng(0)
-    odds = generator.normal(0, 10, 50_000)
+    odds = generator.normal(1, 10, 50_000)
     right = generator.random(50_000) < 1 / (1 + np.exp(-(odds - 2) / 5))
-    assert fit_temperature(odds, right, 2.0) == pytest.approx(5, rel=0.05)
+    center, temperature = fit_sigmoid(odds, right)
+    assert center == pytest.approx(2, abs=0.2)
+    assert temperature == pytest.approx(5, rel=0.05)
 
 
-def test_temperature_is_the_likeliest_of_a_grid():
-    generator = np.random.default_rng(1)
-    odds = generator.normal(0, 4, 200)
-    right = generator.random(200) < 0.5
+@given(
+    st.lists(
+        st.tuples(st.floats(-20, 20), st.booleans(), st.sampled_from([0.5, 1.0, 2.0])),
+        min_size=3,
+        max_size=40,
+    ).filter(lambda rows: len({round(odds, 3) for odds, _, _ in rows}) > 2)
+)
+def test_sigmoid_is_the_likeliest_that_scipy_finds(rows):
+    odds, right, weight = (np.array(column) for column in zip(*rows, strict=True))
+    share = weight * len(rows) / weight.sum()
+    yes, no = share[right].sum(), share[~right].sum()
+    target = np.where(right, (yes + 1) / (yes + 2), 1 / (no + 2))
 
-    def loss(temperature):
-        margin = odds / temperature
-        return (np.logaddexp(0, margin) - right * margin).sum()
+    def loss(slope, intercept):
+        margin = slope * odds + intercept
+        return (share * (np.logaddexp(0, margin) - target * margin)).sum()
 
-    found = fit_temperature(odds, right, 0.0)
-    assert loss(found) <= min(loss(t) for t in np.geomspace(0.1, 500, 200)) + 1e-6
+    center, temperature = fit_sigmoid(odds, right, weight)
+    oracle = minimize(lambda x: loss(*x), np.zeros(2))
+    if 1e-3 < oracle.x[0] < 100:  # else the temperature ends at its bound
+        assert loss(1 / temperature, -center / temperature) <= oracle.fun + 1e-4
 
 
 def test_fit_calibration_separates():
@@ -77,8 +93,33 @@ def test_error_is_the_weighted_gap():
 
 
 def test_manifest_round_trip():
-    calibration = Calibration(-0.5, 4.0, "dev")
+    calibration = Calibration(-0.5, 4.0, -1.0, "dev")
     assert Calibration.from_manifest({"calibration": calibration.to_dict()}) == calibration
     assert Calibration.from_manifest({}) == Calibration()
     with pytest.raises(ModelError, match="damaged"):
         Calibration.from_manifest({"calibration": {"threshold": "high"}})
+
+
+def test_without_a_center_the_probability_is_half_at_the_threshold():
+    assert Calibration(2.0, 3.0).probability(2.0) == 0.5
+    assert Calibration(2.0, 3.0, center=0.0).probability(0.0) == 0.5
+
+
+def test_a_calibration_is_kept_in_the_manifest_of_an_export(tmp_path):
+    (tmp_path / "model.json").write_text('{"task": "reader", "calibration": null}')
+    fitted = Calibration(threshold=1.5, temperature=2.0, fitted_on="x")
+    export = ModelLocation("mine", tmp_path, "onnx")
+    keep_calibration(fitted, export)
+    assert read_manifest(tmp_path)["task"] == "reader"
+    assert calibration_of(export) == fitted
+    assert [path.name for path in tmp_path.iterdir()] == ["model.json"]
+
+
+def test_a_calibration_is_kept_in_the_record_of_a_checkpoint(tmp_path):
+    checkpoint = ModelLocation("mine", tmp_path, "torch")
+    assert calibration_of(checkpoint) == Calibration()
+    keep_calibration(Calibration(1.5, 2.0), checkpoint)
+    assert calibration_of(checkpoint) == Calibration(1.5, 2.0)
+    (tmp_path / "training.json").write_text("{")
+    with pytest.raises(ModelError, match="record of its training"):
+        calibration_of(checkpoint)

@@ -2,11 +2,11 @@ import json
 
 import pytest
 
-from eval.labels import gold_documents, gold_texts, load_dataset, load_labels
+from eval.labels import load_dataset, load_labels
 from qa_system.datasets.jsonl import write_labels_jsonl
 from qa_system.datasets.squad import write_squad
 from qa_system.errors import DataError
-from qa_system.labels import UNLOCATED
+from qa_system.labels import UNLOCATED, gold_documents, gold_texts
 from qa_system.records import AnswerSpan, Label
 
 

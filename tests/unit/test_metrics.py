@@ -12,16 +12,14 @@ from hypothesis import strategies as st
 
 from eval.metrics import (
     average_precision,
-    exact_match,
     expected_at_random,
-    f1,
     hit_at_k,
     ndcg_at_k,
-    normalize_answer,
     recall_at_k,
     reciprocal_rank,
 )
 from qa_system.errors import EvaluationError
+from qa_system.metrics import exact_match, f1, normalize_answer
 
 
 class Official:

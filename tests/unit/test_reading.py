@@ -7,7 +7,7 @@ from haystack.dataclasses import ExtractedAnswer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.calibration import calibration_of, write_calibration
+from eval.calibration import fit_to
 from eval.reading import (
     BATCH,
     MISSING,
@@ -22,11 +22,8 @@ from qa_system.errors import (
     DataError,
     EmptyQuestionError,
     EvaluationError,
-    ModelError,
 )
 from qa_system.labels import UNLOCATED
-from qa_system.models import ModelLocation, read_manifest
-from qa_system.readers.calibration import Calibration
 from qa_system.records import AnswerSpan, Label
 
 
@@ -197,7 +194,7 @@ def test_unlocated_answers_are_compared_as_written():
 
 
 def test_calibration_is_fitted_on_what_was_read():
-    fitted = calibration_of([score_predictions(LABELS, SAID)], "four questions")
+    fitted = fit_to([score_predictions(LABELS, SAID)], "four questions")
     assert fitted.threshold == 2.5
     assert fitted.temperature > 0
     assert fitted.fitted_on == "four questions"
@@ -205,22 +202,7 @@ def test_calibration_is_fitted_on_what_was_read():
 
 def test_calibration_needs_both_kinds_of_question():
     with pytest.raises(EvaluationError, match="needs questions with an answer and"):
-        calibration_of([score_predictions(LABELS[:2], SAID[:2])], "x")
-
-
-def test_a_calibration_is_kept_in_the_manifest(tmp_path):
-    (tmp_path / "model.json").write_text('{"task": "reader", "calibration": null}')
-    fitted = Calibration(threshold=1.5, temperature=2.0, fitted_on="x")
-    write_calibration(fitted, ModelLocation("mine", tmp_path, "onnx"))
-    manifest = read_manifest(tmp_path)
-    assert manifest["task"] == "reader"
-    assert Calibration.from_manifest(manifest) == fitted
-    assert [path.name for path in tmp_path.iterdir()] == ["model.json"]
-
-
-def test_a_checkpoint_keeps_no_calibration(tmp_path):
-    with pytest.raises(ModelError, match="export it first"):
-        write_calibration(Calibration(), ModelLocation("mine", tmp_path, "torch"))
+        fit_to([score_predictions(LABELS[:2], SAID[:2])], "x")
 
 
 ODDS = st.none() | st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.5])

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from qa_system.cli.distill import distill
+from qa_system.cli.train import train
 from qa_system.console import print_json, run_app
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(train, name="train")
+app.command()(distill)
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML settings; none: the defaults.")
@@ -68,7 +73,8 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
     task: Annotated[Literal["reader", "encoder"], typer.Option(help="What the model does.")],
     precision: Annotated[
-        Literal["int8", "fp32"], typer.Option(help="int8: a quarter of the size.")
+        Literal["int8", "fp16", "fp32"],
+        typer.Option(help="int8: a quarter of the size, for a CPU; fp16: half, for a GPU."),
     ] = "int8",
 ) -> None:
     """Turn a checkpoint into an ONNX model that runs without torch."""
@@ -137,7 +143,3 @@ def _print_answer(number: int, answer: Answer) -> None:
     rating = "" if stars is None else f", {stars} stars"
     typer.echo(f"     \u201c{snippet}\u201d")
     typer.echo(typer.style(f"     review {answer.review_id}{rating}", dim=True))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,73 @@
+"""`qa-eval split`: a data set divided into train, dev and test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eval.cli.options import JsonOption
+from qa_system.console import print_json
+from qa_system.datasets.splitting import Group
+
+__all__ = ["split"]
+
+AMOUNT = "Below 1 a share of the groups, else their number."
+
+
+def split(
+    dataset: Annotated[
+        str,
+        typer.Argument(help="SubjQA folder, SQuAD .json, labels .jsonl, bundled:sample."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="A file: .json for SQuAD, or .jsonl.")],
+    by: Annotated[
+        Group | None,
+        typer.Option(
+            help="What comes into one split as a whole; none: the item, or the text where no item "
+            "is named."
+        ),
+    ] = None,
+    test: Annotated[float, typer.Option(help=f"To test on. {AMOUNT}")] = 0.2,
+    dev: Annotated[float, typer.Option(help=f"To tune on. {AMOUNT}")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 13,
+    as_json: JsonOption = False,
+) -> None:
+    """Divide labelled questions, whatever their splits, so that no group is in two of them.
+
+    The draw depends on the seed and the groups' names, not on the order of the file.
+    """
+    from eval.dividing import described, division_of, group_of, undivided, write_divided
+    from qa_system.datasets.dataset import read_dataset
+    from qa_system.datasets.splitting import split_labels
+
+    data = read_dataset(dataset)
+    labels = undivided(data.labels)
+    group = group_of(labels) if by is None else by
+    divided = split_labels(labels, group, test=test, dev=dev, seed=seed)
+    written = write_divided(divided, out)
+    division = division_of(written)
+    left_out = len(divided) - len(written)
+    if as_json:
+        print_json(
+            {
+                "dataset": data.path,
+                "sha256": data.sha256,
+                "by": group,
+                "seed": seed,
+                "out": str(out),
+                "given": len(data.labels),
+                "joined": len(data.labels) - len(labels),
+                "left_out": left_out,
+                "splits": division,
+            }
+        )
+        return
+    for line in described(division):
+        typer.echo(line)
+    if len(labels) < len(data.labels):
+        typer.echo(f"{len(data.labels) - len(labels):,} asked twice, joined")
+    if left_out:
+        typer.echo(f"{left_out:,} left out: SQuAD cannot hold their answers (.jsonl can)")
+    typer.echo(f"{out}, by {group}, seed {seed}")

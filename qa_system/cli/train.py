@@ -1,0 +1,70 @@
+"""`qa train`: models of one's own, each by a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from qa_system.console import print_json
+
+__all__ = ["JsonOption", "OutOption", "RecipeOption", "SetOption", "show", "train"]
+
+train = typer.Typer(
+    help="Train models on labelled questions; run again after a stop, each goes on where it was.",
+    no_args_is_help=True,
+)
+
+RecipeOption = Annotated[
+    Path, typer.Option("--recipe", "-r", help="YAML; configs/train/ has some, explained.")
+]
+OutOption = Annotated[Path, typer.Option("--out", help="The folder that becomes the model.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe, e.g. epochs=3."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+
+
+@train.command()
+def reader(
+    recipe: RecipeOption, out: OutOption, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Train an extractive reader."""
+    from qa_system.training.reader import train_reader
+    from qa_system.training.settings import ReaderTraining, load_training
+
+    show(train_reader(load_training(ReaderTraining, recipe, set_ or ()), out), as_json)
+
+
+@train.command()
+def retriever(
+    recipe: RecipeOption, out: OutOption, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Train encoders of questions and passages."""
+    from qa_system.training.retriever import train_retriever
+    from qa_system.training.settings import RetrieverTraining, load_training
+
+    show(train_retriever(load_training(RetrieverTraining, recipe, set_ or ()), out), as_json)
+
+
+@train.command()
+def ranker(
+    recipe: RecipeOption, out: OutOption, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Train a cross-encoder that orders reviews."""
+    from qa_system.training.ranker import train_ranker
+    from qa_system.training.settings import RankerTraining, load_training
+
+    show(train_ranker(load_training(RankerTraining, recipe, set_ or ()), out), as_json)
+
+
+def show(record: Mapping[str, Any], as_json: bool) -> None:
+    """Print what a training run came to."""
+    if as_json:
+        print_json(record)
+        return
+    for name, value in record["scores"].items():
+        typer.echo(f"{name}: {value:.4f}")

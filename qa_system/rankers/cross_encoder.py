@@ -1,0 +1,148 @@
+"""A cross-encoder as a ranker: Haystack's own component, with our names, faults and threads.
+
+Importing this module imports sentence-transformers.
+"""
+
+from __future__ import annotations
+
+import logging
+from threading import Lock
+
+import orjson
+from haystack import Document, component
+from haystack.utils import ComponentDevice
+from haystack_integrations.components.rankers.sentence_transformers import (
+    SentenceTransformersSimilarityRanker,
+)
+from sentence_transformers import CrossEncoder
+
+from qa_system.errors import ModelError
+from qa_system.inference import choose_torch_device
+from qa_system.models import ModelLocation, locate
+from qa_system.stages import stage
+
+__all__ = ["CrossEncoderRanker", "load_cross_encoder", "rank_by"]
+
+REMEDY = (
+    "Name a folder that `qa train ranker` wrote, or a cross-encoder of the Hub, "
+    "such as cross-encoder/ms-marco-MiniLM-L6-v2."
+)
+
+
+@component
+class CrossEncoderRanker(SentenceTransformersSimilarityRanker):  # type: ignore[misc]
+    """Order documents by what a cross-encoder makes of question and document read together.
+
+    `SentenceTransformersSimilarityRanker` with three changes: the model is named as everywhere
+    here and checked when it is loaded, what is wrong with it is a `ModelError`, and many threads
+    may use one component. It takes the arguments of that class.
+    """
+
+    _cross_encoder: CrossEncoder | None
+    _running: Lock
+
+    def warm_up(self) -> None:
+        """Load the model.
+
+        Raises:
+            ModelError: it is missing, damaged, or no cross-encoder with a single score.
+        """
+        with _loading:
+            if self._cross_encoder is None:
+                device = self.device.to_torch_str()
+                self._cross_encoder = load_cross_encoder(locate(self.model), device)
+                self._running = Lock()
+
+    @component.output_types(documents=list[Document])
+    def run(
+        self, query: str, documents: list[Document], top_k: int | None = None
+    ) -> dict[str, list[Document]]:
+        """Rank documents.
+
+        Args:
+            query: the question.
+            documents: in any order; of several with the same id one is kept.
+            top_k: takes the place of the component's own.
+
+        Returns:
+            `documents`, best first. `score` is the logit, unless `scale_score` was set.
+        """
+        self.warm_up()
+        # A tokenizer that pads is changed by each call: two at once are an error.
+        with stage("rank"), self._running:
+            # `component` makes the class anew, which `super()` would not know.
+            found: dict[str, list[Document]] = SentenceTransformersSimilarityRanker.run(
+                self, query=query, documents=documents, top_k=top_k
+            )
+        return found
+
+
+_loading = Lock()
+
+# Haystack's component hands on an argument that sentence-transformers has given up, and is told
+# so for every question.
+logging.getLogger("sentence_transformers.util.decorators").setLevel(logging.ERROR)
+
+
+def rank_by(model: str, *, device: str = "auto", top_k: int) -> CrossEncoderRanker:
+    """Build a ranker.
+
+    Args:
+        model: a folder that `qa train ranker` wrote, or the Hub id of a cross-encoder.
+        device: `cpu`, `cuda`, or `auto`.
+        top_k: documents that come out at most.
+
+    Raises:
+        ModelError: the device is not there.
+    """
+    chosen = None
+    if device != "auto":
+        chosen = ComponentDevice.from_str(str(choose_torch_device(device)))
+    return CrossEncoderRanker(model=model, device=chosen, top_k=top_k, scale_score=False)
+
+
+def load_cross_encoder(location: ModelLocation, device: str) -> CrossEncoder:
+    """Load a cross-encoder.
+
+    Args:
+        location: the folder, with weights in safetensors.
+        device: as torch names it.
+
+    Raises:
+        ModelError: it is damaged, or not a cross-encoder with a single score. An encoder without
+            a head would be given one of random weights, and rank at random.
+    """
+    _check(location)
+    try:
+        return CrossEncoder(
+            str(location.path),
+            device=device,
+            local_files_only=True,
+            model_kwargs={"use_safetensors": True},
+        )
+    except Exception as fault:  # transformers, safetensors and tokenizers share no base
+        raise ModelError(
+            f"the cross-encoder cannot be loaded: {fault}",
+            where=str(location.path),
+            remedy=REMEDY,
+        ) from fault
+
+
+def _check(location: ModelLocation) -> None:
+    try:
+        config = orjson.loads((location.path / "config.json").read_bytes())
+        architecture = str((config.get("architectures") or ["an unknown task"])[0])
+        scores = len(config.get("id2label", ("no", "yes")))  # transformers' default
+    except (OSError, orjson.JSONDecodeError, AttributeError, TypeError) as fault:
+        raise ModelError(
+            f"{location.name!r} has no config.json that can be read: {fault}",
+            where=str(location.path),
+            remedy=REMEDY,
+        ) from fault
+    if not architecture.endswith("ForSequenceClassification") or scores != 1:
+        raise ModelError(
+            f"{location.name!r} is not a cross-encoder with a single score: its config.json says "
+            f"{architecture}",
+            where=str(location.path),
+            remedy=REMEDY,
+        )

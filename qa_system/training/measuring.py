@@ -1,0 +1,96 @@
+"""A reader in training, held against labelled questions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from qa_system.labels import gold_texts
+from qa_system.metrics import exact_match, f1
+from qa_system.readers.backends import ReaderBackend, score_windows
+from qa_system.readers.calibration import fit_threshold
+from qa_system.readers.spans import best_spans
+from qa_system.readers.windows import WindowCutter
+from qa_system.records import Label
+
+__all__ = ["Read", "measure", "read_labels"]
+
+BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A reader's best span for a labelled question, in the question's own text.
+
+    Args:
+        log_odds: of the span.
+        em: its exact match, had it been answered; 0 where the question has no answer.
+        f1: likewise.
+        answerable: whether the question has an answer.
+    """
+
+    log_odds: float
+    em: float
+    f1: float
+    answerable: bool
+
+
+def read_labels(
+    backend: ReaderBackend, cutter: WindowCutter, labels: Sequence[Label], max_answer_length: int
+) -> list[Read]:
+    """Let a model read every label's own text."""
+    cuts = cutter.cut([label.question for label in labels], [[label.context] for label in labels])
+    logits = iter(
+        score_windows(
+            backend,
+            [window for [windows] in cuts for window in windows],
+            BATCH_TOKENS,
+        )
+    )
+    reads = []
+    for label, [windows] in zip(labels, cuts, strict=True):
+        found = best_spans([next(logits) for _ in windows], 1, max_answer_length)
+        said = label.context[found[0].start : found[0].end] if found else ""
+        odds = found[0].log_odds if found else -np.inf
+        gold = gold_texts(label)
+        reads.append(
+            Read(
+                odds,
+                exact_match(said, gold) if gold else 0.0,
+                f1(said, gold) if gold else 0.0,
+                bool(gold),
+            )
+        )
+    return reads
+
+
+def measure(sources: Sequence[Sequence[Read]]) -> dict[str, float]:
+    """Give a reader's scores on dev, each source counting as much as the next.
+
+    Returns:
+        `threshold`, the one with the best F1; `em` and `f1` at it; `forced_f1`, over the
+        answerable questions with none left unanswered.
+    """
+    reads = [(read, 1 / len(source)) for source in sources for read in source]
+    threshold = fit_threshold(
+        [read.log_odds for read, _ in reads],
+        [read.f1 * weight for read, weight in reads],
+        [(not read.answerable) * weight for read, weight in reads],
+    )
+
+    def mean(score: Callable[[Read], float]) -> float:
+        return fmean(fmean(map(score, source)) for source in sources)
+
+    def at_threshold(read: Read, score: float) -> float:
+        return score if read.log_odds >= threshold else float(not read.answerable)
+
+    answerable = [[read for read in source if read.answerable] for source in sources]
+    return {
+        "threshold": threshold,
+        "em": mean(lambda read: at_threshold(read, read.em)),
+        "f1": mean(lambda read: at_threshold(read, read.f1)),
+        "forced_f1": fmean(fmean(read.f1 for read in source) for source in answerable if source),
+    }

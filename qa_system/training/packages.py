@@ -1,0 +1,34 @@
+"""What training needs beside torch: imported, quiet, and seeded."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from qa_system.errors import MissingDependencyError
+
+__all__ = ["training_packages"]
+
+
+def training_packages(seed: int, *further: str) -> None:
+    """Import the packages that training needs, and seed every generator.
+
+    Args:
+        seed: of Python, numpy and torch.
+        further: names of packages beside accelerate and transformers.
+
+    Raises:
+        MissingDependencyError: one is not installed.
+    """
+    try:
+        for name in ("accelerate", *further):
+            import_module(name)
+        import transformers
+    except ImportError as fault:
+        raise MissingDependencyError(
+            f"training needs the package {fault.name!r}",
+            remedy="Install it: pip install 'qa-system[train]'.",
+        ) from fault
+    # That a head has no weights yet is why it is trained; progress is told by ours.
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    transformers.set_seed(seed)

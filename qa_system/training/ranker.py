@@ -1,0 +1,213 @@
+"""`qa train ranker`: an encoder, and labelled questions -> a cross-encoder that orders reviews."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from pathlib import Path
+from statistics import fmean
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from qa_system.datasets.dataset import Dataset, read_dataset
+from qa_system.datasets.splitting import Group, split_labels
+from qa_system.errors import DataError, ModelError
+from qa_system.inference import choose_torch_device, choose_torch_precision
+from qa_system.models import ModelLocation, locate
+from qa_system.readers.backends import has_token_types
+from qa_system.records import Label
+from qa_system.training.lists import TextList, dev_lists, rank_metrics, train_lists
+from qa_system.training.packages import training_packages
+from qa_system.training.record import claim, origin_of, write_record
+from qa_system.training.settings import RankerTraining
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
+
+__all__ = ["measure_ranker", "train_ranker"]
+
+BATCH_PAIRS = 32
+"""Pairs of question and text in a forward pass of a measurement; it changes no result."""
+
+
+def train_ranker(settings: RankerTraining, out: str | Path) -> dict[str, Any]:
+    """Train a cross-encoder, or go on where an earlier run into the same folder was stopped.
+
+    Args:
+        settings: the recipe.
+        out: the folder that becomes the model; checkpoints stand in `out/checkpoints` while it
+            is in the making.
+
+    Returns:
+        What `training.json` says of the run.
+
+    Raises:
+        MissingDependencyError: sentence-transformers, accelerate or datasets is not installed.
+        ModelError: `settings.model` is nothing to start from.
+        DataError: a data set or split is not there, or has nothing to learn from or measure on.
+        ConfigError: the folder holds a trained model, or a stopped run with other settings.
+    """
+    training_packages(settings.seed, "datasets", "sentence_transformers")
+    from qa_system.rankers.cross_encoder import load_cross_encoder
+    from qa_system.training.cross_encoding import fit
+
+    started = monotonic()
+    folder = claim(out, settings)
+    device = choose_torch_device(settings.device)
+    material = _gather(settings)
+    model = _start(locate(settings.model), settings, device)
+
+    def evaluate() -> dict[str, float]:
+        return measure_ranker(model, material.dev)
+
+    history = fit(
+        model,
+        material.lists,
+        evaluate=evaluate,
+        settings=settings,
+        bf16="bfloat16" in str(choose_torch_precision(settings.precision, device)),
+        out=folder,
+    )
+    model.save_pretrained(str(folder), create_model_card=False)
+    # In memory it may still multiply in bf16: what counts is what will be loaded.
+    saved = load_cross_encoder(locate(str(folder)), str(device))
+    scores = measure_ranker(saved, material.dev)
+    return write_record(
+        folder,
+        task="ranker",
+        settings=settings,
+        data=material.data,
+        scores=scores,
+        history=history,
+        seconds=monotonic() - started,
+        counts=dict(material.counts),
+    )
+
+
+def measure_ranker(model: CrossEncoder, sources: Sequence[Sequence[TextList]]) -> dict[str, float]:
+    """Give a cross-encoder's `mrr` and `recall@1`, each source counting as much as the next."""
+    measured = []
+    for lists in sources:
+        pairs = [(each.question, text) for each in lists for text in each.texts]
+        logits = model.predict(pairs, batch_size=BATCH_PAIRS, activation_fn=_as_it_is).tolist()
+        ends = accumulate((len(each.texts) for each in lists), initial=0)
+        measured.append(rank_metrics(lists, [logits[a:b] for a, b in pairwise(ends)]))
+    return {name: fmean(each[name] for each in measured) for name in measured[0]}
+
+
+def _as_it_is(logits: Any) -> Any:
+    return logits
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What a run is made of.
+
+    Args:
+        lists: to learn from.
+        dev: to measure on, by source: dev, then what was held out of the training data.
+        data: where all that came from.
+        counts: of the lists and their texts.
+    """
+
+    lists: Sequence[TextList]
+    dev: Sequence[Sequence[TextList]]
+    data: Sequence[Mapping[str, Any]]
+    counts: Mapping[str, int]
+
+
+def _gather(settings: RankerTraining) -> _Material:
+    lists: list[TextList] = []
+    counts: Counter[str] = Counter()
+    data: list[Mapping[str, Any]] = []
+    held_out = []
+    for place, source in enumerate(settings.train):
+        dataset = read_dataset(source.path)
+        seed = settings.seed + place
+        labels = dataset.labels_of(source.split)
+        data.append(origin_of(dataset, source.split, len(labels)))
+        if source.held_out:
+            by: Group = "paragraph" if labels[0].item_id is None else "item"
+            divided = split_labels(labels, by, test=source.held_out, seed=settings.seed)
+            labels = tuple(label for label in divided if label.split == "train")
+            apart = [label for label in divided if label.split == "test"]
+            held_out.append(_to_measure(dataset, apart, settings.candidates))
+        of_source, counted = train_lists(labels, settings.negatives, seed)
+        lists += source.weighted(of_source, seed)
+        counts += counted
+    if not lists:
+        raise DataError(
+            "there is nothing to learn from: no question has a text that answers it and one "
+            "that does not",
+            remedy="Name a source in `train` with several texts an item, or set "
+            "negatives.other_item above 0.",
+        )
+    dev = []
+    for source in settings.dev:
+        dataset = read_dataset(source.path)
+        labels = dataset.labels_of(source.split)
+        data.append(origin_of(dataset, source.split, len(labels)))
+        dev.append(_to_measure(dataset, labels, settings.candidates))
+    if not dev + held_out:
+        raise DataError("there is nothing to measure on", remedy="Name a source in `dev`.")
+    return _Material(lists, dev + held_out, data, counts)
+
+
+def _to_measure(dataset: Dataset, labels: Sequence[Label], candidates: int) -> list[TextList]:
+    lists = dev_lists(labels, dataset.reviews, candidates)
+    if not any(len(set(each.relevant)) == 2 for each in lists):
+        raise DataError(
+            "no question has a text that answers it and one that does not, so that every order "
+            "is as good",
+            where=dataset.path,
+            remedy="Name another source in `dev`.",
+        )
+    return lists
+
+
+def _start(location: ModelLocation, settings: RankerTraining, device: Any) -> CrossEncoder:
+    from sentence_transformers import CrossEncoder
+
+    remedy = "Name an encoder, a reader or a cross-encoder, in safetensors."
+    if location.format != "torch":
+        raise ModelError(
+            f"{location.name!r} is an export, which cannot be trained",
+            where=str(location.path),
+            remedy=remedy,
+        )
+    try:
+        model = CrossEncoder(
+            str(location.path),
+            num_labels=1,
+            max_length=settings.max_seq_length,
+            device=str(device),
+            local_files_only=True,
+            model_kwargs={
+                "use_safetensors": True,
+                # The fused kernel is slower than its parts on a CPU; see `training.reader`.
+                "attn_implementation": "sdpa" if device.type == "cuda" else "eager",
+            },
+            config_kwargs={"attention_probs_dropout_prob": 0.0},
+        )
+    except Exception as fault:  # transformers, safetensors and tokenizers share no base
+        raise ModelError(
+            f"no ranker can start from this model: {fault}",
+            where=str(location.path),
+            remedy=remedy,
+        ) from fault
+    names = model.tokenizer.model_input_names
+    if has_token_types(model.model.config) and "token_type_ids" not in names:
+        # Without them the model would not be told which tokens are the question's.
+        model.tokenizer.model_input_names = [*names, "token_type_ids"]
+        # That alone is not saved.
+        model.tokenizer.init_kwargs["model_input_names"] = [*names, "token_type_ids"]
+    positions = model.model.config.max_position_embeddings
+    if settings.max_seq_length > positions:
+        raise ModelError(
+            f"max_seq_length is {settings.max_seq_length}, and the model has {positions} positions",
+            where=str(location.path),
+            remedy=f"Set max_seq_length to {positions} at most.",
+        )
+    return model

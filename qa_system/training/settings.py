@@ -1,0 +1,284 @@
+"""What a training run is told: a YAML file, every key checked, nothing assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import Field, ValidationError, model_validator
+
+from qa_system.config import (
+    PassageSettings,
+    Positive,
+    Strict,
+    assign,
+    describe,
+    override_items,
+    read_yaml,
+)
+from qa_system.errors import ConfigError
+
+__all__ = [
+    "Adaptation",
+    "DistillTraining",
+    "FromScratch",
+    "HardNegatives",
+    "RankerNegatives",
+    "RankerTraining",
+    "ReaderRecipe",
+    "ReaderTraining",
+    "RetrieverNegatives",
+    "RetrieverTraining",
+    "Schedule",
+    "Source",
+    "TeacherSettings",
+    "load_training",
+]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+AtLeastZero = Annotated[float, Field(ge=0)]
+AboveZero = Annotated[float, Field(gt=0)]
+
+
+Row = TypeVar("Row")
+
+
+class Source(Strict):
+    """A data set to learn from, or to measure on."""
+
+    path: str
+    """What `qa_system.datasets.dataset.read_dataset` takes."""
+    split: str | None = None
+    """None: all of it."""
+    weight: AboveZero = 1.0
+    """How often each question is seen in an epoch: 0.5 draws half of the questions, once."""
+    held_out: Share = 0.0
+    """Share of the items (of the texts, where there are no items) that nothing is learnt from, so
+    that the model can be measured and calibrated on them beside dev."""
+
+    def weighted(self, rows: Sequence[Row], seed: int) -> list[Row]:
+        """Give each row as often as the weight says; what is left of the weight, by lot.
+
+        >>> Source(path="x", weight=2.5).weighted(["a", "b"], seed=0)
+        ['a', 'b', 'a', 'b', 'b']
+        """
+        whole, rest = divmod(self.weight, 1)
+        return list(rows) * int(whole) + Random(seed).sample(rows, round(rest * len(rows)))
+
+
+class HardNegatives(Strict):
+    """Questions paired with a text that does not answer them, as a share of the source's own.
+
+    Without them a reader has only met texts that were chosen for the question, and its silence
+    means little in a pipeline that reads ten reviews.
+    """
+
+    same_item: AtLeastZero = 0.1
+    """With another text of the same item, of all texts where there are no items: the ones that
+    BM25 finds for the question."""
+    other_item: AtLeastZero = 0.05
+    """With any text of another item."""
+
+
+class Schedule(Strict):
+    """How long and how fast a model is trained."""
+
+    seed: int = 13
+    epochs: AboveZero = 2.0
+    batch_size: Positive = 16
+    """Rows in a step."""
+    learning_rate: AboveZero = 1e-4
+    """At its highest; it rises over the warm-up and falls linearly to 0."""
+    warmup: Share = 0.1
+    weight_decay: AtLeastZero = 0.01
+    evaluations: Positive = 4
+    """Measurements on dev, evenly over the run; the best one's weights are kept."""
+    patience: Positive = 3
+    """Measurements without a better F1 after which training stops."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto`: bf16 where the hardware multiplies it."""
+    device: str = "auto"
+
+
+class ReaderRecipe(Schedule):
+    """How a reader is trained, wherever it starts and whatever it learns from."""
+
+    negatives: HardNegatives = HardNegatives()
+    dropout: Share = 0.1
+    """Between the layers. Attention has none: on a CPU it costs a third of the time."""
+    max_seq_length: Annotated[int, Field(ge=16)] = 384
+    stride: Annotated[int, Field(ge=0)] = 128
+    max_answer_length: Positive = 40
+
+
+class ReaderTraining(ReaderRecipe):
+    """How `qa train reader` trains."""
+
+    model: str
+    """Where it starts: an encoder or a question-answering checkpoint."""
+    train: tuple[Source, ...]
+    dev: tuple[Source, ...]
+    """Early stopping and calibration; each source counts as much as the next."""
+
+
+class FromScratch(Strict):
+    """What a plain encoder gets instead, which has more to learn; None: the same."""
+
+    epochs: AboveZero | None = None
+    learning_rate: AboveZero | None = None
+
+
+class Adaptation(ReaderRecipe):
+    """How `qa-eval adapt` trains its readers: all alike, but for where they start."""
+
+    replay: AboveZero = 1.0
+    """Questions of the replayed sources for each question of the domain."""
+    held_out: Share = 0.0
+    """See `Source.held_out`; of the domain's training split."""
+    dev_of_fold: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the items that a fold trains on which it is tuned on instead."""
+    domain_only: FromScratch = FromScratch()
+
+
+class RankerNegatives(Strict):
+    """Texts that a question is told apart from, in a list with those that answer it."""
+
+    same_item: Annotated[int, Field(ge=0)] = 7
+    """Other texts of the same item: first those in which annotators found no answer, then those
+    that BM25 finds for the question."""
+    other_item: Annotated[int, Field(ge=0)] = 1
+    """Texts of other items, drawn at random."""
+
+
+class RankerTraining(Schedule):
+    """How `qa train ranker` trains."""
+
+    model: str
+    """Where it starts: an encoder, a reader, or a cross-encoder."""
+    train: tuple[Source, ...]
+    dev: tuple[Source, ...]
+    """Early stopping, by MRR over an item's reviews; each source counts as much as the next."""
+    loss: Literal["listwise", "pointwise"] = "listwise"
+    """`listwise`: ListNet, a softmax over each question's texts, and `batch_size` questions in a
+    step. `pointwise`: binary cross-entropy, and `batch_size` texts in a step."""
+    negatives: RankerNegatives = RankerNegatives()
+    candidates: Positive = 30
+    """Reviews that a question of dev is measured on at most: the ones that BM25 finds."""
+    max_seq_length: Annotated[int, Field(ge=16)] = 384
+    """Tokens of question and text; what is beyond is not read, here nor afterwards."""
+
+
+class RetrieverNegatives(Strict):
+    """Passages that a question is told apart from, beside those of the other rows of its batch.
+
+    Every row has `same_item + other_item` of them. Where an item has too few texts, others, drawn
+    at random, take their place. No text that an annotator found an answer in is a negative.
+    """
+
+    same_item: Annotated[int, Field(ge=0)] = 2
+    """Of other texts of the same item, the ones that BM25 finds for the question: what a search
+    on a product page has to tell apart."""
+    other_item: Annotated[int, Field(ge=0)] = 0
+    """Of other items' texts that BM25 finds: what a search over everything has to tell apart."""
+
+
+class TeacherSettings(Strict):
+    """A model that judges passages, where nobody has labelled any."""
+
+    model: str
+    """A reader (its best span's log-odds), or a cross-encoder with one output (its logit)."""
+    candidates: Annotated[int, Field(ge=2)] = 6
+    """Passages judged for a question: BM25's best, filled up with passages of other items."""
+    temperature: AboveZero = 2.0
+    """The teacher's scores are divided by it; more makes its judgement less sharp."""
+    questions: str | None = None
+    """A file, a question a line, for example from a shop's search log; after a tab the item it
+    was asked about, where that is known. None: the sources' own questions, without their labels.
+    """
+    items_per_question: Positive = 4
+    """Items, drawn at random, that a question of the file is asked about which names none."""
+
+
+class RetrieverTraining(Schedule):
+    """How `qa train retriever` trains."""
+
+    model: str
+    """Where it starts: a sentence-transformers model, or any encoder."""
+    train: tuple[Source, ...]
+    """With `teacher` or `cloze`, `store:FOLDER` is a source, too: the reviews of a store."""
+    dev: tuple[Source, ...]
+    """Early stopping by MRR; each source counts as much as the next."""
+    labels: Literal["given", "teacher", "cloze"] = "given"
+    """`given`: the annotators'. `teacher`: a model's judgement of passages that BM25 finds
+    (GPL). `cloze`: a sentence is the question, and what stood around it answers (ICT)."""
+    teacher: TeacherSettings | None = None
+    towers: Literal["one", "two"] = "one"
+    """`two`: questions and passages have an encoder each, as in DPR; they start alike."""
+    negatives: RetrieverNegatives = RetrieverNegatives()
+    passages: PassageSettings = PassageSettings()
+    """Set them as in `indexing.passages`, so that what is learnt from is what is searched."""
+    max_seq_length: Annotated[int, Field(ge=16)] = 256
+    """Tokens that are read of a passage."""
+    scale: AboveZero = 20.0
+    """Cosines are multiplied by it before the softmax."""
+    chunk_size: Positive | None = None
+    """Rows that go through the model at once, where memory is short of `batch_size`; the
+    gradient is the same (GradCache), and the time a third more. None: all."""
+    batch_size: Positive = 32
+    learning_rate: AboveZero = 5e-5
+
+    @model_validator(mode="after")
+    def _teacher_where_needed(self) -> Self:
+        if (self.labels == "teacher") != (self.teacher is not None):
+            message = "`teacher` is to be given with `labels: teacher`, and only then"
+            raise ValueError(message)
+        return self
+
+
+class DistillTraining(ReaderTraining):
+    """How `qa distill` trains; `model` is the student."""
+
+    teacher: str
+    """A reader: a checkpoint, or an export of one."""
+    layers: Positive | None = None
+    """Of the student's checkpoint that are kept, evenly; None: all of them."""
+    alpha: Share = 0.5
+    """What the teacher's word counts; the labels' counts the rest."""
+    temperature: AboveZero = 2.0
+    """Of the teacher's and the student's distributions; above 1, what is nearly right shows."""
+
+
+AnyTraining = TypeVar("AnyTraining", bound=Strict)
+
+
+def load_training(
+    kind: type[AnyTraining],
+    path: str | Path | None,
+    overrides: Mapping[str, Any] | Iterable[str] = (),
+) -> AnyTraining:
+    """Read the settings of a training run.
+
+    Args:
+        kind: which settings, for example `ReaderTraining`.
+        path: a YAML file; None: `overrides` say it all.
+        overrides: what takes the place of the file's, as in `qa_system.config.load_settings`.
+
+    Raises:
+        ConfigError: naming every unknown key and wrong value by its path.
+
+    >>> load_training(Source, None, ["path=reviews.json", "weight=0.5"]).weight
+    0.5
+    """
+    tree = {} if path is None else read_yaml(Path(path))
+    for key, value in override_items(overrides):
+        assign(tree, key, value)
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as fault:
+        raise ConfigError(
+            describe(fault, {}),
+            where=None if path is None else str(path),
+            remedy="configs/train/ has recipes with every key explained.",
+        ) from None

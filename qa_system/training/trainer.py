@@ -1,0 +1,134 @@
+"""One loop for all readers in training: transformers' `Trainer`, told what a batch and a loss are.
+
+Importing this module imports torch and transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from transformers import Trainer, TrainerControl
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from qa_system.training.loop import run
+from qa_system.training.settings import Schedule
+
+__all__ = ["Batch", "fit"]
+
+Batch = dict[str, torch.Tensor]
+Row = TypeVar("Row")
+
+
+def fit(
+    model: torch.nn.Module,
+    rows: Sequence[Row],
+    *,
+    length: Callable[[Row], int],
+    collate: Callable[[Sequence[Row]], Batch],
+    loss: Callable[[torch.nn.Module, Batch], torch.Tensor],
+    evaluate: Callable[[], Mapping[str, float]],
+    schedule: Schedule,
+    bf16: bool,
+    out: Path,
+) -> list[dict[str, float]]:
+    """Train a model, or go on where a run into the same folder was stopped.
+
+    Batches hold rows of like length, so that little of them is padding. When all is done, or
+    `evaluate` has not found a better `f1` for `schedule.patience` times, the model has the
+    weights with the best one.
+
+    Args:
+        model: on the device that it is trained on.
+        rows: what an epoch goes through.
+        length: tokens of a row.
+        collate: rows -> a batch.
+        loss: model and batch -> a scalar.
+        evaluate: measures the model as it stands; `f1` is among what it gives.
+        schedule: how long, how fast, from which seed.
+        bf16: whether products are taken in bf16 (weights stay in fp32).
+        out: where checkpoints stand, in the folder `checkpoints`.
+
+    Returns:
+        What was logged: `loss` every so many steps, `eval_f1` and the like at each measurement,
+        each with its `step` and `epoch`.
+    """
+    return run(
+        partial(
+            _Trainer,
+            length=length,
+            loss=loss,
+            measure=evaluate,
+            model=model,
+            train_dataset=_Rows(rows),
+            eval_dataset=_Rows(()),
+            data_collator=collate,
+        ),
+        rows=len(rows),
+        schedule=schedule,
+        score="f1",
+        bf16=bf16,
+        on_cpu=next(model.parameters()).device.type == "cpu",
+        out=out,
+        remove_unused_columns=False,
+        label_names=[],
+    )
+
+
+class _Rows(torch.utils.data.Dataset[Row], Generic[Row]):
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, place: int) -> Row:
+        return self.rows[place]
+
+
+class _Trainer(Trainer):  # type: ignore[misc]  # transformers is not typed
+    """The stock trainer with our sampler, loss and measurement."""
+
+    def __init__(
+        self,
+        *,
+        length: Callable[[Any], int],
+        loss: Callable[[torch.nn.Module, Batch], torch.Tensor],
+        measure: Callable[[], Mapping[str, float]],
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.length_of = length
+        self.loss_of = loss
+        self.measure = measure
+        self.model_accepts_loss_kwargs = False
+        self.control: TrainerControl
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
+        rows = (self.train_dataset if train_dataset is None else train_dataset).rows
+        return LengthGroupedSampler(
+            self.args.train_batch_size, lengths=[self.length_of(row) for row in rows]
+        )
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> torch.Tensor:
+        return self.loss_of(model, inputs)
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        self.model.eval()
+        with self.autocast_smart_context_manager():
+            metrics = {f"eval_{name}": value for name, value in self.measure().items()}
+        self.model.train()
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics

@@ -11,7 +11,7 @@ from typing import Literal
 from qa_system.errors import DataError
 from qa_system.records import Label
 
-__all__ = ["Group", "folds", "split_labels"]
+__all__ = ["Group", "folds", "hold_out", "split_labels"]
 
 Group = Literal["item", "article", "paragraph"]
 """What stays together: an item's reviews, a SQuAD article, or one text."""
@@ -50,6 +50,31 @@ def split_labels(
     split_of |= dict.fromkeys(groups[:tested], "test")
     split_of |= dict.fromkeys(groups[tested : tested + tuned], "dev")
     return tuple(replace(label, split=split_of[_group_of(label, by)]) for label in labels)
+
+
+def hold_out(
+    labels: Sequence[Label], share: float, seed: int = 13
+) -> tuple[tuple[Label, ...], tuple[Label, ...]]:
+    """Part labels into those that are learnt from and those that are not, by item.
+
+    Args:
+        labels: of one data set; by text, if the first of them has no item.
+        share: of the items that nothing is learnt from, below 1.
+        seed: of the draw.
+
+    Raises:
+        DataError: some labels have an item and some have none, or one part would be empty.
+
+    >>> labels = [Label(f"q{n}", "?", f"B{n}", f"r{n}", "Good.", ()) for n in range(4)]
+    >>> [len(part) for part in hold_out(labels, 0.25)]
+    [3, 1]
+    """
+    by: Group = "item" if labels and labels[0].item_id is not None else "paragraph"
+    divided = split_labels(labels, by, test=share, seed=seed)
+    learnt, held_out = (
+        tuple(label for label in divided if label.split == part) for part in ("train", "test")
+    )
+    return learnt, held_out
 
 
 def folds(

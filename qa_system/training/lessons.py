@@ -13,7 +13,7 @@ import orjson
 
 from qa_system.config import PassageSettings, StoreSettings
 from qa_system.datasets.dataset import read_dataset
-from qa_system.datasets.splitting import Group, split_labels
+from qa_system.datasets.splitting import hold_out
 from qa_system.errors import ConfigError, DataError
 from qa_system.passages import split
 from qa_system.records import Label
@@ -95,7 +95,7 @@ def gather(settings: RetrieverTraining, reach: Callable[[str], int]) -> Material
         labels = dataset.labels_of(source.split)
         data.append(origin_of(dataset, source.split, len(labels)))
         if source.held_out:
-            labels, held_out = _held_out(labels, source.held_out, settings.seed)
+            labels, held_out = hold_out(labels, source.held_out, settings.seed)
             contests.append(contest_of(held_out, dataset.reviews, cut))
         texts = {label.context: label.item_id for label in labels}
         learnt.append(Learnt(source, labels, texts))
@@ -184,16 +184,6 @@ def _cut_by(settings: PassageSettings, reach: Callable[[str], int]) -> Cut:
         return [(start, start + reach(text[start:end])) for start, end in stretches]
 
     return cut
-
-
-def _held_out(
-    labels: Sequence[Label], share: float, seed: int
-) -> tuple[tuple[Label, ...], tuple[Label, ...]]:
-    by: Group = "paragraph" if labels[0].item_id is None else "item"
-    divided = split_labels(labels, by, test=share, seed=seed)
-    return tuple(label for label in divided if label.split == "train"), tuple(
-        label for label in divided if label.split == "test"
-    )
 
 
 def _texts_of_store(path: str) -> dict[str, str | None]:

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from qa_system.datasets.dataset import Dataset, read_dataset
-from qa_system.datasets.splitting import Group, split_labels
+from qa_system.datasets.splitting import hold_out
 from qa_system.errors import DataError, ModelError
 from qa_system.inference import choose_torch_device, choose_torch_precision
 from qa_system.models import ModelLocation, locate
@@ -129,10 +129,7 @@ def _gather(settings: RankerTraining) -> _Material:
         labels = dataset.labels_of(source.split)
         data.append(origin_of(dataset, source.split, len(labels)))
         if source.held_out:
-            by: Group = "paragraph" if labels[0].item_id is None else "item"
-            divided = split_labels(labels, by, test=source.held_out, seed=settings.seed)
-            labels = tuple(label for label in divided if label.split == "train")
-            apart = [label for label in divided if label.split == "test"]
+            labels, apart = hold_out(labels, source.held_out, settings.seed)
             held_out.append(_to_measure(dataset, apart, settings.candidates))
         of_source, counted = train_lists(labels, settings.negatives, seed)
         lists += source.weighted(of_source, seed)

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from qa_system.datasets.dataset import read_dataset
-from qa_system.datasets.splitting import Group, split_labels
+from qa_system.datasets.splitting import hold_out
 from qa_system.errors import DataError, ModelError
 from qa_system.inference import choose_torch_device, choose_torch_precision, load_tokenizer
 from qa_system.models import ModelLocation, locate
@@ -172,10 +172,8 @@ def _gather(settings: ReaderTraining) -> _Material:
         labels = dataset.labels_of(source.split)
         data.append(origin_of(dataset, source.split, len(labels)))
         if source.held_out:
-            by: Group = "paragraph" if labels[0].item_id is None else "item"
-            divided = split_labels(labels, by, test=source.held_out, seed=settings.seed)
-            labels = tuple(label for label in divided if label.split == "train")
-            held_out.append([label for label in divided if label.split == "test"])
+            labels, kept_back = hold_out(labels, source.held_out, settings.seed)
+            held_out.append(kept_back)
         of_source, counted = with_negatives(labels, settings.negatives, seed)
         examples += source.weighted(of_source, seed)
         counts += counted

@@ -84,7 +84,7 @@ def test_a_run_leaves_a_reader_and_its_record(recipe: dict[str, Any], tmp_path: 
 
 
 def test_a_killed_run_goes_on_where_it_was(recipe: dict[str, Any], tmp_path: Path) -> None:
-    recipe |= {"epochs": 3.0, "evaluations": 6}
+    recipe |= {"epochs": 3.0, "evaluations": 6, "patience": 6}
     told = tmp_path / "recipe.yaml"
     told.write_text(json.dumps(recipe))
     out = tmp_path / "model"

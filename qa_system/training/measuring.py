@@ -8,6 +8,7 @@ from statistics import fmean
 
 import numpy as np
 
+from qa_system.errors import DataError
 from qa_system.labels import gold_texts
 from qa_system.metrics import exact_match, f1
 from qa_system.readers.backends import ReaderBackend, score_windows
@@ -73,7 +74,15 @@ def measure(sources: Sequence[Sequence[Read]]) -> dict[str, float]:
     Returns:
         `threshold`, the one with the best F1; `em` and `f1` at it; `forced_f1`, over the
         answerable questions with none left unanswered.
+
+    Raises:
+        DataError: no question has an answer, so that silence would always be best.
     """
+    answerable = [[read for read in source if read.answerable] for source in sources]
+    if not any(answerable):
+        raise DataError(
+            "no question to measure on has an answer", remedy="Name another source in `dev`."
+        )
     reads = [(read, 1 / len(source)) for source in sources for read in source]
     threshold = fit_threshold(
         [read.log_odds for read, _ in reads],
@@ -87,7 +96,6 @@ def measure(sources: Sequence[Sequence[Read]]) -> dict[str, float]:
     def at_threshold(read: Read, score: float) -> float:
         return score if read.log_odds >= threshold else float(not read.answerable)
 
-    answerable = [[read for read in source if read.answerable] for source in sources]
     return {
         "threshold": threshold,
         "em": mean(lambda read: at_threshold(read, read.em)),

@@ -1,5 +1,6 @@
 import pytest
 
+from qa_system.errors import DataError
 from qa_system.training.measuring import Read, measure
 
 
@@ -16,3 +17,8 @@ def test_each_source_counts_as_much_as_the_next():
     one = [Read(1.0, 1.0, 1.0, True)]
     many = [Read(1.0, 0.0, 0.0, True)] * 9
     assert measure([one, many])["f1"] == 0.5
+
+
+def test_there_is_nothing_to_measure_without_an_answer():
+    with pytest.raises(DataError, match="has an answer"):
+        measure([[Read(1.0, 0.0, 0.0, False)]])

@@ -26,6 +26,7 @@ __all__ = [
     "bundled_models",
     "data_place",
     "locate",
+    "locate_checkpoint",
     "read_manifest",
     "resource",
     "weights_hash",
@@ -123,6 +124,23 @@ def locate(name: str) -> ModelLocation:
         )
     folder = _from_hub(name)
     return ModelLocation(name, folder, _format_of(folder))
+
+
+def locate_checkpoint(name: str) -> ModelLocation:
+    """Find a model that can be trained further.
+
+    Raises:
+        ModelError: nothing is there, or it is an export.
+        MissingDependencyError: as in `locate`.
+    """
+    location = locate(name)
+    if location.format != "torch":
+        raise ModelError(
+            f"{location.name!r} is an export, which cannot be trained",
+            where=str(location.path),
+            remedy="Name a checkpoint, in safetensors.",
+        )
+    return location
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset
 from sentence_transformers import CrossEncoder
-from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss, ListNetLoss
 
+from qa_system.training.evaluator import Evaluator
 from qa_system.training.lists import TextList
 from qa_system.training.loop import run
 from qa_system.training.settings import RankerTraining
@@ -69,7 +68,7 @@ def fit(
             model=model,
             train_dataset=rows,
             loss=loss,
-            evaluator=_Evaluator(evaluate),
+            evaluator=Evaluator(evaluate, "mrr"),
         ),
         CrossEncoderTrainingArguments,
         rows=len(rows),
@@ -108,15 +107,3 @@ def rows_of(lists: Sequence[TextList], loss: str) -> Dataset:
             for text, relevant in zip(each.texts, each.relevant, strict=True)
         ]
     )
-
-
-class _Evaluator(BaseEvaluator):  # type: ignore[misc]  # sentence-transformers is not typed
-    """Our measurement, as its trainer asks for one."""
-
-    def __init__(self, evaluate: Callable[[], Mapping[str, float]]) -> None:
-        super().__init__()
-        self.primary_metric = "mrr"
-        self._evaluate = evaluate
-
-    def __call__(self, *_: Any, **__: Any) -> dict[str, float]:
-        return dict(self._evaluate())

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from qa_system.errors import ConfigError, ModelError
 from qa_system.inference import choose_torch_device, load_tokenizer, pad, token_batches
-from qa_system.models import ModelLocation, locate
+from qa_system.models import ModelLocation, locate, locate_checkpoint
 from qa_system.progress import progress
 from qa_system.readers.backends import ReaderBackend, has_token_types, load_backend
 from qa_system.training.packages import training_packages
@@ -64,7 +64,7 @@ def distill(settings: DistillTraining, out: str | Path) -> dict[str, Any]:
     """
     training_packages(settings.seed)
     folder = claim(out, settings)
-    location = locate(settings.model)
+    location = locate_checkpoint(settings.model)
     teacher = load_backend(
         locate(settings.teacher), precision=_precision_of(settings), device=settings.device
     )

@@ -15,7 +15,7 @@ from qa_system.datasets.dataset import Dataset, read_dataset
 from qa_system.datasets.splitting import hold_out
 from qa_system.errors import DataError, ModelError
 from qa_system.inference import choose_torch_device, choose_torch_precision
-from qa_system.models import ModelLocation, locate
+from qa_system.models import ModelLocation, locate, locate_checkpoint
 from qa_system.readers.backends import has_token_types
 from qa_system.records import Label
 from qa_system.training.lists import TextList, dev_lists, rank_metrics, train_lists
@@ -57,7 +57,7 @@ def train_ranker(settings: RankerTraining, out: str | Path) -> dict[str, Any]:
     folder = claim(out, settings)
     device = choose_torch_device(settings.device)
     material = _gather(settings)
-    model = _start(locate(settings.model), settings, device)
+    model = _start(locate_checkpoint(settings.model), settings, device)
 
     def evaluate() -> dict[str, float]:
         return measure_ranker(model, material.dev)
@@ -168,12 +168,6 @@ def _start(location: ModelLocation, settings: RankerTraining, device: Any) -> Cr
     from sentence_transformers import CrossEncoder
 
     remedy = "Name an encoder, a reader or a cross-encoder, in safetensors."
-    if location.format != "torch":
-        raise ModelError(
-            f"{location.name!r} is an export, which cannot be trained",
-            where=str(location.path),
-            remedy=remedy,
-        )
     try:
         model = CrossEncoder(
             str(location.path),

@@ -14,7 +14,7 @@ from qa_system.datasets.dataset import read_dataset
 from qa_system.datasets.splitting import hold_out
 from qa_system.errors import DataError, ModelError
 from qa_system.inference import choose_torch_device, choose_torch_precision, load_tokenizer
-from qa_system.models import ModelLocation, locate
+from qa_system.models import ModelLocation, locate_checkpoint
 from qa_system.readers.backends import TorchBackend, has_token_types
 from qa_system.readers.calibration import (
     Calibration,
@@ -57,7 +57,7 @@ def train_reader(settings: ReaderTraining, out: str | Path) -> dict[str, Any]:
     """
     training_packages(settings.seed)
     folder = claim(out, settings)
-    location = locate(settings.model)
+    location = locate_checkpoint(settings.model)
     model = start_from(location, settings, choose_torch_device(settings.device))
     return fit_reader(model, location, settings, folder, lessons=_labelled)
 

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from qa_system.inference import choose_torch_device, choose_torch_precision
-from qa_system.models import locate
+from qa_system.models import locate_checkpoint
 from qa_system.training.lessons import gather, lessons_of
 from qa_system.training.packages import training_packages
 from qa_system.training.ranking import measure_ranking
@@ -50,7 +50,7 @@ def train_retriever(settings: RetrieverTraining, out: str | Path) -> dict[str, A
     folder = claim(out, settings)
     device = choose_torch_device(settings.device)
     model = towers.start(
-        locate(settings.model), settings.max_seq_length, device, seed=settings.seed
+        locate_checkpoint(settings.model), settings.max_seq_length, device, seed=settings.seed
     )
     material = gather(settings, towers.reach_of(model))
     lessons, counts = lessons_of(material, settings, folder)

@@ -20,7 +20,6 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
-from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.base.modules import Router
 from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.sentence_transformer.losses import (
@@ -34,6 +33,7 @@ from transformers import set_seed
 
 from qa_system.errors import ModelError
 from qa_system.models import ModelLocation
+from qa_system.training.evaluator import Evaluator
 from qa_system.training.loop import run
 from qa_system.training.pairs import Triple
 from qa_system.training.pseudo import Judged
@@ -60,16 +60,10 @@ def start(
         seed: of all that is drawn from here on.
 
     Raises:
-        ModelError: it is an export, no encoder, or has fewer positions.
+        ModelError: it is no encoder, or has fewer positions.
     """
     set_seed(seed)
     remedy = "Name a sentence-transformers model or an encoder, in safetensors."
-    if location.format != "torch":
-        raise ModelError(
-            f"{location.name!r} is an export, which cannot be trained",
-            where=str(location.path),
-            remedy=remedy,
-        )
     try:
         model = SentenceTransformer(
             str(location.path),
@@ -202,7 +196,7 @@ def fit(
             model=model,
             train_dataset=dataset,
             loss=loss,
-            evaluator=_Evaluator(evaluate),
+            evaluator=Evaluator(evaluate, SCORE),
         ),
         SentenceTransformerTrainingArguments,
         rows=len(rows),
@@ -265,13 +259,3 @@ class _Trainer(SentenceTransformerTrainer):  # type: ignore[misc]  # not typed
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         del default_args_dict
-
-
-class _Evaluator(BaseEvaluator):  # type: ignore[misc]
-    def __init__(self, evaluate: Callable[[], Mapping[str, float]]) -> None:
-        super().__init__()
-        self.primary_metric = SCORE
-        self._evaluate = evaluate
-
-    def __call__(self, *_: Any, **__: Any) -> dict[str, float]:
-        return dict(self._evaluate())

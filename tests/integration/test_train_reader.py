@@ -118,6 +118,10 @@ def test_what_cannot_be_trained_is_said(recipe: dict[str, Any], tmp_path: Path) 
             ReaderTraining.model_validate(recipe | {"model": str(tmp_path / "empty")}),
             tmp_path / "a",
         )
+    with pytest.raises(ModelError, match="is an export"):
+        train_reader(
+            ReaderTraining.model_validate(recipe | {"model": "bundled:reader"}), tmp_path / "c"
+        )
     with pytest.raises(DataError, match="there is no split"):
         train_reader(
             ReaderTraining.model_validate(

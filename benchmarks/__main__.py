@@ -11,6 +11,7 @@ SCRIPTS = (
     ("store", "million"),
     ("reader",),
     ("compression",),
+    ("generation",),
     ("precision",),
     ("retrieval_electronics",),
     ("harness",),

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qa_system.config import Settings, load_settings
     from qa_system.errors import QASystemError
+    from qa_system.generators.chat import ReviewChat
+    from qa_system.generators.rag import RAGGenerator
     from qa_system.readers.extractive import ExtractiveReader
     from qa_system.records import Answer, Answers, AnswerSpan, Label, Question, Review
     from qa_system.retrievers.bm25 import BM25Retriever
@@ -33,7 +35,9 @@ _HOMES = {
     "QASystem": "qa_system.system",
     "QASystemError": "qa_system.errors",
     "Question": "qa_system.records",
+    "RAGGenerator": "qa_system.generators.rag",
     "Review": "qa_system.records",
+    "ReviewChat": "qa_system.generators.chat",
     "Settings": "qa_system.config",
     "load_settings": "qa_system.config",
 }
@@ -51,7 +55,9 @@ __all__ = [
     "QASystem",
     "QASystemError",
     "Question",
+    "RAGGenerator",
     "Review",
+    "ReviewChat",
     "Settings",
     "load_settings",
 ]

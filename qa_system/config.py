@@ -30,6 +30,7 @@ __all__ = [
     "BulkWriteSettings",
     "ElasticsearchSettings",
     "EncoderSettings",
+    "GeneratorSettings",
     "IndexingSettings",
     "PassageSettings",
     "RankerSettings",
@@ -204,6 +205,51 @@ class ReaderSettings(Strict):
         return self
 
 
+class GeneratorSettings(Strict):
+    """How answers are written from reviews."""
+
+    type: Literal["rag", "chat"] = "rag"
+    model: str = "bundled:generator"
+    """Of a chat: the name that the server has for it."""
+    documents: Positive = 5
+    """How many of the reviews that were found it reads."""
+    mode: Literal["token", "sequence"] | None = None
+    """None: as the model was trained."""
+    thorough: bool = True
+    """Mode sequence: an answer found in one review is scored in all of them."""
+    num_beams: Positive = 5
+    max_length: Annotated[int, Field(ge=2)] | None = None
+    """Tokens of an answer at most; None: as the model was trained, or what the server allows."""
+    length_penalty: float = 1.0
+    template: str | None = None
+    """How `{question}`, `{text}` and `{title}` become what is read; None: as it was trained."""
+    max_source_length: Annotated[int, Field(ge=16)] | None = None
+    """Tokens read of question and review; None: as the model was trained."""
+    score_scale: Annotated[float, Field(ge=0)] | None = None
+    """The dense retriever's score times this is a review's log-odds beforehand; None: as the model
+    was trained."""
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    threads: Positive | None = None
+    min_support: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """An answer that the reviews support less is withheld."""
+    check_with_reader: bool = True
+    """Whether what the reader finds counts for the support, too."""
+    url: str | None = None
+    """Of a server that speaks OpenAI's chat protocol; None: OpenAI's own."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Secrets are never settings: this is the name of an environment variable."""
+    timeout: Annotated[float, Field(gt=0)] = 60.0
+    options: Mapping[str, Any] = Field(default_factory=dict)
+    """Further fields of the request to the server; one that is null is not sent."""
+
+    @model_validator(mode="after")
+    def _chat_model_is_named(self) -> GeneratorSettings:
+        if self.type == "chat" and "model" not in self.model_fields_set:
+            raise ValueError("type chat needs a model, by the server's name for it")
+        return self
+
+
 class PassageSettings(Strict):
     """How long reviews are split before they are indexed."""
 
@@ -252,6 +298,7 @@ class Settings(Strict):
     retriever: RetrieverSettings = RetrieverSettings()
     ranker: RankerSettings = RankerSettings()
     reader: ReaderSettings = ReaderSettings()
+    generator: GeneratorSettings = GeneratorSettings()
     indexing: IndexingSettings = IndexingSettings()
 
 

@@ -30,6 +30,8 @@ def examine(config: Path | None = None, overrides: Iterable[str] = ()) -> list[F
     if settings.ranker.model is not None:
         findings.append(_model("ranker", settings.ranker.model, settings.ranker.type != "none"))
     findings.append(_model("reader", settings.reader.model, required=True))
+    if settings.generator.type == "rag":
+        findings.append(_model("generator", settings.generator.model, required=False))
     if isinstance(settings.store, ElasticsearchSettings):
         findings.extend(_server(settings, settings.store))
     else:

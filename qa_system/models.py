@@ -35,6 +35,7 @@ __all__ = [
 BUNDLED_PREFIX = "bundled:"
 PACKAGE_PREFIX = "package:"
 MANIFEST = "model.json"
+CONFIG = "config.json"
 TRAINING = "training.json"
 SAMPLE = "bundled:sample"
 _PACKAGE = Path(__file__).parent
@@ -84,8 +85,9 @@ def bundled_models() -> list[str]:
     True
     """
     return sorted(
-        BUNDLED_PREFIX + manifest.parent.name
-        for manifest in resource("models").glob(f"*/{MANIFEST}")
+        BUNDLED_PREFIX + folder.name
+        for folder in resource("models").iterdir()
+        if (folder / MANIFEST).is_file() or (folder / CONFIG).is_file()
     )
 
 
@@ -105,12 +107,12 @@ def locate(name: str) -> ModelLocation:
     """
     if name.startswith(BUNDLED_PREFIX):
         folder = resource("models") / name.removeprefix(BUNDLED_PREFIX)
-        if not (folder / MANIFEST).is_file():
+        if name not in bundled_models():
             raise ModelError(
                 f"there is no bundled model {name!r}",
                 remedy=f"Bundled models: {', '.join(bundled_models()) or 'none'}.",
             )
-        return ModelLocation(name, folder, "onnx")
+        return ModelLocation(name, folder, _format_of(folder))
     if name.startswith(PACKAGE_PREFIX):
         folder = _in_package(name)
         return ModelLocation(name, folder, _format_of(folder))
@@ -194,12 +196,12 @@ def _in_package(name: str) -> Path:
 def _format_of(folder: Path) -> Literal["onnx", "torch"]:
     if (folder / MANIFEST).is_file():
         return "onnx"
-    if (folder / "config.json").is_file() or (folder / "modules.json").is_file():
+    if (folder / CONFIG).is_file() or (folder / "modules.json").is_file():
         return "torch"
     raise ModelError(
         "the folder holds no model",
         where=str(folder),
-        remedy=f"A model folder has a config.json (a checkpoint) or a {MANIFEST} (an export).",
+        remedy=f"A model folder has a {CONFIG} (a checkpoint) or a {MANIFEST} (an export).",
     )
 
 

@@ -3,7 +3,7 @@
 Every pipeline takes `query` and, where it retrieves, `filters`; Haystack hands flat inputs to all
 components that have such a socket: `pipeline.run({"query": ..., "filters": ...})`. The last
 component of the retrieving part is called `retriever`, or `ranker` where the settings name one
-(`last`), that of the reading part `reader`.
+(`last`), that of the reading part `reader`, that of the generating part `generator`.
 Pipelines dump to YAML and load back (`Pipeline.dumps`, `load`).
 """
 
@@ -17,20 +17,50 @@ from haystack.core.serialization import allow_deserialization_module
 
 from qa_system.config import RankerSettings, RetrieverSettings, Settings
 from qa_system.errors import MissingDependencyError
+from qa_system.generators.evidence import EvidenceSelector
 from qa_system.retrievers.bm25 import BM25Retriever
 from qa_system.retrievers.dense import DenseRetriever
 from qa_system.retrievers.normalize import ScoreNormalizer
 
 if TYPE_CHECKING:
+    from qa_system.generators.chat import ReviewChat
+    from qa_system.generators.rag import RAGGenerator
     from qa_system.rankers.cross_encoder import CrossEncoderRanker
     from qa_system.rankers.reader_ranker import ReaderRanker
     from qa_system.readers.extractive import ExtractiveReader
     from qa_system.stores.contract import ReviewStore
 
-__all__ = ["build_reader", "extract", "last", "load", "reader_ranks", "retrieve", "to_read"]
+__all__ = [
+    "build_generator",
+    "build_reader",
+    "dense",
+    "extract",
+    "generate",
+    "last",
+    "load",
+    "reader_ranks",
+    "retrieve",
+    "to_read",
+]
 
 CANDIDATES_PER_RESULT = 2
 """Hybrid: documents that each retriever hands to the joiner for one that comes out."""
+
+OF_RAG = {
+    "device",
+    "length_penalty",
+    "max_length",
+    "max_source_length",
+    "mode",
+    "model",
+    "num_beams",
+    "precision",
+    "score_scale",
+    "template",
+    "thorough",
+    "threads",
+}
+"""The settings of a generator that `RAGGenerator` takes as they are."""
 
 allow_deserialization_module("qa_system.*")
 
@@ -83,6 +113,28 @@ def extract(store: ReviewStore, settings: Settings) -> Pipeline:
     return pipeline
 
 
+def generate(store: ReviewStore, settings: Settings) -> Pipeline:
+    """Build question -> documents -> generated answers.
+
+    Returns:
+        The pipeline of `retrieve(store, settings)`, followed by a component `evidence`, which
+        takes the best documents and the dense retriever's scores of them, and a component
+        `generator` that gives `answers`. Nothing holds these against the reviews, as `QASystem`
+        does.
+
+    Raises:
+        QASystemError: as in `retrieve`.
+    """
+    pipeline = retrieve(store, settings)
+    pipeline.add_component("evidence", EvidenceSelector(settings.generator.documents))
+    pipeline.connect(f"{last(settings)}.documents", "evidence.documents")
+    if (scorer := dense(settings)) is not None:
+        pipeline.connect(f"{scorer}.documents", "evidence.scored")
+    pipeline.add_component("generator", build_generator(settings))
+    pipeline.connect("evidence.documents", "generator.documents")
+    return pipeline
+
+
 def last(settings: Settings) -> str:
     """Name the component of `retrieve` that hands over the documents.
 
@@ -90,6 +142,15 @@ def last(settings: Settings) -> str:
     'retriever'
     """
     return "retriever" if settings.ranker.type == "none" else "ranker"
+
+
+def dense(settings: Settings) -> str | None:
+    """Name the component of `retrieve` whose scores are those of embeddings, if there is one.
+
+    >>> dense(Settings())
+    'dense'
+    """
+    return {"bm25": None, "dense": "retriever", "hybrid": "dense"}[settings.retriever.mode]
 
 
 def reader_ranks(settings: Settings) -> bool:
@@ -119,6 +180,25 @@ def build_reader(settings: Settings) -> ExtractiveReader:
     from qa_system.readers.extractive import ExtractiveReader
 
     return ExtractiveReader(**settings.reader.model_dump())
+
+
+def build_generator(settings: Settings) -> RAGGenerator | ReviewChat:
+    """Build the generator that the settings describe."""
+    chosen = settings.generator
+    if chosen.type == "chat":
+        from qa_system.generators.chat import review_chat
+
+        return review_chat(
+            chosen.model,
+            url=chosen.url,
+            api_key_env=chosen.api_key_env,
+            timeout=chosen.timeout,
+            max_length=chosen.max_length,
+            options=chosen.options,
+        )
+    from qa_system.generators.rag import RAGGenerator
+
+    return RAGGenerator(**chosen.model_dump(include=OF_RAG))
 
 
 def _retrieving(settings: Settings, top_k: int) -> Settings:

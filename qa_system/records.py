@@ -130,15 +130,25 @@ class Label:
 class Answer:
     """A short answer and the review that says so.
 
+    A generated answer may stand in no review as it is: then `start` equals `end`, and both are
+    where the review comes nearest to it. Where it does stand in one, `text` is the review's own
+    spelling.
+
     Args:
         text: the answer, equal to the review's text from `start` to `end`.
-        confidence: calibrated probability that it is right, 0 to 1.
-        review_id: the review that says so.
+        confidence: calibrated probability that it is right, 0 to 1; of a generated answer its
+            `support`, which is no probability.
+        review_id: the review that says so; of a generated answer the one that supports it best.
         item_id: the item that the review is about.
         start: first character of the answer in the whole review.
         end: the character after its last.
         snippet: the answer's surroundings, cut at word boundaries.
         meta: the review's metadata.
+        support: how far the reviews say what was generated, 0 to 1
+            (`qa_system.generators.grounding`); None for an answer that is a review's own words.
+        sources: the fewest reviews that carried nearly all of a generated answer (of a chat
+            model's: those that it cites), first the one that carried most.
+        generated: whether it was written by a generator.
     """
 
     text: str
@@ -149,6 +159,9 @@ class Answer:
     end: int
     snippet: str
     meta: Mapping[str, Any] = field(default_factory=dict)
+    support: float | None = None
+    sources: tuple[str, ...] = ()
+    generated: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Give the answer as JSON values."""
@@ -161,6 +174,9 @@ class Answer:
             "end": self.end,
             "snippet": self.snippet,
             "meta": dict(self.meta),
+            "support": self.support,
+            "sources": list(self.sources),
+            "generated": self.generated,
         }
 
 
@@ -172,7 +188,8 @@ class Answers:
         question: as asked.
         item_id: the item asked about.
         answers: best first.
-        no_answer_probability: calibrated probability that none of the reviews read answers it.
+        no_answer_probability: calibrated probability that none of the reviews read answers it;
+            where answers were generated, one minus the best one's support, given or withheld.
         reviews_read: how many reviews the retriever handed to the reader.
         timings: seconds by stage.
     """

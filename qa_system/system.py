@@ -6,29 +6,41 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from haystack.core.errors import PipelineRuntimeError
 
 from qa_system import pipelines
+from qa_system.answers import best_spans, extracted_answers, generated_answer
 from qa_system.config import Settings, load_settings
-from qa_system.errors import EmptyQuestionError, QASystemError, UnknownItemError
-from qa_system.records import Answer, Answers, Question
+from qa_system.errors import ConfigError, EmptyQuestionError, QASystemError, UnknownItemError
+from qa_system.generators.drafts import Draft, drafts
+from qa_system.generators.evidence import evidence
+from qa_system.readers.extractive import Reading
+from qa_system.records import Answers, Question
 from qa_system.stages import timed
 from qa_system.stores import open_store
 
 if TYPE_CHECKING:
     from haystack import Document
-    from haystack.dataclasses import ExtractedAnswer
 
-    from qa_system.readers.extractive import ExtractiveReader, Reading
+    from qa_system.generators.chat import ReviewChat
+    from qa_system.generators.rag import Generated, RAGGenerator
+    from qa_system.readers.extractive import ExtractiveReader
     from qa_system.stores.contract import ReviewStore
 
-__all__ = ["Examination", "QASystem"]
+__all__ = ["Examination", "Mode", "QASystem"]
+
+Mode = Literal["extract", "generate", "auto"]
+"""What answers are: spans of reviews; generated, where the reviews support them; or generated, and
+spans where all that was generated is withheld."""
 
 SPANS_PER_ANSWER = 4
 """Spans asked of the reader for one answer that is shown: several may stand in one review."""
+
+NOTHING_READ = Reading((), (), 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +50,16 @@ class Examination:
     Args:
         documents: those that were read, best first: as retrieved or ranked, and where the reader
             is the ranker by its best span in each.
-        reading: what the reader found in them, below its threshold too.
+        reading: what the reader found in them, below its threshold too; nothing where answers
+            were generated and the reader was not asked.
         answers: what `ask` gives.
+        drafts: what was generated from the first of the documents, best first, withheld or not.
     """
 
     documents: tuple[Document, ...]
     reading: Reading
     answers: Answers
+    drafts: tuple[Draft, ...] = ()
 
 
 class QASystem:
@@ -77,18 +92,25 @@ class QASystem:
         found = pipelines.to_read(settings)
         self._retrieval = pipelines.retrieve(self._store, found)
         self._last = pipelines.last(found)
+        self._dense = pipelines.dense(found)
         self._reader = pipelines.build_reader(settings)
+        self._generator: RAGGenerator | ReviewChat | None = None
+        self._building = Lock()
 
     @classmethod
     def open(
         cls,
         config: str | Path | Settings | None = None,
+        *,
+        mode: Mode = "extract",
         **overrides: Any,
     ) -> QASystem:
         """Open a system and load its models, so that the first question is as fast as the next.
 
         Args:
             config: a YAML file or settings; None takes the defaults and the environment.
+            mode: the one that will be asked in: a generator is loaded for those that generate,
+                here or at the first question.
             overrides: single settings, their dots written as double underscores:
                 `store__path="qa-store"`.
 
@@ -103,7 +125,7 @@ class QASystem:
             config = load_settings(config, dotted)
         system = cls(config)
         try:
-            system.warm_up()
+            system.warm_up(mode)
         except BaseException:
             system.close()
             raise
@@ -114,10 +136,22 @@ class QASystem:
         """The reader, which can also be asked about texts that are in no store."""
         return self._reader
 
-    def warm_up(self) -> None:
-        """Load the models now instead of at the first question."""
+    @property
+    def generator(self) -> RAGGenerator | ReviewChat:
+        """The generator, which can also be asked about texts that are in no store."""
+        with self._building:
+            if self._generator is None:
+                self._generator = pipelines.build_generator(self.settings)
+            return self._generator
+
+    def warm_up(self, mode: Mode = "extract") -> None:
+        """Load the models that a mode needs now instead of at the first question."""
+        _refuse_unknown_mode(mode)
         self._retrieval.warm_up()
-        self._reader.warm_up()
+        if self._reads(mode):
+            self._reader.warm_up()
+        if mode != "extract":
+            self.generator.warm_up()
 
     def ask(
         self,
@@ -125,6 +159,7 @@ class QASystem:
         item_id: str | None = None,
         filters: Mapping[str, Any] | None = None,
         top_k: int = 3,
+        mode: Mode = "extract",
     ) -> Answers:
         """Answer one question.
 
@@ -132,7 +167,11 @@ class QASystem:
             question: in plain words.
             item_id: the item asked about; None asks all reviews.
             filters: Haystack filters on the reviews' metadata, beside the item.
-            top_k: answers at most, each from another review.
+            top_k: answers at most; extracted ones each from another review.
+            mode: `extract` gives spans of reviews. `generate` gives answers in a model's own
+                words, and withholds those that the reviews support less than
+                `generator.min_support`. `auto` gives generated answers, and extracted ones where
+                all of those are withheld.
 
         Returns:
             The answers, best first. None at all means "the reviews don't say".
@@ -142,43 +181,61 @@ class QASystem:
             QuestionTooLongError: it leaves no room for a review in the reader's window.
             UnknownItemError: the store has no review of the item.
             InvalidFilterError: the filters are malformed.
+            ModelError: the generator cannot be loaded, or its server does not answer.
+            MissingDependencyError: the generator runs on a package that is not installed.
         """
-        return self.ask_many([Question(question, item_id, filters)], top_k)[0]
+        return self.ask_many([Question(question, item_id, filters)], top_k, mode)[0]
 
-    def ask_many(self, questions: Iterable[Question], top_k: int = 3) -> list[Answers]:
+    def ask_many(
+        self, questions: Iterable[Question], top_k: int = 3, mode: Mode = "extract"
+    ) -> list[Answers]:
         """Answer several questions, their reviews read in common batches.
 
         The timings of each answer are those of the whole call.
         """
-        return [each.answers for each in self.examine(questions, top_k)]
+        return [each.answers for each in self.examine(questions, top_k, mode)]
 
-    def examine(self, questions: Iterable[Question], top_k: int = 3) -> list[Examination]:
+    def examine(
+        self, questions: Iterable[Question], top_k: int = 3, mode: Mode = "extract"
+    ) -> list[Examination]:
         """Answer several questions as `ask_many` does, and keep what led to each answer.
 
         Args:
             questions: what is asked.
             top_k: as in `ask`.
+            mode: as in `ask`.
 
         Raises:
             QASystemError: as in `ask`; one question that cannot be asked stops them all.
         """
+        _refuse_unknown_mode(mode)
         asked = list(questions)
         for question in asked:
             _refuse_empty(question)
         with timed() as timings:
-            documents = [self._retrieve(question) for question in asked]
-            readings = self._reader.read(
-                [question.text for question in asked],
-                documents,
-                top_k=SPANS_PER_ANSWER * top_k,
-            )
+            found = [self._retrieve(question, mode) for question in asked]
+            readings = self._read(asked, found, top_k, mode)
+            documents = [
+                self._in_order(each.documents, reading)
+                for each, reading in zip(found, readings, strict=True)
+            ]
+            written: list[tuple[Draft, ...]] = [()] * len(asked)
+            if mode != "extract":
+                read = [
+                    evidence(each, one.scored, self.settings.generator.documents)
+                    for each, one in zip(documents, found, strict=True)
+                ]
+                written = self._write(asked, read, readings, top_k)
         return [
             Examination(
-                documents=self._in_order(found, reading),
+                documents=each,
                 reading=reading,
-                answers=_to_answers(question, reading, len(found), top_k, timings),
+                answers=self._answers(question, len(each), reading, own, top_k, mode, timings),
+                drafts=own,
             )
-            for question, reading, found in zip(asked, readings, documents, strict=True)
+            for question, each, reading, own in zip(
+                asked, documents, readings, written, strict=True
+            )
         ]
 
     async def ask_async(
@@ -187,9 +244,10 @@ class QASystem:
         item_id: str | None = None,
         filters: Mapping[str, Any] | None = None,
         top_k: int = 3,
+        mode: Mode = "extract",
     ) -> Answers:
         """Answer one question without blocking the event loop."""
-        return await asyncio.to_thread(self.ask, question, item_id, filters, top_k)
+        return await asyncio.to_thread(self.ask, question, item_id, filters, top_k, mode)
 
     def close(self) -> None:
         """Close the store; the system answers no more."""
@@ -206,18 +264,83 @@ class QASystem:
     ) -> None:
         self.close()
 
-    def _retrieve(self, question: Question) -> list[Document]:
+    def _retrieve(self, question: Question, mode: Mode) -> _Found:
         inputs = {"query": question.text, "filters": _filters_of(question)}
+        scorer = None if mode == "extract" else self._dense
+        also = set() if scorer is None else {scorer}
         try:
-            documents: list[Document] = self._retrieval.run(inputs)[self._last]["documents"]
+            found = self._retrieval.run(inputs, include_outputs_from=also)
         except PipelineRuntimeError as fault:
             # Haystack wraps what a component raises; our errors are meant for the caller.
             if isinstance(fault.__cause__, QASystemError):
                 raise fault.__cause__ from None
             raise
+        documents: list[Document] = found[self._last]["documents"]
         if not documents and question.item_id is not None:
             self._refuse_unknown(question.item_id)
-        return documents
+        return _Found(documents, [] if scorer is None else found[scorer]["documents"])
+
+    def _reads(self, mode: Mode) -> bool:
+        needed = self.settings.generator.check_with_reader
+        return mode != "generate" or needed or pipelines.reader_ranks(self.settings)
+
+    def _read(
+        self, asked: Sequence[Question], found: Sequence[_Found], top_k: int, mode: Mode
+    ) -> list[Reading]:
+        if not self._reads(mode):
+            return [NOTHING_READ] * len(asked)
+        return self._reader.read(
+            [question.text for question in asked],
+            [each.documents for each in found],
+            top_k=SPANS_PER_ANSWER * top_k,
+        )
+
+    def _write(
+        self,
+        asked: Sequence[Question],
+        documents: Sequence[list[Document]],
+        readings: Sequence[Reading],
+        top_k: int,
+    ) -> list[tuple[Draft, ...]]:
+        if not any(documents):
+            return [()] * len(asked)
+        chosen = self.settings.generator
+        generated: list[list[Generated]] = self.generator.generate(
+            [question.text for question in asked], documents, min(top_k, chosen.num_beams)
+        )
+        return [
+            drafts(
+                answers,
+                each,
+                best_spans(reading, each) if chosen.check_with_reader else None,
+                chosen.min_support,
+            )
+            for answers, each, reading in zip(generated, documents, readings, strict=True)
+        ]
+
+    def _answers(
+        self,
+        question: Question,
+        reviews_read: int,
+        reading: Reading,
+        written: Sequence[Draft],
+        top_k: int,
+        mode: Mode,
+        timings: Mapping[str, float],
+    ) -> Answers:
+        size = self.settings.reader.snippet_chars
+        given = tuple(generated_answer(draft, size) for draft in written if not draft.withheld)
+        silence = 1.0 - max((draft.support.score for draft in written), default=0.0)
+        if mode == "extract" or (mode == "auto" and not given):
+            given, silence = extracted_answers(reading), reading.no_answer_probability
+        return Answers(
+            question=question.text,
+            item_id=question.item_id,
+            answers=given[:top_k],
+            no_answer_probability=silence,
+            reviews_read=reviews_read,
+            timings=timings,
+        )
 
     def _in_order(self, documents: Sequence[Document], reading: Reading) -> tuple[Document, ...]:
         if not pipelines.reader_ranks(self.settings):
@@ -235,6 +358,11 @@ class QASystem:
             )
 
 
+def _refuse_unknown_mode(mode: str) -> None:
+    if mode not in get_args(Mode):
+        raise ConfigError(f"mode is {mode!r}", remedy=f"Use one of {', '.join(get_args(Mode))}.")
+
+
 def _refuse_empty(question: Question) -> None:
     if not any(character.isalnum() for character in question.text):
         raise EmptyQuestionError(
@@ -250,42 +378,9 @@ def _filters_of(question: Question) -> dict[str, Any] | None:
     return item if given is None else {"operator": "AND", "conditions": [item, given]}
 
 
-def _to_answers(
-    question: Question,
-    reading: Reading,
-    reviews_read: int,
-    top_k: int,
-    timings: Mapping[str, float],
-) -> Answers:
-    by_review: dict[str, Answer] = {}
-    for extracted in reading.answers:
-        answer = _to_answer(extracted)
-        by_review.setdefault(answer.review_id, answer)
-    return Answers(
-        question=question.text,
-        item_id=question.item_id,
-        answers=tuple(by_review.values())[:top_k],
-        no_answer_probability=reading.no_answer_probability,
-        reviews_read=reviews_read,
-        timings=timings,
-    )
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What retrieval gave: the documents to read, and those of the dense retriever."""
 
-
-STORE_FIELDS = frozenset({"review_id", "item_id", "content_hash", "passage_start"})
-
-
-def _to_answer(extracted: ExtractedAnswer) -> Answer:
-    document, span = extracted.document, extracted.document_offset
-    if document is None or span is None or extracted.data is None:
-        raise TypeError("the reader gave an answer without its document")
-    passage_start: int = document.meta.get("passage_start", 0)
-    return Answer(
-        text=extracted.data,
-        confidence=extracted.score,
-        review_id=document.meta.get("review_id", document.id),
-        item_id=document.meta.get("item_id"),
-        start=passage_start + span.start,
-        end=passage_start + span.end,
-        snippet=extracted.context if extracted.context is not None else extracted.data,
-        meta={key: value for key, value in document.meta.items() if key not in STORE_FIELDS},
-    )
+    documents: list[Document]
+    scored: list[Document]

@@ -44,12 +44,25 @@ def ask(
     question: Annotated[str, typer.Argument(help="What to ask, in plain words.")],
     item: Annotated[str | None, typer.Option("--item", "-i", help="The item asked about.")] = None,
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Answers at most.")] = 3,
+    mode: Annotated[
+        Literal["extract", "generate", "auto"] | None,
+        typer.Option(
+            help="extract (the default): words of reviews; generate: written from reviews that "
+            "support it; auto: generated, and extracted where nothing generated is supported."
+        ),
+    ] = None,
+    generate: Annotated[bool, typer.Option("--generate", help="The same as --mode generate.")] = (
+        False
+    ),
     store: StoreOption = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask the reviews a question: qa ask "Is it good for reading?" --item B0074BW614."""
+    if generate and mode not in (None, "generate"):
+        raise typer.BadParameter(f"--generate contradicts --mode {mode}")
+    chosen = mode or ("generate" if generate else "extract")
     from qa_system.config import load_settings
 
     overrides = list(set_ or [])
@@ -59,8 +72,8 @@ def ask(
 
     from qa_system.system import QASystem
 
-    with QASystem.open(settings) as system:
-        answers = system.ask(question, item_id=item, top_k=top_k)
+    with QASystem.open(settings, mode=chosen) as system:
+        answers = system.ask(question, item_id=item, top_k=top_k, mode=chosen)
     if as_json:
         print_json(answers.to_dict())
     else:
@@ -137,9 +150,14 @@ def _print_answers(answers: Answers) -> None:
 
 
 def _print_answer(number: int, answer: Answer) -> None:
-    typer.echo(f"  {number}. {typer.style(answer.text, fg='green')}  ({answer.confidence:.0%})")
+    sure = f"{answer.confidence:.0%}"
+    if answer.generated:
+        sure = f"generated, support {sure}"
+    typer.echo(f"  {number}. {typer.style(answer.text, fg='green')}  ({sure})")
     snippet = " ".join(answer.snippet.split())
     stars = answer.meta.get("stars")
     rating = "" if stars is None else f", {stars} stars"
     typer.echo(f"     \u201c{snippet}\u201d")
     typer.echo(typer.style(f"     review {answer.review_id}{rating}", dim=True))
+    if answer.generated:
+        typer.echo(typer.style(f"     written from {', '.join(answer.sources)}", dim=True))

@@ -61,6 +61,17 @@ def ranker(
     show(train_ranker(load_training(RankerTraining, recipe, set_ or ()), out), as_json)
 
 
+@train.command()
+def generator(
+    recipe: RecipeOption, out: OutOption, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Train a RAG generator, and a question encoder with it."""
+    from qa_system.training.generator import train_generator
+    from qa_system.training.settings import GeneratorTraining, load_training
+
+    show(train_generator(load_training(GeneratorTraining, recipe, set_ or ()), out), as_json)
+
+
 def show(record: Mapping[str, Any], as_json: bool) -> None:
     """Print what a training run came to."""
     if as_json:

@@ -24,7 +24,9 @@ __all__ = [
     "Adaptation",
     "DistillTraining",
     "FromScratch",
+    "GeneratorTraining",
     "HardNegatives",
+    "Noise",
     "RankerNegatives",
     "RankerTraining",
     "ReaderRecipe",
@@ -233,6 +235,73 @@ class RetrieverTraining(Schedule):
     def _teacher_where_needed(self) -> Self:
         if (self.labels == "teacher") != (self.teacher is not None):
             message = "`teacher` is to be given with `labels: teacher`, and only then"
+            raise ValueError(message)
+        return self
+
+
+class Noise(Strict):
+    """What `objective: denoise` makes of a text: a stretch of it with gaps, to be filled."""
+
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """Of the stretch's words that are left out; BART's is 0.3."""
+    mean_length: AboveZero = 3.0
+    """Words of a gap, Poisson, at least one; BART's is 3."""
+    target_words: Annotated[int, Field(ge=4)] = 20
+    """Words of a stretch at most."""
+    text_words: Annotated[int, Field(ge=8)] = 100
+    """Words of the text around it at most, cut where sentences end."""
+
+
+class GeneratorTraining(Schedule):
+    """How `qa train generator` trains."""
+
+    model: str
+    """Where it starts: a BART, T5 or RAG checkpoint; with `decoder_layers`, an encoder."""
+    decoder_layers: Positive | None = None
+    """A small BART is built of the encoder that `model` names, with so many layers of decoder."""
+    objective: Literal["answer", "denoise"] = "answer"
+    """`answer`: the annotators' answers. `denoise`: the sources' texts alone teach to find a
+    stretch of a text and to copy it; the next run's `model` is then this one's folder."""
+    train: tuple[Source, ...]
+    dev: tuple[Source, ...]
+    """Early stopping by the F1 of greedy answers; each source counts as much as the next."""
+    dev_questions: Positive = 200
+    """Of each source of dev, drawn at random."""
+    loss: Literal["token", "sequence"] = "token"
+    """RAG-Token or RAG-Sequence (Lewis et al., 2020); the same with one document."""
+    documents: Positive = 5
+    """A question is learnt with so many texts: its own, and the next best ones of the same item
+    (of all texts, where there are no items) that BM25 finds. 1: its own alone."""
+    question_encoder: str | None = None
+    """An encoder that learns, through the loss, which texts help to answer."""
+    passage_encoder: str | None = None
+    """What embeds the texts; it learns nothing. None: the question encoder as it starts. Without
+    either all texts are as likely, and without a question encoder this one takes its place."""
+    score_scale: AboveZero | None = None
+    """Dot products are multiplied by it before the softmax over a question's texts. None: the
+    model's own; 20 of parts."""
+    template: str | None = None
+    """How a question and a text become a source, with `{question}`, `{text}`, and `{title}` for
+    the text's. None: the model's own; `{question} [SEP] {text}` of parts."""
+    max_source_length: Annotated[int, Field(ge=16)] = 384
+    """Tokens of a source; what is beyond of its text is not read, here nor afterwards."""
+    max_answer_length: Positive = 32
+    """Tokens of an answer, with the one that ends it; longer ones are left out of training."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the loss that all tokens have, alike."""
+    dropout: Share = 0.1
+    """Between the layers; attention has none."""
+    noise: Noise = Noise()
+    save_precision: Literal["bf16", "fp32"] = "bf16"
+    """Of the weights in the folder; bf16 takes half the room."""
+
+    @model_validator(mode="after")
+    def _retrieval_where_it_means_something(self) -> Self:
+        if self.objective == "denoise" and self.documents != 1:
+            message = "`objective: denoise` reads a text alone: set `documents: 1`"
+            raise ValueError(message)
+        if self.documents == 1 and (self.question_encoder or self.passage_encoder):
+            message = "an encoder weighs documents, and `documents: 1` leaves nothing to weigh"
             raise ValueError(message)
         return self
 

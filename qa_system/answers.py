@@ -1,0 +1,122 @@
+"""What readers and generators found, as the answers that a page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from qa_system.generators.grounding import nearest
+from qa_system.readers.extractive import snippet
+from qa_system.records import Answer
+
+if TYPE_CHECKING:
+    from haystack import Document
+    from haystack.dataclasses import ExtractedAnswer
+
+    from qa_system.generators.drafts import Draft
+    from qa_system.readers.extractive import Reading
+
+__all__ = ["best_spans", "extracted_answers", "generated_answer"]
+
+SPANS_COMPARED = 3
+"""Spans of the reader, of different reviews, that a generated answer may agree with."""
+
+CARRIED = 0.95
+"""How much of a generated answer its sources carried, together."""
+
+STORE_FIELDS = frozenset({"review_id", "item_id", "content_hash", "passage_start"})
+
+
+def extracted_answers(reading: Reading) -> tuple[Answer, ...]:
+    """Give the best span of each review, best first."""
+    by_review: dict[str, Answer] = {}
+    for extracted in reading.answers:
+        answer = _read_answer(extracted)
+        by_review.setdefault(answer.review_id, answer)
+    return tuple(by_review.values())
+
+
+def _read_answer(extracted: ExtractedAnswer) -> Answer:
+    document, span = extracted.document, extracted.document_offset
+    if document is None or span is None or extracted.data is None:
+        raise TypeError("the reader gave an answer without its document")
+    return Answer(
+        text=extracted.data,
+        confidence=extracted.score,
+        review_id=_review_of(document),
+        item_id=document.meta.get("item_id"),
+        start=_passage_start(document) + span.start,
+        end=_passage_start(document) + span.end,
+        snippet=extracted.context if extracted.context is not None else extracted.data,
+        meta=_meta_of(document),
+    )
+
+
+def generated_answer(draft: Draft, snippet_chars: int) -> Answer:
+    """Give what was generated with the review that says so.
+
+    Args:
+        draft: the answer, held against its reviews.
+        snippet_chars: of the review around it.
+    """
+    carried: dict[str, float] = {}
+    for document, share in zip(draft.documents, draft.shares, strict=True):
+        carried[_review_of(document)] = carried.get(_review_of(document), 0.0) + share
+    best_first = sorted(carried, key=lambda review: -carried[review])
+    place = draft.support.document
+    if place is None:  # given only where the least support is set to 0
+        place = draft.shares.index(max(draft.shares))
+    document = draft.documents[place]
+    content = document.content or ""
+    if draft.support.span is not None:
+        start, end = draft.support.span
+        text = content[start:end]
+    else:
+        text = draft.generated.text
+        start = end = nearest(text, content)
+    around, _ = snippet(content, start, end, snippet_chars)
+    return Answer(
+        text=text,
+        confidence=draft.support.score,
+        review_id=_review_of(document),
+        item_id=document.meta.get("item_id"),
+        start=_passage_start(document) + start,
+        end=_passage_start(document) + end,
+        snippet=around,
+        meta=_meta_of(document),
+        support=draft.support.score,
+        sources=tuple(_carriers(best_first, carried)),
+        generated=True,
+    )
+
+
+def _carriers(best_first: Sequence[str], carried: Mapping[str, float]) -> Iterator[str]:
+    total = 0.0
+    for review in best_first:
+        if total >= CARRIED:
+            return
+        total += carried[review]
+        yield review
+
+
+def _review_of(document: Document) -> str:
+    return str(document.meta.get("review_id", document.id))
+
+
+def _passage_start(document: Document) -> int:
+    start: int = document.meta.get("passage_start", 0)
+    return start
+
+
+def _meta_of(document: Document) -> dict[str, Any]:
+    return {key: value for key, value in document.meta.items() if key not in STORE_FIELDS}
+
+
+def best_spans(reading: Reading, documents: Iterable[Document]) -> list[str]:
+    """Give the reader's best spans that a generated answer may agree with, a document each."""
+    read = {document.id for document in documents}
+    best: dict[str, str] = {}
+    for candidate in reading.candidates:
+        if candidate.document is not None and candidate.document.id in read and candidate.data:
+            best.setdefault(candidate.document.id, candidate.data)
+    return list(best.values())[:SPANS_COMPARED]

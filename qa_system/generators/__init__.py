@@ -1,0 +1,1 @@
+"""Generators: a question and documents in, answers in a model's own words out."""

@@ -1,0 +1,525 @@
+"""Beam search over a marginal: many questions, each with its documents, in one decoder.
+
+The decoder's rows are questions x documents x beams. A document is encoded once; its keys and
+values for cross-attention are computed once and stand there once, however many beams read it.
+Scores are those of transformers' beam search with `early_stopping=False`: the sum of the tokens'
+log-probabilities, the end's among them, over length ** length_penalty. A question is finished
+when it has `num_beams` answers, and its best open beam, taken at its present length, is no better
+than the worst of them; it then leaves the batch.
+
+Importing this module imports torch and transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad as stretched
+from transformers import DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput
+
+from qa_system.generators.attention import sharing_keys
+from qa_system.generators.marginal import (
+    document_log_prior,
+    sequence_marginal,
+    sequence_posterior,
+)
+from qa_system.generators.seq2seq import Seq2Seq
+from qa_system.inference import pad, token_batches
+
+__all__ = ["BeamSearch", "Hypothesis", "answer_log_probs", "sequence_beams", "token_beams"]
+
+ENCODED_AT_ONCE = 4096
+"""Padded source tokens in one pass of the encoder."""
+
+LOGITS_AT_ONCE = 2**25
+"""Numbers of a teacher-forced pass over whole answers: 128 MB of logits."""
+
+LEAVE_AT = 0.25
+"""Share of finished questions at which the rest are moved together; moving costs a copy of their
+keys and values, staying costs their share of each step."""
+
+Sources = Sequence[Sequence[Sequence[int]]]
+"""Token ids of each document of each question, the question in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeamSearch:
+    """How answers are looked for.
+
+    Args:
+        num_beams: open answers that are kept; 1 is greedy search.
+        max_length: tokens of an answer at most, its end and a forced first token included.
+        length_penalty: the power of the length that a log-probability is divided by; 0 ranks by
+            probability, more favours long answers.
+    """
+
+    num_beams: int = 5
+    max_length: int = 32
+    length_penalty: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """An answer as token ids.
+
+    Args:
+        ids: without what the decoder was given; the end is among them, unless `max_length` came
+            before it.
+        log_probability: log p(y|x), natural.
+        score: over length ** length_penalty.
+        posterior: p(z|x,y) of each document, of sum 1.
+    """
+
+    ids: tuple[int, ...]
+    log_probability: float
+    score: float
+    posterior: tuple[float, ...]
+
+
+def token_beams(
+    generator: Seq2Seq,
+    sources: Sources,
+    scores: Sequence[Sequence[float]],
+    search: BeamSearch,
+) -> list[list[Hypothesis]]:
+    """Search by RAG-Token: every step is marginalised over the question's documents.
+
+    Args:
+        generator: the model.
+        sources: of each question, one document at least.
+        scores: of the documents, as the softmax takes them.
+        search: how to.
+
+    Returns:
+        For each question `num_beams` answers at most, best first.
+    """
+    most = max(map(len, sources))
+    present = torch.tensor([[at < len(each) for at in range(most)] for each in sources])
+    padded = torch.tensor([[*each, *[0.0] * (most - len(each))] for each in scores])
+    # A document that is not there has a source of one token, which no probability comes of.
+    rows = [row for each in sources for row in (*each, *[[generator.eos_id]] * (most - len(each)))]
+    with torch.inference_mode(), sharing_keys(generator.model):
+        decoder = _Decoder(generator, *_encode(generator, rows))
+        log_prior = document_log_prior(padded, present).to(generator.device)
+        found = _search(generator, decoder, log_prior, search)
+    return [
+        [
+            Hypothesis(each.ids, each.log_probability, each.score, each.posterior[: len(own)])
+            for each in hypotheses
+        ]
+        for own, hypotheses in zip(sources, found, strict=True)
+    ]
+
+
+def sequence_beams(
+    generator: Seq2Seq,
+    sources: Sources,
+    scores: Sequence[Sequence[float]],
+    search: BeamSearch,
+    *,
+    thorough: bool = True,
+) -> list[list[Hypothesis]]:
+    """Search by RAG-Sequence: beams for each document, whose answers are then marginalised.
+
+    Args:
+        generator: the model.
+        sources: of each question, one document at least.
+        scores: of the documents, as the softmax takes them.
+        search: how to; `num_beams` is for each document.
+        thorough: score each answer under each document; False takes it for impossible where a
+            document's own beams did not find it, which the paper calls fast decoding.
+
+    Returns:
+        For each question all answers found, best first.
+    """
+    rows = [row for each in sources for row in each]
+    with torch.inference_mode(), sharing_keys(generator.model):
+        decoder = _Decoder(generator, *_encode(generator, rows))
+        alone = torch.zeros(len(rows), 1, device=generator.device)
+        found = iter(_search(generator, decoder, alone, search))
+        answers = []
+        start = 0
+        for own, own_scores in zip(sources, scores, strict=True):
+            by_document = [next(found) for _ in own]
+            candidates = list(
+                dict.fromkeys(each.ids for hypotheses in by_document for each in hypotheses)
+            )
+            if thorough:
+                documents = range(start, start + len(own))
+                log_probs = decoder.log_probs(documents, candidates)
+            else:
+                log_probs = _where_found(by_document, candidates)
+            start += len(own)
+            log_prior = document_log_prior(torch.tensor(own_scores, dtype=torch.float32))
+            answers.append(_ranked(candidates, log_prior, log_probs.cpu(), generator, search))
+    return answers
+
+
+def answer_log_probs(
+    generator: Seq2Seq, sources: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
+) -> Tensor:
+    """Give log p(y_t|x,z,y_<t) of each answer's tokens under each document.
+
+    Args:
+        generator: the model.
+        sources: token ids of each document, the question in it.
+        answers: token ids, without what the decoder is given first.
+
+    Returns:
+        Shape (documents, answers, longest answer); 0 past an answer's end.
+    """
+    with torch.inference_mode(), sharing_keys(generator.model):
+        decoder = _Decoder(generator, *_encode(generator, sources))
+        return decoder.token_log_probs(range(len(sources)), answers)
+
+
+def _where_found(
+    by_document: Sequence[Sequence[Hypothesis]], candidates: Sequence[tuple[int, ...]]
+) -> Tensor:
+    known = [{each.ids: each.log_probability for each in found} for found in by_document]
+    return torch.tensor([[found.get(ids, -torch.inf) for found in known] for ids in candidates])
+
+
+def _ranked(
+    candidates: Sequence[tuple[int, ...]],
+    log_prior: Tensor,
+    log_probs: Tensor,
+    generator: Seq2Seq,
+    search: BeamSearch,
+) -> list[Hypothesis]:
+    forced = len(generator.prompt_ids) - 1
+    lengths = torch.tensor([forced + len(ids) for ids in candidates])
+    marginal = sequence_marginal(log_prior, log_probs)
+    ranked = marginal / lengths**search.length_penalty
+    posterior = sequence_posterior(log_prior, log_probs)
+    return [
+        Hypothesis(
+            candidates[at], float(marginal[at]), float(ranked[at]), tuple(posterior[at].tolist())
+        )
+        for at in ranked.argsort(descending=True, stable=True).tolist()
+    ]
+
+
+def _encode(generator: Seq2Seq, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Encode sources; give states (rows, longest, width) and a mask (rows, 1, 1, longest)."""
+    lengths = [len(row) for row in rows]
+    device = generator.device
+    longest = max(lengths)
+    encoder = generator.model.get_encoder()
+    states: Tensor | None = None
+    for batch in token_batches(lengths, ENCODED_AT_ONCE):
+        ids = torch.from_numpy(pad([rows[row] for row in batch], generator.pad_id)).to(device)
+        own = torch.tensor([lengths[row] for row in batch], device=device)
+        mask = torch.arange(ids.shape[1], device=device) < own[:, None]
+        encoded = encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        if states is None:
+            states = encoded.new_zeros(len(rows), longest, encoded.shape[-1])
+        states[torch.from_numpy(batch).to(device), : ids.shape[1]] = encoded
+    if states is None:
+        raise ValueError("there is no source to encode")
+    own = torch.tensor(lengths, device=device)
+    present = torch.arange(longest, device=device) < own[:, None]
+    return states, present[:, None, None, :]
+
+
+class _Decoder:
+    """A decoder over encoded sources, with what it has computed so far.
+
+    Args:
+        generator: the model.
+        states: the encoder's, shape (sources, longest, width).
+        mask: which of them are there, shape (sources, 1, 1, longest).
+    """
+
+    def __init__(self, generator: Seq2Seq, states: Tensor, mask: Tensor) -> None:
+        self._generator = generator
+        self._states = self._all_states = states
+        self._mask = self._all_masks = mask
+        self._cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        self._all_keys: list[tuple[Tensor, Tensor]] = []
+
+    def step(self, ids: Tensor) -> Tensor:
+        """Read on; give the logits after the last token.
+
+        Args:
+            ids: the next tokens, shape (rows, length); rows are a multiple of the sources.
+
+        Returns:
+            Shape (rows, vocabulary), in float32.
+        """
+        output = self._forward(ids, self._states, self._mask, self._cache)
+        if not self._all_keys:
+            layers = self._cache.cross_attention_cache.layers
+            self._all_keys = [(layer.keys, layer.values) for layer in layers]
+        return output[:, -1].float()
+
+    def take(self, rows: Tensor, sources: Tensor | None = None) -> None:
+        """Go on with other rows.
+
+        Args:
+            rows: which of the present ones, in the order in which they are to stand.
+            sources: which of the present sources they read; None: all of them, as before.
+        """
+        self._cache.self_attention_cache.reorder_cache(rows)
+        if sources is not None:
+            self._cache.cross_attention_cache.reorder_cache(sources)
+            self._states, self._mask = self._states[sources], self._mask[sources]
+
+    def log_probs(self, sources: range, answers: Sequence[Sequence[int]]) -> Tensor:
+        """Give log p(y|x,z), shape (answers, sources); `sources` as they stood at first."""
+        return self.token_log_probs(sources, answers).sum(-1).T
+
+    def token_log_probs(self, sources: range, answers: Sequence[Sequence[int]]) -> Tensor:
+        """Give log p(y_t|x,z,y_<t), shape (sources, answers, longest); 0 past an answer's end."""
+        documents = slice(sources.start, sources.stop)
+        lengths = [len(answer) for answer in answers]
+        vocabulary = int(self._generator.model.config.vocab_size)
+        together = max(LOGITS_AT_ONCE // (len(sources) * vocabulary), 1)
+        found = self._all_states.new_zeros(
+            len(sources), len(answers), max(lengths), dtype=torch.float32
+        )
+        for batch in token_batches(lengths, together):
+            chosen = [answers[at] for at in batch]
+            log_probs = self._forced(documents, chosen)
+            places = torch.from_numpy(batch).to(found.device)
+            found[:, places, : log_probs.shape[-1]] = log_probs
+        return found
+
+    def _forced(self, documents: slice, answers: Sequence[Sequence[int]]) -> Tensor:
+        device = self._all_states.device
+        targets = torch.from_numpy(pad(answers, self._generator.pad_id)).to(device)
+        lengths = torch.tensor([len(answer) for answer in answers], device=device)
+        prompt = torch.tensor(self._generator.prompt_ids, device=device)
+        read = torch.cat((prompt.expand(len(answers), -1), targets[:, :-1]), dim=1)
+        states = self._all_states[documents]
+        logits = self._forward(
+            read.repeat(len(states), 1), states, self._all_masks[documents], self._known(documents)
+        )
+        after_prompt = logits[:, len(prompt) - 1 :].float()
+        gold = after_prompt.gather(-1, targets.repeat(len(states), 1).unsqueeze(-1)).squeeze(-1)
+        log_probs = (gold - after_prompt.logsumexp(-1)).view(len(states), len(answers), -1)
+        counts = torch.arange(targets.shape[1], device=device) < lengths[:, None]
+        return log_probs.where(counts, 0.0)
+
+    def _known(self, documents: slice) -> Any:
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        for layer, (keys, values) in enumerate(self._all_keys):
+            cache.cross_attention_cache.update(keys[documents], values[documents], layer)
+            cache.is_updated[layer] = True
+        return cache
+
+    def _forward(self, ids: Tensor, states: Tensor, mask: Tensor, cache: Any) -> Tensor:
+        output = self._generator.model(
+            decoder_input_ids=ids,
+            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits: Tensor = output.logits
+        return logits
+
+
+@dataclass(slots=True)
+class _Open:
+    """Answers that go on, the best first.
+
+    Args:
+        scores: log p(y|x) so far, shape (questions, beams); minus infinity: there is no beam.
+        ids: the tokens so far, shape (questions, beams, length).
+        shares: each document's in the tokens so far, summed, shape (questions, beams, documents).
+    """
+
+    scores: Tensor
+    ids: Tensor
+    shares: Tensor
+
+
+@dataclass(slots=True)
+class _Finished:
+    """The best finished answers so far; minus infinity in `scores` where there are fewer.
+
+    Args:
+        scores: with the length penalty, shape (questions, beams).
+        log_probs: without.
+        ids: shape (questions, beams, max_length).
+        lengths: tokens of each.
+        shares: as in `_Open`.
+    """
+
+    scores: Tensor
+    log_probs: Tensor
+    ids: Tensor
+    lengths: Tensor
+    shares: Tensor
+
+
+def _search(
+    generator: Seq2Seq, decoder: _Decoder, log_prior: Tensor, search: BeamSearch
+) -> list[list[Hypothesis]]:
+    """Search the marginal of each group of documents, log prior (groups, documents)."""
+    device = log_prior.device
+    groups, documents = log_prior.shape
+    beams = search.num_beams
+    prompt = torch.tensor(generator.prompt_ids, device=device)
+    forced = len(prompt) - 1
+    steps = search.max_length - forced
+    active = torch.arange(groups, device=device)
+    finished = _Finished(
+        scores=log_prior.new_full((groups, beams), -torch.inf),
+        log_probs=log_prior.new_full((groups, beams), -torch.inf),
+        ids=torch.zeros(groups, beams, steps, dtype=torch.long, device=device),
+        lengths=torch.zeros(groups, beams, dtype=torch.long, device=device),
+        shares=log_prior.new_zeros(groups, beams, documents),
+    )
+    running = _Open(
+        scores=log_prior.new_zeros(groups, 1),
+        ids=torch.zeros(groups, 1, 0, dtype=torch.long, device=device),
+        shares=log_prior.new_zeros(groups, 1, documents),
+    )
+    done = torch.zeros(groups, dtype=torch.bool, device=device)
+    read = prompt.expand(groups * documents, -1)
+    for step in range(1, steps + 1):
+        logits = decoder.step(read)
+        candidates, parents = _extended(logits, log_prior[active], running, 2 * beams)
+        ends = candidates.ids[:, :, -1] == generator.eos_id
+        length = float(forced + step) ** search.length_penalty
+        # Only those that would be beams may finish: the others are there to replace them.
+        ending = (ends | (step == steps)) & ~done[:, None]
+        ending[:, beams:] = False
+        _finish(finished, active, candidates, ending, step, length)
+        if step == steps:
+            break
+        scores = candidates.scores.masked_fill(ends, -torch.inf)
+        kept = scores.sort(dim=1, descending=True, stable=True).indices[:, :beams]
+        running = _Open(
+            scores.gather(1, kept),
+            _at(candidates.ids, kept),
+            _at(candidates.shares, kept),
+        )
+        parents = parents.gather(1, kept)
+        best_open = running.scores[:, 0] / length
+        done |= best_open <= finished.scores[active].amin(1)
+        if bool(done.all()):
+            break
+        stay = torch.arange(len(active), device=device)
+        sources = None
+        if float(done.float().mean()) >= LEAVE_AT:
+            stay = stay[~done]
+            sources = _rows(stay, documents)
+            running = _Open(running.scores[stay], running.ids[stay], running.shares[stay])
+            parents, active, done = parents[stay], active[stay], done[stay]
+        width = logits.shape[0] // (len(candidates.ids) * documents)
+        rows = _rows(stay, documents).view(-1, documents, 1) * width + parents[:, None, :]
+        decoder.take(rows.reshape(-1), sources)
+        read = running.ids[:, None, :, -1].expand(-1, documents, -1).reshape(-1, 1)
+    return _hypotheses(finished)
+
+
+def _rows(groups: Tensor, documents: int) -> Tensor:
+    own = torch.arange(documents, device=groups.device)
+    return (groups[:, None] * documents + own).reshape(-1)
+
+
+def _at(values: Tensor, places: Tensor) -> Tensor:
+    return values.gather(1, places[:, :, None].expand(-1, -1, values.shape[-1]))
+
+
+def _extended(logits: Tensor, log_prior: Tensor, running: _Open, most: int) -> tuple[_Open, Tensor]:
+    """Extend open answers by a token.
+
+    Args:
+        logits: shape (groups x documents x beams, vocabulary).
+        log_prior: shape (groups, documents).
+        running: the open answers.
+        most: how many of the extended ones to give.
+
+    Returns:
+        The best, best first, and the beam that each of them extends, shape (groups, most).
+    """
+    groups, documents = log_prior.shape
+    beams = running.scores.shape[1]
+    logits = logits.view(groups, documents, beams, -1)
+    # softmax and the sum over documents with one pass of exp: the weights are put on the sums.
+    powers = (logits - logits.amax(-1, keepdim=True)).exp_()
+    weights = log_prior.exp()[:, :, None] / powers.sum(-1)
+    marginal = powers[:, 0] * weights[:, 0, :, None]
+    for document in range(1, documents):
+        marginal.addcmul_(powers[:, document], weights[:, document, :, None])
+    fewer = min(most, marginal.shape[-1])
+    probabilities, tokens = marginal.topk(fewer, dim=-1)
+    scores = (running.scores[:, :, None] + probabilities.log()).view(groups, -1)
+    chosen = scores.sort(dim=1, descending=True, stable=True).indices[:, :most]
+    scores, parents = scores.gather(1, chosen), chosen // fewer
+    tokens = tokens.view(groups, -1).gather(1, chosen)
+    group = torch.arange(groups, device=logits.device)[:, None]
+    joint = powers[group, :, parents, tokens] * weights[group, :, parents]
+    shares = joint / joint.sum(-1, keepdim=True).clamp(min=torch.finfo(joint.dtype).tiny)
+    extended = _Open(
+        scores=scores,
+        ids=torch.cat((_at(running.ids, parents), tokens[:, :, None]), dim=-1),
+        shares=_at(running.shares, parents) + shares,
+    )
+    missing = most - scores.shape[1]
+    if missing > 0:
+        return _filled(extended, missing), stretched(parents, (0, missing))
+    return extended, parents
+
+
+def _filled(few: _Open, missing: int) -> _Open:
+    """Add beams that are none, where the vocabulary is smaller than the beams."""
+    return _Open(
+        scores=stretched(few.scores, (0, missing), value=-torch.inf),
+        ids=stretched(few.ids, (0, 0, 0, missing)),
+        shares=stretched(few.shares, (0, 0, 0, missing)),
+    )
+
+
+def _finish(
+    finished: _Finished,
+    active: Tensor,
+    candidates: _Open,
+    ending: Tensor,
+    step: int,
+    length: float,
+) -> None:
+    """Put the candidates that end among the finished answers, as far as they are better."""
+    ranked = (candidates.scores / length).masked_fill(~ending, -torch.inf)
+    both = torch.cat((finished.scores[active], ranked), dim=1)
+    beams = finished.scores.shape[1]
+    best = both.sort(dim=1, descending=True, stable=True).indices[:, :beams]
+    room = finished.ids.shape[-1] - step
+    finished.scores[active] = both.gather(1, best)
+    for name, new in (("log_probs", candidates.scores), ("lengths", None)):
+        old: Tensor = getattr(finished, name)
+        added = old.new_full(ranked.shape, step) if new is None else new
+        old[active] = torch.cat((old[active], added), dim=1).gather(1, best)
+    padded = stretched(candidates.ids, (0, room))
+    finished.ids[active] = _at(torch.cat((finished.ids[active], padded), dim=1), best)
+    finished.shares[active] = _at(
+        torch.cat((finished.shares[active], candidates.shares), dim=1), best
+    )
+
+
+def _hypotheses(finished: _Finished) -> list[list[Hypothesis]]:
+    posterior = finished.shares / finished.lengths[:, :, None].clamp(min=1)
+    columns = (
+        finished.scores.tolist(),
+        finished.log_probs.tolist(),
+        finished.lengths.tolist(),
+        finished.ids.tolist(),
+        posterior.tolist(),
+    )
+    return [
+        [
+            Hypothesis(tuple(ids[:length]), log_probability, score, tuple(shares))
+            for score, log_probability, length, ids, shares in zip(*group, strict=True)
+            if score > -torch.inf
+        ]
+        for group in zip(*columns, strict=True)
+    ]

@@ -1,0 +1,70 @@
+"""What a generator is given to read: the best few documents, scored as its prior wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from haystack import Document, component
+
+from qa_system.errors import ConfigError
+
+__all__ = ["EvidenceSelector", "evidence"]
+
+
+def evidence(
+    documents: Sequence[Document], scored: Sequence[Document] | None, top_k: int
+) -> list[Document]:
+    """Take the best documents and give each the score that the dense retriever gave it.
+
+    RAG's p(z|x) is a softmax over dot products; a joined score, BM25's or a ranker's is none.
+    A document that the dense retriever did not hand over scores no more than the last that it
+    did, and gets that one's score.
+
+    Args:
+        documents: best first, whatever their scores.
+        scored: the dense retriever's; None or empty where there was none: the documents then have
+            no score, which RAG takes for a uniform prior.
+        top_k: how many are taken.
+
+    >>> found = [Document(id=name, content="", score=1.0) for name in "abc"]
+    >>> dense = [Document(id="b", content="", score=0.8), Document(id="d", content="", score=0.5)]
+    >>> [(document.id, document.score) for document in evidence(found, dense, 2)]
+    [('a', 0.5), ('b', 0.8)]
+    """
+    scores = {
+        document.id: document.score for document in scored or () if document.score is not None
+    }
+    least = min(scores.values(), default=None)
+    return [
+        replace(document, score=scores.get(document.id, least)) for document in documents[:top_k]
+    ]
+
+
+@component
+class EvidenceSelector:
+    """Stand between retrieval and a generator: see `evidence`.
+
+    Args:
+        top_k: documents that come out at most.
+
+    Raises:
+        ConfigError: `top_k` is below 1.
+    """
+
+    def __init__(self, top_k: int = 5) -> None:
+        if top_k < 1:
+            raise ConfigError(f"top_k is {top_k}", remedy="Set it to 1 or more.")
+        self.top_k = top_k
+
+    @component.output_types(documents=list[Document])
+    def run(
+        self, documents: list[Document], scored: list[Document] | None = None
+    ) -> dict[str, list[Document]]:
+        """Give the best documents in their order, with the dense retriever's scores.
+
+        Args:
+            documents: best first.
+            scored: what the dense retriever found.
+        """
+        return {"documents": evidence(documents, scored, self.top_k)}

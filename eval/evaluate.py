@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from random import Random
 from typing import Literal
 
-from eval import end_to_end, reading, retrieval
-from eval.candidates import Scope, indexed
+from eval import end_to_end, generation, reading, retrieval
+from eval.candidates import Scope, filters_of, indexed
 from eval.provenance import made_with
 from eval.reading import Failure, Prediction, Similarity
 from eval.run import Run, System
@@ -18,7 +19,14 @@ from qa_system.datasets.dataset import Dataset
 from qa_system.labels import aggregate
 from qa_system.records import Label
 
-__all__ = ["pipeline_run", "predictions_run", "reader_run", "retriever_run", "similarity_of"]
+__all__ = [
+    "generator_run",
+    "pipeline_run",
+    "predictions_run",
+    "reader_run",
+    "retriever_run",
+    "similarity_of",
+]
 
 Mode = Literal["bm25", "dense", "hybrid"]
 
@@ -226,6 +234,88 @@ def pipeline_run(
             aggregated=aggregated,
             store=settings.store.place if own_store else None,
         ),
+    )
+
+
+def generator_run(
+    data: Dataset,
+    settings: Settings,
+    *,
+    split: str | None = None,
+    scope: Scope | None = None,
+    questions: int | None = None,
+    aggregated: bool = False,
+    own_store: bool = False,
+    batch: int = reading.BATCH,
+    similarity: bool = True,
+) -> Run:
+    """Evaluate the generator: it is given the gold review among others.
+
+    Args:
+        data: the questions; its reviews are indexed for the while, unless `own_store`.
+        settings: `generator` says what runs, and from how many reviews it answers; `retriever`,
+            `encoder` and `ranker` choose them; `reader` stands beside it.
+        split: which questions; None: all.
+        scope: which reviews are candidates; None: `item` where any question names an item, else
+            `open`.
+        questions: so many of them, drawn by the settings' seed; None: all.
+        aggregated: see `retriever_run`.
+        own_store: search the store that the settings name.
+        batch: questions in one call.
+        similarity: also give the semantic answer similarity, by the configured encoder.
+
+    Raises:
+        EvaluationError: the numbers would mean nothing; see `evaluate_generator`.
+        QASystemError: a store or model cannot be opened.
+    """
+    from qa_system.pipelines import build_generator, build_reader
+    from qa_system.stores import open_store
+
+    generator, reader = build_generator(settings), build_reader(settings)
+    generator.warm_up()
+    reader.warm_up()
+    if scope is None:
+        nameless = all(label.item_id is None for label in data.labels_of(split))
+        scope = "open" if nameless else "item"
+    labels = _labels(data, split, scope, aggregated=aggregated)
+    filters = filters_of(labels, scope)
+    if questions is not None and questions < len(labels):
+        drawn = sorted(Random(settings.seed).sample(range(len(labels)), questions))
+        labels = tuple(labels[at] for at in drawn)
+    with (
+        _over(data, settings, own_store=own_store, embed=True) as placed,
+        open_store(placed.store) as store,
+    ):
+        systems, first_read = generation.evaluate_generator(
+            labels,
+            generation.gold_evidence(store, placed, filters),
+            generator,
+            reader,
+            settings.generator,
+            batch=batch,
+            slices=slices_of(labels, data),
+            similarity=similarity_of(settings) if similarity else None,
+        )
+    models = {"reader": settings.reader.model} | _encoders(settings) | _rankers(settings)
+    if settings.generator.type == "rag":
+        models |= {"generator": settings.generator.model}
+    return Run(
+        kind="generator",
+        primary="f1",
+        headline=(*generation.HEADLINE, *(("has_ans_sas",) if similarity else ())),
+        systems=systems,
+        references=reading.references_of(labels, first_read, settings.seed),
+        made_with=made_with(
+            settings,
+            data,
+            split,
+            models,
+            scope=scope,
+            questions=questions,
+            aggregated=aggregated,
+            store=settings.store.place if own_store else None,
+        ),
+        pairs=tuple(pair for pair in generation.PAIRS if systems.keys() >= set(pair)),
     )
 
 

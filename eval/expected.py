@@ -2,7 +2,7 @@
 
 A file names an evaluation and its expected scores:
 
-    evaluate: retriever            # retriever, reader or pipeline
+    evaluate: retriever            # retriever, reader, pipeline or generator
     dataset: bundled:sample
     split: test
     options: {scope: item, modes: [bm25, hybrid], ks: [1, 3]}
@@ -50,6 +50,7 @@ OPTIONS: Mapping[Kind, frozenset[str]] = {
     "retriever": frozenset(("scope", "modes", "ks", "aggregated")),
     "reader": frozenset(("similarity",)),
     "pipeline": frozenset(("scope", "top_k", "alone", "aggregated", "similarity")),
+    "generator": frozenset(("scope", "questions", "aggregated", "similarity")),
 }
 
 
@@ -63,6 +64,7 @@ class Options(BaseModel):
     ks: tuple[int, ...] | None = None
     top_k: int | None = None
     alone: bool | None = None
+    questions: int | None = Field(default=None, ge=1)
     aggregated: bool | None = None
     similarity: bool | None = None
 
@@ -137,7 +139,7 @@ def evaluate(expectation: Expectation) -> Run:
     Raises:
         QASystemError: it cannot be run.
     """
-    from eval.evaluate import pipeline_run, reader_run, retriever_run
+    from eval.evaluate import generator_run, pipeline_run, reader_run, retriever_run
     from eval.labels import load_dataset
 
     settings = load_settings(None, expectation.settings, environ={})
@@ -146,6 +148,7 @@ def evaluate(expectation: Expectation) -> Run:
         "retriever": retriever_run,
         "reader": reader_run,
         "pipeline": pipeline_run,
+        "generator": generator_run,
     }
     options = expectation.options.model_dump(exclude_none=True)
     return runs[expectation.evaluate](data, settings, split=expectation.split, **options)

@@ -24,6 +24,10 @@ __all__ = ["Resampling", "compare_pairs"]
 Array = NDArray[np.float64]
 SEED = 13
 
+OF_THE_ANSWERED = frozenset({"precision", "gold_posterior", "gold_top"})
+"""Metrics of `eval.generation` over the questions that a system chose to answer. What it withholds
+moves its own mean, and what two systems have in common would hide that."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
@@ -73,6 +77,10 @@ def compare_pairs(
 ) -> list[dict[str, Any]]:
     """Compare systems in pairs, over the questions that count for both.
 
+    In a metric `OF_THE_ANSWERED` each counts over its own questions: the difference is that of the
+    two means, resampled by the same draws. Names cannot be swapped there, as answering more is no
+    matter of luck, so that there is no permutation test, and the bootstrap's p stands for it.
+
     Args:
         pairs: names of two systems, `a` and `b`.
         scores: of each system, on the same questions in the same order.
@@ -83,6 +91,7 @@ def compare_pairs(
         JSON values for each metric and pair: `a`, `b`, `metric`, `questions`, both `means`, the
         mean `difference` a - b with its `interval`, `p_bootstrap`, `p_permutation`, and `p_holm`,
         the latter adjusted for all pairs in that metric. None where there is no such number.
+        `questions` are those that count for both, or `OF_THE_ANSWERED` for either.
     """
     columns = {
         name: {metric: each.values[:, at] for at, metric in enumerate(each.metrics)}
@@ -98,33 +107,36 @@ def compare_pairs(
         return []
     first = np.column_stack([columns[a][metric] for metric, a, _ in compared])
     second = np.column_stack([columns[b][metric] for metric, _, b in compared])
+    of_metric = np.array([metric for metric, _, _ in compared])
+    apart = np.isin(of_metric, list(OF_THE_ANSWERED))
     differences = first - second
     is_shared = ~np.isnan(differences)
-    mean = _means(differences, is_shared)
-    drawn = bootstrap_means(
-        differences, resampling.clusters, resamples=resampling.resamples, seed=resampling.seed
-    )
-    p_permutation = permutation_p_values(
-        differences, resampling.clusters, resamples=resampling.resamples, seed=resampling.seed
-    )
-    p_holm = np.full_like(p_permutation, np.nan)
-    of_metric = np.array([metric for metric, _, _ in compared])
+    counted = [np.where(apart, ~np.isnan(each), is_shared) for each in (first, second)]
+    means = _means(first, counted[0]), _means(second, counted[1])
+    difference = np.where(apart, means[0] - means[1], _means(differences, is_shared))
+    how = {"resamples": resampling.resamples, "seed": resampling.seed}
+    drawn = bootstrap_means(differences, resampling.clusters, **how)
+    drawn[:, apart] = bootstrap_means(first[:, apart], resampling.clusters, **how)
+    drawn[:, apart] -= bootstrap_means(second[:, apart], resampling.clusters, **how)
+    p_bootstrap = bootstrap_p_values(drawn, difference)
+    p_permutation = permutation_p_values(differences, resampling.clusters, **how)
+    p_permutation[apart] = np.nan
+    p_holm = np.where(apart, p_bootstrap, p_permutation)
     for metric in metrics:
-        p_holm[of_metric == metric] = holm(p_permutation[of_metric == metric])
+        p_holm[of_metric == metric] = holm(p_holm[of_metric == metric])
     numbers = {
-        "difference": mean,
-        "p_bootstrap": bootstrap_p_values(drawn, mean),
+        "difference": difference,
+        "p_bootstrap": p_bootstrap,
         "p_permutation": p_permutation,
         "p_holm": p_holm,
     }
-    means = _means(first, is_shared), _means(second, is_shared)
     between = intervals(drawn, resampling.confidence)
     return [
         {
             "a": a,
             "b": b,
             "metric": metric,
-            "questions": int(is_shared[:, at].sum()),
+            "questions": int((counted[0] | counted[1])[:, at].sum()),
             "means": [_number(each[at]) for each in means],
             "interval": _interval(between[at]),
             **{name: _number(values[at]) for name, values in numbers.items()},

@@ -30,6 +30,7 @@ __all__ = [
     "histogram",
     "outcomes",
     "plots_of",
+    "precision_over_coverage",
     "recall_over_k",
     "reliability",
     "require_matplotlib",
@@ -179,6 +180,7 @@ def plots_of(summary: Summary) -> list[Plot]:
         score_bars(summary),
         gap(summary),
         outcomes(summary),
+        precision_over_coverage(summary),
         slice_dots(summary),
         risk_coverage(summary),
         reliability(summary),
@@ -291,13 +293,63 @@ def score_bars(summary: Summary, metrics: Sequence[str] | None = None) -> Plot |
     )
 
 
+def precision_over_coverage(summary: Summary) -> Plot | None:
+    """Draw what withholding buys: how good the answers are, and to how many questions."""
+    systems = {
+        name: curve
+        for name, curve in _details(summary["systems"], "precision_coverage").items()
+        if curve["coverage"]
+    }
+    if not systems:
+        return None
+    with _figure(1, width=5.4, height=3.7) as (figure, (ax,)):
+        for (name, curve), colour, marker in _styled(systems, summary["systems"]):
+            ax.plot(
+                curve["coverage"],
+                curve["precision"],
+                color=colour,
+                marker=".",
+                markersize=3,
+                linewidth=1.2,
+            )
+            coverage, precision = curve["at"]
+            ax.plot(
+                [coverage],
+                [precision],
+                marker,
+                color=colour,
+                markersize=8,
+                label=on_one_line(name),
+            )
+        ax.set(
+            xlabel="coverage: share of the questions that get an answer (0 to 1)",
+            ylabel="precision: mean F1 of the answers given",
+            xlim=(0, 1.02),
+            ylim=(0, 1.02),
+        )
+        _legend(figure, ax)
+    return Plot(
+        "Precision over coverage",
+        "How good answers are that are given from a support on (of the reader: from a "
+        "confidence on), as the threshold falls from left to right. Marks: where it is set. A line "
+        "that does not fall means that it tells nothing. Any answer to a question without one is "
+        "wrong.",
+        "; ".join(
+            f"{name}: precision {_number(curve['at'][1])} at coverage {curve['at'][0]:.2f}, "
+            f"{curve['precision'][-1]:.3f} at {curve['coverage'][-1]:.2f}"
+            for name, curve in systems.items()
+        ),
+        figure,
+    )
+
+
 def risk_coverage(summary: Summary) -> Plot | None:
     """Draw how wrong the answers are if only those are given that a system is surest of."""
     systems = _details(summary["systems"], "risk_coverage")
     if not systems:
         return None
     with _figure(1, width=5.4, height=3.7) as (figure, (ax,)):
-        for (name, curve), colour, marker in _styled(systems):
+        for (name, curve), colour, marker in _styled(systems, summary["systems"]):
             every = max(1, len(curve["coverage"]) // 10)
             area = summary["systems"][name]["measures"].get("aurc")
             label = on_one_line(name) + ("" if area is None else f" (area {area:.3f})")
@@ -336,7 +388,7 @@ def reliability(summary: Summary) -> Plot | None:
         return None
     with _figure(1, width=4.6, height=4.3) as (figure, (ax,)):
         ax.plot([0, 1], [0, 1], color=GREY, linestyle=DASHES[0], linewidth=1.2, label="kept")
-        for (name, curve), colour, marker in _styled(systems):
+        for (name, curve), colour, marker in _styled(systems, summary["systems"]):
             error = summary["systems"][name]["measures"].get("ece")
             label = on_one_line(name) + ("" if error is None else f" (ECE {error:.3f})")
             ax.plot(
@@ -666,8 +718,13 @@ def _legend(figure: Figure, ax: Axes, marker_size: float | None = None) -> None:
                 handle.set_sizes([marker_size**2])
 
 
-def _styled(entries: Mapping[str, Any]) -> Iterable[tuple[tuple[str, Any], str, str]]:
-    return zip(entries.items(), cycle(COLOURS), cycle(MARKERS), strict=False)
+def _styled(
+    entries: Mapping[str, Any], among: Iterable[str] | None = None
+) -> Iterable[tuple[tuple[str, Any], str, str]]:
+    """Give each entry its colour and marker: those of its place among the systems of a page."""
+    names = entries if among is None else among
+    styles = dict(zip(names, zip(cycle(COLOURS), cycle(MARKERS), strict=False), strict=False))
+    return [((name, each), *styles[name]) for name, each in entries.items()]
 
 
 def _details(entries: Mapping[str, Mapping[str, Any]], field: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from qa_system.records import Label
 
 __all__ = ["Kind", "Row", "Run", "Scores", "System"]
 
-Kind = Literal["retriever", "reader", "pipeline"]
+Kind = Literal["retriever", "reader", "pipeline", "generator"]
 Key = tuple[str | None, str]
 
 
@@ -172,6 +172,7 @@ class Run:
         systems: name -> what was evaluated.
         references: name -> what it is to be seen beside (random order, saying nothing, people).
         made_with: data, settings, models, versions, seed, command; see `eval.report.made_with`.
+        pairs: the systems that are compared, two at a time; None: each with each.
 
     Raises:
         EvaluationError: the systems answered different questions.
@@ -183,6 +184,7 @@ class Run:
     systems: Mapping[str, System]
     references: Mapping[str, System] = field(default_factory=dict)
     made_with: Mapping[str, Any] = field(default_factory=dict)
+    pairs: tuple[tuple[str, str], ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.systems:

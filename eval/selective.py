@@ -16,6 +16,7 @@ from qa_system.readers.calibration import expected_calibration_error, fit_thresh
 __all__ = [
     "aurc",
     "best_threshold",
+    "precision_coverage",
     "reliability",
     "risk_coverage",
     "threshold_curve",
@@ -166,6 +167,34 @@ def aurc(confidence: ArrayLike, scores: ArrayLike) -> float:
     (0.25, 0.75, 0.5)
     """
     return float(_risks(confidence, scores)[0].mean())
+
+
+def precision_coverage(confidence: ArrayLike, scores: ArrayLike) -> dict[str, list[float]]:
+    """Give how good the answers are that are given from a confidence on, and to how many questions.
+
+    Args:
+        confidence: of each question's answer; NaN where there is none to give. Answers with equal
+            confidence are given or withheld together.
+        scores: of that answer, 0 to 1; 0 where the question has no answer.
+
+    Returns:
+        `threshold`, descending; `coverage`, the share of all questions whose answer has that
+        confidence or more; and `precision`, the mean score of these answers. Every threshold that
+        makes a difference if there are no more than 200, else 200 of them, evenly chosen.
+
+    >>> precision_coverage([0.9, 0.5, 0.5, float("nan")], [1, 1, 0, 0])
+    {'threshold': [0.9, 0.5], 'coverage': [0.25, 0.75], 'precision': [1.0, 0.666...]}
+    """
+    sureness, score = _arrays(confidence, scores)
+    could = ~np.isnan(sureness)
+    risks, last_of_tie = _risks(sureness[could], score[could])
+    ends = np.flatnonzero(last_of_tie)
+    at = ends[_spread(len(ends))]
+    return {
+        "threshold": np.sort(sureness[could])[::-1][at].tolist(),
+        "coverage": ((at + 1) / len(score)).tolist(),
+        "precision": (1 - risks[at]).tolist(),
+    }
 
 
 def reliability(confidence: ArrayLike, scores: ArrayLike, bins: int = 10) -> dict[str, list[float]]:

@@ -43,8 +43,9 @@ def summarise(run: Run, *, resamples: int = 10_000) -> dict[str, Any]:
           by metric; `measures`, `counts`, `details` as they came; `slices`: feature -> value ->
           `questions`, and `metrics` and `intervals` of the headline.
         - `references`: the same, but no slices, and of the details only `recall_at`.
-        - `comparisons`: of each two systems, and of each system with the reference `bm25`, in
-          each headline metric that both have; see `eval.paired.compare_pairs`.
+        - `comparisons`: of each two systems, or the run's `pairs`, and of each system with the
+          reference `bm25`, in each headline metric that both have; see
+          `eval.paired.compare_pairs`.
         - `resampling`: how the above was drawn.
 
         Questions that no headline metric counts are in no slice, and a feature with one value
@@ -133,7 +134,7 @@ def _slices(run: Run, resampling: Resampling) -> dict[str, dict[str, dict[str, d
 
 
 def _comparisons(run: Run, resampling: Resampling) -> list[dict[str, Any]]:
-    pairs = list(combinations(run.systems, 2))
+    pairs = list(combinations(run.systems, 2) if run.pairs is None else run.pairs)
     if COMPARED in run.references:
         pairs += [(name, COMPARED) for name in run.systems]
     scores = {name: each.scores for name, each in {**run.references, **run.systems}.items()}

@@ -60,7 +60,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         *(
             in_words(each)
             for each in summary["comparisons"]
-            if each["metric"] == summary["primary"]
+            if each["metric"] in (summary["primary"], "precision")
         ),
     ]
     _print_systems(_title(summary), systems, references, headline, notes)
@@ -376,6 +376,11 @@ def _counted(summary: Mapping[str, Any], system: Mapping[str, Any]) -> Iterable[
         ("missing", "questions have no prediction and score 0."),
         ("gold_missing", "questions have a gold review that is not among the candidates."),
         (
+            "gold_put_in",
+            "gold reviews were not among those retrieved, and took the last one's place.",
+        ),
+        ("withheld", "answers were withheld: the reviews support them too little."),
+        (
             "unlocated",
             "answers are nowhere in their review, and compared as they were written.",
         ),
@@ -387,12 +392,13 @@ def _counted(summary: Mapping[str, Any], system: Mapping[str, Any]) -> Iterable[
 def _measures(summary: Mapping[str, Any]) -> Iterable[str]:
     for name, system in summary["systems"].items():
         measures = system["measures"]
-        if measures.get("best_f1") is None:
-            continue
-        threshold = measures["best_f1_threshold"]
-        at = "none" if threshold is None else f"{threshold:.2f}"
-        yield (
-            f"{name}: best F1 on these very questions {measures['best_f1']:.3f} (threshold {at}); "
-            f"expected calibration error {measures['ece']:.3f}; "
-            f"area under the risk-coverage curve {measures['aurc']:.3f}."
-        )
+        best = ""
+        if measures.get("best_f1") is not None:
+            threshold = measures["best_f1_threshold"]
+            at = "none" if threshold is None else f"{threshold:.2f}"
+            best = f"best F1 on these very questions {measures['best_f1']:.3f} (threshold {at}); "
+        if measures.get("ece") is not None:
+            yield (
+                f"{name}: {best}expected calibration error {measures['ece']:.3f}; "
+                f"area under the risk-coverage curve {measures['aurc']:.3f}."
+            )

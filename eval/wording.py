@@ -30,6 +30,8 @@ _NAMES = {
     "ndcg": "nDCG",
     "hit_rate": "hit rate",
     "answer_recall": "answer recall",
+    "gold_posterior": "answer carried by the gold review",
+    "gold_top": "gold review carries most",
 }
 
 

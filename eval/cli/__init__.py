@@ -7,7 +7,7 @@ import typer
 from eval.cli.adapt import adapt
 from eval.cli.check import check
 from eval.cli.compare import compare
-from eval.cli.evaluate import SpreadK, calibrate, pipeline, reader, retriever
+from eval.cli.evaluate import SpreadK, calibrate, generator, pipeline, reader, retriever
 from eval.cli.explore import explore
 from eval.cli.labels import labels
 from eval.cli.split import split
@@ -16,7 +16,7 @@ from qa_system.console import run_app
 __all__ = ["app", "main"]
 
 app = typer.Typer(
-    help="Evaluate retrieval, reading and the whole pipeline on labelled questions.",
+    help="Evaluate retrieval, reading, generating and the whole pipeline on labelled questions.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command(cls=SpreadK)(retriever)
 app.command()(reader)
 app.command()(pipeline)
+app.command()(generator)
 app.command()(calibrate)
 app.command()(check)
 app.command()(compare)

@@ -1,4 +1,4 @@
-"""The commands that run a retriever, a reader or a whole pipeline over labelled questions."""
+"""The commands that evaluate a retriever, a reader, a generator or a whole pipeline."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from qa_system.config import Settings
     from qa_system.datasets.dataset import Dataset
 
-__all__ = ["SpreadK", "calibrate", "pipeline", "reader", "retriever"]
+__all__ = ["SpreadK", "calibrate", "generator", "pipeline", "reader", "retriever"]
 
 Mode = Literal["bm25", "dense", "hybrid"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -176,6 +176,68 @@ def pipeline(
         scope=scope,
         top_k=top_k,
         alone=alone,
+        aggregated=aggregate,
+        own_store=_is_own(store, settings),
+        batch=batch,
+        similarity=sas,
+    )
+    _hand_over(run, data, out, rows, resamples, as_json=as_json)
+
+
+def generator(
+    dataset: DatasetOption = None,
+    split: SplitOption = None,
+    scope: Annotated[
+        Literal["item-split", "item", "open"] | None,
+        typer.Option(help="Candidates, as elsewhere; none: all the item's, or all without items."),
+    ] = None,
+    documents: Annotated[
+        int | None,
+        typer.Option("--documents", min=1, help="Reviews read, the gold one among them; none: 5."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--generator", help="A model's name; none: the configured one."),
+    ] = None,
+    questions: Annotated[
+        int | None, typer.Option("--questions", min=1, help="So many, drawn; none: all.")
+    ] = None,
+    aggregate: AggregateOption = False,
+    store: StoreOption = None,
+    reader_model: ReaderOption = None,
+    precision: PrecisionOption = None,
+    batch: BatchOption = 64,
+    sas: SimilarityOption = True,
+    out: OutOption = None,
+    rows: RowsOption = None,
+    resamples: ResamplesOption = 10_000,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure generated answers, given the gold review among others, and what withholding buys."""
+    _check_places(out, rows)
+    settings = _settings(
+        config,
+        set_,
+        **{
+            "store": store,
+            "generator.model": model,
+            "generator.documents": None if documents is None else str(documents),
+            "reader.model": reader_model,
+            "reader.precision": precision,
+        },
+    )
+    data, split = _load(dataset, split, settings)
+
+    from eval.evaluate import generator_run
+
+    run = generator_run(
+        data,
+        settings,
+        split=split,
+        scope=scope,
+        questions=questions,
         aggregated=aggregate,
         own_store=_is_own(store, settings),
         batch=batch,

@@ -27,11 +27,11 @@ lint: $(VENV)/installed-dev
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
 
+# Two files of tests at a time; more share the cores of a small machine, and start servers of their own.
+WORKERS ?= 2
+
 unit: $(VENV)/installed-dev chromium
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report --fail-under=88
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term --cov-fail-under=88
 
 # For the browser tests. Elsewhere they take the Chromium that is there, or skip and say so.
 chromium:

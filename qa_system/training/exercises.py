@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qa_system.labels import gold_texts, is_answered
@@ -31,7 +31,7 @@ class Exercise:
 
 
 def answer_exercises(
-    labels: Sequence[Label], documents: int, among: Iterable[Label] = ()
+    labels: Sequence[Label], documents: int
 ) -> tuple[list[Exercise], Counter[str]]:
     """Give an exercise for each label that has an answer.
 
@@ -43,7 +43,6 @@ def answer_exercises(
         labels: of one data set, whose texts compete.
         documents: texts of an exercise at most: the label's own, then those of the same item
             (of all texts, where there are no items), as BM25 ranks them for the question.
-        among: labels whose texts compete, too.
 
     Returns:
         The exercises, and counts: `questions`; `unanswerable`, labels that were left out.
@@ -56,10 +55,10 @@ def answer_exercises(
     """
     answered = [label for label in labels if is_answered(label)]
     counts = Counter(questions=len(answered), unanswerable=len(labels) - len(answered))
-    titles = {label.context: str(label.meta.get("title") or "") for label in (*among, *labels)}
+    titles = {label.context: str(label.meta.get("title") or "") for label in labels}
     rivals: dict[tuple[str, str | None], list[str]] = {}
     if documents > 1:
-        texts = {label.context: label.item_id for label in (*among, *labels)}
+        texts = {label.context: label.item_id for label in labels}
         asked = [(label.question, label.item_id) for label in answered]
         rivals = ranked_by_bm25(texts, asked, documents)
     exercises = []

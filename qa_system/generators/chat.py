@@ -19,8 +19,9 @@ from haystack.core.serialization import component_to_dict
 from haystack.dataclasses import ChatMessage, GeneratedAnswer
 from haystack.utils import Secret, deserialize_chatgenerator_inplace
 
-from qa_system.errors import ConfigError, EmptyQuestionError, ModelError
+from qa_system.errors import ConfigError, ModelError
 from qa_system.generators.rag import Generated
+from qa_system.readers.extractive import refuse_unpaired, require
 from qa_system.stages import stage
 
 if TYPE_CHECKING:
@@ -114,10 +115,7 @@ class ReviewChat:
     """
 
     def __init__(self, chat_generator: ChatGenerator, max_review_chars: int = 4000) -> None:
-        if max_review_chars < 1:
-            raise ConfigError(
-                f"max_review_chars is {max_review_chars}", remedy="Set it to 1 or more."
-            )
+        require("max_review_chars", max_review_chars, 1)
         self.chat_generator = chat_generator
         self.max_review_chars = max_review_chars
 
@@ -184,16 +182,8 @@ class ReviewChat:
                 key is in no environment variable.
             ModelError: the model does not answer.
         """
-        if len(questions) != len(documents):
-            raise ConfigError(
-                f"{len(questions)} questions came with {len(documents)} lists of documents",
-                remedy="Give a list of documents, which may be empty, for each question.",
-            )
-        if top_k is not None and top_k < 1:
-            raise ConfigError(f"top_k is {top_k}", remedy="Set it to 1 or more.")
-        for position, question in enumerate(questions, start=1):
-            if not question.strip():
-                raise EmptyQuestionError("the question has no words", where=f"question {position}")
+        refuse_unpaired(questions, documents)
+        require("top_k", top_k, 1)
         self.warm_up()
         with stage("generate"):
             return [

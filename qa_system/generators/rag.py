@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.dataclasses import GeneratedAnswer
 
-from qa_system.errors import ConfigError, DataError, EmptyQuestionError
+from qa_system.errors import ConfigError, DataError
 from qa_system.models import locate
+from qa_system.readers.extractive import refuse_unpaired, require
 from qa_system.stages import stage
 
 if TYPE_CHECKING:
@@ -101,11 +102,11 @@ class RAGGenerator:
     ) -> None:
         if mode not in (None, "token", "sequence"):
             raise ConfigError(f"mode is {mode!r}", remedy="Set it to token or sequence.")
-        _require("num_beams", num_beams, 1)
-        _require("max_length", max_length, 2)
-        _require("max_source_length", max_source_length, 16)
-        _require("threads", threads, 1)
-        _require("batch_tokens", batch_tokens, 1)
+        require("num_beams", num_beams, 1)
+        require("max_length", max_length, 2)
+        require("max_source_length", max_source_length, 16)
+        require("threads", threads, 1)
+        require("batch_tokens", batch_tokens, 1)
         for name, value in (("length_penalty", length_penalty), ("score_scale", score_scale)):
             if value is not None and not math.isfinite(value):
                 raise ConfigError(f"{name} is {value}", remedy="Set a number.")
@@ -209,17 +210,8 @@ class RAGGenerator:
                 not finite.
             ConfigError: `top_k` is out of its range, or the two sequences differ in length.
         """
-        if len(questions) != len(documents):
-            raise ConfigError(
-                f"{len(questions)} questions came with {len(documents)} lists of documents",
-                remedy="Give a list of documents, which may be empty, for each question.",
-            )
+        refuse_unpaired(questions, documents)
         top_k = self._checked(self.top_k if top_k is None else top_k)
-        for position, question in enumerate(questions):
-            if not question.strip():
-                raise EmptyQuestionError(
-                    "the question has no words", where=f"question {position + 1}"
-                )
         read = [[at for at, each in enumerate(own) if _text(each)] for own in documents]
         if not any(read):
             return [[] for _ in questions]
@@ -228,7 +220,7 @@ class RAGGenerator:
             return self._generate(loaded, questions, documents, read, top_k)
 
     def _checked(self, top_k: int) -> int:
-        _require("top_k", top_k, 1)
+        require("top_k", top_k, 1)
         if top_k > self.num_beams:
             raise ConfigError(
                 f"top_k is {top_k}, and {self.num_beams} beams find no more answers than that",
@@ -401,8 +393,3 @@ def _scores(documents: Sequence[Document], number: int) -> list[float]:
         where=f"question {number + 1}, document {fault.id}",
         remedy="Give each document the retriever's score, or none of them a score.",
     )
-
-
-def _require(name: str, value: int | None, least: int) -> None:
-    if value is not None and value < least:
-        raise ConfigError(f"{name} is {value}", remedy=f"Set it to {least} or more.")

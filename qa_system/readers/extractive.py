@@ -19,7 +19,7 @@ from qa_system.readers.spans import Span, best_spans
 from qa_system.readers.windows import WindowCutter
 from qa_system.stages import stage
 
-__all__ = ["ExtractiveReader", "Reading", "snippet"]
+__all__ = ["ExtractiveReader", "Reading", "refuse_unpaired", "require", "snippet"]
 
 CPU_BATCH_TOKENS = 512
 """Tokens of a forward pass: on a CPU, what stays in the caches beats what fills the threads."""
@@ -111,13 +111,13 @@ class ExtractiveReader:
         threads: int | None = None,
         snippet_chars: int = 160,
     ) -> None:
-        _require("top_k", top_k, 1)
-        _require("max_seq_length", max_seq_length, 16)
-        _require("stride", stride, 0)
-        _require("max_answer_length", max_answer_length, 1)
-        _require("batch_tokens", batch_tokens, 1)
-        _require("threads", threads, 1)
-        _require("snippet_chars", snippet_chars, 1)
+        require("top_k", top_k, 1)
+        require("max_seq_length", max_seq_length, 16)
+        require("stride", stride, 0)
+        require("max_answer_length", max_answer_length, 1)
+        require("batch_tokens", batch_tokens, 1)
+        require("threads", threads, 1)
+        require("snippet_chars", snippet_chars, 1)
         if temperature is not None and not temperature > 0:
             raise ConfigError(f"temperature is {temperature}", remedy="Set it above 0.")
         if no_answer_threshold is not None and math.isnan(no_answer_threshold):
@@ -216,18 +216,9 @@ class ExtractiveReader:
             QuestionTooLongError: a question leaves too little room for a review.
             ConfigError: `top_k` is below 1, or the two sequences differ in length.
         """
-        if len(questions) != len(documents):
-            raise ConfigError(
-                f"{len(questions)} questions came with {len(documents)} lists of documents",
-                remedy="Give a list of documents, which may be empty, for each question.",
-            )
+        refuse_unpaired(questions, documents)
         top_k = self.top_k if top_k is None else top_k
-        _require("top_k", top_k, 1)
-        for position, question in enumerate(questions):
-            if not question.strip():
-                raise EmptyQuestionError(
-                    "the question has no words", where=f"question {position + 1}"
-                )
+        require("top_k", top_k, 1)
         loaded = self._ready()
         readings: list[Reading] = []
         with stage("read"):
@@ -374,6 +365,28 @@ def snippet(text: str, start: int, end: int, size: int) -> tuple[str, int]:
     return f"{before}{text[first:last]}{after}", len(before) + start - first
 
 
-def _require(name: str, value: int | None, least: int) -> None:
+def refuse_unpaired(questions: Sequence[str], documents: Sequence[Sequence[Document]]) -> None:
+    """Refuse questions that cannot be asked of their documents.
+
+    Raises:
+        ConfigError: the two sequences differ in length.
+        EmptyQuestionError: a question has no words.
+    """
+    if len(questions) != len(documents):
+        raise ConfigError(
+            f"{len(questions)} questions came with {len(documents)} lists of documents",
+            remedy="Give a list of documents, which may be empty, for each question.",
+        )
+    for position, question in enumerate(questions, start=1):
+        if not question.strip():
+            raise EmptyQuestionError("the question has no words", where=f"question {position}")
+
+
+def require(name: str, value: int | None, least: int) -> None:
+    """Refuse a number below its least; None is no number.
+
+    Raises:
+        ConfigError: it is.
+    """
     if value is not None and value < least:
         raise ConfigError(f"{name} is {value}", remedy=f"Set it to {least} or more.")

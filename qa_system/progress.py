@@ -40,12 +40,16 @@ class Progress:
         if self._total is not None and rate > 0:
             left = f", {max(self._total - self.done, 0) / rate:,.0f} s left"
         self._stream.write(
-            f"{self._title}: {self.done:,}{of_total} {self._unit}, {rate:,.0f}/s{left}\n"
+            f"{self._title}: {self.done:,}{of_total} {self._unit}, {_rate(rate)}/s{left}\n"
         )
         self._stream.flush()
 
 
 LINE_SECONDS = 5.0
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 class _Bar(Progress):
@@ -79,7 +83,7 @@ class _Bar(Progress):
         self._total = self._total if total is None else total
         rate = self.done / max(monotonic() - self._start, 1e-9)
         self._bar.update(
-            self._task, advance=units, total=self._total, rate=f"{rate:,.0f} {self._unit}/s"
+            self._task, advance=units, total=self._total, rate=f"{_rate(rate)} {self._unit}/s"
         )
 
     def stop(self) -> None:

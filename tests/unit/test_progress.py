@@ -36,3 +36,17 @@ def test_a_terminal_gets_a_bar() -> None:
         shown.advance(10)
     assert "indexing" in stream.getvalue()
     assert shown.done == 10
+
+
+def test_slow_work_has_a_rate_other_than_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 4.0, 8.0])
+    monkeypatch.setattr(module, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(module, "LINE_SECONDS", 0.0)
+    stream = io.StringIO()
+    with progress("training", unit="steps", total=10, stream=stream) as shown:
+        shown.advance()
+        shown.advance(99, total=200)
+    assert stream.getvalue().splitlines() == [
+        "training: 1 of 10 steps, 0.25/s, 36 s left",
+        "training: 100 of 200 steps, 12/s, 8 s left",
+    ]

@@ -1,4 +1,4 @@
-"""What a reader's threshold and temperature should be, by its own answers to labelled questions."""
+"""What a reader's log-odds mean, by its own answers to labelled questions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["fit_to"]
 
 
 def fit_to(evaluations: Sequence[System], fitted_on: str) -> Calibration:
-    """Fit a reader's no-answer threshold and temperature on evaluations of it.
+    """Fit a reader's no-answer threshold and probabilities on evaluations of it.
 
     Args:
         evaluations: over questions that are not tested on; each counts as much as the next,

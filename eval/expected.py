@@ -223,7 +223,7 @@ def write(expectation: Expectation, path: str | Path) -> None:
                 break
             head.append(line)
         tree = expectation.model_dump(mode="json", exclude_none=False, exclude_defaults=True)
-        body = yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, width=100)
+        body = yaml.safe_dump(tree, sort_keys=False, default_flow_style=False, width=100)
         temporary.write_text("".join(head) + body, encoding="utf-8")
         temporary.replace(path)
     except OSError as fault:

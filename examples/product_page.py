@@ -1,6 +1,7 @@
 """What a product page does: open the system once, then ask about the item that it shows."""
 
 import sys
+from typing import Literal
 
 from qa_system import Answers, QASystem
 
@@ -18,17 +19,18 @@ def show(answers: Answers) -> None:
     if not answers.answers:
         print("  The reviews don't say.")
     for answer in answers.answers:
-        print(f"  {answer.confidence:4.0%}  {answer.text}")
+        written = "  (written)" if answer.generated else ""
+        print(f"  {answer.confidence:4.0%}  {answer.text}{written}")
         print(f"        “{' '.join(answer.snippet.split())}”  ({answer.meta['stars']} stars)")
     milliseconds = 1000 * answers.timings["total"]
     print(f"        {answers.reviews_read} reviews read in {milliseconds:.0f} ms")
 
 
-def main(config: str) -> None:
+def main(config: str, mode: Literal["extract", "generate", "auto"] = "extract") -> None:
     with QASystem.open(config) as system:
         for question, item_id in QUESTIONS:
-            show(system.ask(question, item_id=item_id, top_k=2))
+            show(system.ask(question, item_id=item_id, top_k=2, mode=mode))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])  # configuration, mode

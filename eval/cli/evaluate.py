@@ -252,6 +252,17 @@ def calibrate(
         typer.Option("--dataset", help="May be repeated: each counts alike. None: the sample."),
     ] = None,
     split: Annotated[str, typer.Option("--split", help="Not the one to be tested on.")] = "dev",
+    held_out: Annotated[
+        float | None,
+        typer.Option(
+            "--held-out",
+            help="Only on this share of the split's items: those that a recipe with the same "
+            "`held_out` and `seed` kept back.",
+            min=0,
+            max=1,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of --held-out.")] = 13,
     model: ReaderOption = None,
     precision: PrecisionOption = None,
     write: Annotated[bool, typer.Option("--write", help="Keep it with the model.")] = False,
@@ -259,7 +270,7 @@ def calibrate(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit the reader's no-answer threshold and temperature on labelled questions."""
+    """Fit the reader's no-answer threshold and its probabilities on labelled questions."""
     settings = _settings(config, set_, **{"reader.model": model, "reader.precision": precision})
     named: list[str | None] = [None] if dataset is None else [*dataset]
     loaded = [_load(name, split, settings)[0] for name in named]
@@ -267,14 +278,22 @@ def calibrate(
     from eval.calibration import fit_to
     from eval.provenance import made_with
     from eval.reading import evaluate_reader
+    from qa_system.datasets.splitting import hold_out
     from qa_system.models import locate
     from qa_system.pipelines import build_reader
     from qa_system.readers.calibration import keep_calibration
 
+    labels = [data.labels_of(split) for data in loaded]
+    if held_out is not None:
+        labels = [hold_out(each, held_out, seed)[1] for each in labels]
     extractive = build_reader(settings)
     extractive.warm_up()
-    runs = [evaluate_reader(data.labels_of(split), extractive) for data in loaded]
-    names = ", ".join(f"{Path(data.path).name} {split}" for data in loaded)
+    runs = [evaluate_reader(each, extractive) for each in labels]
+    part = split if held_out is None else f"{held_out:g} of {split}, held out"
+    names = ", ".join(
+        f"{Path(data.path).name} {part} ({len(each)} questions)"
+        for data, each in zip(loaded, labels, strict=True)
+    )
     fitted = fit_to(runs, names)
     if write:
         keep_calibration(fitted, locate(settings.reader.model))
@@ -291,8 +310,8 @@ def calibrate(
         )
         return
     typer.echo(f"no_answer_threshold: {fitted.threshold:.4f}")
-    typer.echo(f"temperature: {fitted.temperature:.4f}")
-    typer.echo(f"center: {fitted.center:.4f}")
+    for name, told in (("right", fitted.right), ("answerable", fitted.answerable)):
+        typer.echo(f"{name}: center {told.center:.3f}, temperature {told.temperature:.3f}")
 
 
 def _cut_offs(given: list[str] | None) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from qa_system.cli.average import average
 from qa_system.cli.distill import distill
 from qa_system.cli.train import train
 from qa_system.console import print_json, run_app
@@ -25,6 +26,7 @@ app = typer.Typer(
 
 app.add_typer(train, name="train")
 app.command()(distill)
+app.command()(average)
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML settings; none: the defaults.")

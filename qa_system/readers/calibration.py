@@ -1,18 +1,19 @@
-"""From a span's log-odds to a probability, and to the decision whether to answer at all.
+"""From a span's log-odds to probabilities, and to the decision whether to answer at all.
 
 A reader's logits order its answers well and overstate their odds. Numbers fitted on labelled
-questions that the reader was not trained on put that right: the probability that there is an
-answer is `sigmoid((log_odds - center) / temperature)` (Platt scaling; with the center at 0 it is
-the temperature scaling of Guo et al., On Calibration of Modern Neural Networks, ICML 2017), and
-one is given from `threshold` on. The two need not meet: an answer that is likely to be there may
-still be worth less than silence, if the span is likely to be off.
+questions that the reader was not trained on put that right. There are two probabilities: that the
+review has an answer, and that the span is it, which is less; each is
+`sigmoid((log_odds - center) / temperature)` with a center and a temperature of its own (Platt
+scaling; with the center at 0 it is the temperature scaling of Guo et al., On Calibration of
+Modern Neural Networks, ICML 2017). An answer is given from `threshold` on, where it is worth more
+than silence.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from qa_system.models import MANIFEST, TRAINING, ModelLocation, read_manifest
 
 __all__ = [
     "Calibration",
+    "Sigmoid",
     "calibration_of",
     "expected_calibration_error",
     "fit_calibration",
@@ -37,52 +39,77 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
+class Sigmoid:
+    """A probability that rises with the log-odds.
+
+    Args:
+        center: the log-odds at which it is 1/2.
+        temperature: log-odds in one unit of calibrated log-odds; above 0.
+    """
+
+    center: float = 0.0
+    temperature: float = 1.0
+
+    def __call__(self, log_odds: float) -> float:
+        """Give the probability.
+
+        >>> Sigmoid(center=2.0, temperature=4.0)(2.0)
+        0.5
+        """
+        return float(_sigmoid(np.float64((log_odds - self.center) / self.temperature)))
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
-    """Where a reader's "yes" begins, and how steeply its confidence rises.
+    """What a reader's log-odds mean.
 
     Args:
         threshold: the log-odds from which on an answer is given.
-        temperature: log-odds units in one unit of the calibrated log-odds; above 0.
-        center: the log-odds at which the probability is 1/2; None: at the threshold.
+        right: the probability that the span is right; more precisely, the F1 to be expected.
+        answerable: the probability that the review has an answer at all.
         fitted_on: the labelled questions that it was fitted on; None if it was not fitted.
     """
 
     threshold: float = 0.0
-    temperature: float = 1.0
-    center: float | None = None
+    right: Sigmoid = Sigmoid()
+    answerable: Sigmoid = Sigmoid()
     fitted_on: str | None = None
 
-    def probability(self, log_odds: float) -> float:
-        """Give the probability that an answer is right.
+    def at(self, temperature: float) -> Calibration:
+        """Give the same with another temperature.
 
-        >>> Calibration(threshold=2.0, temperature=4.0).probability(2.0)
-        0.5
+        >>> Calibration().at(2.0).right
+        Sigmoid(center=0.0, temperature=2.0)
         """
-        center = self.threshold if self.center is None else self.center
-        return float(_sigmoid(np.float64((log_odds - center) / self.temperature)))
+        return replace(
+            self,
+            right=replace(self.right, temperature=temperature),
+            answerable=replace(self.answerable, temperature=temperature),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Give the entry of a model's manifest."""
         return asdict(self)
 
     @classmethod
-    def from_manifest(cls, manifest: Mapping[str, Any]) -> Calibration:
+    def from_manifest(
+        cls, manifest: Mapping[str, Any], *, where: Path | None = None
+    ) -> Calibration:
         """Read the entry of a model's manifest; a model without one is not calibrated."""
         entry = manifest.get("calibration")
         if entry is None:
             return cls()
         try:
-            center = entry.get("center")
-            return cls(
-                float(entry["threshold"]),
-                float(entry["temperature"]),
-                None if center is None else float(center),
-                entry.get("fitted_on"),
+            right, answerable = (
+                Sigmoid(float(entry[name]["center"]), float(entry[name]["temperature"]))
+                for name in ("right", "answerable")
             )
+            return cls(float(entry["threshold"]), right, answerable, entry.get("fitted_on"))
         except (KeyError, TypeError, ValueError) as fault:
             raise ModelError(
                 f"the manifest's calibration is damaged: {fault!r}",
-                remedy="Fit it again: qa-eval calibrate --write.",
+                where=None if where is None else str(where),
+                remedy="Delete that entry, and fit it again: qa-eval calibrate --write.",
             ) from fault
 
 
@@ -92,7 +119,7 @@ def calibration_of(location: ModelLocation) -> Calibration:
     Raises:
         ModelError: it is damaged.
     """
-    return Calibration.from_manifest(_record_of(location))
+    return Calibration.from_manifest(_record_of(location), where=_place_of_record(location))
 
 
 def keep_calibration(calibration: Calibration, location: ModelLocation) -> None:
@@ -143,7 +170,7 @@ def fit_calibration(
     weights: ArrayLike | None = None,
     fitted_on: str | None = None,
 ) -> Calibration:
-    """Fit all three numbers on labelled questions.
+    """Fit the threshold and both probabilities on labelled questions.
 
     Args:
         log_odds: of the best span for each question, answer or not, shape (questions,).
@@ -154,16 +181,18 @@ def fit_calibration(
 
     Returns:
         The threshold with the highest mean F1 (silence is worth 1 on a question without an
-        answer), and the center and temperature under which "the question has an answer" is
+        answer), and the sigmoids under which the F1s, and "the question has an answer", are
         likeliest.
     """
     has_answer = np.asarray(answerable, dtype=bool)
     weight = np.ones(len(has_answer)) if weights is None else np.asarray(weights, np.float64)
-    threshold = fit_threshold(
-        log_odds, np.asarray(f1_answered, np.float64) * weight, ~has_answer * weight
+    f1 = np.where(has_answer, np.asarray(f1_answered, np.float64), 0.0)
+    return Calibration(
+        round(fit_threshold(log_odds, f1 * weight, ~has_answer * weight), 3),
+        right=fit_sigmoid(log_odds, f1, weight),
+        answerable=fit_sigmoid(log_odds, has_answer, weight),
+        fitted_on=fitted_on,
     )
-    center, temperature = fit_sigmoid(log_odds, has_answer, weight)
-    return Calibration(round(threshold, 3), round(temperature, 3), round(center, 3), fitted_on)
 
 
 def fit_threshold(log_odds: ArrayLike, if_answered: ArrayLike, if_silent: ArrayLike) -> float:
@@ -196,8 +225,8 @@ def fit_threshold(log_odds: ArrayLike, if_answered: ArrayLike, if_silent: ArrayL
 
 def fit_sigmoid(
     log_odds: ArrayLike, outcome: ArrayLike, weights: ArrayLike | None = None
-) -> tuple[float, float]:
-    """Fit the two numbers under which the outcomes are likeliest (Platt scaling).
+) -> Sigmoid:
+    """Fit the probability under which the outcomes are likeliest (Platt scaling).
 
     The log-likelihood of `sigmoid((log_odds - center) / temperature)` is concave in
     1 / temperature and -center / temperature, and Newton's steps find its peak. As in Platt,
@@ -206,18 +235,18 @@ def fit_sigmoid(
 
     Args:
         log_odds: of each answer.
-        outcome: whether it was right.
+        outcome: whether it was right, or how far, 0 to 1.
         weights: how much each answer counts; None: all alike.
 
     Returns:
-        `center` and `temperature`; the temperature is from 0.01 to 1000.
+        Both numbers to three digits; the temperature is from 0.01 to 1000.
     """
     odds = np.asarray(log_odds, dtype=np.float64)
-    right = np.asarray(outcome, dtype=bool)
+    right = np.asarray(outcome, dtype=np.float64)
     weight = np.ones(len(odds)) if weights is None else np.asarray(weights, np.float64)
     weight = weight * len(odds) / weight.sum()
-    yes, no = weight[right].sum(), weight[~right].sum()
-    target = np.where(right, (yes + 1) / (yes + 2), 1 / (no + 2))
+    yes, no = (weight * right).sum(), (weight * (1 - right)).sum()
+    target = right * (yes + 1) / (yes + 2) + (1 - right) / (no + 2)
     scale = float(odds.std()) or 1.0
     inputs = np.stack([(odds - odds.mean()) / scale, np.ones_like(odds)], axis=1)
     slope, intercept = 0.0, float(np.log((yes + 1) / (no + 1)))
@@ -230,7 +259,8 @@ def fit_sigmoid(
         if np.abs(step).max() < 1e-10:
             break
     temperature = float(np.clip(scale / slope, 0.01, 1000.0)) if slope > 0 else 1000.0
-    return float(odds.mean() - intercept * temperature), temperature
+    center = float(odds.mean() - intercept * temperature)
+    return Sigmoid(round(center, 3), round(temperature, 3))
 
 
 def expected_calibration_error(probabilities: ArrayLike, right: ArrayLike, bins: int = 10) -> float:

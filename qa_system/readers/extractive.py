@@ -59,10 +59,10 @@ class ExtractiveReader:
 
     Every review is read in overlapping windows; a span's log-odds are held against the null
     token of its own window (see `spans`), so answers from different reviews rank together. An
-    answer's `score` is its calibrated probability, and `no_answer_probability` is one minus the
-    best of them: reviews of one item are about the same thing, so their silences are not
-    independent, and the product over reviews, which sinks with each review read, would claim an
-    answer in any pile of reviews that is high enough.
+    answer's `score` is the calibrated probability that it is right, and `no_answer_probability`
+    that the most promising review has no answer: reviews of one item are about the same thing, so
+    their silences are not independent, and the product over reviews, which sinks with each review
+    read, would claim an answer in any pile of reviews that is high enough.
 
     Loading happens on first use, or by `warm_up`. One reader may be used by many threads.
 
@@ -253,7 +253,7 @@ class ExtractiveReader:
         if self.no_answer_threshold is not None:
             calibration = replace(calibration, threshold=self.no_answer_threshold)
         if self.temperature is not None:
-            calibration = replace(calibration, temperature=self.temperature)
+            calibration = calibration.at(self.temperature)
         batch_tokens = self.batch_tokens
         if batch_tokens is None:
             batch_tokens = GPU_BATCH_TOKENS if backend.on_gpu else CPU_BATCH_TOKENS
@@ -304,7 +304,7 @@ class ExtractiveReader:
         return ExtractedAnswer(
             query=question,
             data=content[start:end],
-            score=calibration.probability(span.log_odds),
+            score=calibration.right(span.log_odds),
             document=document,
             document_offset=ExtractedAnswer.Span(start, end),
             context=context,
@@ -324,11 +324,10 @@ class _Loaded:
 def _reading(
     candidates: Sequence[ExtractedAnswer], calibration: Calibration, log_odds: tuple[float, ...]
 ) -> Reading:
-    best = max((candidate.score for candidate in candidates), default=0.0)
     return Reading(
         answers=tuple(c for c in candidates if c.meta["log_odds"] >= calibration.threshold),
         candidates=tuple(candidates),
-        no_answer_probability=1.0 - best,
+        no_answer_probability=1.0 - calibration.answerable(max(log_odds, default=-math.inf)),
         log_odds=log_odds,
     )
 

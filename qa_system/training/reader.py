@@ -26,7 +26,7 @@ from qa_system.records import Label
 from qa_system.training.examples import Example, with_negatives
 from qa_system.training.measuring import Read, measure, read_labels
 from qa_system.training.packages import training_packages
-from qa_system.training.record import claim, origin_of, write_record
+from qa_system.training.record import claim, keep_tokenizer, origin_of, write_record
 from qa_system.training.settings import ReaderTraining
 from qa_system.training.targets import Target, collate, span_loss, targets_of
 
@@ -128,7 +128,7 @@ def fit_reader(
     reads = read()
     calibration, calibrated = _calibrate(reads, material.calibrated_on)
     model.save_pretrained(folder)
-    _keep_tokenizer(location, folder)
+    keep_tokenizer(location, folder)
     return write_record(
         folder,
         task="reader",
@@ -191,22 +191,23 @@ def _gather(settings: ReaderTraining) -> _Material:
 def _calibrate(
     reads: Sequence[Sequence[Read]], calibrated_on: tuple[slice, str]
 ) -> tuple[Calibration, dict[str, float]]:
-    """Fit threshold, center and temperature; say how far off the probability was, and is."""
+    """Fit the calibration; say how far off the probability of being right was, and is."""
     chosen, name = calibrated_on
     read = [(each, 1 / len(source)) for source in reads[chosen] for each in source]
     odds = [each.log_odds for each, _ in read]
+    right = [each.f1 for each, _ in read]
     answerable = [each.answerable for each, _ in read]
     if len(set(answerable)) < 2:
         return Calibration(), {}
     calibration = fit_calibration(
         odds,
-        [each.f1 for each, _ in read],
+        right,
         answerable,
         weights=[weight for _, weight in read],
         fitted_on=f"{name}, {len(read)} questions",
     )
     return calibration, {
-        name: expected_calibration_error([told.probability(each) for each in odds], answerable)
+        name: expected_calibration_error([told.right(each) for each in odds], right)
         for name, told in (("ece_before", Calibration()), ("ece_after", calibration))
     }
 
@@ -255,10 +256,3 @@ def _loss(model: Any, batch: dict[str, torch.Tensor], *, has_types: bool) -> tor
         feeds["token_type_ids"] = batch["token_type_ids"]
     output = model(**feeds)
     return span_loss(output.start_logits, output.end_logits, batch["allowed"], batch["spans"])
-
-
-def _keep_tokenizer(source: ModelLocation, out: Path) -> None:
-    load_tokenizer(source.path).save(str(out / "tokenizer.json"), pretty=False)
-    config = source.path / "tokenizer_config.json"
-    if config.is_file():
-        (out / config.name).write_bytes(config.read_bytes())

@@ -14,9 +14,10 @@ import orjson
 from qa_system.config import Strict
 from qa_system.datasets.dataset import Dataset
 from qa_system.errors import ConfigError
-from qa_system.models import TRAINING
+from qa_system.inference import load_tokenizer
+from qa_system.models import TRAINING, ModelLocation
 
-__all__ = ["claim", "origin_of", "write_record"]
+__all__ = ["claim", "keep_tokenizer", "origin_of", "versions", "write_record"]
 
 FORMAT = 1
 CHECKPOINTS = "checkpoints"
@@ -105,7 +106,7 @@ def write_record(
         "scores": dict(scores),
         **further,
         "seconds": round(seconds, 1),
-        "versions": dict(_versions()),
+        "versions": dict(versions()),
         "history": list(history),
     }
     (out / "README.md").write_text(_card(out.name, record), encoding="utf-8")
@@ -116,16 +117,25 @@ def write_record(
     return record
 
 
-def _dumps(tree: Any) -> bytes:
-    return orjson.dumps(tree, option=orjson.OPT_INDENT_2) + b"\n"
+def keep_tokenizer(source: ModelLocation, out: Path) -> None:
+    """Put a model's tokenizer beside the weights that were made from it."""
+    load_tokenizer(source.path).save(str(out / "tokenizer.json"), pretty=False)
+    config = source.path / "tokenizer_config.json"
+    if config.is_file():
+        (out / config.name).write_bytes(config.read_bytes())
 
 
-def _versions() -> Iterable[tuple[str, str]]:
+def versions() -> Iterable[tuple[str, str]]:
+    """Give name and version of what a model is made with, so far as it is installed."""
     for name in PACKAGES:
         try:
             yield name, version(name)
         except PackageNotFoundError:
             continue
+
+
+def _dumps(tree: Any) -> bytes:
+    return orjson.dumps(tree, option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def _card(name: str, record: Mapping[str, Any]) -> str:

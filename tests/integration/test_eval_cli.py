@@ -13,6 +13,7 @@ from eval import cli
 from eval.labels import load_dataset
 from indexing.job import run_job
 from qa_system.config import load_settings
+from qa_system.datasets.splitting import hold_out
 
 HEAVY = "haystack", "torch", "faiss", "onnxruntime", "tantivy", "numpy", "transformers"
 
@@ -171,13 +172,19 @@ def test_calibrate_writes_into_a_copy_of_the_reader(qa_eval, root, sample, tmp_p
     args = ("--dataset", sample, "--split", "dev", "--reader", mine)
     report = json.loads(qa_eval("calibrate", *args, "--write", "--json").stdout)
     fitted = report["calibration"]
-    assert fitted["temperature"] > 0
+    assert fitted["right"]["temperature"] > 0
     assert json.loads((mine / "model.json").read_text())["calibration"] == fitted
     again = json.loads(qa_eval("reader", *args, "--no-sas", "--json").stdout)
     found = again["systems"]["reader"]
     assert found["metrics"]["f1"] == pytest.approx(found["measures"]["best_f1"])
     assert "has_ans_sas" not in found["metrics"]
     assert "temperature" in qa_eval("calibrate", *args).stdout
+    train = ("--dataset", sample, "--split", "train", "--reader", mine)
+    report = json.loads(qa_eval("calibrate", *train, "--held-out", "0.3", "--json").stdout)
+    kept_back = hold_out(load_dataset(sample).labels_of("train"), 0.3)[1]
+    assert report["calibration"]["fitted_on"] == (
+        f"sample 0.3 of train, held out ({len(kept_back)} questions)"
+    )
 
 
 def test_predictions_of_another_system(qa_eval, sample, tmp_path):

@@ -23,7 +23,7 @@ from qa_system.errors import ModelError
 from qa_system.inference import OnnxSession
 from qa_system.models import locate, read_manifest
 from qa_system.readers.backends import load_backend
-from qa_system.readers.calibration import Calibration, keep_calibration
+from qa_system.readers.calibration import Calibration, Sigmoid, keep_calibration
 from qa_system.training.export import export_model
 
 pytestmark = pytest.mark.slow
@@ -119,7 +119,7 @@ def test_what_does_not_fit_into_fp16_is_refused(tmp_path: Path, save_checkpoint:
 def test_a_calibration_travels_with_the_export(bert: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     shutil.copytree(bert, source)
-    fitted = Calibration(threshold=-1.5, temperature=2.5, fitted_on="dev, 80 questions")
+    fitted = Calibration(-1.5, Sigmoid(2.0, 2.5), Sigmoid(-1.0, 2.0), "dev, 80 questions")
     keep_calibration(fitted, locate(str(source)))
     manifest = export_model(source, tmp_path / "out", task="reader", precision="fp32")
     assert manifest["calibration"] == fitted.to_dict()

@@ -66,7 +66,7 @@ def test_a_run_leaves_a_reader_and_its_record(recipe: dict[str, Any], tmp_path: 
     ]
     assert json.loads((tmp_path / "one" / "training.json").read_text()) == record
     assert record["counts"]["examples"] > 0
-    assert {"threshold", "temperature", "center"} <= set(record["calibration"])
+    assert {"threshold", "right", "answerable"} <= set(record["calibration"])
     assert {"em", "f1", "ece_before", "ece_after"} <= set(record["scores"])
     assert [origin["split"] for origin in record["data"]] == ["train", "dev"]
     assert sum("eval_f1" in entry for entry in record["history"]) >= 2

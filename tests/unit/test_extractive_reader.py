@@ -201,15 +201,22 @@ def test_the_threshold_decides_and_zero_counts_as_one() -> None:
 
 
 def test_probability_by_hand() -> None:
-    """sigmoid((log_odds - threshold) / temperature), and the silence is one minus the best."""
+    """sigmoid((log_odds - center) / temperature), each probability with a center of its own."""
     import math
 
-    reader = ExtractiveReader(no_answer_threshold=-1.0, temperature=2.0)
+    reader = ExtractiveReader(temperature=2.0)
     [reading] = reader.read([QUESTIONS[0]], [DOCUMENTS])
+    fitted = reader.calibration
+
+    def probability(log_odds: float, center: float) -> float:
+        return 1 / (1 + math.exp(-(log_odds - center) / 2.0))
+
     for candidate in reading.candidates:
-        margin = (candidate.meta["log_odds"] + 1.0) / 2.0
-        assert candidate.score == pytest.approx(1 / (1 + math.exp(-margin)))
-    assert reading.no_answer_probability == pytest.approx(1 - reading.candidates[0].score)
+        right = probability(candidate.meta["log_odds"], fitted.right.center)
+        assert candidate.score == pytest.approx(right)
+    there = probability(reading.candidates[0].meta["log_odds"], fitted.answerable.center)
+    assert reading.no_answer_probability == pytest.approx(1 - there)
+    assert fitted.right.center > fitted.answerable.center
 
 
 def test_nothing_to_read_is_no_answer(bundled: ExtractiveReader) -> None:

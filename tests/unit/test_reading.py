@@ -196,7 +196,7 @@ def test_unlocated_answers_are_compared_as_written():
 def test_calibration_is_fitted_on_what_was_read():
     fitted = fit_to([score_predictions(LABELS, SAID)], "four questions")
     assert fitted.threshold == 2.5
-    assert fitted.temperature > 0
+    assert fitted.right.temperature > 0
     assert fitted.fitted_on == "four questions"
 
 

@@ -1,0 +1,33 @@
+"""`qa average`: several models' weights in one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qa_system.cli.train import JsonOption, OutOption
+from qa_system.console import print_json
+
+__all__ = ["average"]
+
+
+def average(
+    models: Annotated[list[str], typer.Argument(help="Checkpoints of one shape.")],
+    *,
+    out: OutOption,
+    weight: Annotated[
+        list[float] | None,
+        typer.Option(help="What each model counts for, one --weight each; none: all alike."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Average the weights of models that were trained on from the same one."""
+    from qa_system.training.average import average as make
+
+    record = make(models, out, weights=weight)
+    if as_json:
+        print_json(record)
+        return
+    for part in record["models"]:
+        typer.echo(f"{part['share']:.3f} of {part['model']}")

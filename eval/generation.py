@@ -79,7 +79,10 @@ class Generator(Protocol):
         documents: Sequence[Sequence[Document]],
         top_k: int | None = None,
     ) -> Sequence[Sequence[Generated]]:
-        """Answer each question from its documents, the best answer first."""
+        """Answer each question from its documents, the best answer first.
+
+        A RAG generator also takes `prior`, where `generator.prior` is the reader.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +206,11 @@ def evaluate_generator(
         questions: Sequence[str],
         documents: Sequence[Sequence[Document]],
         readings: Sequence[Reading],
+        **prior: Sequence[Sequence[float]],
     ) -> list[Draft | None]:
         best: list[Draft | None] = []
-        answers = generator.generate(questions, documents, 1)
+        generate: Callable[..., Sequence[Sequence[Generated]]] = generator.generate
+        answers = generate(questions, documents, 1, **prior)
         for found, own, reading in zip(answers, documents, readings, strict=True):
             spans = best_spans(reading, own) if settings.check_with_reader else None
             best.append(next(iter(drafts(found, own, spans, settings.min_support)), None))
@@ -216,7 +221,10 @@ def evaluate_generator(
         evidence = [choose(label) for label in part]
         documents = [each.documents for each in evidence]
         readings = reader.read(questions, documents, top_k=ANSWERS * SPANS_PER_ANSWER)
-        drafted = written(questions, documents, readings)
+        prior = {}
+        if settings.type == "rag" and settings.prior == "reader":
+            prior["prior"] = [reading.calibrated for reading in readings]
+        drafted = written(questions, documents, readings, **prior)
         said = {
             "generated": [_of_draft(draft) for draft in drafted],
             "supported": [_of_draft(draft, withhold=True) for draft in drafted],

@@ -213,6 +213,9 @@ class GeneratorSettings(Strict):
     """Of a chat: the name that the server has for it."""
     documents: Positive = 5
     """How many of the reviews that were found it reads."""
+    prior: Literal["reader", "retriever"] = "reader"
+    """What says beforehand which of them to believe, and which are read: the reader's log-odds that
+    they answer, or the dense retriever's scores. A chat model is given the retriever's best."""
     mode: Literal["token", "sequence"] | None = None
     """None: as the model was trained."""
     thorough: bool = True

@@ -17,7 +17,7 @@ from qa_system.answers import best_spans, extracted_answers, generated_answer
 from qa_system.config import Settings, load_settings
 from qa_system.errors import ConfigError, EmptyQuestionError, QASystemError, UnknownItemError
 from qa_system.generators.drafts import Draft, drafts
-from qa_system.generators.evidence import evidence
+from qa_system.generators.evidence import evidence, promising
 from qa_system.readers.extractive import Reading
 from qa_system.records import Answers, Question
 from qa_system.stages import timed
@@ -221,11 +221,7 @@ class QASystem:
             ]
             written: list[tuple[Draft, ...]] = [()] * len(asked)
             if mode != "extract":
-                read = [
-                    evidence(each, one.scored, self.settings.generator.documents)
-                    for each, one in zip(documents, found, strict=True)
-                ]
-                written = self._write(asked, read, readings, top_k)
+                written = self._write(asked, found, documents, readings, top_k)
         return [
             Examination(
                 documents=each,
@@ -281,8 +277,11 @@ class QASystem:
         return _Found(documents, [] if scorer is None else found[scorer]["documents"])
 
     def _reads(self, mode: Mode) -> bool:
-        needed = self.settings.generator.check_with_reader
+        needed = self.settings.generator.check_with_reader or self._reader_is_prior()
         return mode != "generate" or needed or pipelines.reader_ranks(self.settings)
+
+    def _reader_is_prior(self) -> bool:
+        return self.settings.generator.type == "rag" and self.settings.generator.prior == "reader"
 
     def _read(
         self, asked: Sequence[Question], found: Sequence[_Found], top_k: int, mode: Mode
@@ -298,15 +297,33 @@ class QASystem:
     def _write(
         self,
         asked: Sequence[Question],
-        documents: Sequence[list[Document]],
+        found: Sequence[_Found],
+        ordered: Sequence[Sequence[Document]],
         readings: Sequence[Reading],
         top_k: int,
     ) -> list[tuple[Draft, ...]]:
-        if not any(documents):
+        if not any(ordered):
             return [()] * len(asked)
         chosen = self.settings.generator
+        documents: list[list[Document]]
+        further: dict[str, Any] = {}
+        if self._reader_is_prior():
+            pairs = [
+                promising(one.documents, reading.calibrated, chosen.documents)
+                for one, reading in zip(found, readings, strict=True)
+            ]
+            documents = [own for own, _ in pairs]
+            further["prior"] = [odds for _, odds in pairs]
+        else:
+            documents = [
+                evidence(each, one.scored, chosen.documents)
+                for each, one in zip(ordered, found, strict=True)
+            ]
         generated: list[list[Generated]] = self.generator.generate(
-            [question.text for question in asked], documents, min(top_k, chosen.num_beams)
+            [question.text for question in asked],
+            documents,
+            min(top_k, chosen.num_beams),
+            **further,
         )
         return [
             drafts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from haystack import Document, component
 
 from qa_system.errors import ConfigError
 
-__all__ = ["EvidenceSelector", "evidence"]
+__all__ = ["EvidenceSelector", "evidence", "promising"]
 
 
 def evidence(
@@ -39,6 +40,31 @@ def evidence(
     return [
         replace(document, score=scores.get(document.id, least)) for document in documents[:top_k]
     ]
+
+
+def promising(
+    documents: Sequence[Document], log_odds: Sequence[float], top_k: int
+) -> tuple[list[Document], list[float]]:
+    """Take the documents in which a reader sees an answer most likely, and those log-odds.
+
+    A retriever finds reviews about the same thing as the question; a reader sees whether they
+    answer it, and so says better which of them a generator should believe.
+
+    Args:
+        documents: what the reader read.
+        log_odds: of each, `Reading.calibrated`; minus infinity: it has no text, and is left out.
+        top_k: how many are taken.
+
+    >>> read = [Document(id=name, content=name) for name in "abc"]
+    >>> chosen, prior = promising(read, [-2.0, 1.5, 0.5], 2)
+    >>> [document.id for document in chosen], prior
+    (['b', 'c'], [1.5, 0.5])
+    """
+    order = sorted(
+        (at for at, odds in enumerate(log_odds) if math.isfinite(odds)),
+        key=lambda at: -log_odds[at],
+    )[:top_k]
+    return [documents[at] for at in order], [log_odds[at] for at in order]
 
 
 @component

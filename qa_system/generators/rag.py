@@ -192,6 +192,8 @@ class RAGGenerator:
         questions: Sequence[str],
         documents: Sequence[Sequence[Document]],
         top_k: int | None = None,
+        *,
+        prior: Sequence[Sequence[float]] | None = None,
     ) -> list[list[Generated]]:
         """Answer many questions at once, decoded together.
 
@@ -199,6 +201,8 @@ class RAGGenerator:
             questions: what is asked.
             documents: the reviews to answer each question from.
             top_k: takes the place of the component's own.
+            prior: log-odds of each document before it is read, finite where it has a text, up to
+                a constant for each question; None: the documents' scores times `score_scale`.
 
         Returns:
             For each question its answers, best first; none where there is nothing to read.
@@ -208,16 +212,21 @@ class RAGGenerator:
             QuestionTooLongError: a question leaves too little room for a review.
             DataError: some documents of a question have a score and others have none, or one is
                 not finite.
-            ConfigError: `top_k` is out of its range, or the two sequences differ in length.
+            ConfigError: `top_k` is out of its range, or the sequences differ in length.
         """
         refuse_unpaired(questions, documents)
+        if prior is not None and [*map(len, prior)] != [*map(len, documents)]:
+            raise ConfigError(
+                f"{[*map(len, documents)]} documents, and a prior for {[*map(len, prior)]}",
+                remedy="Give each document of each question its log-odds.",
+            )
         top_k = self._checked(self.top_k if top_k is None else top_k)
         read = [[at for at, each in enumerate(own) if _text(each)] for own in documents]
         if not any(read):
             return [[] for _ in questions]
         loaded = self._ready()
         with stage("generate"):
-            return self._generate(loaded, questions, documents, read, top_k)
+            return self._generate(loaded, questions, documents, read, top_k, prior)
 
     def _checked(self, top_k: int) -> int:
         require("top_k", top_k, 1)
@@ -273,6 +282,7 @@ class RAGGenerator:
         documents: Sequence[Sequence[Document]],
         read: Sequence[Sequence[int]],
         top_k: int,
+        prior: Sequence[Sequence[float]] | None,
     ) -> list[list[Generated]]:
         from qa_system.generators.beams import sequence_beams, token_beams
 
@@ -288,6 +298,8 @@ class RAGGenerator:
         }
         scores = {
             number: [generator.score_scale * score for score in _scores(documents[number], number)]
+            if prior is None
+            else prior[number]
             for number in sources
         }
         answers: list[list[Generated]] = [[] for _ in questions]

@@ -56,7 +56,15 @@ class Sigmoid:
         >>> Sigmoid(center=2.0, temperature=4.0)(2.0)
         0.5
         """
-        return float(_sigmoid(np.float64((log_odds - self.center) / self.temperature)))
+        return float(_sigmoid(np.float64(self.log_odds(log_odds))))
+
+    def log_odds(self, log_odds: float) -> float:
+        """Give the probability as log-odds: the reader's, calibrated.
+
+        >>> Sigmoid(center=2.0, temperature=4.0).log_odds(6.0)
+        1.0
+        """
+        return (log_odds - self.center) / self.temperature
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,12 +45,14 @@ class Reading:
         no_answer_probability: see `ExtractiveReader`.
         log_odds: of each document's best span, in the order of the documents: how much each of
             them answers. Minus infinity where a document has no text.
+        calibrated: the same, as log-odds that the document has an answer at all.
     """
 
     answers: tuple[ExtractedAnswer, ...]
     candidates: tuple[ExtractedAnswer, ...]
     no_answer_probability: float
     log_odds: tuple[float, ...] = ()
+    calibrated: tuple[float, ...] = ()
 
 
 @component
@@ -329,6 +331,7 @@ def _reading(
         candidates=tuple(candidates),
         no_answer_probability=1.0 - calibration.answerable(max(log_odds, default=-math.inf)),
         log_odds=log_odds,
+        calibrated=tuple(calibration.answerable.log_odds(each) for each in log_odds),
     )
 
 

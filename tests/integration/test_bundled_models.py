@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from haystack import Document
 
 from qa_system.models import locate, read_manifest
 from qa_system.readers.calibration import Calibration
@@ -22,6 +23,29 @@ def test_each_is_under_25_megabytes_with_a_card(name: str) -> None:
     card = (folder / "README.md").read_text(encoding="utf-8")
     for part in (manifest["made_with"]["command"], "Apache-2.0", "int8", "Limits"):
         assert part in card
+
+
+def test_the_generator_is_under_60_megabytes_with_a_card() -> None:
+    folder = locate("bundled:generator").path
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 60_000_000
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for part in ("qa train generator", "Apache-2.0", "bf16", "Limits"):
+        assert part in card
+
+
+@pytest.mark.slow
+def test_the_generator_answers_from_the_review_that_says_so() -> None:
+    pytest.importorskip("torch")
+    from qa_system.generators.rag import RAGGenerator
+
+    reviews = [
+        Document(id="r1", content="The strap broke after a week, and the lid rattles."),
+        Document(id="r2", content="The battery lasts ten hours, more than enough for a flight."),
+    ]
+    question = "How long does the battery last?"
+    [answers] = RAGGenerator().generate([question], [reviews], prior=[[-2.0, 2.0]])
+    assert "ten hours" in answers[0].text
+    assert answers[0].posterior[1] > 0.9
 
 
 def test_the_reader_is_calibrated() -> None:

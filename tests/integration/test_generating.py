@@ -28,6 +28,7 @@ REVIEWS = {
 }
 LAMP = {"field": "meta.item_id", "operator": "==", "value": "lamp"}
 BATTERY = "How long does the battery last?"
+BY_RETRIEVER = {"generator__prior": "retriever"}
 
 
 class Scripted:
@@ -37,6 +38,7 @@ class Scripted:
         self.texts: tuple[str, ...] = ()
         self.best = "r3"
         self.calls: list[tuple[list[str], list[list[Document]], int | None]] = []
+        self.priors: list[Sequence[Sequence[float]] | None] = []
 
     def warm_up(self) -> None:
         """There is nothing to load."""
@@ -46,7 +48,10 @@ class Scripted:
         questions: Sequence[str],
         documents: Sequence[Sequence[Document]],
         top_k: int | None = None,
+        *,
+        prior: Sequence[Sequence[float]] | None = None,
     ) -> list[list[Generated]]:
+        self.priors.append(prior)
         self.calls.append((list(questions), [list(each) for each in documents], top_k))
         return [[self._answer(text, each) for text in self.texts if each] for each in documents]
 
@@ -129,7 +134,7 @@ def test_only_the_items_best_reviews_are_read_with_the_dense_scores(
     expected = {document.id: document.score for document in found["retriever"]["documents"]}
     scripted.texts = ("ten hours",)
     for mode, scores in (("hybrid", expected), ("dense", expected), ("bm25", {})):
-        settings = settings_of(folder, retriever__mode=mode, generator__documents=2)
+        settings = settings_of(folder, retriever__mode=mode, generator__documents=2, **BY_RETRIEVER)
         with QASystem(settings) as system:
             system.ask(BATTERY, "lamp", mode="generate", top_k=9)
         [questions], [documents], top_k = scripted.calls[-1]
@@ -184,7 +189,7 @@ def test_the_reader_is_asked_only_where_it_counts(
     folder: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripted.texts = ("a battery for ten hours", "nonsense")
-    settings = settings_of(folder, generator__check_with_reader=False)
+    settings = settings_of(folder, generator__check_with_reader=False, **BY_RETRIEVER)
     with QASystem(settings) as system:
         assert system.ask(BATTERY, "lamp", mode="auto").answers[0].support == 1.0
         monkeypatch.setattr(system.reader, "read", None)
@@ -198,12 +203,33 @@ def test_where_the_reader_ranks_the_best_read_are_handed_over(
     folder: Path, scripted: Scripted
 ) -> None:
     settings = settings_of(
-        folder, ranker__type="reader", generator__documents=1, generator__check_with_reader=False
+        folder,
+        ranker__type="reader",
+        generator__documents=1,
+        generator__check_with_reader=False,
+        **BY_RETRIEVER,
     )
     with QASystem(settings) as system:
         [examined] = system.examine([Question(BATTERY, "lamp")], mode="generate")
     assert examined.documents[0].id == "r3"
     assert [[document.id for document in each] for each in scripted.calls[0][1]] == [["r3"]]
+
+
+def test_the_reader_says_which_reviews_to_believe(folder: Path, scripted: Scripted) -> None:
+    settings = settings_of(folder, generator__documents=2, generator__check_with_reader=False)
+    with QASystem(settings) as system:
+        [examined] = system.examine([Question(BATTERY, "lamp")], mode="generate")
+    odds = dict(
+        zip(
+            (document.id for document in examined.documents),
+            examined.reading.calibrated,
+            strict=True,
+        )
+    )
+    best = sorted(odds, key=lambda name: -odds[name])[:2]
+    assert best[0] == "r3"
+    assert [[document.id for document in own] for own in scripted.calls[0][1]] == [best]
+    assert scripted.priors == [[[odds[name] for name in best]]]
 
 
 def test_sources_are_the_fewest_that_carried_it(folder: Path, scripted: Scripted) -> None:

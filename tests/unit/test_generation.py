@@ -58,8 +58,10 @@ class Writes:
     told: dict
     unscored: dict = field(default_factory=dict)
     calls: list = field(default_factory=list)
+    priors: list = field(default_factory=list)
 
-    def generate(self, questions, documents, top_k=None):
+    def generate(self, questions, documents, top_k=None, *, prior=None):
+        self.priors.append(prior)
         self.calls.append((questions, documents, top_k))
         return [self._answers(*each) for each in zip(questions, documents, strict=True)]
 

@@ -134,6 +134,19 @@ def test_the_prior_pulls_the_answer(folder):
         assert found.posterior[best] == pytest.approx(1)
 
 
+def test_a_prior_of_ones_own_takes_the_scores_place(folder):
+    component = generator_in(folder, score_scale=3.0)
+    unscored = [Document(id=each.id, content=each.content) for each in REVIEWS]
+    prior = [3.0 * review.score + 7.0 for review in REVIEWS]  # a constant changes nothing
+    [by_scores] = component.generate([QUESTION], [REVIEWS])
+    [by_prior] = component.generate([QUESTION], [unscored], prior=[prior])
+    for one, other in zip(by_scores, by_prior, strict=True):
+        assert one.text == other.text
+        assert one.log_probability == pytest.approx(other.log_probability, abs=1e-5)
+    with pytest.raises(ConfigError, match="a prior for"):
+        component.generate([QUESTION], [REVIEWS], prior=[prior[:2]])
+
+
 def test_settings_of_training_hold_unless_others_are_given(folder, tmp_path):
     trained = tmp_path / "trained"
     tiny.save_seq2seq(trained, tiny.tiny_bart(seed=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 Mode = Literal["token", "sequence"]
+
+APOSTROPHE = re.compile(r"(?<=\w) ['’] (?=(?:s|t|re|ve|ll|d|m)\b)")
 
 GENERATOR = "generator.json"
 """What training leaves beside the weights: `GeneratorFacts`."""
@@ -308,8 +311,17 @@ class Seq2Seq:
         return self.layout.source_ids(question, texts, titles)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Give an answer's text, without special tokens."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
+        """Give an answer's text, without special tokens.
+
+        WordPiece does not keep spaces, and its decoder writes "doesn ' t": English contractions
+        are joined again.
+        """
+        from tokenizers.decoders import WordPiece
+
+        text = str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
+        if isinstance(self.tokenizer.decoder, WordPiece):
+            return APOSTROPHE.sub("'", text)
+        return text
 
 
 def load_seq2seq(

@@ -33,6 +33,17 @@ def test_the_generator_is_under_60_megabytes_with_a_card() -> None:
         assert part in card
 
 
+def test_the_generators_apostrophes_stay_in_their_words() -> None:
+    pytest.importorskip("torch")
+    from qa_system.generators.seq2seq import load_seq2seq
+
+    generator = load_seq2seq(locate("bundled:generator"), device="cpu")
+    ids = generator.tokenizer.encode(
+        "it doesn't dazzle, the 'night' mode", add_special_tokens=False
+    )
+    assert generator.decode(ids.ids) == "it doesn't dazzle, the ' night ' mode"
+
+
 @pytest.mark.slow
 def test_the_generator_answers_from_the_review_that_says_so() -> None:
     pytest.importorskip("torch")

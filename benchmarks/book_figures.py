@@ -323,11 +323,12 @@ says to unanswerable questions is therefore judged more harshly than it deserves
 
 ## Elsewhere
 
-- [Generated answers](generation.md#what-the-bundled-one-scores): what the bundled generator scores, and
-  what withholding buys.
+- [Generated answers](generation.md#what-the-bundled-one-scores): what the bundled generator
+  scores, and what withholding buys.
 - [What adaptation bought](adaptation.md#what-it-gave), and what it cost on general questions.
 - [The reader as a ranker](ranking.md#measured).
-- [Compression](../benchmarks/compression.md): accuracy, size and time of the reader in every precision.
+- [Compression](../benchmarks/compression.md): accuracy, size and time of the reader in every
+  precision.
 """
 
 if __name__ == "__main__":

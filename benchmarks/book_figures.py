@@ -76,7 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
     draw(plots.score_bars(reader["electronics"], ("em", "f1", "has_ans_f1", "no_ans_f1")), "reader")
     draw(plots.score_bars(pipeline["electronics"], ("em", "f1", "has_ans_f1")), "pipeline")
     draw(plots.gap(pipeline["electronics"]), "gap")
+    _, _, generated = (DOCS / "generation.md").read_text(encoding="utf-8").partition(SCORES)
     page = PAGE.format(
+        generated=generated.partition("\n## ")[0].strip(),
         book=retrieval_table(book),
         item=retrieval_table(item["electronics"]),
         open=retrieval_table(open_),
@@ -231,6 +233,7 @@ def made(summary: Mapping[str, Any]) -> str:
     )
 
 
+SCORES = "## What the bundled one scores\n"
 PAGE = """\
 # Results on real data
 
@@ -321,10 +324,14 @@ says to unanswerable questions is therefore judged more harshly than it deserves
 
 {domains_reading}
 
+## Generated answers
+
+Measured apart from this page, and kept in [generation.md](generation.md#what-the-bundled-one-scores).
+
+{generated}
+
 ## Elsewhere
 
-- [Generated answers](generation.md#what-the-bundled-one-scores): what the bundled generator
-  scores, and what withholding buys.
 - [What adaptation bought](adaptation.md#what-it-gave), and what it cost on general questions.
 - [The reader as a ranker](ranking.md#measured).
 - [Compression](../benchmarks/compression.md): accuracy, size and time of the reader in every

@@ -326,7 +326,8 @@ says to unanswerable questions is therefore judged more harshly than it deserves
 
 ## Generated answers
 
-Measured apart from this page, and kept in [generation.md](generation.md#what-the-bundled-one-scores).
+Measured apart from this page; from
+[generation.md](generation.md#what-the-bundled-one-scores).
 
 {generated}
 

@@ -230,7 +230,7 @@ def test_items_where_there_are_items_and_unanswerable_questions(tiny, data):
 
 def test_a_prior_is_none_without_scores(tiny, data):
     """Sharp scores leave one review in charge, none at all share among the three."""
-    settings = settings_of(tiny, generator__score_scale=300.0)
+    settings = settings_of(tiny, generator__prior="retriever", generator__score_scale=300.0)
     run = generator_run(data, settings, split="test", similarity=False)
 
     def most(name):
@@ -239,12 +239,22 @@ def test_a_prior_is_none_without_scores(tiny, data):
 
     assert all(share > 0.9 for share in most("generated"))
     assert min(most("uniform prior")) < 0.9
-    flat = generator_run(
-        data, settings_of(tiny, generator__score_scale=0.0), split="test", similarity=False
-    ).systems
+    settings = settings_of(tiny, generator__prior="retriever", generator__score_scale=0.0)
+    flat = generator_run(data, settings, split="test", similarity=False).systems
     assert [row.output["prediction"] for row in flat["generated"].rows] == [
         row.output["prediction"] for row in flat["uniform prior"].rows
     ]
+
+
+def test_the_readers_prior_asks_for_no_scores(tiny, data):
+    def posteriors(scale):
+        settings = settings_of(tiny, generator__score_scale=scale)
+        run = generator_run(data, settings, split="test", similarity=False)
+        return [row.output["posterior"] for row in run.systems["generated"].rows], run
+
+    sharp, run = posteriors(300.0)
+    assert sharp == posteriors(0.0)[0]
+    assert sharp != [row.output["posterior"] for row in run.systems["uniform prior"].rows]
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def show(answers: Answers) -> None:
 
 
 def main(config: str, mode: Literal["extract", "generate", "auto"] = "extract") -> None:
-    with QASystem.open(config) as system:
+    with QASystem.open(config, mode=mode) as system:
         for question, item_id in QUESTIONS:
             show(system.ask(question, item_id=item_id, top_k=2, mode=mode))
 

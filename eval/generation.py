@@ -222,7 +222,7 @@ def evaluate_generator(
         documents = [each.documents for each in evidence]
         readings = reader.read(questions, documents, top_k=ANSWERS * SPANS_PER_ANSWER)
         prior = {}
-        if settings.type == "rag" and settings.prior == "reader":
+        if settings.reader_is_prior:
             prior["prior"] = [reading.calibrated for reading in readings]
         drafted = written(questions, documents, readings, **prior)
         said = {

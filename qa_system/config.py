@@ -246,6 +246,11 @@ class GeneratorSettings(Strict):
     options: Mapping[str, Any] = Field(default_factory=dict)
     """Further fields of the request to the server; one that is null is not sent."""
 
+    @property
+    def reader_is_prior(self) -> bool:
+        """Whether the reader says which reviews to believe; a chat model has no prior."""
+        return self.type == "rag" and self.prior == "reader"
+
     @model_validator(mode="after")
     def _chat_model_is_named(self) -> GeneratorSettings:
         if self.type == "chat" and "model" not in self.model_fields_set:

@@ -277,11 +277,9 @@ class QASystem:
         return _Found(documents, [] if scorer is None else found[scorer]["documents"])
 
     def _reads(self, mode: Mode) -> bool:
-        needed = self.settings.generator.check_with_reader or self._reader_is_prior()
+        chosen = self.settings.generator
+        needed = chosen.check_with_reader or chosen.reader_is_prior
         return mode != "generate" or needed or pipelines.reader_ranks(self.settings)
-
-    def _reader_is_prior(self) -> bool:
-        return self.settings.generator.type == "rag" and self.settings.generator.prior == "reader"
 
     def _read(
         self, asked: Sequence[Question], found: Sequence[_Found], top_k: int, mode: Mode
@@ -307,7 +305,7 @@ class QASystem:
         chosen = self.settings.generator
         documents: list[list[Document]]
         further: dict[str, Any] = {}
-        if self._reader_is_prior():
+        if chosen.reader_is_prior:
             pairs = [
                 promising(one.documents, reading.calibrated, chosen.documents)
                 for one, reading in zip(found, readings, strict=True)

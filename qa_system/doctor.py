@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 from qa_system.config import ElasticsearchSettings, Settings, StoreSettings, load_settings
@@ -122,6 +123,14 @@ def _model(role: str, name: str, required: bool) -> Finding:
         found = locate(name)
     except QASystemError as fault:
         return Finding(role, ok=False, required=required, detail=fault.what, remedy=fault.remedy)
+    if found.format == "torch" and find_spec("torch") is None:
+        return Finding(
+            role,
+            ok=False,
+            required=required,
+            detail=f"{name} runs on torch, which is not installed",
+            remedy="pip install 'qa-system[torch]'",
+        )
     digest = weights_hash(found.path)[:12]
     return Finding(
         role,

@@ -205,7 +205,8 @@ def choose_torch_device(device: str) -> Any:
     except ImportError as fault:
         raise MissingDependencyError(
             "this checkpoint runs on torch, which is not installed",
-            remedy="Install it: pip install 'qa-system[torch]', or use a `bundled:` model.",
+            remedy="Install it: pip install 'qa-system[torch]'. "
+            "The bundled reader and encoder run without.",
         ) from fault
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

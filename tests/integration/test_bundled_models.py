@@ -124,3 +124,15 @@ def test_int8_reads_as_well_as_fp32(qa_data: Path, reader_seed: Path, tmp_path: 
         sum(a.output["prediction"] == b.output["prediction"] for a, b in pairs) / len(labels)
         >= 0.85
     )
+
+
+def test_doctor_says_that_the_generator_lacks_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    from qa_system import doctor
+
+    found = {finding.name: finding for finding in doctor.examine()}
+    assert found["generator"].ok
+    monkeypatch.setattr(doctor, "find_spec", lambda _: None)
+    found = {finding.name: finding for finding in doctor.examine()}
+    assert (found["generator"].ok, found["generator"].required) == (False, False)
+    assert found["generator"].remedy == "pip install 'qa-system[torch]'"
+    assert found["reader"].ok

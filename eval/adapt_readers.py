@@ -20,6 +20,7 @@ from qa_system.models import TRAINING, locate
 from qa_system.pipelines import build_reader
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.records import Label
+from qa_system.training.record import made_of
 from qa_system.training.settings import Adaptation, ReaderRecipe, ReaderTraining, Source
 
 __all__ = [
@@ -129,8 +130,8 @@ def train_once(settings: ReaderTraining, folder: Path) -> Mapping[str, Any]:
         What its `training.json` says.
 
     Raises:
-        ConfigError: the folder holds a reader that was trained otherwise, or on other data, or
-            a stopped run with other settings.
+        ConfigError: the folder holds a reader that was trained otherwise, of other weights or
+            data, or a stopped run with other settings.
         QASystemError: see `qa_system.training.reader.train_reader`.
     """
     from qa_system.training.reader import train_reader
@@ -228,10 +229,15 @@ def _told(record: Mapping[str, Any]) -> dict[str, Any]:
             for part in ("train", "dev")
         },
     }
-    return {**settings, "data": [origin["sha256"] for origin in record["data"]]}
+    return {
+        **settings,
+        "data": [origin["sha256"] for origin in record["data"]],
+        "weights": record["models"],
+    }
 
 
 def _wanted(settings: ReaderTraining) -> dict[str, Any]:
     sources = (*settings.train, *settings.dev)
     data = [{"sha256": read_dataset(source.path).sha256} for source in sources]
-    return _told({"settings": settings.model_dump(mode="json"), "data": data})
+    told = settings.model_dump(mode="json")
+    return _told({"settings": told, "models": made_of(settings), "data": data})

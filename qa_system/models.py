@@ -30,6 +30,7 @@ __all__ = [
     "read_manifest",
     "resource",
     "weights_hash",
+    "weights_sha256",
 ]
 
 BUNDLED_PREFIX = "bundled:"
@@ -168,6 +169,21 @@ def weights_hash(folder: Path) -> str:
     files = sorted(path for path in folder.rglob("*") if path.suffix in suffixes)
     stamp = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
     return _hash_files(folder, stamp)
+
+
+def weights_sha256(location: ModelLocation) -> str:
+    """Give the sha256 of a model's weights alone: what was fitted to them may change beside them.
+
+    >>> len(weights_sha256(locate("bundled:reader")))
+    64
+    """
+    folder = location.path
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.onnx")):
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 @lru_cache(maxsize=32)

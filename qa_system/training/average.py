@@ -18,7 +18,7 @@ import orjson
 
 from qa_system.errors import ConfigError, ModelError
 from qa_system.inference import choose_torch_device, load_tokenizer
-from qa_system.models import TRAINING, ModelLocation, locate_checkpoint, weights_hash
+from qa_system.models import TRAINING, ModelLocation, locate_checkpoint, weights_sha256
 from qa_system.training.record import keep_tokenizer, versions
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def average(
         "task": "average",
         "command": " ".join(["qa", *sys.argv[1:]]),
         "models": [
-            {"model": name, "share": round(share, 6), "sha256": weights_hash(location.path)}
+            {"model": name, "share": round(share, 6), "sha256": weights_sha256(location)}
             for name, share, location in zip(models, shares, locations, strict=True)
         ],
         "versions": dict(versions()),

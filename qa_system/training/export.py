@@ -7,7 +7,6 @@ made: the same checkpoint and the same packages give the same bytes.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 import warnings
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from qa_system.errors import MissingDependencyError, ModelError
 from qa_system.inference import load_tokenizer
-from qa_system.models import MANIFEST, ModelLocation, locate
+from qa_system.models import MANIFEST, ModelLocation, locate, weights_sha256
 from qa_system.readers.backends import has_token_types, load_checkpoint, usable_positions
 from qa_system.readers.calibration import calibration_of
 from qa_system.training.fuse import fuse_attention
@@ -126,7 +125,7 @@ def export_model(
         "made_with": {
             "command": f"qa export {named} --task {task} --precision {precision}",
             "source": named,
-            "source_sha256": _weights_sha256(location),
+            "source_sha256": weights_sha256(location),
             "versions": {
                 name: version(name) for name in ("onnx", "onnxruntime", "torch", "transformers")
             },
@@ -369,13 +368,6 @@ def _probes(folder: Path, facts: dict[str, Any]) -> Iterator[dict[str, NDArray[n
                 "token_type_ids": np.array([encoding.type_ids]),
             }
             yield {name: batch[name] for name in facts["inputs"]}
-
-
-def _weights_sha256(location: ModelLocation) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(location.path.glob("*.safetensors")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _write(out: Path, model: ModelProto, source: ModelLocation, manifest: dict[str, Any]) -> None:

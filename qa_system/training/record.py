@@ -11,13 +11,13 @@ from typing import Any
 
 import orjson
 
-from qa_system.config import Strict
 from qa_system.datasets.dataset import Dataset
 from qa_system.errors import ConfigError
 from qa_system.inference import load_tokenizer
-from qa_system.models import TRAINING, ModelLocation
+from qa_system.models import TRAINING, ModelLocation, locate, weights_sha256
+from qa_system.training.settings import Training
 
-__all__ = ["claim", "keep_tokenizer", "origin_of", "versions", "write_record"]
+__all__ = ["claim", "keep_tokenizer", "made_of", "origin_of", "versions", "write_record"]
 
 FORMAT = 1
 CHECKPOINTS = "checkpoints"
@@ -28,7 +28,7 @@ History = Sequence[Mapping[str, float]]
 """What was logged: `loss`, or measurements as `eval_...`; each with its `step`."""
 
 
-def claim(out: str | Path, settings: Strict) -> Path:
+def claim(out: str | Path, settings: Training) -> Path:
     """Take a folder for a training run, or take up the run that was stopped there.
 
     Args:
@@ -39,7 +39,8 @@ def claim(out: str | Path, settings: Strict) -> Path:
         The folder.
 
     Raises:
-        ConfigError: it holds a trained model, or a run with other settings.
+        ConfigError: it holds a trained model, or a run with other settings or from other weights.
+        ModelError: a model that the settings name is not there.
     """
     out = Path(out)
     if (out / TRAINING).is_file():
@@ -49,16 +50,27 @@ def claim(out: str | Path, settings: Strict) -> Path:
             remedy="Name another folder, or delete this one.",
         )
     recipe = out / CHECKPOINTS / RECIPE
-    told = settings.model_dump(mode="json")
-    if recipe.is_file() and orjson.loads(recipe.read_bytes()) != told:
+    told = {"settings": settings.model_dump(mode="json"), "models": made_of(settings)}
+    if recipe.is_file() and (stopped := orjson.loads(recipe.read_bytes())) != told:
+        other = "other settings" if stopped.get("settings") != told["settings"] else "other weights"
         raise ConfigError(
-            "a run with other settings was stopped in this folder",
+            f"a run with {other} was stopped in this folder",
             where=str(recipe),
-            remedy="Go on with its settings, name another folder, or delete this one.",
+            remedy="Go on as it began, name another folder, or delete this one.",
         )
     recipe.parent.mkdir(parents=True, exist_ok=True)
     recipe.write_bytes(_dumps(told))
     return out
+
+
+def made_of(settings: Training) -> dict[str, str]:
+    """Give the digest of each model's weights that a recipe names, by what it is to the run.
+
+    Raises:
+        ModelError: one is not there.
+        MissingDependencyError: one is on the Hub, and huggingface_hub is not installed.
+    """
+    return {role: weights_sha256(locate(name)) for role, name in settings.models().items()}
 
 
 def origin_of(dataset: Dataset, split: str | None, questions: int) -> dict[str, Any]:
@@ -75,7 +87,7 @@ def write_record(
     out: Path,
     *,
     task: str,
-    settings: Strict,
+    settings: Training,
     data: Iterable[Mapping[str, Any]],
     scores: Mapping[str, Any],
     history: History,
@@ -85,7 +97,7 @@ def write_record(
     """Write `training.json`, `README.md` and `curve.png`, and drop the run's checkpoints.
 
     Args:
-        out: the model's folder.
+        out: what `claim` gave: the model's folder.
         task: `reader`, `retriever`, ...
         settings: the recipe.
         data: what was learnt from and measured on, as `origin_of` says it.
@@ -102,6 +114,8 @@ def write_record(
         "task": task,
         "command": " ".join(["qa", *sys.argv[1:]]),
         "settings": settings.model_dump(mode="json"),
+        # As `claim` found them: they may be gone by now.
+        "models": orjson.loads((out / CHECKPOINTS / RECIPE).read_bytes())["models"],
         "data": list(data),
         "scores": dict(scores),
         **further,
@@ -142,8 +156,9 @@ def _card(name: str, record: Mapping[str, Any]) -> str:
     start = record["settings"]["model"]
     made = (
         f"A {record['task']}, trained by `{record['command']}` from `{start}` "
-        f"in {record['seconds'] / 60:,.0f} minutes. `training.json` has the settings, the data's "
-        "digests and the versions; `curve.png` the loss and the scores on dev."
+        f"(weights {record['models']['model'][:12]}) in {record['seconds'] / 60:,.0f} minutes. "
+        "`training.json` has the settings, the digests of data and models, and the versions; "
+        "`curve.png` the loss and the scores on dev."
     )
     lines = [
         f"# {name}",

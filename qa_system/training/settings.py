@@ -36,6 +36,7 @@ __all__ = [
     "Schedule",
     "Source",
     "TeacherSettings",
+    "Training",
     "load_training",
 ]
 
@@ -104,6 +105,19 @@ class Schedule(Strict):
     device: str = "auto"
 
 
+class Training(Schedule):
+    """How a model is made of another."""
+
+    model: str
+    """Where it starts."""
+    train: tuple[Source, ...]
+    dev: tuple[Source, ...]
+
+    def models(self) -> dict[str, str]:
+        """Name the models that it is made of, by what they are to it."""
+        return {"model": self.model}
+
+
 class ReaderRecipe(Schedule):
     """How a reader is trained, wherever it starts and whatever it learns from."""
 
@@ -115,12 +129,11 @@ class ReaderRecipe(Schedule):
     max_answer_length: Positive = 40
 
 
-class ReaderTraining(ReaderRecipe):
+class ReaderTraining(ReaderRecipe, Training):
     """How `qa train reader` trains."""
 
     model: str
     """Where it starts: an encoder or a question-answering checkpoint."""
-    train: tuple[Source, ...]
     dev: tuple[Source, ...]
     """Early stopping and calibration; each source counts as much as the next."""
 
@@ -154,12 +167,11 @@ class RankerNegatives(Strict):
     """Texts of other items, drawn at random."""
 
 
-class RankerTraining(Schedule):
+class RankerTraining(Training):
     """How `qa train ranker` trains."""
 
     model: str
     """Where it starts: an encoder, a reader, or a cross-encoder."""
-    train: tuple[Source, ...]
     dev: tuple[Source, ...]
     """Early stopping, by MRR over an item's reviews; each source counts as much as the next."""
     loss: Literal["listwise", "pointwise"] = "listwise"
@@ -203,7 +215,7 @@ class TeacherSettings(Strict):
     """Items, drawn at random, that a question of the file is asked about which names none."""
 
 
-class RetrieverTraining(Schedule):
+class RetrieverTraining(Training):
     """How `qa train retriever` trains."""
 
     model: str
@@ -238,6 +250,10 @@ class RetrieverTraining(Schedule):
             raise ValueError(message)
         return self
 
+    def models(self) -> dict[str, str]:
+        """Name where it starts, and the teacher."""
+        return super().models() | ({"teacher": self.teacher.model} if self.teacher else {})
+
 
 class Noise(Strict):
     """What `objective: denoise` makes of a text: a stretch of it with gaps, to be filled."""
@@ -252,7 +268,7 @@ class Noise(Strict):
     """Words of the text around it at most, cut where sentences end."""
 
 
-class GeneratorTraining(Schedule):
+class GeneratorTraining(Training):
     """How `qa train generator` trains."""
 
     model: str
@@ -305,6 +321,14 @@ class GeneratorTraining(Schedule):
             raise ValueError(message)
         return self
 
+    def models(self) -> dict[str, str]:
+        """Name where it starts, and the encoders that weigh documents."""
+        encoders = {
+            "question_encoder": self.question_encoder,
+            "passage_encoder": self.passage_encoder,
+        }
+        return super().models() | {role: name for role, name in encoders.items() if name}
+
 
 class DistillTraining(ReaderTraining):
     """How `qa distill` trains; `model` is the student."""
@@ -317,6 +341,10 @@ class DistillTraining(ReaderTraining):
     """What the teacher's word counts; the labels' counts the rest."""
     temperature: AboveZero = 2.0
     """Of the teacher's and the student's distributions; above 1, what is nearly right shows."""
+
+    def models(self) -> dict[str, str]:
+        """Name the student's start, and the teacher."""
+        return super().models() | {"teacher": self.teacher}
 
 
 AnyTraining = TypeVar("AnyTraining", bound=Strict)

@@ -1,5 +1,6 @@
 """A reader trained for a few steps on the sample: what it leaves, how it goes on, its refusals."""
 
+import hashlib
 import json
 import os
 import signal
@@ -65,6 +66,8 @@ def test_a_run_leaves_a_reader_and_its_record(recipe: dict[str, Any], tmp_path: 
         "training.json",
     ]
     assert json.loads((tmp_path / "one" / "training.json").read_text()) == record
+    weights = (Path(recipe["model"]) / "model.safetensors").read_bytes()
+    assert record["models"] == {"model": hashlib.sha256(weights).hexdigest()}
     assert record["counts"]["examples"] > 0
     assert {"threshold", "right", "answerable"} <= set(record["calibration"])
     assert {"em", "f1", "ece_before", "ece_after"} <= set(record["scores"])
@@ -104,6 +107,12 @@ def test_a_killed_run_goes_on_where_it_was(recipe: dict[str, Any], tmp_path: Pat
     assert not (out / "training.json").exists()
     with pytest.raises(ConfigError, match="other settings"):
         train_reader(ReaderTraining.model_validate(recipe | {"seed": 1}), out)
+    start = Path(recipe["model"]) / "model.safetensors"
+    weights = start.read_bytes()
+    start.write_bytes(weights + b" ")
+    with pytest.raises(ConfigError, match="other weights"):
+        train_reader(ReaderTraining.model_validate(recipe), out)
+    start.write_bytes(weights)
     record = train_reader(ReaderTraining.model_validate(recipe), out)
     steps = [entry["step"] for entry in record["history"] if "eval_f1" in entry]
     assert steps == sorted(set(steps))

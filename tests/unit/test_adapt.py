@@ -23,6 +23,7 @@ from qa_system.datasets.dataset import read_dataset
 from qa_system.datasets.squad import write_squad
 from qa_system.errors import ConfigError, DataError, EvaluationError, ModelError
 from qa_system.records import Label
+from qa_system.training.record import made_of
 from qa_system.training.settings import Adaptation, ReaderTraining, Source, load_training
 
 
@@ -239,6 +240,7 @@ def record_of(settings, folder):
     folder.mkdir()
     tree = {
         "settings": settings.model_dump(mode="json"),
+        "models": made_of(settings),
         "data": [{"sha256": read_dataset(source.path).sha256} for source in sources],
     }
     (folder / "training.json").write_bytes(orjson.dumps(tree))
@@ -248,15 +250,23 @@ def test_a_reader_that_is_there_is_taken_only_if_it_was_trained_so(tmp_path):
     path = tmp_path / "train.json"
     write_squad(labels(3), path)
     source = Source(path=str(path))
-    settings = ReaderTraining(model="m", train=(source,), dev=(source,))
+    start = tmp_path / "start"
+    start.mkdir()
+    (start / "config.json").write_text("{}")
+    (start / "model.safetensors").write_bytes(b"weights")
+    settings = ReaderTraining(model=str(start), train=(source,), dev=(source,))
     record_of(settings, tmp_path / "reader")
-    assert train_once(settings, tmp_path / "reader")["settings"]["model"] == "m"
+    assert train_once(settings, tmp_path / "reader")["settings"]["model"] == str(start)
     # Wherever the same data lies.
     moved = Source(path=str(path.rename(tmp_path / "moved.json")))
     there = settings.model_copy(update={"train": (moved,), "dev": (moved,)})
     train_once(there, tmp_path / "reader")
     with pytest.raises(ConfigError, match="trained otherwise: epochs"):
         train_once(there.model_copy(update={"epochs": 9.0}), tmp_path / "reader")
+    (start / "model.safetensors").write_bytes(b"others")
+    with pytest.raises(ConfigError, match=r"trained otherwise: weights\.model"):
+        train_once(there, tmp_path / "reader")
+    (start / "model.safetensors").write_bytes(b"weights")
     write_squad(labels(4), moved.path)
     with pytest.raises(ConfigError, match="trained otherwise: data"):
         train_once(there, tmp_path / "reader")

@@ -31,6 +31,7 @@ __all__ = ["explore", "print_exploration"]
 
 TEXTS_AT_ONCE = 1_000
 BARS = 40
+MEASURED = ("dev", "test")
 
 
 def explore(dataset: Dataset, reader: ReaderSettings) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def explore(dataset: Dataset, reader: ReaderSettings) -> dict[str, Any]:
           data set's offsets had to be mended; questions with an answer that is not `located`
           in the review, and those that have `only_unlocated` ones;
         - `overlap`: question ids in more than one split, and the items, reviews and questions
-          (item and text) of the test split that stand in the training split, too;
+          (item and text) of the dev and the test split that stand in the training split, too;
         - `histograms`: name -> arguments of `eval.plots.histogram`.
 
     Raises:
@@ -257,31 +258,22 @@ def _overlap(labels: Sequence[Label]) -> dict[str, int]:
     for label in labels:
         splits.setdefault(label.question_id, set()).add(label.split)
 
-    def of(split: str) -> list[Label]:
-        return [label for label in labels if label.split == split]
+    def of(split: str) -> dict[str, set[Any]]:
+        part = [label for label in labels if label.split == split]
+        asked = [label for label in part if label.item_id is not None]
+        return {
+            "items": {label.item_id for label in asked},
+            "reviews": {label.review_id for label in part},
+            "questions": {(label.item_id, label.question) for label in asked},
+        }
 
-    def shared(values: dict[str, set[Any]]) -> int:
-        return len(values["train"] & values["test"])
-
-    parts = {split: of(split) for split in ("train", "test")}
-    items = {
-        split: {label.item_id for label in part if label.item_id is not None}
-        for split, part in parts.items()
-    }
-    reviews = {split: {label.review_id for label in part} for split, part in parts.items()}
-    questions = {
-        split: {(label.item_id, label.question) for label in part if label.item_id is not None}
-        for split, part in parts.items()
-    }
-    return {
-        "doubled_question_ids": sum(len(found) > 1 for found in splits.values()),
-        "test_items": len(items["test"]),
-        "test_items_in_train": shared(items),
-        "test_reviews": len(reviews["test"]),
-        "test_reviews_in_train": shared(reviews),
-        "test_questions": len(questions["test"]),
-        "test_questions_in_train": shared(questions),
-    }
+    learnt = of("train")
+    found = {"doubled_question_ids": sum(len(each) > 1 for each in splits.values())}
+    for split in MEASURED:
+        for kind, values in of(split).items():
+            found[f"{split}_{kind}"] = len(values)
+            found[f"{split}_{kind}_in_train"] = len(values & learnt[kind])
+    return found
 
 
 def _histogram(lengths: np.ndarray[Any, np.dtype[np.int64]], name: str) -> dict[str, Any]:
@@ -317,13 +309,16 @@ def _notes(found: Mapping[str, Any]) -> Iterator[str]:
         yield "{doubled_question_ids:,} question ids stand in more than one split.".format_map(
             overlap
         )
-    if overlap["test_items_in_train"] or overlap["test_reviews_in_train"]:
-        yield (
-            "Of the test split {test_items_in_train:,} of {test_items:,} items, "
-            "{test_reviews_in_train:,} of {test_reviews:,} reviews and "
-            "{test_questions_in_train:,} of {test_questions:,} questions stand in the training "
-            "split, too.".format_map(overlap)
-        )
+    for split in MEASURED:
+        if overlap[f"{split}_items_in_train"] or overlap[f"{split}_reviews_in_train"]:
+            parts = [
+                f"{overlap[f'{split}_{kind}_in_train']:,} of {overlap[f'{split}_{kind}']:,} {kind}"
+                for kind in ("items", "reviews", "questions")
+            ]
+            yield (
+                f"Of the {split} split {parts[0]}, {parts[1]} and {parts[2]} stand in the "
+                "training split, too."
+            )
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -16,8 +16,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from qa_system.config import EncoderSettings
-from qa_system.datasets.dataset import read_dataset
-from qa_system.datasets.splitting import hold_out
 from qa_system.errors import DataError
 from qa_system.inference import choose_torch_device, choose_torch_precision, load_tokenizer
 from qa_system.models import locate, locate_checkpoint
@@ -25,9 +23,10 @@ from qa_system.records import Label
 from qa_system.training.denoising import denoising_exercises
 from qa_system.training.exercises import Exercise, answer_exercises
 from qa_system.training.packages import training_packages
-from qa_system.training.record import CHECKPOINTS, claim, origin_of, write_record
+from qa_system.training.record import CHECKPOINTS, claim, write_record
 from qa_system.training.retriever import QUESTION_ENCODER
 from qa_system.training.settings import GeneratorTraining
+from qa_system.training.sources import Part, read_sources
 
 if TYPE_CHECKING:
     import torch
@@ -154,48 +153,37 @@ class _Material:
 
 
 def _gather(settings: GeneratorTraining) -> _Material:
+    sources = read_sources(settings.train, settings.dev, settings.seed)
     exercises: list[Exercise] = []
-    dev: list[Sequence[Exercise]] = []
-    held_out: list[Sequence[Exercise]] = []
-    counts: Counter[str] = Counter()
-    data: list[Mapping[str, Any]] = []
-
-    def to_measure(labels: Sequence[Label], path: str, seed: int) -> list[Exercise]:
-        found, _ = _exercises(labels, settings, seed)
-        if not found:
-            raise DataError(
-                "none of the questions to measure on has an answer",
-                where=path,
-                remedy="Name another source in `dev`.",
-            )
-        return random.Random(seed).sample(found, min(settings.dev_questions, len(found)))
-
-    for place, source in enumerate(settings.train):
-        dataset = read_dataset(source.path)
-        seed = settings.seed + place
-        labels = dataset.labels_of(source.split)
-        data.append(origin_of(dataset, source.split, len(labels)))
-        if source.held_out:
-            labels, apart = hold_out(labels, source.held_out, settings.seed)
-            held_out.append(to_measure(apart, source.path, settings.seed))
+    counts: Counter[str] = Counter(asked_on_dev=sources.asked_on_dev)
+    for part in sources.train:
         if settings.objective == "denoise":
-            texts = list(dict.fromkeys(label.context for label in labels))
+            texts = list(dict.fromkeys(label.context for label in part.labels))
             # Drawn again for each time that a text is seen: a weight of 2 gives other gaps.
-            of_source = denoising_exercises(source.weighted(texts, seed), settings.noise, seed)
+            of_source = denoising_exercises(
+                part.source.weighted(texts, part.seed), settings.noise, part.seed
+            )
             exercises += of_source
             counts += Counter(texts=len(texts), stretches=len(of_source))
             continue
-        answered, counted = answer_exercises(labels, settings.documents)
-        exercises += source.weighted(answered, seed)
+        answered, counted = answer_exercises(part.labels, settings.documents)
+        exercises += part.source.weighted(answered, part.seed)
         counts += counted
-    for source in settings.dev:
-        dataset = read_dataset(source.path)
-        labels = dataset.labels_of(source.split)
-        data.append(origin_of(dataset, source.split, len(labels)))
-        dev.append(to_measure(labels, source.path, settings.seed))
-    if not dev + held_out:
+    dev = [_to_measure(part, settings) for part in sources.measured]
+    if not dev:
         raise DataError("there is nothing to measure on", remedy="Name a source in `dev`.")
-    return _Material(exercises, dev + held_out, data, counts)
+    return _Material(exercises, dev, sources.data, counts)
+
+
+def _to_measure(part: Part, settings: GeneratorTraining) -> list[Exercise]:
+    found, _ = _exercises(part.labels, settings, part.seed)
+    if not found:
+        raise DataError(
+            "none of the questions to measure on has an answer",
+            where=part.source.path,
+            remedy="Name another source in `dev`.",
+        )
+    return random.Random(part.seed).sample(found, min(settings.dev_questions, len(found)))
 
 
 def _exercises(

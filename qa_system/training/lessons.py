@@ -12,8 +12,6 @@ from typing import Any, TypeVar
 import orjson
 
 from qa_system.config import PassageSettings, StoreSettings
-from qa_system.datasets.dataset import read_dataset
-from qa_system.datasets.splitting import hold_out
 from qa_system.errors import ConfigError, DataError
 from qa_system.passages import split
 from qa_system.records import Label
@@ -21,8 +19,9 @@ from qa_system.training.competitors import answering_texts
 from qa_system.training.pairs import Cut, Pair, Triple, pairs_of, with_negatives
 from qa_system.training.pseudo import Judged, asked_in, cloze_pairs, judge, load_teacher, to_judge
 from qa_system.training.ranking import Contest, contest_of
-from qa_system.training.record import CHECKPOINTS, origin_of
+from qa_system.training.record import CHECKPOINTS
 from qa_system.training.settings import RetrieverTraining, Source, TeacherSettings
+from qa_system.training.sources import read_sources
 
 __all__ = ["Material", "gather", "lessons_of"]
 
@@ -38,7 +37,7 @@ class Learnt:
 
     Args:
         source: as the recipe names it.
-        labels: what is learnt from, without what was held out; none of a store.
+        labels: what is learnt from; none of a store.
         texts: those that compete, each with its item.
     """
 
@@ -56,12 +55,14 @@ class Material:
         contests: one for each source of dev, then for what was held out of each of `train`.
         cut: says what of a text is embedded.
         data: where all that came from.
+        counts: of what was left out.
     """
 
     learnt: Sequence[Learnt]
     contests: Sequence[Contest]
     cut: Cut
     data: Sequence[Mapping[str, Any]]
+    counts: Counter[str]
 
 
 def gather(settings: RetrieverTraining, reach: Callable[[str], int]) -> Material:
@@ -76,38 +77,31 @@ def gather(settings: RetrieverTraining, reach: Callable[[str], int]) -> Material
         ConfigError: a store is to be learnt from that has no labels, with `labels: given`.
     """
     cut = _cut_by(settings.passages, reach)
-    learnt: list[Learnt] = []
-    contests: list[Contest] = []
-    data: list[Mapping[str, Any]] = []
-    for source in settings.train:
-        if source.path.startswith(STORE_PREFIX):
-            if settings.labels == "given":
-                raise ConfigError(
-                    "a store's reviews have no labels",
-                    where=source.path,
-                    remedy="Set labels to teacher or cloze, or name a data set.",
-                )
-            texts = _texts_of_store(source.path.removeprefix(STORE_PREFIX))
-            learnt.append(Learnt(source, (), texts))
-            data.append(_origin_of_store(source.path, texts))
-            continue
-        dataset = read_dataset(source.path)
-        labels = dataset.labels_of(source.split)
-        data.append(origin_of(dataset, source.split, len(labels)))
-        if source.held_out:
-            labels, held_out = hold_out(labels, source.held_out, settings.seed)
-            contests.append(contest_of(held_out, dataset.reviews, cut))
-        texts = {label.context: label.item_id for label in labels}
-        learnt.append(Learnt(source, labels, texts))
-    dev: list[Contest] = []
-    for source in settings.dev:
-        dataset = read_dataset(source.path)
-        labels = dataset.labels_of(source.split)
-        data.append(origin_of(dataset, source.split, len(labels)))
-        dev.append(contest_of(labels, dataset.reviews, cut))
-    if not dev and not contests:
+    labelled = [source for source in settings.train if not _is_store(source)]
+    sources = read_sources(labelled, settings.dev, settings.seed)
+    contests = [contest_of(part.labels, part.dataset.reviews, cut) for part in sources.measured]
+    if not contests:
         raise DataError("there is nothing to measure on", remedy="Name a source in `dev`.")
-    return Material(learnt, dev + contests, cut, data)
+    parts = iter(sources.train)
+    learnt: list[Learnt] = []
+    data = list(sources.data)
+    for source in settings.train:
+        if not _is_store(source):
+            labels = next(parts).labels
+            texts = {label.context: label.item_id for label in labels}
+            learnt.append(Learnt(source, labels, texts))
+            continue
+        if settings.labels == "given":
+            raise ConfigError(
+                "a store's reviews have no labels",
+                where=source.path,
+                remedy="Set labels to teacher or cloze, or name a data set.",
+            )
+        stored = _texts_of_store(source.path.removeprefix(STORE_PREFIX))
+        learnt.append(Learnt(source, (), stored))
+        data.append(_origin_of_store(source.path, stored))
+    counts = Counter(asked_on_dev=sources.asked_on_dev)
+    return Material(learnt, contests, cut, data, counts)
 
 
 def lessons_of(
@@ -130,9 +124,9 @@ def lessons_of(
     """
     if settings.teacher is not None:
         judged = _judged(material, settings, settings.teacher, folder / CHECKPOINTS / JUDGED)
-        return _filled(judged), {"judged": len(judged)}
+        return _filled(judged), {**material.counts, "judged": len(judged)}
     triples: list[Triple] = []
-    counts: Counter[str] = Counter()
+    counts = Counter(material.counts)
     for place, learnt in enumerate(material.learnt):
         seed = settings.seed + place
         pairs: list[Pair]
@@ -184,6 +178,10 @@ def _cut_by(settings: PassageSettings, reach: Callable[[str], int]) -> Cut:
         return [(start, start + reach(text[start:end])) for start, end in stretches]
 
     return cut
+
+
+def _is_store(source: Source) -> bool:
+    return source.path.startswith(STORE_PREFIX)
 
 
 def _texts_of_store(path: str) -> dict[str, str | None]:

@@ -11,17 +11,15 @@ from statistics import fmean
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from qa_system.datasets.dataset import Dataset, read_dataset
-from qa_system.datasets.splitting import hold_out
 from qa_system.errors import DataError, ModelError
 from qa_system.inference import choose_torch_device, choose_torch_precision
 from qa_system.models import ModelLocation, locate, locate_checkpoint
 from qa_system.readers.backends import has_token_types
-from qa_system.records import Label
 from qa_system.training.lists import TextList, dev_lists, rank_metrics, train_lists
 from qa_system.training.packages import training_packages
-from qa_system.training.record import claim, origin_of, write_record
+from qa_system.training.record import claim, write_record
 from qa_system.training.settings import RankerTraining
+from qa_system.training.sources import Part, read_sources
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -119,20 +117,12 @@ class _Material:
 
 
 def _gather(settings: RankerTraining) -> _Material:
+    sources = read_sources(settings.train, settings.dev, settings.seed)
     lists: list[TextList] = []
-    counts: Counter[str] = Counter()
-    data: list[Mapping[str, Any]] = []
-    held_out = []
-    for place, source in enumerate(settings.train):
-        dataset = read_dataset(source.path)
-        seed = settings.seed + place
-        labels = dataset.labels_of(source.split)
-        data.append(origin_of(dataset, source.split, len(labels)))
-        if source.held_out:
-            labels, apart = hold_out(labels, source.held_out, settings.seed)
-            held_out.append(_to_measure(dataset, apart, settings.candidates))
-        of_source, counted = train_lists(labels, settings.negatives, seed)
-        lists += source.weighted(of_source, seed)
+    counts: Counter[str] = Counter(asked_on_dev=sources.asked_on_dev)
+    for part in sources.train:
+        of_source, counted = train_lists(part.labels, settings.negatives, part.seed)
+        lists += part.source.weighted(of_source, part.seed)
         counts += counted
     if not lists:
         raise DataError(
@@ -141,24 +131,19 @@ def _gather(settings: RankerTraining) -> _Material:
             remedy="Name a source in `train` with several texts an item, or set "
             "negatives.other_item above 0.",
         )
-    dev = []
-    for source in settings.dev:
-        dataset = read_dataset(source.path)
-        labels = dataset.labels_of(source.split)
-        data.append(origin_of(dataset, source.split, len(labels)))
-        dev.append(_to_measure(dataset, labels, settings.candidates))
-    if not dev + held_out:
+    dev = [_to_measure(part, settings.candidates) for part in sources.measured]
+    if not dev:
         raise DataError("there is nothing to measure on", remedy="Name a source in `dev`.")
-    return _Material(lists, dev + held_out, data, counts)
+    return _Material(lists, dev, sources.data, counts)
 
 
-def _to_measure(dataset: Dataset, labels: Sequence[Label], candidates: int) -> list[TextList]:
-    lists = dev_lists(labels, dataset.reviews, candidates)
+def _to_measure(part: Part, candidates: int) -> list[TextList]:
+    lists = dev_lists(part.labels, part.dataset.reviews, candidates)
     if not any(len(set(each.relevant)) == 2 for each in lists):
         raise DataError(
             "no question has a text that answers it and one that does not, so that every order "
             "is as good",
-            where=dataset.path,
+            where=part.dataset.path,
             remedy="Name another source in `dev`.",
         )
     return lists

@@ -10,8 +10,6 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from qa_system.datasets.dataset import read_dataset
-from qa_system.datasets.splitting import hold_out
 from qa_system.errors import DataError, ModelError
 from qa_system.inference import choose_torch_device, choose_torch_precision, load_tokenizer
 from qa_system.models import ModelLocation, locate_checkpoint
@@ -26,8 +24,9 @@ from qa_system.records import Label
 from qa_system.training.examples import Example, with_negatives
 from qa_system.training.measuring import Read, measure, read_labels
 from qa_system.training.packages import training_packages
-from qa_system.training.record import claim, keep_tokenizer, origin_of, write_record
+from qa_system.training.record import claim, keep_tokenizer, write_record
 from qa_system.training.settings import ReaderTraining
+from qa_system.training.sources import read_sources
 from qa_system.training.targets import Target, collate, span_loss, targets_of
 
 if TYPE_CHECKING:
@@ -162,30 +161,18 @@ class _Material:
 
 
 def _gather(settings: ReaderTraining) -> _Material:
+    sources = read_sources(settings.train, settings.dev, settings.seed)
     examples: list[Example] = []
-    held_out: list[Sequence[Label]] = []
-    counts: Counter[str] = Counter()
-    data: list[Mapping[str, Any]] = []
-    for place, source in enumerate(settings.train):
-        dataset = read_dataset(source.path)
-        seed = settings.seed + place
-        labels = dataset.labels_of(source.split)
-        data.append(origin_of(dataset, source.split, len(labels)))
-        if source.held_out:
-            labels, kept_back = hold_out(labels, source.held_out, settings.seed)
-            held_out.append(kept_back)
-        of_source, counted = with_negatives(labels, settings.negatives, seed)
-        examples += source.weighted(of_source, seed)
+    counts: Counter[str] = Counter(asked_on_dev=sources.asked_on_dev)
+    for part in sources.train:
+        of_source, counted = with_negatives(part.labels, settings.negatives, part.seed)
+        examples += part.source.weighted(of_source, part.seed)
         counts += counted
-    dev: list[Sequence[Label]] = []
-    for source in settings.dev:
-        dataset = read_dataset(source.path)
-        dev.append(dataset.labels_of(source.split))
-        data.append(origin_of(dataset, source.split, len(dev[-1])))
     # An annotator more finds more answers, and a dev split may have fewer than the rest.
-    chosen = slice(len(dev), None) if held_out else slice(None)
-    name = "held out of train" if held_out else "dev"
-    return _Material(examples, dev + held_out, (chosen, name), data, counts)
+    chosen = slice(len(sources.dev), None) if sources.held_out else slice(None)
+    name = "held out of train" if sources.held_out else "dev"
+    dev = [part.labels for part in sources.measured]
+    return _Material(examples, dev, (chosen, name), sources.data, counts)
 
 
 def _calibrate(

@@ -50,7 +50,7 @@ def recipe(teacher: Path, **further: Any) -> DistillTraining:
             "model": str(teacher),
             "layers": 2,
             "train": [{"path": "bundled:sample", "split": "dev"}],
-            "dev": [{"path": "bundled:sample", "split": "dev"}],
+            "dev": [{"path": "bundled:sample", "split": "test"}],
             "epochs": 6,
             "learning_rate": 3e-3,
             "evaluations": 1,

@@ -170,6 +170,17 @@ def test_odd_labels_are_counted():
     }
     assert found["overlap"] == {
         "doubled_question_ids": 1,
+        **dict.fromkeys(
+            (
+                "dev_items",
+                "dev_items_in_train",
+                "dev_reviews",
+                "dev_reviews_in_train",
+                "dev_questions",
+                "dev_questions_in_train",
+            ),
+            0,
+        ),
         "test_items": 1,
         "test_items_in_train": 1,
         "test_reviews": 2,
@@ -219,6 +230,10 @@ def test_research_data_is_counted_right(qa_data, domain):
         ]
         assert (counts["all"]["reviews"], counts["all"]["items"]) == (1615, 514)
         overlap = found["overlap"]
+        # Nearly all of dev is train, asked of other annotators.
+        assert (overlap["dev_reviews"], overlap["dev_reviews_in_train"]) == (252, 247)
+        assert (overlap["dev_questions"], overlap["dev_questions_in_train"]) == (246, 240)
+        assert overlap["test_questions_in_train"] == 0
         assert (overlap["test_items"], overlap["test_items_in_train"]) == (202, 123)
         assert (overlap["test_reviews"], overlap["test_reviews_in_train"]) == (358, 13)
 

@@ -153,7 +153,7 @@ def test_a_run_learns_its_lessons(recipe: dict[str, Any], tmp_path: Path) -> Non
     record = trained(
         recipe,
         tmp_path / "one",
-        train=[{"path": "bundled:sample", "split": "dev", "weight": 0.3}],
+        train=[{"path": "bundled:sample", "split": "train", "weight": 0.15}],
         epochs=40,
         learning_rate=3e-3,
         dropout=0.0,

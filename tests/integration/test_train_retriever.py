@@ -190,7 +190,7 @@ def test_without_labels_a_store_and_a_teacher_are_enough(
         teacher = {"model": name, "candidates": 3, "questions": str(tmp_path / "asked.txt")}
         settings = recipe(encoder, train=source, labels="teacher", teacher=teacher)
         record = train_retriever(settings, tmp_path / Path(name).name.replace(":", "-"))
-        assert record["counts"] == {"judged": 12}
+        assert record["counts"] == {"asked_on_dev": 0, "judged": 12}
     cloze = train_retriever(recipe(encoder, train=source, labels="cloze"), tmp_path / "cloze")
     assert cloze["counts"]["pairs"] > 20
     with pytest.raises(ConfigError, match="no labels"):

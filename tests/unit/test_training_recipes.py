@@ -1,0 +1,49 @@
+"""The recipes that ship are ones that the commands take."""
+
+from pathlib import Path
+
+import pytest
+
+from qa_system.training.settings import (
+    Adaptation,
+    DistillTraining,
+    GeneratorTraining,
+    RankerTraining,
+    ReaderTraining,
+    RetrieverTraining,
+    load_training,
+)
+
+KINDS = {
+    "adapt": Adaptation,
+    "distill": DistillTraining,
+    "generator": GeneratorTraining,
+    "ranker": RankerTraining,
+    "reader": ReaderTraining,
+    "retriever": RetrieverTraining,
+}
+RECIPES = sorted((Path(__file__).parents[2] / "configs" / "train").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_is_what_its_command_takes(path):
+    command = path.stem.split("-")[0]
+    # What `qa distill` is told on the command line.
+    named = {"model": "student", "teacher": "teacher"} if command == "distill" else {}
+    recipe = load_training(KINDS[command], path, named)
+    if isinstance(recipe, Adaptation):
+        return
+    assert recipe.dev or any(source.held_out for source in recipe.train)
+    # SubjQA's dev split asks again what its train asks.
+    assert not [source for source in recipe.dev if "subjqa" in source.path]
+
+
+def test_a_recipe_names_the_models_that_it_is_made_of():
+    sources = {"train": [{"path": "x"}], "dev": []}
+    distilled = DistillTraining.model_validate({"model": "s", "teacher": "t"} | sources)
+    assert distilled.models() == {"model": "s", "teacher": "t"}
+    taught = {"labels": "teacher", "teacher": {"model": "t"}}
+    retriever = RetrieverTraining.model_validate({"model": "m"} | taught | sources)
+    assert retriever.models() == {"model": "m", "teacher": "t"}
+    generator = GeneratorTraining.model_validate({"model": "g", "passage_encoder": "p"} | sources)
+    assert generator.models() == {"model": "g", "passage_encoder": "p"}

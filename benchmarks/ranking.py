@@ -31,7 +31,7 @@ from qa_system.config import load_settings
 from qa_system.datasets.dataset import Dataset, read_dataset
 from qa_system.labels import is_answered
 from qa_system.models import locate
-from qa_system.passages import split
+from qa_system.passages import split as split_text
 from qa_system.records import Label, Review
 from qa_system.retrievers.encoders import load_encoder
 from qa_system.training.competitors import ranked_by_bm25
@@ -50,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--domain", action="append", choices=DOMAINS, help="none: all four")
+    parser.add_argument("--split", default="test", choices=("dev", "test"))
     parser.add_argument("--encoder", help="what `qa train retriever` or `qa export` wrote")
     parser.add_argument("--ranker", help="what `qa train ranker` wrote")
     chosen = parser.parse_args(arguments)
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     domains = chosen.domain or DOMAINS
     for domain in domains:
         data = read_dataset(DATA / domain)
-        pools = pools_of(data)
+        pools = pools_of(data, chosen.split)
         learnt = {label.review_id for label in data.labels_of("train")}
         clusters += [f"{domain} {label.item_id}" for label, _ in pools]
         systems = {"bm25": by_bm25(pools), "bundled encoder": by_encoder(pools, "bundled:encoder")}
@@ -82,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
             for system, found in here.items():
                 rows.setdefault(system, []).extend(found)
             if len(domains) > 1:
-                title = f"{domain}, test, {len(pools)} questions: {name}"
+                title = f"{domain}, {chosen.split}, {len(pools)} questions: {name}"
                 print_table(title, _means(here), METRICS)
     for name, rows in columns.items():
         scores = {
@@ -102,17 +103,17 @@ def main(arguments: list[str] | None = None) -> int:
             )
             for each in compare_pairs(pairs, scores, METRICS, Resampling(clusters))
         ]
-        title = f"{', '.join(domains)}, test, {len(clusters)} questions: {name}"
+        title = f"{', '.join(domains)}, {chosen.split}, {len(clusters)} questions: {name}"
         print_table(title, _means(rows), METRICS, notes)
     return 0
 
 
-def pools_of(data: Dataset) -> Pools:
-    """Give each answerable question of the test split with all reviews of its item."""
+def pools_of(data: Dataset, split: str) -> Pools:
+    """Give each answerable question of a split with all reviews of its item."""
     of_item: dict[str | None, list[Review]] = defaultdict(list)
     for review in data.reviews:
         of_item[review.item_id].append(review)
-    asked = [label for label in data.labels_of("test") if is_answered(label)]
+    asked = [label for label in data.labels_of(split) if is_answered(label)]
     return [(label, of_item[label.item_id]) for label in asked]
 
 
@@ -134,7 +135,7 @@ def by_encoder(
     """Rank by the best passage's dot product with the question."""
     encoder = load_encoder(load_settings(overrides={"encoder.model": model}).encoder)
     texts = list({review.text: None for _, pool in pools for review in pool})
-    cuts = [[text[a:b] for a, b in split(text, max_words, overlap)] for text in texts]
+    cuts = [[text[a:b] for a, b in split_text(text, max_words, overlap)] for text in texts]
     vectors = encoder.encode_passages([passage for cut in cuts for passage in cut])
     ends = np.cumsum([len(cut) for cut in cuts])
     of = dict(zip(texts, np.split(vectors, ends[:-1]), strict=True))

@@ -153,14 +153,15 @@ def train_once(settings: ReaderTraining, folder: Path) -> Mapping[str, Any]:
 
 
 def open_reader(
-    model: str, recipe: ReaderRecipe, dev: Sequence[Label]
+    model: str, recipe: ReaderRecipe, dev: Sequence[Label] = ()
 ) -> tuple[ExtractiveReader, Mapping[str, Any]]:
     """Load a reader, as users would: with the calibration that it carries.
 
     Args:
         model: its name.
         recipe: windows and answers are as long as in training.
-        dev: what its threshold is fitted on if it carries no calibration.
+        dev: what its threshold is fitted on if it carries no calibration; none: it is left as it
+            is.
 
     Returns:
         The reader, and its calibration for a report.
@@ -171,7 +172,7 @@ def open_reader(
     """
     reader = build_reader(reader_settings(model, recipe))
     reader.warm_up()
-    if reader.calibration.fitted_on is not None:
+    if reader.calibration.fitted_on is not None or not dev:
         return reader, reader.calibration.to_dict()
     fitted = fit_to([evaluate_reader(dev, reader)], f"dev, {len(dev)} questions")
     settings = reader_settings(model, recipe, threshold=fitted.threshold)

@@ -10,11 +10,14 @@ import pytest
 
 pytest.importorskip("torch")
 
+from eval.adapt_readers import open_reader
 from eval.dividing import undivided
+from eval.reading import evaluate_reader
 from eval.saved import load_run
 from qa_system.datasets.dataset import read_dataset
 from qa_system.datasets.splitting import split_labels
 from qa_system.datasets.squad import write_squad
+from qa_system.training.settings import Adaptation, load_training
 
 pytestmark = pytest.mark.slow
 
@@ -121,13 +124,22 @@ def test_it_says_which_items_were_seen(place, adapted):
     assert sum(mean * questions for mean, questions in of_parts) / count == pytest.approx(whole)
 
 
-def test_it_says_what_that_cost(adapted):
+def test_it_says_what_that_cost(place, adapted):
     cost = adapted["held_out"]["general-test"]
     assert cost["readers"].keys() == adapted["readers"].keys()
     forced = cost["kept"]["forced_has_ans_f1"]
     means = {name: each["metrics"]["forced_has_ans_f1"] for name, each in cost["readers"].items()}
     for name in TRAINED:
         assert forced[name]["share"] == pytest.approx(means[name] / means["general-only"])
+    # The general reader as it was: without the threshold that was fitted to the domain for it.
+    recipe = load_training(Adaptation, None, SHORT)
+    reader, calibration = open_reader(str(place / "general"), recipe)
+    assert (calibration["fitted_on"], calibration["threshold"]) == (None, 0)
+    labels = read_dataset(place / "general.json").labels_of("test")
+    as_it_was = evaluate_reader(labels, reader).metrics
+    assert cost["readers"]["general-only"]["metrics"]["f1"] == pytest.approx(as_it_was["f1"])
+    fitted = adapted["readers"]["general-only"]["calibration"]["threshold"]
+    assert fitted != calibration["threshold"]
 
 
 def test_folds_are_divided_by_item_and_test_every_question_once(place, adapted):

@@ -275,7 +275,7 @@ def score_bars(summary: Summary, metrics: Sequence[str] | None = None) -> Plot |
                     end = max(interval[1], value)
                 ax.text(end + 0.04, place, f"{value:.2f}", va="center", fontsize=8.5)
             ax.set_yticks(list(places), [on_one_line(name) for name in entries])
-            ax.set(title=metric_name(metric), xlim=(0, 1.2))
+            ax.set(title=metric_name(metric).replace(", ", ",\n"), xlim=(0, 1.2))
             ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", "1"])
             ax.tick_params(axis="y", length=0)
             ax.grid(visible=False, axis="y")

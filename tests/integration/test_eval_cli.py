@@ -246,11 +246,10 @@ def test_a_surprise_is_told_and_an_update_expects_it(qa_eval, root, tmp_path):
     assert qa_eval("check", mine).returncode == 0
 
 
-def test_help_answers_at_once(root, tmp_path):
-    # Processor time: that of the clock depends on who else is at work here.
+def test_help_loads_nothing_heavy(root, tmp_path):
     script = (
-        "import atexit, sys, time\n"
-        "atexit.register(lambda: print(time.process_time(), *sys.modules, file=sys.stderr))\n"
+        "import atexit, sys\n"
+        "atexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
         "from eval.cli import main\n"
         "sys.argv = ['qa-eval', 'retriever', '--help']\n"
         "main()\n"
@@ -263,10 +262,8 @@ def test_help_answers_at_once(root, tmp_path):
         text=True,
         check=True,
     )
-    seconds, *modules = done.stderr.split()
     assert "--scope" in done.stdout
-    assert not set(HEAVY) & set(modules)
-    assert float(seconds) < 0.4
+    assert not set(HEAVY) & set(done.stderr.split())
 
 
 def test_every_command_has_help():

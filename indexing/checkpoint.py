@@ -46,7 +46,7 @@ class Counts:
         duplicates: those of `unchanged` that the source held before, in the same run.
         rejected: rows set aside.
         deleted: reviews that the sources hold no more.
-        passages: documents written.
+        passages: that the written reviews are found by; one each, unless reviews are split.
         truncated: those of `passages` that the encoder could not read to their end.
         reasons: rows set aside, by reason.
     """

@@ -6,11 +6,11 @@ import hashlib
 import logging
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
-from itertools import islice, repeat
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import IO, TYPE_CHECKING, Any
@@ -26,9 +26,9 @@ from indexing.rows import Reason, Reject, Row
 from indexing.sources import Sources, open_sources
 from indexing.state import job_name, state_folder, unique_place
 from qa_system import __version__
-from qa_system.config import ElasticsearchSettings, PassageSettings, Settings
+from qa_system.config import ElasticsearchSettings, Settings
 from qa_system.errors import JobError, StoreMismatchError, TooManyRejectsError
-from qa_system.passages import split
+from qa_system.passages import Spans, hash_of, split
 from qa_system.progress import progress
 from qa_system.records import EncoderIdentity, Review
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from haystack import Document
 
     from qa_system.retrievers.encoders import Encoder
-    from qa_system.stores.contract import ReviewStore, WriteReport
+    from qa_system.stores.contract import Passages, ReviewStore, WriteReport
 
 __all__ = ["JobReport", "Writing", "run_job"]
 
@@ -249,25 +249,12 @@ def _bind(store: ReviewStore, encoder: Encoder | None, settings: Settings) -> No
 
 
 @dataclass(frozen=True, slots=True)
-class _Passage:
-    """A document to be: part of a review, or the whole of it."""
+class _Changed:
+    """A review that the store does not have as it is now."""
 
-    id: str
+    review: Review
+    spans: Spans
     content_hash: str
-    start: int
-    end: int
-
-
-def _passages(review: Review, settings: PassageSettings) -> list[_Passage]:
-    content_hash = review.content_hash
-    spans = split(review.text, settings.max_words, settings.overlap_words)
-    if len(spans) == 1:
-        return [_Passage(review.id, content_hash, 0, len(review.text))]
-    return [
-        # The span is part of the hash, so that other passage settings are a change.
-        _Passage(f"{review.id}#{number}", f"{content_hash}:{start}-{end}", start, end)
-        for number, (start, end) in enumerate(spans)
-    ]
 
 
 def _rejected(review: Review, file: str, line: int | None, reason: Reason, detail: str) -> Reject:
@@ -317,7 +304,7 @@ class _Run:
         if not counts.read:
             logger.warning("the sources held no rows")
         if promote is not None:
-            promote(counts.passages)
+            promote(counts.written)
         elif self._settings.delete_missing:
             self._delete_missing()
         self._checkpoint = replace(self._checkpoint, seconds=self._seconds())
@@ -358,25 +345,26 @@ class _Run:
         self._check_rejects(counts.rejected + len(rejected), rejects)
 
         stored = self._store.documents_of_reviews([review.id for review in reviews])
-        changed: list[tuple[Review, list[_Passage]]] = []
+        changed: list[_Changed] = []
         stale: list[str] = []
         written: dict[str, int] = {}
         for review in reviews:
-            wanted = _passages(review, self._settings.passages)
+            spans = self._spans(review)
+            content_hash = hash_of(review.content_hash, spans)
             there = stored.get(review.id, {})
-            is_changed = there != {passage.id: passage.content_hash for passage in wanted}
+            is_changed = there != {review.id: content_hash}
             if is_changed:
-                changed.append((review, wanted))
-                stale.extend(there.keys() - {passage.id for passage in wanted})
+                changed.append(_Changed(review, spans, content_hash))
+                stale.extend(there.keys() - {review.id})
             if is_changed or review.id in self._attempted:
                 # What was attempted and is there now was written just before a kill.
-                written[review.id] = len(wanted)
-        documents, truncated = self._documents(changed)
+                written[review.id] = len(spans)
+        documents, passages, truncated = self._documents(changed)
 
         # A transaction is waited for; a server, which may be away for minutes, is not.
         with nullcontext() if self._is_server else self._interrupts.held():
             self._state.attempt(self._attempted.union(written))
-            refused = self._write(changed, documents, stale)
+            refused = self._write(documents, stale, passages)
             for review_id, reason in refused.items():
                 seen = known[review_id]
                 known[review_id] = seen._replace(digest=None)
@@ -405,32 +393,22 @@ class _Run:
             self._state.commit(self._checkpoint, known.values())
         self._attempted.difference_update(written)
 
+    def _spans(self, review: Review) -> Spans:
+        passages = self._settings.passages
+        return split(review.text, passages.max_words, passages.overlap_words)
+
     def _write(
         self,
-        changed: Sequence[tuple[Review, list[_Passage]]],
         documents: Sequence[Document],
         stale: Sequence[str],
+        passages: Mapping[str, Passages],
     ) -> dict[str, str]:
-        """Write a batch; give the reviews that the store refused, with its reasons.
-
-        A review is refused whole: of its passages none stays that was new.
-        """
+        """Write a batch; return the reviews that the store refused, with its reasons."""
         if not documents and not stale:
             return {}
-        report = self._store.replace(documents, stale)
+        report = self._store.replace(documents, stale, passages)
         self._writing.add(report)
-        reasons = {one.id: one.reason for one in report.rejected}
-        refused: dict[str, str] = {}
-        leftover: list[str] = []
-        for review, passages in changed if reasons else ():
-            ids = [passage.id for passage in passages]
-            bad = next((each for each in ids if each in reasons), None)
-            if bad is not None:
-                refused[review.id] = reasons[bad]
-                leftover += [each for each in ids if each not in reasons]
-        if leftover:
-            self._writing.add(self._store.replace([], leftover))
-        return refused
+        return {one.id: one.reason for one in report.rejected}
 
     def _sort_out(
         self, batch: list[Row]
@@ -476,37 +454,49 @@ class _Run:
             )
 
     def _documents(
-        self, changed: Sequence[tuple[Review, list[_Passage]]]
-    ) -> tuple[list[Document], int]:
-        """Make documents with embeddings; tell how many the encoder could not read whole."""
+        self, changed: Sequence[_Changed]
+    ) -> tuple[list[Document], dict[str, Passages], int]:
+        """Make documents and passages with embeddings.
+
+        Returns:
+            A document for each review; the passages of those that have several, by id; the number
+            of texts that the encoder could not read to their end.
+        """
         from haystack import Document
 
-        texts = [review.text[each.start : each.end] for review, parts in changed for each in parts]
-        vectors: Iterator[Any] = repeat(None)
+        from qa_system.stores.contract import Passages
+
+        texts = [each.review.text[start:end] for each in changed for start, end in each.spans]
+        vectors = None
         truncated = 0
         if self._encoder is not None and texts:
             before = self._encoder.truncated_passages
-            vectors = iter(self._encoder.encode_passages(texts))
+            vectors = self._encoder.encode_passages(texts)
             truncated = self._encoder.truncated_passages - before
-        documents = []
-        for review, parts in changed:
-            for passage in parts:
-                own: dict[str, Any] = {
-                    "review_id": review.id,
-                    "item_id": review.item_id,
-                    "content_hash": passage.content_hash,
-                }
-                if len(parts) > 1:
-                    own["passage_start"] = passage.start
-                documents.append(
-                    Document(
-                        id=passage.id,
-                        content=review.text[passage.start : passage.end],
-                        meta={**review.meta, **own},
-                        embedding=next(vectors),
-                    )
+        documents: list[Document] = []
+        passages: dict[str, Passages] = {}
+        first = 0
+        for each in changed:
+            review, last = each.review, first + len(each.spans)
+            own = None if vectors is None else vectors[first:last]
+            first = last
+            is_whole = len(each.spans) == 1
+            if not is_whole:
+                passages[review.id] = Passages(each.spans, own)
+            documents.append(
+                Document(
+                    id=review.id,
+                    content=review.text,
+                    meta={
+                        **review.meta,
+                        "review_id": review.id,
+                        "item_id": review.item_id,
+                        "content_hash": each.content_hash,
+                    },
+                    embedding=own[0] if is_whole and own is not None else None,
                 )
-        return documents, truncated
+            )
+        return documents, passages, truncated
 
     def _delete_missing(self) -> None:
         """Delete the reviews that the sources, read to their end, hold no more."""

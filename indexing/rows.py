@@ -28,7 +28,7 @@ Reason = Literal[
 ]
 ValueType = Literal["text", "number"]
 
-RESERVED = frozenset(("review_id", "item_id", "content_hash", "passage_start"))
+RESERVED = frozenset(("review_id", "item_id", "content_hash", "passage_start", "passage_end"))
 """Metadata that the store keeps for itself."""
 SHOWN_CHARS = 200
 MAX_ID_CHARS = 512
@@ -126,8 +126,6 @@ class Columns:
         text: the column of the review's text, which is taken as it is, to the last space.
         types: metadata columns that are always `text` or always `number`.
         max_text_chars: characters in a review at most.
-        numbered: whether a review id that looks like a passage's (`id#0`) has to be refused,
-            because reviews are split.
 
     >>> Columns(text="body").review({"review_id": 7, "item_id": "B00", "body": "Good.", "stars": 5})
     Review(id='7', item_id='B00', text='Good.', meta={'stars': 5})
@@ -138,7 +136,6 @@ class Columns:
     text: str = "text"
     types: Mapping[str, ValueType] = field(default_factory=dict)
     max_text_chars: int = 100_000
-    numbered: bool = False
 
     @classmethod
     def of(cls, settings: IndexingSettings) -> Columns:
@@ -147,7 +144,6 @@ class Columns:
             **{str(field): column for field, column in settings.columns.items()},
             types=settings.types,
             max_text_chars=settings.max_text_chars,
-            numbered=settings.passages.max_words is not None,
         )
 
     @property
@@ -205,14 +201,6 @@ class Columns:
             )
         if "\0" in review.text:
             raise BadRow("bad encoding", "the text holds a NUL character", review.id)
-        if (
-            self.numbered
-            and review.id.rpartition("#")[0]
-            and review.id.rpartition("#")[2].isdigit()
-        ):
-            raise BadRow(
-                "reserved name", "a review id like this one names a passage of a split review"
-            )
         return review
 
     def _meta(

@@ -24,7 +24,7 @@ SPANS_COMPARED = 3
 CARRIED = 0.95
 """How much of a generated answer its sources carried, together."""
 
-STORE_FIELDS = frozenset({"review_id", "item_id", "content_hash", "passage_start"})
+STORE_FIELDS = frozenset({"review_id", "item_id", "content_hash", "passage_start", "passage_end"})
 
 
 def extracted_answers(reading: Reading) -> tuple[Answer, ...]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Sequence
 
-__all__ = ["split"]
+__all__ = ["Spans", "hash_of", "split"]
+
+Spans = Sequence[tuple[int, int]]
+"""Start and end characters of passages in their review."""
 
 # A "word" of more than 64 characters is none (a URL, a script without spaces): it is cut.
 _WORD = re.compile(r"\S{1,64}")
@@ -65,3 +70,21 @@ def _sentence_ends(text: str, words: list[tuple[int, int]]) -> list[bool]:
         gap = text[end : words[number][0]]
         ends[number] = bool(gap) and ("\n" in gap or bool(_SENTENCE_END.search(text, start, end)))
     return ends
+
+
+def hash_of(content_hash: str, spans: Spans) -> str:
+    """Return the content hash of a review in passages: other passages are a change, too.
+
+    Args:
+        content_hash: the review's own (`Review.content_hash`).
+        spans: its passages; of one passage the hash is the review's.
+
+    >>> hash_of("0123", [(0, 40)])
+    '0123'
+    >>> hash_of("0123", [(0, 20), (15, 40)])
+    '0123:1fb7c3f2'
+    """
+    if len(spans) == 1:
+        return content_hash
+    text = ",".join(f"{start}-{end}" for start, end in spans)
+    return f"{content_hash}:{hashlib.sha256(text.encode()).hexdigest()[:8]}"

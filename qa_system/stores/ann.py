@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from qa_system.errors import MissingDependencyError
 from qa_system.records import Similarity
 from qa_system.stores.stamps import read_stamp, replace_file, write_stamp
-from qa_system.stores.vectors import Matrix, VectorView, import_faiss
+from qa_system.stores.vectors import Found, Matrix, VectorView, import_faiss
 
 __all__ = ["ApproximateIndex", "IndexKind", "chosen_kind"]
 
@@ -111,7 +111,7 @@ class ApproximateIndex:
 
     def search(
         self, view: VectorView, queries: Matrix, top_k: int, allowed: Any
-    ) -> list[list[tuple[int, float]]]:
+    ) -> list[list[Found]]:
         """Search the view, by the index where it can be trusted to find enough."""
         narrow = allowed is not None and len(allowed) < BROAD_SHARE * view.count
         loaded = None if narrow else self._load(view)

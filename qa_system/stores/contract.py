@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DocumentsRejectedError",
     "DuplicateIdError",
+    "Passages",
     "RejectedDocument",
     "ReviewStore",
     "Status",
@@ -49,6 +50,22 @@ def duplicate_ids(ids: Sequence[str], where: str) -> DuplicateIdError:
         where=where,
         remedy="Write with DuplicatePolicy.SKIP or OVERWRITE, or give other ids.",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Passages:
+    """The passages of one review, by which a dense search finds it.
+
+    Args:
+        spans: start and end characters of each in the review's text, in order.
+        embeddings: (n, dimension) 32-bit floats, a row for each span; None: not embedded.
+    """
+
+    spans: Sequence[tuple[int, int]]
+    embeddings: NDArray[np.float32] | None = None
+
+
+NO_PASSAGES: Mapping[str, Passages] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +266,12 @@ class ReviewStore(Protocol):
         on_progress: Callable[[int], None] | None = None,
     ) -> int: ...
     def documents_of_reviews(self, review_ids: Sequence[str]) -> dict[str, dict[str, str]]: ...
-    def replace(self, documents: Sequence[Document], stale_ids: Sequence[str]) -> WriteReport: ...
+    def replace(
+        self,
+        documents: Sequence[Document],
+        stale_ids: Sequence[str],
+        passages: Mapping[str, Passages] = NO_PASSAGES,
+    ) -> WriteReport: ...
     def loading(self) -> AbstractContextManager[None]: ...
     def settle(self) -> bool: ...
     def iter_ids(self) -> Iterator[tuple[str, str]]: ...

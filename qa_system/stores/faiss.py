@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from qa_system.stores import labels as label_index
 from qa_system.stores import metadata
 from qa_system.stores.ann import IndexKind
 from qa_system.stores.async_twins import AsyncTwins
-from qa_system.stores.contract import DuplicateIdError, WriteReport
+from qa_system.stores.contract import NO_PASSAGES, DuplicateIdError, Passages, WriteReport
 from qa_system.stores.filters import Condition, compile_filters
 from qa_system.stores.folder import StoreFolder
 from qa_system.stores.ledger import Ledger
@@ -221,11 +221,12 @@ class FAISSDocumentStore(AsyncTwins):
             for start in range(0, len(rows), CHANGED_AT_ONCE):
                 chunk = rows[start : start + CHANGED_AT_ONCE]
                 stored = transaction.stored(chunk)
-                documents = [decode_document(values) for _, values in stored]
+                documents = [decode_document(each.values) for each in stored]
                 for document in documents:
                     document.meta.update(meta)
                 transaction.delete(chunk)
-                transaction.insert(encode_documents(documents), [vector for vector, _ in stored])
+                changed = zip(stored, encode_documents(documents), strict=True)
+                transaction.insert(each._replace(values=values) for each, values in changed)
             return len(rows)
 
     def count_documents_by_filter(self, filters: dict[str, Any]) -> int:
@@ -384,8 +385,18 @@ class FAISSDocumentStore(AsyncTwins):
                 found.setdefault(review, {})[document] = hashed
         return found
 
-    def replace(self, documents: Sequence[Document], stale_ids: Sequence[str]) -> WriteReport:
+    def replace(
+        self,
+        documents: Sequence[Document],
+        stale_ids: Sequence[str],
+        passages: Mapping[str, Passages] = NO_PASSAGES,
+    ) -> WriteReport:
         """Delete documents and write others over what is there, in one transaction.
+
+        Args:
+            documents: to write.
+            stale_ids: of documents to delete.
+            passages: of those documents, by id, that a dense search finds by their passages.
 
         Raises: as `write_documents`.
         """
@@ -396,6 +407,7 @@ class FAISSDocumentStore(AsyncTwins):
             DuplicatePolicy.OVERWRITE,
             dimension=self._embedding_dim,
             stale_ids=stale_ids,
+            passages=passages,
         )
         return WriteReport(len(documents), len(documents), seconds=monotonic() - began)
 

@@ -19,7 +19,8 @@ from qa_system.stores.follower import Follower
 from qa_system.stores.ledger import Ledger
 from qa_system.stores.lexical import LexicalIndex
 from qa_system.stores.lock import WriterLock
-from qa_system.stores.snapshot import Snapshot, Transaction
+from qa_system.stores.snapshot import FORMAT, Snapshot, Transaction
+from qa_system.stores.upgrade import upgrade
 from qa_system.stores.vectors import VectorFiles
 from qa_system.stores.verification import find_faults
 
@@ -74,6 +75,7 @@ class StoreFolder:
         self.approximate = ApproximateIndex(path, index, gpu=gpu)
         self._check = check
         self._lock = WriterLock(path)
+        self._is_upgraded = False
         self._begin_threading()
         _folders.add(self)
 
@@ -131,6 +133,8 @@ class StoreFolder:
                 ) from fault
             if not self.ledger.exists():
                 self.ledger.create()
+            elif not self._is_upgraded:
+                self._upgrade()
             with self.ledger.transaction(searchable=searchable) as transaction:
                 self._check(transaction)
                 yield transaction
@@ -140,6 +144,14 @@ class StoreFolder:
                 with self._following:
                     self._follow()
                     self.ledger.checkpoint()
+
+    def _upgrade(self) -> None:
+        """Bring a store of an earlier version to this one's format; the writer's lock is held."""
+        with self.ledger.transaction() as transaction:
+            self._check(transaction)
+            if transaction.state.format < FORMAT:
+                upgrade(transaction)
+        self._is_upgraded = True
 
     def settle(self) -> None:
         """Let the derived indexes catch up: by this process, if it may, else by waiting a bit."""

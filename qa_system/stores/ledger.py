@@ -47,7 +47,8 @@ CREATE TABLE documents (
     content TEXT,
     blob BLOB,
     blob_info TEXT,
-    sparse_embedding TEXT
+    sparse_embedding TEXT,
+    passages TEXT
 ) STRICT;
 CREATE INDEX documents_by_item ON documents ({ITEM});
 CREATE INDEX documents_by_review ON documents ({REVIEW});

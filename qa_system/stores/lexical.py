@@ -30,7 +30,7 @@ from qa_system.stores.stamps import read_stamp, write_stamp
 if TYPE_CHECKING:
     from tantivy import Index, IndexWriter, Query, Searcher, TextAnalyzer
 
-__all__ = ["LexicalIndex", "LexicalView", "analyze"]
+__all__ = ["LexicalIndex", "LexicalView", "analyze", "function_terms"]
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,8 @@ def analyze(text: str) -> list[str]:
 
 
 @cache
-def _function_terms() -> frozenset[str]:
+def function_terms() -> frozenset[str]:
+    """Return the terms of function words."""
     return frozenset(analyze(FUNCTION_WORDS))
 
 
@@ -141,7 +142,7 @@ class LexicalView:
 
         queries = []
         for term, count in Counter(analyze(text)).items():
-            weight = count * (FUNCTION_WORD_WEIGHT if term in _function_terms() else 1.0)
+            weight = count * (FUNCTION_WORD_WEIGHT if term in function_terms() else 1.0)
             query = Query.term_query(self.schema, "body", term, "freq")
             queries.append(query if weight == 1.0 else Query.boost_query(query, weight))
         return queries

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from qa_system.errors import EmbeddingError
 from qa_system.records import EncoderIdentity
 from qa_system.stores.folder import StoreFolder
+from qa_system.stores.rows import Vector
 from qa_system.stores.snapshot import Transaction
 
 __all__ = ["PassageEncoder", "reembed"]
@@ -88,14 +89,22 @@ def _swap(transaction: Transaction, space: int, identity: EncoderIdentity) -> No
     transaction.drop_space(old)
 
 
-def _encode(encoder: PassageEncoder, batch: Sequence[tuple[int, str]]) -> list[tuple[int, bytes]]:
+def _encode(
+    encoder: PassageEncoder, batch: Sequence[tuple[int, Sequence[str]]]
+) -> list[tuple[int, Vector]]:
     identity = encoder.identity
-    matrix = np.asarray(encoder.encode_passages([text for _, text in batch]), np.float32)
-    if matrix.shape != (len(batch), identity.dimension) or not np.isfinite(matrix).all():
+    texts = [text for _, passages in batch for text in passages]
+    matrix = np.asarray(encoder.encode_passages(texts), np.float32)
+    if matrix.shape != (len(texts), identity.dimension) or not np.isfinite(matrix).all():
         raise EmbeddingError(
             f"the encoder gave an array of shape {matrix.shape} instead of"
-            f" ({len(batch)}, {identity.dimension}), or numbers that are not finite",
+            f" ({len(texts)}, {identity.dimension}), or numbers that are not finite",
             where=identity.name,
             remedy="Check the encoder; the store still answers from its old embeddings.",
         )
-    return [(row, vector.tobytes()) for (row, _), vector in zip(batch, matrix, strict=True)]
+    encoded, first = [], 0
+    for row, passages in batch:
+        last = first + len(passages)
+        encoded.append((row, (matrix[first:last].tobytes(), len(passages))))
+        first = last
+    return encoded

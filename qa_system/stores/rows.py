@@ -2,7 +2,8 @@
 
 Metadata is stored as JSON. Dates go in as ISO text, which filters compare as dates; their places
 stand beside the text, so that they come out as Python dates. Embeddings are stored as 32-bit
-floats where those are exactly the numbers given, else as 64-bit floats.
+floats where those are exactly the numbers given, else as 64-bit floats. A review in passages is
+one row: the spans of its passages stand beside its text, their embeddings follow one another.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import pairwise
 from typing import Any, Final, cast
 
 import numpy as np
@@ -19,21 +21,26 @@ from haystack.dataclasses import ByteStream, Document, SparseEmbedding
 from numpy.typing import NDArray
 
 from qa_system.errors import EmbeddingError, StoreError
+from qa_system.stores.contract import Passages
 
 __all__ = [
     "COLUMNS",
     "DocumentTypeError",
     "Embeddings",
     "MetadataError",
+    "Vector",
     "decode_document",
     "decode_meta",
     "decode_vector",
     "decode_vectors",
     "encode_documents",
+    "encode_passages",
     "encode_vectors",
     "stack_embeddings",
 ]
 
+Vector = tuple[bytes, int]
+"""A document's numbers, and how many embeddings they are: one, or one a passage."""
 COLUMNS: Final = "id, meta, dates, content, blob, blob_info, sparse_embedding"
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_SERIALIZE_NUMPY
 
@@ -275,18 +282,66 @@ def _is_numeric(row: Any) -> bool:
         return False
 
 
-def encode_vectors(matrix: NDArray[np.float64]) -> list[bytes]:
-    """Give each row as 32-bit floats, or as 64-bit floats where those would lose something.
+def encode_vectors(matrix: NDArray[np.float64]) -> list[Vector]:
+    """Return each row as 32-bit floats, or as 64-bit floats where those would lose something.
 
-    >>> [len(vector) for vector in encode_vectors(np.array([[0.5, 0.25], [0.5, 0.1]]))]
+    >>> [len(numbers) for numbers, _ in encode_vectors(np.array([[0.5, 0.25], [0.5, 0.1]]))]
     [8, 16]
     """
     narrow = matrix.astype(np.float32)
     exact = (narrow == matrix).all(axis=1)
     return [
-        (narrow[place] if is_exact else matrix[place]).tobytes()
+        ((narrow[place] if is_exact else matrix[place]).tobytes(), 1)
         for place, is_exact in enumerate(exact.tolist())
     ]
+
+
+def encode_passages(
+    document: Document, passages: Passages, dimension: int | None, *, required: bool
+) -> tuple[str, Vector | None]:
+    """Return the spans of a review's passages as JSON, and their vectors as one.
+
+    Args:
+        document: the review.
+        passages: of it.
+        dimension: numbers that each embedding must have; None takes what is given.
+        required: refuse passages without embeddings.
+
+    Raises:
+        EmbeddingError: embeddings are missing, of another dimension or number, or not finite.
+        DocumentTypeError: a span lies outside of the text, or the spans are not in order.
+
+    >>> review = Document(id="r1", content="Light. Cheap.")
+    >>> encode_passages(review, Passages([(0, 6), (7, 13)]), None, required=False)
+    ('[[0,6],[7,13]]', None)
+    """
+    where = f"document {document.id!r}"
+    spans, length = list(passages.spans), len(document.content or "")
+    in_order = all(one < other for one, other in pairwise(start for start, _ in spans))
+    if not spans or not in_order or not all(0 <= start < end <= length for start, end in spans):
+        raise DocumentTypeError(
+            f"the passages are not stretches of its {length} characters, in order: {spans}",
+            where=where,
+        )
+    vector = None
+    if passages.embeddings is not None:
+        matrix = np.asarray(passages.embeddings, np.float32)
+        width = matrix.shape[-1] if dimension is None else dimension
+        if matrix.shape != (len(spans), width) or not np.isfinite(matrix).all():
+            raise EmbeddingError(
+                f"the embeddings of its {len(spans)} passages have the shape {matrix.shape} instead"
+                f" of ({len(spans)}, {width}), or hold NaN or infinity",
+                where=where,
+                remedy="All embeddings of a store come from one encoder.",
+            )
+        vector = (matrix.tobytes(), len(spans))
+    elif required:
+        raise EmbeddingError(
+            "its passages have no embeddings, and the store's encoder needs them",
+            where=where,
+            remedy="Embed them with the store's encoder before they are written.",
+        )
+    return orjson.dumps(spans).decode(), vector
 
 
 def decode_vector(vector: bytes, dimension: int) -> list[float]:
@@ -296,18 +351,16 @@ def decode_vector(vector: bytes, dimension: int) -> list[float]:
     return numbers
 
 
-def decode_vectors(vectors: Sequence[bytes], dimension: int) -> NDArray[np.float32]:
-    """Give an (n, dimension) array of 32-bit floats.
+def decode_vectors(vectors: Sequence[Vector], dimension: int) -> NDArray[np.float32]:
+    """Return the vectors of several documents as one (n, dimension) array of 32-bit floats.
 
     >>> decode_vectors(encode_vectors(np.array([[0.5, 0.25]])), 2)
     array([[0.5 , 0.25]], dtype=float32)
     """
-    narrow = 4 * dimension
-    if any(len(vector) != narrow for vector in vectors):
-        vectors = [
-            vector
-            if len(vector) == narrow
-            else np.frombuffer(vector, np.float64).astype(np.float32).tobytes()
-            for vector in vectors
-        ]
-    return np.frombuffer(b"".join(vectors), np.float32).reshape(-1, dimension)
+    narrow = b"".join(
+        numbers
+        if len(numbers) == 4 * dimension * count
+        else np.frombuffer(numbers, np.float64).astype(np.float32).tobytes()
+        for numbers, count in vectors
+    )
+    return np.frombuffer(narrow, np.float32).reshape(-1, dimension)

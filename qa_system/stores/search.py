@@ -7,7 +7,7 @@ files lack are read from the ledger; the lexical index is waited for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from time import monotonic
@@ -21,12 +21,13 @@ from qa_system.errors import EmbeddingError, StoreError
 from qa_system.stores.filters import compile_filters
 from qa_system.stores.folder import SETTLE_WAIT, StoreFolder
 from qa_system.stores.lexical import Hit, LexicalView
+from qa_system.stores.matching import best_passage
 from qa_system.stores.snapshot import Rows, Snapshot
-from qa_system.stores.vectors import Matrix, StaleSnapshotError
+from qa_system.stores.vectors import Found, Matrix, StaleSnapshotError
 
 __all__ = ["Search", "check_top_k", "query_matrix"]
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 class Search:
@@ -66,7 +67,7 @@ class Search:
                 found = {row for row, _ in hits}
                 rest = [row for row in allowed[:top_k].tolist() if row not in found]
                 hits += [(row, 0.0) for row in rest[: top_k - len(hits)]]
-            return snapshot.documents(hits)
+            return snapshot.documents(hits, lambda _, text, spans: best_passage(query, text, spans))
 
         return self._retried(search)
 
@@ -87,16 +88,22 @@ class Search:
             allowed = None if condition is None else snapshot.rows(condition)
             view = self._folder.vectors.view(snapshot)
             hits = self._folder.approximate.search(view, queries, top_k, allowed)
-            return [snapshot.documents(found) for found in hits]
+            return [_nearest_documents(snapshot, found) for found in hits]
 
         return self._retried(search)
 
-    def _retried(self, search: Callable[[Snapshot, int], Found]) -> Found:
+    def _retried(self, search: Callable[[Snapshot, int], Result]) -> Result:
         for attempt in count():
             with self._folder.reading() as snapshot, suppress(StaleSnapshotError):
                 return search(snapshot, attempt)
             self._folder.settle()
         raise AssertionError
+
+
+def _nearest_documents(snapshot: Snapshot, found: Sequence[Found]) -> list[Document]:
+    passages = {row: passage for row, _, passage in found}
+    hits = [(row, score) for row, score, _ in found]
+    return snapshot.documents(hits, lambda row, _text, _spans: passages[row])
 
 
 def _lexical_hits(

@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import orjson
 from haystack.dataclasses import Document
 from numpy.typing import NDArray
 
+from qa_system.passages import Spans
 from qa_system.records import EncoderIdentity, Similarity
 from qa_system.stores.filters import Condition, json_extract
-from qa_system.stores.rows import COLUMNS, decode_document, decode_vector
+from qa_system.stores.rows import COLUMNS, Vector, decode_document, decode_vector
 
 __all__ = [
+    "COUNT_COLUMN",
     "FORMAT",
     "ITEM",
     "REVIEW",
+    "Match",
     "Rows",
     "Snapshot",
     "State",
+    "Stored",
     "Transaction",
     "embeddings_table",
 ]
 
 Rows = NDArray[np.int64]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""1: a long review was several documents, one a passage. 2: it is one, with spans."""
 ITEM: Final = str(json_extract(["item_id"]))
 REVIEW: Final = str(json_extract(["review_id"]))
+COUNT_COLUMN: Final = "count INTEGER NOT NULL DEFAULT 1"
+"""Embeddings in a vector: one for each passage."""
 _READ_CHUNK: Final = 2_000
+
+Match = Callable[[int, str, Spans], int]
+"""(row, its text, its passages) -> the number of the passage that matched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +85,34 @@ class State:
         return cls(**values)
 
 
+class Stored(NamedTuple):
+    """A document as the ledger has it.
+
+    Args:
+        values: for `rows.COLUMNS`.
+        passages: the spans of its passages as JSON; None: it is one.
+        vector: its embeddings; None: it has none.
+    """
+
+    values: tuple[Any, ...]
+    passages: str | None = None
+    vector: Vector | None = None
+
+
 class Snapshot:
     """The store as it was at one generation, whatever is written meanwhile."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self.state = State.load(dict(connection.execute("SELECT key, value FROM store")))
+
+    @property
+    def _passages(self) -> str:
+        return "passages" if self.state.format >= 2 else "NULL"
+
+    @property
+    def _count(self) -> str:
+        return "count" if self.state.format >= 2 else "1"
 
     @property
     def _source(self) -> str:
@@ -104,34 +136,56 @@ class Snapshot:
         rows.sort()
         return rows
 
-    def documents(self, hits: Sequence[tuple[int, float]]) -> list[Document]:
-        """Load the documents of (row, score) pairs, in their order, without embeddings."""
+    def documents(self, hits: Sequence[tuple[int, float]], match: Match) -> list[Document]:
+        """Load the documents of (row, score) pairs, in their order, without embeddings.
+
+        The metadata of a review in passages says which of them matched: `passage_start` and
+        `passage_end`.
+
+        Args:
+            hits: what was found.
+            match: tells the number of the passage that matched, for a row, its text and spans.
+        """
         scores = dict(hits)
         listed = orjson.dumps(list(scores)).decode()
         cursor = self.execute(
-            f"SELECT row, {COLUMNS} FROM documents WHERE row IN (SELECT value FROM json_each(?))",
+            f"SELECT row, {self._passages}, {COLUMNS} FROM documents"
+            " WHERE row IN (SELECT value FROM json_each(?))",
             (listed,),
         )
-        loaded = {
-            row: decode_document(values, score=scores[row]) for row, *values in cursor.fetchall()
-        }
+        loaded = {}
+        for row, passages, *values in cursor.fetchall():
+            document = decode_document(values, score=scores[row])
+            if passages is not None:
+                spans = orjson.loads(passages)
+                start, end = spans[match(row, document.content or "", spans)]
+                document.meta |= {"passage_start": start, "passage_end": end}
+            loaded[row] = document
         return [loaded[row] for row in scores if row in loaded]
 
     def iter_documents(self, condition: Condition | None) -> Iterator[Document]:
-        """Stream the documents that a filter selects, with embeddings, in their rows' order."""
+        """Stream the documents that a filter selects, with embeddings, in their rows' order.
+
+        A review in passages has an embedding for each, and a document has room for one: it comes
+        without.
+        """
         dimension = self.state.embedding_dim
-        for vector, *values in self.select(f"vector, {COLUMNS}", condition, "ORDER BY row"):
+        what = f"vector, {self._passages}, {COLUMNS}"
+        for vector, passages, *values in self.select(what, condition, "ORDER BY row"):
             embedding = None
-            if vector is not None and dimension is not None:
+            if vector is not None and dimension is not None and passages is None:
                 embedding = decode_vector(vector, dimension)
             yield decode_document(values, embedding=embedding)
 
-    def stored(self, rows: Rows) -> list[tuple[bytes | None, tuple[Any, ...]]]:
-        """Give each row's vector, and its values for `COLUMNS`, in the rows' order."""
+    def stored(self, rows: Rows) -> list[Stored]:
+        """Return what the ledger has of each row, in the rows' order."""
         listed = orjson.dumps(rows.tolist()).decode()
         condition = Condition("row IN (SELECT value FROM json_each(?))", (listed,))
-        cursor = self.select(f"vector, {COLUMNS}", condition, "ORDER BY row")
-        return [(vector, tuple(values)) for vector, *values in cursor]
+        what = f"vector, {self._count}, {self._passages}, {COLUMNS}"
+        return [
+            Stored(tuple(values), passages, None if vector is None else (vector, count))
+            for vector, count, passages, *values in self.select(what, condition, "ORDER BY row")
+        ]
 
     def last_row(self) -> int:
         """Give the highest row number that was ever given out."""
@@ -152,12 +206,18 @@ class Snapshot:
         sql = "SELECT row, content FROM documents WHERE row > ? AND content IS NOT NULL"
         yield from self.execute(f"{sql} ORDER BY row", (after,))
 
-    def iter_vectors(self, space: int, after: int) -> Iterator[list[tuple[int, bytes]]]:
-        """Stream (row, vector) of the rows above `after`, in their order, in chunks."""
-        sql = f"SELECT row, vector FROM embeddings_{space} WHERE row > ? ORDER BY row"
+    def iter_vectors(self, space: int, after: int) -> Iterator[tuple[Rows, list[Vector]]]:
+        """Stream the vectors of the rows above `after`, in their order, in chunks.
+
+        Yields:
+            The row of each embedding (one that has several is repeated), and the vectors.
+        """
+        columns = f"row, vector, {self._count}"
+        sql = f"SELECT {columns} FROM embeddings_{space} WHERE row > ? ORDER BY row"
         cursor = self.execute(sql, (after,))
         while chunk := cursor.fetchmany(_READ_CHUNK):
-            yield chunk
+            rows, vectors, counts = zip(*chunk, strict=True)
+            yield np.repeat(np.array(rows, np.int64), counts), [*zip(vectors, counts, strict=True)]
 
     def tombstones(self, since: int) -> Rows:
         """Give the rows that were deleted after a generation, ascending."""
@@ -169,14 +229,18 @@ class Snapshot:
         sql = "SELECT count(*) FROM tombstones WHERE generation > ?"
         return int(self.execute(sql, (since,)).fetchone()[0])
 
-    def unembedded(self, space: int, limit: int) -> list[tuple[int, str]]:
-        """Give (row, content) of the next documents that a space being filled lacks."""
+    def unembedded(self, space: int, limit: int) -> list[tuple[int, list[str]]]:
+        """Return (row, passages' texts) of the next documents that a space being filled lacks."""
         filled = f"SELECT ifnull(max(row), 0) FROM embeddings_{space}"
-        return self.execute(
-            f"SELECT row, content FROM documents WHERE row > ({filled}) AND content IS NOT NULL"
-            " ORDER BY row LIMIT ?",
+        cursor = self.execute(
+            f"SELECT row, content, {self._passages} FROM documents"
+            f" WHERE row > ({filled}) AND content IS NOT NULL ORDER BY row LIMIT ?",
             (limit,),
-        ).fetchall()
+        )
+        return [
+            (row, [content] if spans is None else [content[a:b] for a, b in orjson.loads(spans)])
+            for row, content, spans in cursor
+        ]
 
     def still_there(self, rows: Sequence[int]) -> Rows:
         """Give those of the rows that have a document, ascending."""
@@ -214,21 +278,24 @@ class Transaction(Snapshot):
             self.execute("INSERT OR REPLACE INTO store VALUES (?, ?)", (name, stored))
         self.state = State.load(dict(self.execute("SELECT key, value FROM store")))
 
-    def insert(self, documents: Sequence[tuple[Any, ...]], vectors: Iterable[bytes | None]) -> None:
-        """Insert documents, as `rows.encode_documents` gives them, with their embeddings."""
-        first = self.last_row() + 1
+    def insert(self, documents: Iterable[Stored]) -> None:
+        """Insert documents with their embeddings."""
+        numbered = list(enumerate(documents, self.last_row() + 1))
         self._connection.executemany(
-            f"INSERT INTO documents (row, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            ((row, *values) for row, values in enumerate(documents, first)),
+            f"INSERT INTO documents (row, passages, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            ((row, each.passages, *each.values) for row, each in numbered),
         )
         self.add_vectors(
             self.state.space,
-            ((row, vector) for row, vector in enumerate(vectors, first) if vector is not None),
+            ((row, each.vector) for row, each in numbered if each.vector is not None),
         )
 
-    def add_vectors(self, space: int, vectors: Iterable[tuple[int, bytes]]) -> None:
+    def add_vectors(self, space: int, vectors: Iterable[tuple[int, Vector]]) -> None:
         """Insert (row, vector) pairs into a space."""
-        self._connection.executemany(f"INSERT INTO embeddings_{space} VALUES (?, ?)", vectors)
+        self._connection.executemany(
+            f"INSERT INTO embeddings_{space} (row, vector, count) VALUES (?, ?, ?)",
+            ((row, numbers, count) for row, (numbers, count) in vectors),
+        )
 
     def insert_many(self, sql: str, values: Iterable[Sequence[Any]]) -> int:
         """Run an INSERT for each of the values, and give the number of rows that it made."""
@@ -282,5 +349,5 @@ class Transaction(Snapshot):
 
 def embeddings_table(space: int) -> str:
     """Spell the statement that makes the table of a set of embeddings."""
-    columns = "row INTEGER PRIMARY KEY, vector BLOB NOT NULL"
+    columns = f"row INTEGER PRIMARY KEY, vector BLOB NOT NULL, {COUNT_COLUMN}"
     return f"CREATE TABLE embeddings_{space} ({columns}) STRICT"

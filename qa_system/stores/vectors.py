@@ -27,12 +27,14 @@ from qa_system.stores.rows import decode_vectors
 from qa_system.stores.snapshot import Rows, Snapshot
 from qa_system.stores.stamps import read_stamp, write_stamp
 
-__all__ = ["Candidates", "StaleSnapshotError", "VectorFiles", "VectorView", "import_faiss"]
+__all__ = ["Candidates", "Found", "StaleSnapshotError", "VectorFiles", "VectorView", "import_faiss"]
 
 log = logging.getLogger(__name__)
 
 Matrix = NDArray[np.float32]
 Positions = NDArray[np.int64]
+Found = tuple[int, float, int]
+"""A row, its score, and which of its passages has that score."""
 Candidates = Callable[[Matrix, int, NDArray[np.bool_]], NDArray[np.int64]]
 """An approximate search: (queries, how many, allowed positions) -> positions, -1 for none."""
 
@@ -74,7 +76,8 @@ class VectorView:
         epoch: of the files; -1 where there are none.
         since: the generation that the files were begun at.
         similarity: how they are compared.
-        rows: their row numbers, ascending; those of `tail` follow those of `matrix`.
+        rows: their row numbers, ascending; those of `tail` follow those of `matrix`. The
+            passages of one review have its row, in their order.
         matrix: the memory-mapped file, (n, d).
         tail: vectors that are not in the file yet, (m, d).
         live: which positions are not deleted.
@@ -96,13 +99,16 @@ class VectorView:
         """How many live vectors there are."""
         return int(np.count_nonzero(self.live))
 
+    @cached_property
+    def has_passages(self) -> bool:
+        """Whether a row has several vectors."""
+        return bool((self.rows[1:] == self.rows[:-1]).any())
+
     def positions(self, rows: Rows) -> Positions:
-        """Give the positions of those of the rows that have a live vector."""
-        if not len(self.rows):
-            return np.empty(0, np.int64)
-        places = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
-        found: Positions = places[(self.rows[places] == rows) & self.live[places]]
-        return found
+        """Return the positions of the live vectors of some rows."""
+        found = _positions(self.rows, rows)
+        live: Positions = found[self.live[found]]
+        return live
 
     def vectors(self, positions: Positions) -> Matrix:
         """Copy vectors together."""
@@ -121,8 +127,10 @@ class VectorView:
         allowed: Rows | None,
         candidates: Candidates | None = None,
         covered: int = 0,
-    ) -> list[list[tuple[int, float]]]:
-        """Give each query's (row, score) pairs, best first: as many as there are, up to top_k.
+    ) -> list[list[Found]]:
+        """Return the rows nearest to each query, best first: as many as there are, up to top_k.
+
+        A row is as near as the nearest of its vectors.
 
         Args:
             queries: (n, d) vectors, as they come from the encoder.
@@ -141,9 +149,25 @@ class VectorView:
             mask[chosen] = True
         else:
             mask = self.live
-        wanted = min(top_k, int(np.count_nonzero(mask)))
-        if wanted == 0:
+        most = int(np.count_nonzero(mask))
+        if most == 0:
             return [[] for _ in queries]
+        wanted = min(top_k, most)
+        while True:
+            hits = self._nearest(queries, wanted, mask, candidates, covered)
+            # Several of the nearest vectors may be of one row.
+            if wanted == most or all(len(found) >= top_k for found in hits):
+                return [found[:top_k] for found in hits]
+            wanted = min(4 * wanted, most)
+
+    def _nearest(
+        self,
+        queries: Matrix,
+        wanted: int,
+        mask: NDArray[np.bool_],
+        candidates: Candidates | None,
+        covered: int,
+    ) -> list[list[Found]]:
         if candidates is None:
             found = self._scan(queries, wanted, mask, 0)
         else:
@@ -157,7 +181,7 @@ class VectorView:
                 places = self._scan(query[None], wanted, mask, 0)[0]
                 chosen = places[places >= 0]
             scores = self._scores(query[None], self.vectors(chosen))[0]
-            hits.append(self._best(chosen, scores, wanted))
+            hits.append(self._best(chosen, scores, wanted, wanted))
         return hits
 
     def _prepared(self, queries: Matrix) -> Matrix:
@@ -173,11 +197,20 @@ class VectorView:
             scores[place] = -np.einsum("ij,ij->i", difference, difference)
         return scores
 
-    def _best(self, positions: Positions, scores: Matrix, top_k: int) -> list[tuple[int, float]]:
+    def _best(
+        self, positions: Positions, scores: Matrix, top_k: int, depth: int | None = None
+    ) -> list[Found]:
         # Ties go to the older row, so that an answer does not depend on how it was found.
-        order = np.lexsort((positions, -scores))[:top_k]
-        rows = self.rows[positions[order]].tolist()
-        return list(zip(rows, scores[order].tolist(), strict=True))
+        # Beyond `depth` the positions are not all there, and a row could seem too far away.
+        order = np.lexsort((positions, -scores))[:depth]
+        if self.has_passages:
+            _, first = np.unique(self.rows[positions[order]], return_index=True)
+            order = order[np.sort(first)]
+        chosen = positions[order[:top_k]]
+        rows = self.rows[chosen]
+        passages = chosen - np.searchsorted(self.rows, rows)
+        scored = scores[order[:top_k]].tolist()
+        return list(zip(rows.tolist(), scored, passages.tolist(), strict=True))
 
     def _scan(
         self, queries: Matrix, top_k: int, mask: NDArray[np.bool_], start: int
@@ -193,6 +226,14 @@ class VectorView:
             )
             parts.append(np.where(places < 0, -1, places + first))
         return np.hstack(parts) if parts else np.empty((len(queries), 0), np.int64)
+
+
+def _positions(rows: Rows, wanted: Rows) -> Positions:
+    """Return the positions of some rows among rows that ascend and may repeat."""
+    first = np.searchsorted(rows, wanted)
+    counts = np.searchsorted(rows, wanted, "right") - first
+    before = np.cumsum(counts) - counts
+    return np.repeat(first - before, counts) + np.arange(counts.sum())
 
 
 def _nearest(
@@ -306,9 +347,7 @@ class VectorFiles:
             live[: len(known.live)] = known.live
             since = known.generation
         dead = snapshot.tombstones(since)
-        if len(dead) and len(rows):
-            places = np.minimum(np.searchsorted(rows, dead), len(rows) - 1)
-            live[places[rows[places] == dead]] = False
+        live[_positions(rows, dead)] = False
         return live
 
     def lag(self, snapshot: Snapshot) -> bool:
@@ -373,12 +412,12 @@ class VectorFiles:
         vectors_path, rows_path = self._paths(space, stamp["epoch"])
         count = stamp["count"]
         with _at(vectors_path, 4 * count * dimension) as vectors, _at(rows_path, 8 * count) as rows:
-            for chunk in snapshot.iter_vectors(space, stamp["last_row"]):
-                matrix = decode_vectors([vector for _, vector in chunk], dimension)
+            for chunk, packed in snapshot.iter_vectors(space, stamp["last_row"]):
+                matrix = decode_vectors(packed, dimension)
                 if state.similarity == "cosine":
                     matrix = normalized(matrix)
                 vectors.write(matrix.tobytes())
-                rows.write(np.array([row for row, _ in chunk], np.int64).tobytes())
+                rows.write(chunk.tobytes())
                 count += len(chunk)
             for file in (vectors, rows):
                 file.flush()
@@ -439,12 +478,12 @@ def _read_tail(snapshot: Snapshot, after: int) -> tuple[Rows, Matrix]:
     state = snapshot.state
     if state.embedding_dim is None:
         return np.empty(0, np.int64), np.empty((0, 1), np.float32)
-    rows, parts = [], [np.empty((0, state.embedding_dim), np.float32)]
-    for chunk in snapshot.iter_vectors(state.space, after):
-        rows += [row for row, _ in chunk]
-        parts.append(decode_vectors([vector for _, vector in chunk], state.embedding_dim))
+    rows, parts = [np.empty(0, np.int64)], [np.empty((0, state.embedding_dim), np.float32)]
+    for chunk, packed in snapshot.iter_vectors(state.space, after):
+        rows.append(chunk)
+        parts.append(decode_vectors(packed, state.embedding_dim))
     tail = np.concatenate(parts)
-    return np.array(rows, np.int64), normalized(tail) if state.similarity == "cosine" else tail
+    return np.concatenate(rows), normalized(tail) if state.similarity == "cosine" else tail
 
 
 @contextmanager

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from sqlite3 import IntegrityError
-from typing import Any
 
 from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
 
 from qa_system.errors import EmbeddingError
-from qa_system.stores.contract import DuplicateIdError, duplicate_ids
+from qa_system.stores.contract import NO_PASSAGES, DuplicateIdError, Passages, duplicate_ids
 from qa_system.stores.folder import StoreFolder
-from qa_system.stores.rows import encode_documents, encode_vectors, stack_embeddings
-from qa_system.stores.snapshot import Transaction
+from qa_system.stores.rows import (
+    encode_documents,
+    encode_passages,
+    encode_vectors,
+    stack_embeddings,
+)
+from qa_system.stores.snapshot import Stored, Transaction
 
 __all__ = ["DuplicateIdError", "fix_dimension", "write"]
 
@@ -25,6 +29,7 @@ def write(
     *,
     dimension: int | None,
     stale_ids: Sequence[str] = (),
+    passages: Mapping[str, Passages] = NO_PASSAGES,
 ) -> int:
     """Write documents, all or none, and give their number.
 
@@ -34,28 +39,55 @@ def write(
         policy: what to do about an id that is there already.
         dimension: numbers that an embedding must have where the store knows none yet.
         stale_ids: ids of documents to delete in the same transaction.
+        passages: of those documents, by id, that are found by their passages; they need no
+            embedding of their own.
     """
-    encoded = encode_documents(documents)
-    if not encoded and not stale_ids:
+    if not documents and not stale_ids:
         return 0
     with folder.reading() as snapshot:
         state = snapshot.state
     expected = dimension if state.embedding_dim is None else state.embedding_dim
-    stacked = stack_embeddings(documents, expected, required=state.encoder is not None)
-    vectors: list[bytes | None] = [None] * len(encoded)
-    if stacked is not None:
-        packed = encode_vectors(stacked.matrix)
-        for place, vector in zip(stacked.places.tolist(), packed, strict=True):
-            vectors[place] = vector
+    stored, width = _encode(documents, passages, expected, required=state.encoder is not None)
     try:
         with folder.writing() as transaction:
-            if stacked is not None:
-                fix_dimension(transaction, stacked.matrix.shape[1])
+            if width is not None:
+                fix_dimension(transaction, width)
             if stale_ids:
                 transaction.delete(list(transaction.existing(stale_ids).values()))
-            return _insert(transaction, encoded, vectors, policy)
+            return _insert(transaction, stored, policy)
     except IntegrityError:
-        raise _duplicates(folder, [values[0] for values in encoded]) from None
+        raise _duplicates(folder, [each.values[0] for each in stored]) from None
+
+
+def _encode(
+    documents: Sequence[Document],
+    passages: Mapping[str, Passages],
+    dimension: int | None,
+    *,
+    required: bool,
+) -> tuple[list[Stored], int | None]:
+    """Return documents as the ledger has them, and the numbers in an embedding of theirs."""
+    values = encode_documents(documents)
+    whole = [each for each in documents if each.id not in passages]
+    stacked = stack_embeddings(whole, dimension, required=required)
+    if stacked is not None:
+        dimension = stacked.matrix.shape[1]
+    packed = iter(() if stacked is None else encode_vectors(stacked.matrix))
+    has_vector = set() if stacked is None else set(stacked.places.tolist())
+    stored, place = [], 0
+    for document, each in zip(documents, values, strict=True):
+        if document.id in passages:
+            spans, vector = encode_passages(
+                document, passages[document.id], dimension, required=required
+            )
+            if vector is not None and dimension is None:
+                dimension = len(vector[0]) // (4 * vector[1])
+            stored.append(Stored(each, spans, vector))
+        else:
+            stored.append(Stored(each, None, next(packed) if place in has_vector else None))
+            place += 1
+    has_any = any(each.vector is not None for each in stored)
+    return stored, dimension if has_any else None
 
 
 def fix_dimension(transaction: Transaction, dimension: int) -> None:
@@ -74,16 +106,11 @@ def fix_dimension(transaction: Transaction, dimension: int) -> None:
         )
 
 
-def _insert(
-    transaction: Transaction,
-    encoded: list[tuple[Any, ...]],
-    vectors: list[bytes | None],
-    policy: DuplicatePolicy,
-) -> int:
+def _insert(transaction: Transaction, documents: Sequence[Stored], policy: DuplicatePolicy) -> int:
     if policy in (DuplicatePolicy.NONE, DuplicatePolicy.FAIL):
-        transaction.insert(encoded, vectors)
-        return len(encoded)
-    ids = [values[0] for values in encoded]
+        transaction.insert(documents)
+        return len(documents)
+    ids = [each.values[0] for each in documents]
     there = transaction.existing(ids)
     chosen: dict[str, int] = {}
     for place, name in enumerate(ids):
@@ -94,9 +121,8 @@ def _insert(
             chosen.setdefault(name, place)
     if policy is DuplicatePolicy.OVERWRITE and there:
         transaction.delete(list(there.values()))
-    places = chosen.values()
-    transaction.insert([encoded[place] for place in places], [vectors[place] for place in places])
-    return len(encoded) if policy is DuplicatePolicy.OVERWRITE else len(chosen)
+    transaction.insert([documents[place] for place in chosen.values()])
+    return len(documents) if policy is DuplicatePolicy.OVERWRITE else len(chosen)
 
 
 def _duplicates(folder: StoreFolder, ids: Sequence[str]) -> DuplicateIdError:

@@ -322,7 +322,7 @@ def test_several_sources_are_one_run(tmp_path, source):
 LONG = "One two three. Four five six seven. Eight nine. Ten eleven twelve thirteen fourteen."
 
 
-def test_long_reviews_become_passages_with_offsets(tmp_path):
+def test_long_reviews_are_found_by_their_passages_and_kept_whole(tmp_path):
     source = write(tmp_path / "a.csv", [("r1", "B00", LONG, "5"), ROWS[1]])
     report = index(tmp_path, source, passages__max_words=None)
     assert report.counts.passages == 2
@@ -331,13 +331,17 @@ def test_long_reviews_become_passages_with_offsets(tmp_path):
     assert counts(report) == (2, 1, 1, 0)
     assert report.counts.passages == 3
     found = stored(tmp_path)
-    assert set(found) == {"r1#0", "r1#1", "r1#2", "r2"}
-    for key in ("r1#0", "r1#1", "r1#2"):
-        content, meta = found[key]
-        start = meta["passage_start"]
-        assert LONG[start : start + len(content)] == content
-        assert (meta["review_id"], meta["item_id"], meta["stars"]) == ("r1", "B00", 5)
-    assert "passage_start" not in found["r2"][1]
+    assert set(found) == {"r1", "r2"}
+    content, meta = found["r1"]
+    assert content == LONG
+    assert (meta["review_id"], meta["item_id"], meta["stars"]) == ("r1", "B00", 5)
+    assert not any(key.startswith("passage") for _, meta in found.values() for key in meta)
+    with open_store(StoreSettings(path=str(tmp_path / "store"))) as store:
+        for words in ("two three", "nine ten", "thirteen"):
+            best = store.search_bm25(words, top_k=1)[0]
+            part = best.content[best.meta["passage_start"] : best.meta["passage_end"]]
+            assert (best.id, best.content) == ("r1", LONG)
+            assert set(words.split()) <= set(part.lower().replace(".", "").split())
     assert counts(index(tmp_path, source, **keys)) == (2, 0, 2, 0)
     # Other settings cut elsewhere, even where the number of passages stays the same.
     keys["indexing__passages__overlap_words"] = 2

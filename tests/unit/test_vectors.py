@@ -88,8 +88,52 @@ def test_a_view_is_a_brute_force(similarity, data):
             finally:
                 vectors_module.GATHERED = gathered
             for query, hits in zip(queries, found, strict=True):
-                places = [((row - 5) // 3, score) for row, score in hits]
+                places = [((row - 5) // 3, score) for row, score, _ in hits]
                 expect(places, raw, query, similarity, allowed, top_k)
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_row_of_passages_is_as_near_as_its_nearest(similarity, data):
+    draw = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    counts = np.array(data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=20)))
+    top_k, in_file = data.draw(st.integers(1, 25)), data.draw(st.integers(0, 100))
+    rows = np.arange(len(counts)) * 3 + 5
+    raw = draw.integers(-3, 4, (counts.sum(), 4)).astype(np.float32)
+    matrix = normalized(raw) if similarity == "cosine" else raw
+    is_live = draw.random(len(counts)) < 0.8
+    view = VectorView(
+        store_id="x",
+        generation=1,
+        space=0,
+        epoch=0,
+        since=0,
+        similarity=similarity,
+        rows=np.repeat(rows, counts),
+        matrix=matrix[:in_file],
+        tail=matrix[in_file:],
+        live=np.repeat(is_live, counts),
+    )
+    query = draw.integers(-3, 4, 4).astype(np.float32)
+    scores = brute_force(raw, query, similarity)
+    ends = np.cumsum(counts)
+    of_row = [scores[end - count : end] for end, count in zip(ends, counts, strict=True)]
+    filtered = is_live & (draw.random(len(counts)) < 0.5)
+    for allowed_rows, allowed in ((None, is_live), (rows[filtered], filtered)):
+        best = sorted((of_row[place].max() for place in np.flatnonzero(allowed)), reverse=True)
+        for limit in (0, 4_000):
+            gathered, vectors_module.GATHERED = vectors_module.GATHERED, limit
+            try:
+                [hits] = view.search(query[None], top_k, allowed_rows)
+            finally:
+                vectors_module.GATHERED = gathered
+            found = [(row - 5) // 3 for row, _, _ in hits]
+            assert len(set(found)) == len(found) == min(top_k, allowed.sum())
+            assert allowed[found].all()
+            assert [score for _, score, _ in hits] == pytest.approx(best[:top_k], abs=2e-5)
+            for place, (_, score, passage) in zip(found, hits, strict=True):
+                assert of_row[place][passage] == pytest.approx(score, abs=2e-5)
 
 
 def test_ties_go_to_the_older_row(tmp_path):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qa_system.generators.grounding import nearest
 from qa_system.readers.extractive import snippet
 from qa_system.records import Answer
+from qa_system.stores.joining import is_passage
 
 if TYPE_CHECKING:
     from haystack import Document
@@ -45,8 +46,8 @@ def _read_answer(extracted: ExtractedAnswer) -> Answer:
         confidence=extracted.score,
         review_id=_review_of(document),
         item_id=document.meta.get("item_id"),
-        start=_passage_start(document) + span.start,
-        end=_passage_start(document) + span.end,
+        start=_offset(document) + span.start,
+        end=_offset(document) + span.end,
         snippet=extracted.context if extracted.context is not None else extracted.data,
         meta=_meta_of(document),
     )
@@ -80,8 +81,8 @@ def generated_answer(draft: Draft, snippet_chars: int) -> Answer:
         confidence=draft.support.score,
         review_id=_review_of(document),
         item_id=document.meta.get("item_id"),
-        start=_passage_start(document) + start,
-        end=_passage_start(document) + end,
+        start=_offset(document) + start,
+        end=_offset(document) + end,
         snippet=around,
         meta=_meta_of(document),
         support=draft.support.score,
@@ -103,8 +104,9 @@ def _review_of(document: Document) -> str:
     return str(document.meta.get("review_id", document.id))
 
 
-def _passage_start(document: Document) -> int:
-    start: int = document.meta.get("passage_start", 0)
+def _offset(document: Document) -> int:
+    """Return where the document begins in its review: 0, but in a store of version 0.1."""
+    start: int = document.meta["passage_start"] if is_passage(document) else 0
     return start
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-__all__ = ["Spans", "hash_of", "split"]
+__all__ = ["Spans", "hash_of", "matched", "split"]
 
 Spans = Sequence[tuple[int, int]]
 """Start and end characters of passages in their review."""
@@ -82,9 +83,22 @@ def hash_of(content_hash: str, spans: Spans) -> str:
     >>> hash_of("0123", [(0, 40)])
     '0123'
     >>> hash_of("0123", [(0, 20), (15, 40)])
-    '0123:1fb7c3f2'
+    '0123:fde4e1d1'
     """
     if len(spans) == 1:
         return content_hash
     text = ",".join(f"{start}-{end}" for start, end in spans)
     return f"{content_hash}:{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def matched(text: str, meta: Mapping[str, Any]) -> str:
+    """Return the passage of a review that a search matched; the whole review if it has no passages.
+
+    Args:
+        text: the review.
+        meta: the search result's metadata, where `passage_start` and `passage_end` name it.
+
+    >>> matched("It is light. It is cheap.", {"passage_start": 13, "passage_end": 25})
+    'It is cheap.'
+    """
+    return text[meta["passage_start"] : meta["passage_end"]] if "passage_end" in meta else text

@@ -21,6 +21,7 @@ from haystack.utils import Secret, deserialize_chatgenerator_inplace
 
 from qa_system.errors import ConfigError, ModelError
 from qa_system.generators.rag import Generated
+from qa_system.passages import matched
 from qa_system.readers.extractive import refuse_unpaired, require
 from qa_system.stages import stage
 
@@ -195,7 +196,10 @@ class ReviewChat:
         shown = [place for place, document in enumerate(documents) if document.content]
         if not shown:
             return []
-        texts = [(documents[place].content or "")[: self.max_review_chars] for place in shown]
+        texts = [
+            matched(documents[place].content or "", documents[place].meta)[: self.max_review_chars]
+            for place in shown
+        ]
         found = cited(self._reply(prompt(question, texts)), len(texts))
         if found is None:
             return []

@@ -13,6 +13,7 @@ from haystack.dataclasses import GeneratedAnswer
 
 from qa_system.errors import ConfigError, DataError
 from qa_system.models import locate
+from qa_system.passages import matched
 from qa_system.readers.extractive import refuse_unpaired, require
 from qa_system.stages import stage
 
@@ -383,7 +384,7 @@ def _answer(query: str, documents: Sequence[Document], generated: Generated) -> 
 
 
 def _text(document: Document) -> str:
-    return (document.content or "").strip()
+    return matched(document.content or "", document.meta).strip()
 
 
 def _title(document: Document) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, groupby, islice, product
+from itertools import chain, islice, product
 from typing import Any, Final
 
 from haystack.dataclasses import Document
@@ -21,7 +21,7 @@ from qa_system.records import Review
 __all__ = ["Joined", "is_passage", "join"]
 
 OWN: Final = ("review_id", "item_id", "content_hash", "passage_start")
-GAPS: Final = (" ", "\n", "\t", "\u00a0")
+BLANKS: Final = (" ", "\n", "\t", "\u00a0")
 ENDS: Final = ("", " ", "\n", "\r\n", "  ", "\n\n")
 MOST_GUESSES: Final = 1_000
 
@@ -100,15 +100,12 @@ def join(passages: Sequence[Document]) -> Joined:
 
 def _texts(known: Sequence[str | None]) -> Iterator[str]:
     """Fill what is not known with white space, the likeliest first."""
-    runs = [
-        (is_known, "".join(char or " " for char in run))
-        for is_known, run in groupby(known, key=lambda char: char is not None)
-    ]
-    gaps = [place for place, (is_known, _) in enumerate(runs) if not is_known]
-    alike = ((fill,) * len(gaps) for fill in GAPS)
-    for fills in chain(alike, product(GAPS[:2], repeat=len(gaps))):
-        parts = [run for _, run in runs]
-        for place, fill in zip(gaps, fills, strict=True):
-            parts[place] = fill * len(parts[place])
+    chars = list(known)
+    blanks = [place for place, char in enumerate(chars) if char is None]
+    alike = ((fill,) * len(blanks) for fill in BLANKS)
+    for fills in chain(alike, product(BLANKS[:2], repeat=len(blanks))):
+        for place, fill in zip(blanks, fills, strict=True):
+            chars[place] = fill
+        text = "".join(char or " " for char in chars)
         for end in ENDS:
-            yield "".join(parts) + end
+            yield text + end

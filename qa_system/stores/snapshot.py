@@ -155,12 +155,11 @@ class Snapshot:
         )
         loaded = {}
         for row, passages, *values in cursor.fetchall():
-            document = decode_document(values, score=scores[row])
+            loaded[row] = document = decode_document(values, score=scores[row])
             if passages is not None:
                 spans = orjson.loads(passages)
                 start, end = spans[match(row, document.content or "", spans)]
-                document.meta |= {"passage_start": start, "passage_end": end}
-            loaded[row] = document
+                document.meta.update(passage_start=start, passage_end=end)
         return [loaded[row] for row in scores if row in loaded]
 
     def iter_documents(self, condition: Condition | None) -> Iterator[Document]:

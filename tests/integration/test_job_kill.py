@@ -20,7 +20,7 @@ from qa_system.stores import open_store
 
 ROWS = 800
 BATCH = 5
-KILLS = 30
+KILLS = 20
 
 # Haystack takes seconds to import: each job that is killed is forked from a process that has it.
 DRIVER = """
@@ -55,11 +55,12 @@ def source(tmp_path):
     return path
 
 
-def overrides(source, store):
+def overrides(source, store, max_words=None):
     return [
         f"indexing.sources=[{json.dumps(str(source))}]",
         "indexing.embed=false",
         f"indexing.batch_size={BATCH}",
+        f"indexing.passages={{max_words: {max_words or 'null'}, overlap_words: 2}}",
         f"store.path={json.dumps(str(store))}",
     ]
 
@@ -79,12 +80,16 @@ def outcome(store):
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_nothing_is_lost_or_doubled(tmp_path, source):
+@pytest.mark.parametrize("max_words", [None, 8])
+def test_killed_at_random_moments_nothing_is_lost_or_doubled(tmp_path, source, max_words):
     whole = tmp_path / "whole"
     start = time.monotonic()
-    run_job(load_settings(overrides=overrides(source, whole), environ={}))
+    run_job(load_settings(overrides=overrides(source, whole, max_words), environ={}))
     seconds = time.monotonic() - start
     expected = contents(whole)
+    with source.open(newline="") as rows:
+        texts = {row["review_id"]: row["text"] for row in csv.DictReader(rows) if row["text"]}
+    assert {name: content for name, (content, _) in expected.items()} == texts
     chance = random.Random(13)
     driver = subprocess.Popen(
         [sys.executable, "-c", DRIVER],
@@ -98,7 +103,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(tmp_path, source):
     try:
         # Until it was killed often enough and came to its end after all.
         while kills < KILLS or not finished:
-            driver.stdin.write(json.dumps(overrides(source, store)) + "\n")
+            driver.stdin.write(json.dumps(overrides(source, store, max_words)) + "\n")
             driver.stdin.flush()
             child = int(driver.stdout.readline())
             if kills < KILLS:
@@ -120,7 +125,8 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(tmp_path, source):
         driver.stdin.close()
         driver.wait(30)
 
-    again = run_job(load_settings(overrides=overrides(source, tmp_path / "killed"), environ={}))
+    same = overrides(source, tmp_path / "killed", max_words)
+    again = run_job(load_settings(overrides=same, environ={}))
     assert again.counts.written == 0
     assert contents(tmp_path / "killed") == expected
 

@@ -526,8 +526,8 @@ class _Run:
                 self._store.replace([], documents)
 
     def _stored_ids(self) -> Iterator[list[tuple[str, str]]]:
-        # Documents that another program wrote belong to no review: they are none of ours.
-        ids = (pair for pair in self._store.iter_ids() if pair[1] is not None)
+        # Documents that another program wrote belong to no review: the job leaves them alone.
+        ids = ((document, review) for document, review in self._store.iter_ids() if review)
         while batch := list(islice(ids, self._batch_size)):
             yield batch
 

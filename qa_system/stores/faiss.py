@@ -420,10 +420,10 @@ class FAISSDocumentStore(AsyncTwins):
         """Do nothing: what a killed process leaves is put right when the store is opened."""
         return False
 
-    def iter_ids(self) -> Iterator[tuple[str, str]]:
-        """Stream every document's id and its review's (its own where it names none)."""
+    def iter_ids(self) -> Iterator[tuple[str, str | None]]:
+        """Stream every document's id and its review's, None where it names no review."""
         with self._reading() as snapshot:
-            yield from snapshot.select(f"id, ifnull({REVIEW}, id)", None)
+            yield from snapshot.select(f"id, {REVIEW}", None)
 
     def count_items(self) -> int:
         """Count the distinct `meta.item_id`s."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from haystack import Document
 
 from indexing.checkpoint import CheckpointFile, read_checkpoints
 from indexing.job import run_job
@@ -317,6 +318,19 @@ def test_several_sources_are_one_run(tmp_path, source):
     report = index(tmp_path, [source, other], delete_missing=True)
     assert counts(report) == (6, 6, 0, 0)
     assert index(tmp_path, [other, source], delete_missing=True).counts.deleted == 0
+
+
+def test_documents_of_other_programs_are_not_missing(tmp_path):
+    with open_store(StoreSettings(path=str(tmp_path / "store")), create=True) as store:
+        store.write_documents([Document(id="other", content="By another program.")])
+    source = write(tmp_path / "a.csv", ROWS)
+    report = index(tmp_path, source, embed=False, delete_missing=True)
+    assert report.counts.deleted == 0
+    assert "other" in stored(tmp_path)
+    write(source, ROWS[1:])
+    report = index(tmp_path, source, embed=False, delete_missing=True)
+    assert report.counts.deleted == 1
+    assert {"other"} == set(stored(tmp_path)) - {row[0] for row in ROWS[1:]}
 
 
 LONG = "One two three. Four five six seven. Eight nine. Ten eleven twelve thirteen fourteen."

@@ -8,5 +8,8 @@ RUN pip install --no-cache-dir -c constraints.txt '.[cpu,elasticsearch]' \
     && mkdir /state \
     && chown qa /state
 USER qa
-ENV HAYSTACK_TELEMETRY_ENABLED=False
+ENV HAYSTACK_TELEMETRY_ENABLED=False \
+    ORT_DISABLE_TELEMETRY=1 \
+    HF_HUB_DISABLE_TELEMETRY=1 \
+    DO_NOT_TRACK=1
 CMD ["qa", "doctor"]

@@ -8,8 +8,6 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-export HAYSTACK_TELEMETRY_ENABLED := False
-
 .PHONY: demo demo-generate test lint types unit chromium bench clean
 
 demo: $(VENV)/installed-demo

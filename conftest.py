@@ -4,8 +4,9 @@ import os
 
 import pytest
 
+import qa_system  # noqa: F401  (before a test imports Haystack: it turns telemetry off)
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,6 @@ from time import perf_counter, process_time
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 
 BAR = 1.5
 DOCUMENTS, BEAMS = 5, 5

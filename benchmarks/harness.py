@@ -20,7 +20,6 @@ from time import perf_counter
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 
 DATA = Path(os.environ.get("QA_DATA", Path(__file__).parents[2] / "shared" / "data")) / "subjqa"
 RUNS = 3

@@ -31,7 +31,6 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import numpy as np
@@ -360,8 +359,7 @@ def million(_: argparse.Namespace, folder: Path, count: int = 1_000_000) -> list
 
 
 OPEN = """
-import json, os, sys, time
-os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
+import json, sys, time
 from statistics import median
 import numpy as np, psutil
 from qa_system.stores.faiss import FAISSDocumentStore

@@ -9,6 +9,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from qa_system import telemetry
+
+telemetry.turn_off()  # before a package is imported that would send some
+
 if TYPE_CHECKING:
     from qa_system.config import Settings, load_settings
     from qa_system.errors import QASystemError

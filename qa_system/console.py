@@ -22,8 +22,6 @@ __all__ = ["print_json", "run_app"]
 
 def run_app(app: typer.Typer) -> None:
     """Run a command line; a fault becomes one message on stderr and an exit code."""
-    os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )

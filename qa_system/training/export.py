@@ -180,6 +180,7 @@ def _load_encoder(location: ModelLocation) -> tuple[Any, dict[str, Any]]:
         checkpoint = SentenceTransformer(
             str(location.path),
             device="cpu",
+            local_files_only=True,
             trust_remote_code=False,
             model_kwargs={
                 "dtype": torch.float32,

@@ -113,6 +113,7 @@ def parted(model: SentenceTransformer) -> SentenceTransformer:
     return SentenceTransformer(
         modules=[router],
         device=str(model.device),
+        local_files_only=True,  # else its card looks for the base model on the Hub
         prompts=dict(model.prompts),
         similarity_fn_name=model.similarity_fn_name,
     )

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from qa_system.config import load_settings
+from qa_system.telemetry import OFF
 
 PINNED = re.compile(r"[\w./-]+:\d+\.\d+\.\d+(-[\w-]+)?")
 
@@ -59,6 +60,13 @@ def test_the_job_waits_and_its_settings_exist(services: dict, root: Path) -> Non
     assert settings.indexing.state in {volume.split(":")[1] for volume in job["volumes"]}
     for source in settings.indexing.sources:
         assert (root / source).exists()
+
+
+def test_the_job_sends_no_telemetry(services: dict, root: Path) -> None:
+    image = (root / "Dockerfile").read_text(encoding="utf-8")
+    [variables] = re.findall(r"^ENV ((?:.*\\\n)*.*)", image, re.MULTILINE)
+    assert dict(re.findall(r"(\w+)=(\w+)", variables)) == OFF
+    assert services["index"]["environment"].items() >= OFF.items()
 
 
 def test_the_configuration_fits_the_server(services: dict, root: Path) -> None:

@@ -259,10 +259,10 @@ class GeneratorSettings(Strict):
 
 
 class PassageSettings(Strict):
-    """How long reviews are split before they are indexed."""
+    """How long reviews are embedded; they are kept, searched by words and read as a whole."""
 
     max_words: Positive | None = None
-    """None: a review is one passage, whatever its length."""
+    """Words in a passage, each of which has an embedding; None: a review has one embedding."""
     overlap_words: Annotated[int, Field(ge=0)] = 20
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 #   make demo   sets up, indexes the sample reviews, measures retrieval, answers questions
 #               (make demo-generate: answers some in words of its own, too)
 #   make test   sets up, then runs linters, types, architecture and every test
+#               (make test-slow: those that take minutes)
 
 PYTHON ?= python3
 VENV   := .venv
@@ -10,7 +11,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 
 export HAYSTACK_TELEMETRY_ENABLED := False
 
-.PHONY: demo demo-generate test lint types unit chromium bench clean
+.PHONY: demo demo-generate test test-slow lint types unit chromium bench clean
 
 demo: $(VENV)/installed-demo
 	@rm -rf .demo-store .demo-report
@@ -38,7 +39,11 @@ types: $(VENV)/installed-dev
 WORKERS ?= 2
 
 unit: $(VENV)/installed-dev chromium
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term --cov-fail-under=88
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term --cov-fail-under=88 -m "not long"
+
+# What takes minutes, such as training on real data. Status 5 is pytest's for no test found.
+test-slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m long || [ $$? -eq 5 ]
 
 # For the browser tests. Elsewhere they take the Chromium that is there, or skip and say so.
 chromium:

@@ -12,6 +12,7 @@ SHOWN = (
     "configs/**/*.*",
     "data/sample/README.md",
     "docs/*.md",
+    "examples/*.*",
     "docs/figures/*",
     "models/*/README.md",
 )

@@ -8,10 +8,7 @@ comment on the line before it: `<!-- not run: minutes of training -->`.
 import csv
 import gzip
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -20,12 +17,13 @@ import pytest
 
 from documents import Block, blocks
 from qa_system import load_settings
+from shell import BASH, PYTHON, run
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 BLOCKS = {name: list(blocks(ROOT / name, name)) for name in DOCUMENTS}
 
-RUN = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
+RUN = {"bash": BASH, "python": PYTHON}
 SHOWN = ("", "json", "text", "yaml")
 COMMANDS = ("docker", "make", "pip", "python", "qa", "qa-eval", "qa-index")
 
@@ -69,20 +67,7 @@ def test_the_blocks_run(document: str, folder: Path, request: pytest.FixtureRequ
     if any("elasticsearch.yaml" in block.code for block in to_run(document)):
         request.getfixturevalue("own_index")
     for block in to_run(document):
-        run(folder, block.code, block.language, str(block))
-
-
-def run(folder: Path, code: str, language: str, where: str) -> None:
-    programs = Path(sys.executable).parent
-    done = subprocess.run(
-        [*RUN[language], code],
-        cwd=folder,
-        env={**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{where}:\n{code}\n{done.stdout[-2_000:]}{done.stderr[-4_000:]}"
+        run(folder, *RUN[block.language], f"# {block}\n{block.code}")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +101,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
             label["answers"] = [s for s in [row["human_ans_spans"]] if s != "ANSWERNOTFOUND"]
             stream.write(f"{json.dumps(label)}\n")
 
-    run(folder, "qa-index run --source reviews --store .demo-store", "bash", "preparation")
+    run(folder, *BASH, "qa-index run --source reviews --store .demo-store")
     shutil.copytree(folder / ".demo-store", folder / "qa-store")
     return folder
 

@@ -1,5 +1,6 @@
 """Every example runs, on the sample, and shows what it is there to show."""
 
+import csv
 import json
 import re
 from collections.abc import Callable
@@ -68,6 +69,31 @@ def test_a_source_becomes_a_store(demo: Callable[..., str], tmp_path: Path) -> N
     )
     assert answers["answers"][0]["review_id"] == "r1"
     assert answers["answers"][0]["meta"]["stars"] == 5
+
+
+def test_a_metric_is_in_the_report(demo: Callable[..., str], sample: Path, tmp_path: Path) -> None:
+    with (sample / "test.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    right = {row["q_review_id"]: "" for row in rows}
+    right |= {
+        row["q_review_id"]: row["human_ans_spans"]
+        for row in rows
+        if row["human_ans_spans"] != "ANSWERNOTFOUND"
+    }
+    wordy = {}
+    for question, span in right.items():
+        others = [f"word{number}" for number, _ in enumerate(set(span.lower().split()))]
+        wordy[question] = " ".join([span, *others])
+    for said, expected in ((right, 1.0), (wordy, 0.5)):
+        (tmp_path / "said.json").write_text(json.dumps(said), encoding="utf-8")
+        report = json.loads(
+            demo(
+                "python examples/own_metric.py reader --dataset data/sample --no-sas"
+                ' --predictions "$SAID" --json',
+                SAID=str(tmp_path / "said.json"),
+            )
+        )
+        assert report["systems"]["predictions"]["metrics"]["jaccard"] == pytest.approx(expected)
 
 
 def test_the_notebook_runs(demo: Callable[..., str]) -> None:

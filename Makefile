@@ -8,11 +8,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-SCHEMA := $(BIN)/check-jsonschema --builtin-schema
 
 export HAYSTACK_TELEMETRY_ENABLED := False
 
-.PHONY: demo demo-generate test test-slow lint types unit chromium bench clean
+.PHONY: demo demo-generate test lint types unit chromium bench clean
 
 demo: $(VENV)/installed-demo
 	@rm -rf .demo-store .demo-report
@@ -27,6 +26,8 @@ demo-generate: demo
 	$(BIN)/python examples/product_page.py configs/sample.yaml auto
 
 test: lint types unit
+
+SCHEMA := $(BIN)/check-jsonschema --builtin-schema
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -53,6 +54,7 @@ unit: $(VENV)/installed-dev chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term --cov-fail-under=88 -m "not long"
 
 # What takes minutes, such as training on real data. Status 5 is pytest's for no test found.
+.PHONY: test-slow
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m long || [ $$? -eq 5 ]
 

@@ -255,7 +255,8 @@ setting (the item's reviews in the test split, the same question of an item aske
 answerable questions only. Random order is nearly as good: with a median of two or three
 candidates there is little to rank.
 
-```
+<!-- not run: needs SubjQA, which is not bundled -->
+```bash
 qa-eval retriever --dataset subjqa/electronics --split test --scope item-split \\
     --aggregate --retriever all
 ```
@@ -266,7 +267,8 @@ qa-eval retriever --dataset subjqa/electronics --split test --scope item-split \
 
 The harder and more telling setting: all of an item's reviews compete.
 
-```
+<!-- not run: needs SubjQA, which is not bundled -->
+```bash
 qa-eval retriever --dataset subjqa/electronics --split test --scope item --retriever all
 ```
 
@@ -277,7 +279,8 @@ qa-eval retriever --dataset subjqa/electronics --split test --scope item --retri
 All reviews of all items compete. The questions do not name the product, so that this is ill-posed
 beyond some point.
 
-```
+<!-- not run: needs SubjQA, which is not bundled -->
+```bash
 qa-eval retriever --dataset subjqa/electronics --split test --scope open --retriever all
 ```
 
@@ -291,7 +294,8 @@ Four domains, all of an item's reviews as candidates:
 
 ## The reader, given the gold review
 
-```
+<!-- not run: needs SubjQA, which is not bundled -->
+```bash
 qa-eval reader --dataset subjqa/electronics --split test
 ```
 
@@ -301,7 +305,8 @@ qa-eval reader --dataset subjqa/electronics --split test
 
 ## The reader alone against the whole pipeline (the book's figure 7-12)
 
-```
+<!-- not run: needs SubjQA, which is not bundled -->
+```bash
 qa-eval pipeline --dataset subjqa/electronics --split test --scope item
 ```
 

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import runpy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from qa_system.generators.rag import Generated
 from qa_system.records import Answer, Answers, Question
 from qa_system.retrievers.encoders import load_encoder
 from qa_system.stores.faiss import FAISSDocumentStore
+from tiny_models import save_seq2seq
 
 REVIEWS = {
     "r1": ("lamp", "The light is warm and bright enough for reading in bed."),
@@ -90,12 +90,9 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generator of random weights: what it says is nonsense, the way that it takes is not."""
-    save: Callable[[Path], Path] = runpy.run_path(str(root / "tests" / "tiny_models.py"))[
-        "save_seq2seq"
-    ]
-    return save(tmp_path_factory.mktemp("tiny"))
+    return save_seq2seq(tmp_path_factory.mktemp("tiny"))
 
 
 def settings_of(folder: Path, **overrides: Any) -> Settings:

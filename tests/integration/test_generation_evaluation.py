@@ -2,7 +2,6 @@
 generator of random weights. What it says is nonsense; how it is asked and counted is not."""
 
 import json
-import runpy
 import sys
 from random import Random
 
@@ -21,6 +20,7 @@ from qa_system.passages import matched
 from qa_system.records import Label, Review
 from qa_system.retrievers.encoders import load_encoder
 from qa_system.stores import open_store
+from tiny_models import save_seq2seq
 
 SAID = {
     "lamp": (
@@ -84,9 +84,8 @@ def made_up(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory, root):
-    save = runpy.run_path(str(root / "tests" / "tiny_models.py"))["save_seq2seq"]
-    return save(tmp_path_factory.mktemp("tiny"))
+def tiny(tmp_path_factory):
+    return save_seq2seq(tmp_path_factory.mktemp("tiny"))
 
 
 def settings_of(tiny=None, **overrides):

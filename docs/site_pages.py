@@ -12,6 +12,7 @@ SHOWN = (
     "configs/**/*.*",
     "data/sample/README.md",
     "docs/*.md",
+    "docs/decisions/*.md",
     "examples/*.*",
     "docs/figures/*",
     "models/*/README.md",

@@ -22,8 +22,8 @@ from transformers import (
 )
 
 from qa_system.progress import Progress, progress
+from qa_system.training.recipes import Schedule
 from qa_system.training.record import CHECKPOINTS
-from qa_system.training.settings import Schedule
 
 __all__ = ["Shown", "run"]
 

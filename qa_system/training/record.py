@@ -15,7 +15,7 @@ from qa_system.datasets.dataset import Dataset
 from qa_system.errors import ConfigError
 from qa_system.inference import load_tokenizer
 from qa_system.models import TRAINING, ModelLocation, locate, weights_sha256
-from qa_system.training.settings import Training
+from qa_system.training.recipes import Training
 
 __all__ = ["claim", "keep_tokenizer", "made_of", "origin_of", "versions", "write_record"]
 

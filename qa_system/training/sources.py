@@ -11,8 +11,8 @@ from qa_system.datasets.dataset import Dataset, read_dataset
 from qa_system.datasets.splitting import hold_out
 from qa_system.errors import DataError
 from qa_system.records import Label
+from qa_system.training.recipes import Source
 from qa_system.training.record import origin_of
-from qa_system.training.settings import Source
 
 __all__ = ["Part", "Sources", "read_sources", "unasked"]
 

@@ -15,7 +15,7 @@ from transformers import Trainer, TrainerControl
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from qa_system.training.loop import run
-from qa_system.training.settings import Schedule
+from qa_system.training.recipes import Schedule
 
 __all__ = ["Batch", "fit"]
 

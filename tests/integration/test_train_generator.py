@@ -21,10 +21,10 @@ from qa_system.generators.beams import BeamSearch, token_beams
 from qa_system.generators.seq2seq import load_seq2seq, read_facts
 from qa_system.models import locate
 from qa_system.retrievers.encoders import load_encoder
-from qa_system.training.exercises import answer_exercises
-from qa_system.training.generator import train_generator
-from qa_system.training.learner import Learner, Weighing, lessons_of
-from qa_system.training.settings import GeneratorTraining
+from qa_system.training.generator.examples import answer_exercises
+from qa_system.training.generator.model import Learner, Weighing, lessons_of
+from qa_system.training.generator.train import train_generator
+from qa_system.training.recipes import GeneratorTraining
 
 pytestmark = pytest.mark.slow
 
@@ -120,11 +120,12 @@ def test_the_gradient_reaches_the_question_encoder_and_not_the_passages(
     recipe: dict[str, Any], encoder: Path, tmp_path: Path, mode: Any
 ) -> None:
     from qa_system.datasets.dataset import read_dataset
-    from qa_system.training import generator, towers
+    from qa_system.training.generator import train as generator
+    from qa_system.training.retriever import bi_encoder
 
     settings = GeneratorTraining.model_validate(recipe | {"dropout": 0.0})
     seq2seq = generator._start(settings, tmp_path, torch.device("cpu"))
-    tower = towers.start(locate(str(encoder)), 64, torch.device("cpu"), seed=1)
+    tower = bi_encoder.start(locate(str(encoder)), 64, torch.device("cpu"), seed=1)
     weighing = Weighing(load_encoder(EncoderSettings(model=str(encoder))), tower, 20.0)
     labels = read_dataset("bundled:sample").labels_of("dev")
     exercises, _ = answer_exercises(labels, 3)

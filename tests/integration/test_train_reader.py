@@ -17,8 +17,8 @@ from transformers import BertConfig, BertModel
 
 from qa_system.errors import ConfigError, DataError, ModelError
 from qa_system.readers.extractive import ExtractiveReader
-from qa_system.training.reader import train_reader
-from qa_system.training.settings import ReaderTraining
+from qa_system.training.reader.train import train_reader
+from qa_system.training.recipes import ReaderTraining
 
 pytestmark = pytest.mark.slow
 

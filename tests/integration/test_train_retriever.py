@@ -14,15 +14,16 @@ from typer.testing import CliRunner
 from indexing.cli import app
 from qa_system.config import EncoderSettings, StoreSettings
 from qa_system.errors import ConfigError, DataError, EncoderMismatchError, ModelError
+from qa_system.export.onnx import export_model
 from qa_system.models import locate
 from qa_system.retrievers.dense import DenseRetriever
 from qa_system.retrievers.encoders import Encoder, load_encoder
 from qa_system.stores import open_store
-from qa_system.training import loop, towers
-from qa_system.training.export import export_model
-from qa_system.training.pairs import Triple
-from qa_system.training.retriever import PASSAGE_ENCODER, QUESTION_ENCODER, train_retriever
-from qa_system.training.settings import RetrieverTraining
+from qa_system.training import loop
+from qa_system.training.recipes import RetrieverTraining
+from qa_system.training.retriever import bi_encoder
+from qa_system.training.retriever.examples import Triple
+from qa_system.training.retriever.train import PASSAGE_ENCODER, QUESTION_ENCODER, train_retriever
 
 pytestmark = pytest.mark.slow
 
@@ -201,12 +202,12 @@ def test_the_gradient_of_chunks_is_that_of_the_whole_batch(encoder: Path, tmp_pa
     rows = [Triple(f"Is {n} good?", f"Yes, {n} is good.", (f"No {n}.",)) for n in range(8)]
     losses = []
     for chunk in (None, 2):
-        model = towers.start(locate(str(encoder)), 48, torch.device("cpu"), seed=1)
+        model = bi_encoder.start(locate(str(encoder)), 48, torch.device("cpu"), seed=1)
         model[0].auto_model.config.hidden_dropout_prob = 0.0
         for module in model.modules():
             if type(module).__name__ == "Dropout":
                 module.p = 0.0
-        history = towers.fit(
+        history = bi_encoder.fit(
             model,
             rows,
             evaluate=lambda: {"mrr": 0.5},

@@ -5,8 +5,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa_system.training.denoising import GAP, denoising_exercises
-from qa_system.training.settings import Noise
+from qa_system.training.generator.denoising import GAP, denoising_exercises
+from qa_system.training.recipes import Noise
 
 WORDS = st.lists(st.sampled_from(["light", "cheap.", "it's", "and", "two", "days!"]), max_size=60)
 

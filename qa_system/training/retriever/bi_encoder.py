@@ -35,9 +35,9 @@ from qa_system.errors import ModelError
 from qa_system.models import ModelLocation
 from qa_system.training.evaluator import Evaluator
 from qa_system.training.loop import run
-from qa_system.training.pairs import Triple
-from qa_system.training.pseudo import Judged
-from qa_system.training.settings import RetrieverTraining
+from qa_system.training.recipes import RetrieverTraining
+from qa_system.training.retriever.examples import Triple
+from qa_system.training.retriever.pseudo_labels import Judged
 
 __all__ = ["encoders_of", "fit", "halves", "parted", "reach_of", "save", "start"]
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from qa_system.inference import load_tokenizer
 from qa_system.models import locate
 from qa_system.readers.windows import WindowCutter
-from qa_system.training.examples import Example
-from qa_system.training.targets import collate, span_loss, targets_of
+from qa_system.training.reader.examples import Example
+from qa_system.training.reader.targets import collate, span_loss, targets_of
 
 TOKENIZER = load_tokenizer(locate("bundled:reader").path)
 

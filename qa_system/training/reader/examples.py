@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from qa_system.labels import is_answered
 from qa_system.records import Label
-from qa_system.training.competitors import answering_texts, ranked_by_bm25
-from qa_system.training.settings import HardNegatives
+from qa_system.training.negatives import answering_texts, ranked_by_bm25
+from qa_system.training.recipes import HardNegatives
 
 __all__ = ["Example", "examples_of", "with_negatives"]
 

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from qa_system.records import AnswerSpan, Label, Review
-from qa_system.training.lists import TextList, dev_lists, rank_metrics, train_lists
-from qa_system.training.settings import RankerNegatives
+from qa_system.training.ranker.examples import TextList, dev_lists, rank_metrics, train_lists
+from qa_system.training.recipes import RankerNegatives
 
 TEXTS = {
     "wide": ("lamp", "The strap is wide."),

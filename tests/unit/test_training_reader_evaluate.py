@@ -1,7 +1,7 @@
 import pytest
 
 from qa_system.errors import DataError
-from qa_system.training.measuring import Read, measure
+from qa_system.training.reader.evaluate import Read, measure
 
 
 def test_scores_are_taken_at_the_best_threshold():

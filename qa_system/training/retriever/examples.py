@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from qa_system.errors import DataError
 from qa_system.labels import is_answered
 from qa_system.records import Label
-from qa_system.training.competitors import Asked, ranked_by_bm25
-from qa_system.training.settings import RetrieverNegatives
+from qa_system.training.negatives import Asked, ranked_by_bm25
+from qa_system.training.recipes import RetrieverNegatives
 
 __all__ = ["CANDIDATES", "Cut", "Pair", "Triple", "pairs_of", "passages_of", "with_negatives"]
 

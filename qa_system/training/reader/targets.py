@@ -17,7 +17,7 @@ import numpy as np
 
 from qa_system.inference import pad
 from qa_system.readers.windows import Window, WindowCutter
-from qa_system.training.examples import Example
+from qa_system.training.reader.examples import Example
 
 if TYPE_CHECKING:
     import torch

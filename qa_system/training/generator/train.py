@@ -20,19 +20,19 @@ from qa_system.errors import DataError
 from qa_system.inference import choose_torch_device, choose_torch_precision, load_tokenizer
 from qa_system.models import locate, locate_checkpoint
 from qa_system.records import Label
-from qa_system.training.denoising import denoising_exercises
-from qa_system.training.exercises import Exercise, answer_exercises
-from qa_system.training.packages import training_packages
+from qa_system.training.generator.denoising import denoising_exercises
+from qa_system.training.generator.examples import Exercise, answer_exercises
+from qa_system.training.recipes import GeneratorTraining
 from qa_system.training.record import CHECKPOINTS, claim, write_record
-from qa_system.training.retriever import QUESTION_ENCODER
-from qa_system.training.settings import GeneratorTraining
+from qa_system.training.requirements import training_packages
+from qa_system.training.retriever.train import QUESTION_ENCODER
 from qa_system.training.sources import Part, read_sources
 
 if TYPE_CHECKING:
     import torch
 
     from qa_system.generators.seq2seq import GeneratorFacts, Seq2Seq
-    from qa_system.training.learner import Learner, Weighing
+    from qa_system.training.generator.model import Learner, Weighing
 
 __all__ = ["train_generator"]
 
@@ -66,7 +66,7 @@ def train_generator(settings: GeneratorTraining, out: str | Path) -> dict[str, A
     further = ("datasets", "sentence_transformers") if settings.question_encoder else ()
     training_packages(settings.seed, *further)
     from qa_system.generators.seq2seq import GeneratorFacts, load_seq2seq
-    from qa_system.training.learner import Learner, answer_f1, lessons_of, trials_of
+    from qa_system.training.generator.model import Learner, answer_f1, lessons_of, trials_of
     from qa_system.training.trainer import fit
 
     started = monotonic()
@@ -198,8 +198,8 @@ def _exercises(
 def _start(settings: GeneratorTraining, folder: Path, device: torch.device) -> Seq2Seq:
     """Load what training starts from, in fp32; what is built of parts is written down first."""
     from qa_system.generators.seq2seq import GeneratorFacts, load_seq2seq, write_facts
-    from qa_system.training.learner import set_dropout
-    from qa_system.training.parts import bart_from_bert
+    from qa_system.training.generator.bart_from_bert import bart_from_bert
+    from qa_system.training.generator.model import set_dropout
 
     location = locate_checkpoint(settings.model)
     if settings.decoder_layers is not None:
@@ -223,7 +223,7 @@ def _start(settings: GeneratorTraining, folder: Path, device: torch.device) -> S
 
 
 def _weighing(settings: GeneratorTraining, scale: float, device: torch.device) -> Weighing | None:
-    from qa_system.training.learner import Weighing
+    from qa_system.training.generator.model import Weighing
 
     passages = settings.passage_encoder or settings.question_encoder
     if passages is None:
@@ -232,10 +232,10 @@ def _weighing(settings: GeneratorTraining, scale: float, device: torch.device) -
 
     tower = None
     if settings.question_encoder is not None:
-        from qa_system.training import towers
+        from qa_system.training.retriever import bi_encoder
 
         location = locate_checkpoint(settings.question_encoder)
-        tower = towers.start(location, QUESTION_LENGTH, device, seed=settings.seed)
+        tower = bi_encoder.start(location, QUESTION_LENGTH, device, seed=settings.seed)
     encoder = load_encoder(EncoderSettings(model=passages, device=settings.device))
     return Weighing(encoder, tower, scale)
 
@@ -257,6 +257,6 @@ def _save(
     learner.seq2seq.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     write_facts(folder, facts)
     if learner.question_encoder is not None:
-        from qa_system.training import towers
+        from qa_system.training.retriever import bi_encoder
 
-        towers.save(learner.question_encoder, folder / QUESTION_ENCODER)
+        bi_encoder.save(learner.question_encoder, folder / QUESTION_ENCODER)

@@ -11,12 +11,12 @@ from qa_system.config import PassageSettings
 from qa_system.errors import ConfigError, DataError
 from qa_system.labels import UNLOCATED
 from qa_system.records import AnswerSpan, Label, Review
-from qa_system.training.competitors import answering_texts, ranked_by_bm25
-from qa_system.training.lessons import _cut_by
-from qa_system.training.pairs import Pair, Triple, pairs_of, with_negatives
-from qa_system.training.pseudo import asked_in, cloze_pairs, judge, to_judge
-from qa_system.training.ranking import Contest, contest_of, measure_ranking
-from qa_system.training.settings import RetrieverNegatives, RetrieverTraining, load_training
+from qa_system.training.negatives import answering_texts, ranked_by_bm25
+from qa_system.training.recipes import RetrieverNegatives, RetrieverTraining, load_training
+from qa_system.training.retriever.evaluate import Contest, contest_of, measure_ranking
+from qa_system.training.retriever.examples import Pair, Triple, pairs_of, with_negatives
+from qa_system.training.retriever.pseudo_labels import asked_in, cloze_pairs, judge, to_judge
+from qa_system.training.retriever.sources import _cut_by
 
 
 def whole(text):

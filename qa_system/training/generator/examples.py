@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from qa_system.labels import gold_texts, is_answered
 from qa_system.records import Label
-from qa_system.training.competitors import ranked_by_bm25
+from qa_system.training.negatives import ranked_by_bm25
 
 __all__ = ["Exercise", "answer_exercises"]
 

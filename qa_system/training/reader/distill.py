@@ -27,11 +27,11 @@ from qa_system.inference import choose_torch_device, load_tokenizer, pad, token_
 from qa_system.models import ModelLocation, locate, locate_checkpoint
 from qa_system.progress import progress
 from qa_system.readers.backends import ReaderBackend, has_token_types, load_backend
-from qa_system.training.packages import training_packages
-from qa_system.training.reader import Lessons, fit_reader, start_from
+from qa_system.training.reader.targets import Target, collate, span_loss
+from qa_system.training.reader.train import Lessons, fit_reader, start_from
+from qa_system.training.recipes import DistillTraining
 from qa_system.training.record import CHECKPOINTS, claim
-from qa_system.training.settings import DistillTraining
-from qa_system.training.targets import Target, collate, span_loss
+from qa_system.training.requirements import training_packages
 
 if TYPE_CHECKING:
     import torch

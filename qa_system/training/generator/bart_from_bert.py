@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from qa_system.errors import ConfigError, ModelError
 from qa_system.inference import load_tokenizer
 from qa_system.models import ModelLocation
-from qa_system.training.distill import kept_layers
+from qa_system.training.reader.distill import kept_layers
 
 if TYPE_CHECKING:
     from transformers import BartForConditionalGeneration

@@ -12,11 +12,11 @@ from typing import Any
 
 from qa_system.inference import choose_torch_device, choose_torch_precision
 from qa_system.models import locate_checkpoint
-from qa_system.training.lessons import gather, lessons_of
-from qa_system.training.packages import training_packages
-from qa_system.training.ranking import measure_ranking
+from qa_system.training.recipes import RetrieverTraining
 from qa_system.training.record import claim, write_record
-from qa_system.training.settings import RetrieverTraining
+from qa_system.training.requirements import training_packages
+from qa_system.training.retriever.evaluate import measure_ranking
+from qa_system.training.retriever.sources import gather, lessons_of
 
 __all__ = ["PASSAGE_ENCODER", "QUESTION_ENCODER", "train_retriever"]
 
@@ -44,33 +44,33 @@ def train_retriever(settings: RetrieverTraining, out: str | Path) -> dict[str, A
         ConfigError: the folder holds a trained model, or a stopped run with other settings.
     """
     training_packages(settings.seed, "datasets", "sentence_transformers")
-    from qa_system.training import towers
+    from qa_system.training.retriever import bi_encoder
 
     started = monotonic()
     folder = claim(out, settings)
     device = choose_torch_device(settings.device)
-    model = towers.start(
+    model = bi_encoder.start(
         locate_checkpoint(settings.model), settings.max_seq_length, device, seed=settings.seed
     )
-    material = gather(settings, towers.reach_of(model))
+    material = gather(settings, bi_encoder.reach_of(model))
     lessons, counts = lessons_of(material, settings, folder)
     if settings.towers == "two":
-        model = towers.parted(model)
-    history = towers.fit(
+        model = bi_encoder.parted(model)
+    history = bi_encoder.fit(
         model,
         lessons,
-        evaluate=lambda: measure_ranking(material.contests, *towers.encoders_of(model)),
+        evaluate=lambda: measure_ranking(material.contests, *bi_encoder.encoders_of(model)),
         settings=settings,
         bf16="bfloat16" in str(choose_torch_precision(settings.precision, device)),
         out=folder,
     )
-    scores = measure_ranking(material.contests, *towers.encoders_of(model))
+    scores = measure_ranking(material.contests, *bi_encoder.encoders_of(model))
     if settings.towers == "two":
-        questions, passages = towers.halves(model)
-        towers.save(questions, folder / QUESTION_ENCODER)
-        towers.save(passages, folder / PASSAGE_ENCODER)
+        questions, passages = bi_encoder.halves(model)
+        bi_encoder.save(questions, folder / QUESTION_ENCODER)
+        bi_encoder.save(passages, folder / PASSAGE_ENCODER)
     else:
-        towers.save(model, folder)
+        bi_encoder.save(model, folder)
     return write_record(
         folder,
         task="retriever",

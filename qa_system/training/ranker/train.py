@@ -15,10 +15,10 @@ from qa_system.errors import DataError, ModelError
 from qa_system.inference import choose_torch_device, choose_torch_precision
 from qa_system.models import ModelLocation, locate, locate_checkpoint
 from qa_system.readers.backends import has_token_types
-from qa_system.training.lists import TextList, dev_lists, rank_metrics, train_lists
-from qa_system.training.packages import training_packages
+from qa_system.training.ranker.examples import TextList, dev_lists, rank_metrics, train_lists
+from qa_system.training.recipes import RankerTraining
 from qa_system.training.record import claim, write_record
-from qa_system.training.settings import RankerTraining
+from qa_system.training.requirements import training_packages
 from qa_system.training.sources import Part, read_sources
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def train_ranker(settings: RankerTraining, out: str | Path) -> dict[str, Any]:
     """
     training_packages(settings.seed, "datasets", "sentence_transformers")
     from qa_system.rankers.cross_encoder import load_cross_encoder
-    from qa_system.training.cross_encoding import fit
+    from qa_system.training.ranker.cross_encoder import fit
 
     started = monotonic()
     folder = claim(out, settings)

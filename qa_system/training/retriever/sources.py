@@ -15,12 +15,19 @@ from qa_system.config import PassageSettings, StoreSettings
 from qa_system.errors import ConfigError, DataError
 from qa_system.passages import split
 from qa_system.records import Label
-from qa_system.training.competitors import answering_texts
-from qa_system.training.pairs import Cut, Pair, Triple, pairs_of, with_negatives
-from qa_system.training.pseudo import Judged, asked_in, cloze_pairs, judge, load_teacher, to_judge
-from qa_system.training.ranking import Contest, contest_of
+from qa_system.training.negatives import answering_texts
+from qa_system.training.recipes import RetrieverTraining, Source, TeacherSettings
 from qa_system.training.record import CHECKPOINTS
-from qa_system.training.settings import RetrieverTraining, Source, TeacherSettings
+from qa_system.training.retriever.evaluate import Contest, contest_of
+from qa_system.training.retriever.examples import Cut, Pair, Triple, pairs_of, with_negatives
+from qa_system.training.retriever.pseudo_labels import (
+    Judged,
+    asked_in,
+    cloze_pairs,
+    judge,
+    load_teacher,
+    to_judge,
+)
 from qa_system.training.sources import read_sources
 
 __all__ = ["Material", "gather", "lessons_of"]

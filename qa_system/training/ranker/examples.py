@@ -10,8 +10,8 @@ from statistics import fmean
 
 from qa_system.labels import is_answered
 from qa_system.records import Label, Review
-from qa_system.training.competitors import Asked, answering_texts, ranked_by_bm25
-from qa_system.training.settings import RankerNegatives
+from qa_system.training.negatives import Asked, answering_texts, ranked_by_bm25
+from qa_system.training.recipes import RankerNegatives
 
 __all__ = ["TextList", "dev_lists", "rank_metrics", "train_lists"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from qa_system.training.rag_loss import Lesson, Told, collate, gold_log_probs, rag_loss
+from qa_system.training.generator.loss import Lesson, Told, collate, gold_log_probs, rag_loss
 from tests.tiny_models import EOS, PAD, VOCABULARY, tiny_bart, tiny_t5
 
 MODELS = {"bart": tiny_bart, "t5": tiny_t5}

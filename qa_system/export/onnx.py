@@ -20,11 +20,11 @@ import orjson
 from numpy.typing import NDArray
 
 from qa_system.errors import MissingDependencyError, ModelError
+from qa_system.export.fuse_attention import fuse_attention
 from qa_system.inference import load_tokenizer
 from qa_system.models import MANIFEST, ModelLocation, locate, weights_sha256
 from qa_system.readers.backends import has_token_types, load_checkpoint, usable_positions
 from qa_system.readers.calibration import calibration_of
-from qa_system.training.fuse import fuse_attention
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -70,8 +70,8 @@ def export_model(
         out: the folder to write; what else it holds (a model card) is left alone.
         task: `reader` gives start and end logits, of windows without padding; `encoder` gives
             sentence embeddings, pooled and normalised inside the graph as the model was trained.
-        precision: `int8` quantises (see `qa_system.training.quantize`); `fp16` is for a GPU
-            (see `qa_system.training.half`): a CPU without fp16 arithmetic runs it, no faster than
+        precision: `int8` quantises (see `qa_system.export.int8`); `fp16` is for a GPU
+            (see `qa_system.export.fp16`): a CPU without fp16 arithmetic runs it, no faster than
             fp32.
 
     Returns:
@@ -106,7 +106,7 @@ def export_model(
         fuse_attention(model)
         _check_equal(network, model, facts, location, padded=False)
     if precision == "int8":
-        from qa_system.training.quantize import quantize
+        from qa_system.export.int8 import quantize
 
         model = quantize(
             model,
@@ -304,7 +304,7 @@ def _halved(exact: ModelProto, facts: dict[str, Any], location: ModelLocation) -
     """Give the fp16 graph, if it fits: what overflows does so on ordinary text."""
     import onnxruntime
 
-    from qa_system.training.half import LARGEST, largest_activation, to_half
+    from qa_system.export.fp16 import LARGEST, largest_activation, to_half
 
     remedy = (
         "Export this model in fp32 or int8, or run the checkpoint in bf16 (backend: torch): "

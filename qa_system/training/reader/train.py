@@ -21,13 +21,13 @@ from qa_system.readers.calibration import (
 )
 from qa_system.readers.windows import WindowCutter
 from qa_system.records import Label
-from qa_system.training.examples import Example, with_negatives
-from qa_system.training.measuring import Read, measure, read_labels
-from qa_system.training.packages import training_packages
+from qa_system.training.reader.evaluate import Read, measure, read_labels
+from qa_system.training.reader.examples import Example, with_negatives
+from qa_system.training.reader.targets import Target, collate, span_loss, targets_of
+from qa_system.training.recipes import ReaderTraining
 from qa_system.training.record import claim, keep_tokenizer, write_record
-from qa_system.training.settings import ReaderTraining
+from qa_system.training.requirements import training_packages
 from qa_system.training.sources import read_sources
-from qa_system.training.targets import Target, collate, span_loss, targets_of
 
 if TYPE_CHECKING:
     import torch

@@ -1,7 +1,7 @@
 from qa_system.labels import UNLOCATED
 from qa_system.records import AnswerSpan, Label
-from qa_system.training.examples import Example, examples_of, with_negatives
-from qa_system.training.settings import HardNegatives
+from qa_system.training.reader.examples import Example, examples_of, with_negatives
+from qa_system.training.recipes import HardNegatives
 
 
 def label(number, item, text, answer=None, question="How is the battery?", **meta):

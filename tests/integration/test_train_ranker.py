@@ -12,7 +12,7 @@ from eval.evaluate import retriever_run
 from eval.labels import load_dataset
 from qa_system.config import load_settings
 from qa_system.errors import ConfigError, DataError, ModelError
-from qa_system.training.settings import RankerTraining
+from qa_system.training.recipes import RankerTraining
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def recipe(encoder: Path) -> dict[str, Any]:
 
 
 def train(recipe: dict[str, Any], out: Path, **changes: Any) -> dict[str, Any]:
-    from qa_system.training.ranker import train_ranker
+    from qa_system.training.ranker.train import train_ranker
 
     return train_ranker(RankerTraining.model_validate(recipe | changes), out)
 
@@ -63,8 +63,8 @@ def trained(recipe: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) ->
 def test_a_run_leaves_a_cross_encoder_and_its_record(trained: Path) -> None:
     from qa_system.models import locate
     from qa_system.rankers.cross_encoder import load_cross_encoder
-    from qa_system.training.lists import dev_lists
-    from qa_system.training.ranker import measure_ranker
+    from qa_system.training.ranker.examples import dev_lists
+    from qa_system.training.ranker.train import measure_ranker
 
     record = json.loads((trained / "training.json").read_bytes())
     assert record["task"] == "ranker"
@@ -95,7 +95,7 @@ def test_a_stopped_run_goes_on(
     recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end of a run is cut off; taken up again, it gives what an undisturbed run gives."""
-    from qa_system.training import ranker
+    from qa_system.training.ranker import train as ranker
 
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt

@@ -23,8 +23,8 @@ from qa_system.generators.seq2seq import Mode, Seq2Seq
 from qa_system.inference import IntArray
 from qa_system.metrics import exact_match, f1
 from qa_system.retrievers.encoders import Encoder
-from qa_system.training.exercises import Exercise
-from qa_system.training.rag_loss import Batch, Lesson, collate, gold_log_probs, rag_loss
+from qa_system.training.generator.examples import Exercise
+from qa_system.training.generator.loss import Batch, Lesson, collate, gold_log_probs, rag_loss
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from qa_system.passages import split
-from qa_system.training.exercises import Exercise
-from qa_system.training.settings import Noise
+from qa_system.training.generator.examples import Exercise
+from qa_system.training.recipes import Noise
 
 __all__ = ["denoising_exercises"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qa_system.errors import DataError
 from qa_system.labels import is_answered
 from qa_system.records import Label, Review
-from qa_system.training.pairs import Cut
+from qa_system.training.retriever.examples import Cut
 
 __all__ = ["Contest", "contest_of", "measure_ranking"]
 

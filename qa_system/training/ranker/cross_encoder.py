@@ -15,9 +15,9 @@ from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncode
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss, ListNetLoss
 
 from qa_system.training.evaluator import Evaluator
-from qa_system.training.lists import TextList
 from qa_system.training.loop import run
-from qa_system.training.settings import RankerTraining
+from qa_system.training.ranker.examples import TextList
+from qa_system.training.recipes import RankerTraining
 
 __all__ = ["fit", "rows_of"]
 

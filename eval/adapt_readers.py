@@ -21,7 +21,7 @@ from qa_system.pipelines import build_reader
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.records import Label
 from qa_system.training.recipes import Adaptation, ReaderRecipe, ReaderTraining, Source
-from qa_system.training.record import made_of
+from qa_system.training.run import made_of
 
 __all__ = [
     "DOMAIN_ONLY",

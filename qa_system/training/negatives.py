@@ -1,4 +1,4 @@
-"""Texts that compete with the one that answers: what negatives are drawn from."""
+"""Texts that compete with the one that answers a question: negatives are drawn from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Asked = tuple[str, str | None]
 
 
 def answering_texts(labels: Iterable[Label]) -> dict[Asked, set[str]]:
-    """Give the texts in which an annotator found an answer, by question and item.
+    """Return the texts in which an annotator found an answer, by question and item.
 
     >>> answering_texts([Label("q", "How is it?", None, "r", "Good.", ())])
     {}

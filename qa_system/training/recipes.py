@@ -1,4 +1,4 @@
-"""What a training run is told: a YAML file, every key checked, nothing assumed."""
+"""Recipes of training runs: YAML files, every key checked, nothing assumed."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Source(Strict):
     that the model can be measured and calibrated on them beside dev."""
 
     def weighted(self, rows: Sequence[Row], seed: int) -> list[Row]:
-        """Give each row as often as the weight says; what is left of the weight, by lot.
+        """Return each row as often as the weight says; what is left of the weight, by lot.
 
         >>> Source(path="x", weight=2.5).weighted(["a", "b"], seed=0)
         ['a', 'b', 'a', 'b', 'b']
@@ -74,7 +74,7 @@ class Source(Strict):
 class HardNegatives(Strict):
     """Questions paired with a text that does not answer them, as a share of the source's own.
 
-    Without them a reader has only met texts that were chosen for the question, and its silence
+    Without them a reader has only met texts that were chosen for the question, and its abstention
     means little in a pipeline that reads ten reviews.
     """
 
@@ -114,7 +114,7 @@ class Training(Schedule):
     dev: tuple[Source, ...]
 
     def models(self) -> dict[str, str]:
-        """Name the models that it is made of, by what they are to it."""
+        """Return the names of the models that it is made of, by their role."""
         return {"model": self.model}
 
 
@@ -139,7 +139,7 @@ class ReaderTraining(ReaderRecipe, Training):
 
 
 class FromScratch(Strict):
-    """What a plain encoder gets instead, which has more to learn; None: the same."""
+    """What a plain encoder has instead, which has more to learn; None: the same."""
 
     epochs: AboveZero | None = None
     learning_rate: AboveZero | None = None
@@ -158,7 +158,7 @@ class Adaptation(ReaderRecipe):
 
 
 class RankerNegatives(Strict):
-    """Texts that a question is told apart from, in a list with those that answer it."""
+    """Texts that a ranker learns to put behind those that answer a question."""
 
     same_item: Annotated[int, Field(ge=0)] = 7
     """Other texts of the same item: first those in which annotators found no answer, then those
@@ -251,7 +251,7 @@ class RetrieverTraining(Training):
         return self
 
     def models(self) -> dict[str, str]:
-        """Name where it starts, and the teacher."""
+        """Return the names of where it starts, and of the teacher."""
         return super().models() | ({"teacher": self.teacher.model} if self.teacher else {})
 
 
@@ -295,10 +295,10 @@ class GeneratorTraining(Training):
     either all texts are as likely, and without a question encoder this one takes its place."""
     score_scale: AboveZero | None = None
     """Dot products are multiplied by it before the softmax over a question's texts. None: the
-    model's own; 20 of parts."""
+    model's own; 20 where it is built of an encoder."""
     template: str | None = None
     """How a question and a text become a source, with `{question}`, `{text}`, and `{title}` for
-    the text's. None: the model's own; `{question} [SEP] {text}` of parts."""
+    the text's. None: the model's own; `{question} [SEP] {text}` where it is built of an encoder."""
     max_source_length: Annotated[int, Field(ge=16)] = 384
     """Tokens of a source; what is beyond of its text is not read, here nor afterwards."""
     max_answer_length: Positive = 32
@@ -322,7 +322,7 @@ class GeneratorTraining(Training):
         return self
 
     def models(self) -> dict[str, str]:
-        """Name where it starts, and the encoders that weigh documents."""
+        """Return the names of where it starts, and of the encoders that weigh documents."""
         encoders = {
             "question_encoder": self.question_encoder,
             "passage_encoder": self.passage_encoder,
@@ -338,12 +338,12 @@ class DistillTraining(ReaderTraining):
     layers: Positive | None = None
     """Of the student's checkpoint that are kept, evenly; None: all of them."""
     alpha: Share = 0.5
-    """What the teacher's word counts; the labels' counts the rest."""
+    """Weight of the teacher's logits in the loss; the labels' is the rest."""
     temperature: AboveZero = 2.0
     """Of the teacher's and the student's distributions; above 1, what is nearly right shows."""
 
     def models(self) -> dict[str, str]:
-        """Name the student's start, and the teacher."""
+        """Return the names of where the student starts, and of the teacher."""
         return super().models() | {"teacher": self.teacher}
 
 
@@ -355,11 +355,11 @@ def load_training(
     path: str | Path | None,
     overrides: Mapping[str, Any] | Iterable[str] = (),
 ) -> AnyTraining:
-    """Read the settings of a training run.
+    """Read the recipe of a training run.
 
     Args:
-        kind: which settings, for example `ReaderTraining`.
-        path: a YAML file; None: `overrides` say it all.
+        kind: which recipe, for example `ReaderTraining`.
+        path: a YAML file; None: `overrides` are the whole recipe.
         overrides: what takes the place of the file's, as in `qa_system.config.load_settings`.
 
     Raises:
@@ -373,9 +373,9 @@ def load_training(
         assign(tree, key, value)
     try:
         return kind.model_validate(tree)
-    except ValidationError as fault:
+    except ValidationError as error:
         raise ConfigError(
-            describe(fault, {}),
+            describe(error, {}),
             where=None if path is None else str(path),
             remedy="configs/train/ has recipes with every key explained.",
         ) from None

@@ -1,4 +1,4 @@
-"""What training needs beside torch: imported, quiet, and seeded."""
+"""Packages that training needs beside torch: imported, their logging turned off, and seeded."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def training_packages(seed: int, *further: str) -> None:
         for name in ("accelerate", *further):
             import_module(name)
         import transformers
-    except ImportError as fault:
+    except ImportError as error:
         raise MissingDependencyError(
-            f"training needs the package {fault.name!r}",
+            f"training needs the package {error.name!r}",
             remedy="Install it: pip install 'qa-system[train]'.",
-        ) from fault
-    # That a head has no weights yet is why it is trained; progress is told by ours.
+        ) from error
+    # A head without weights yet is why we train; progress bars are our own.
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     transformers.set_seed(seed)

@@ -63,8 +63,8 @@ def trained(recipe: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) ->
 def test_a_run_leaves_a_cross_encoder_and_its_record(trained: Path) -> None:
     from qa_system.models import locate
     from qa_system.rankers.cross_encoder import load_cross_encoder
-    from qa_system.training.ranker.examples import dev_lists
-    from qa_system.training.ranker.train import measure_ranker
+    from qa_system.training.ranker.evaluate import measure
+    from qa_system.training.ranker.examples import dev_examples
 
     record = json.loads((trained / "training.json").read_bytes())
     assert record["task"] == "ranker"
@@ -81,8 +81,8 @@ def test_a_run_leaves_a_cross_encoder_and_its_record(trained: Path) -> None:
     assert model.max_seq_length == 48
     assert "token_type_ids" in model.preprocess([("Is it good?", "Yes.")])
     data = load_dataset("bundled:sample")
-    lists = dev_lists(data.labels_of("dev"), data.reviews, 5)
-    assert measure_ranker(model, [lists]) == pytest.approx(record["scores"])
+    examples = dev_examples(data.labels_of("dev"), data.reviews, 5)
+    assert measure(model, [examples]) == pytest.approx(record["scores"])
 
 
 def test_the_other_loss_and_what_is_held_out(recipe: dict[str, Any], tmp_path: Path) -> None:

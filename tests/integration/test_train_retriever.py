@@ -24,6 +24,7 @@ from qa_system.training.recipes import RetrieverTraining
 from qa_system.training.retriever import bi_encoder
 from qa_system.training.retriever.examples import Triple
 from qa_system.training.retriever.train import PASSAGE_ENCODER, QUESTION_ENCODER, train_retriever
+from qa_system.training.run import begin
 
 pytestmark = pytest.mark.slow
 
@@ -136,7 +137,7 @@ def test_from_training_to_a_store_that_only_it_searches(
             DenseRetriever(opened, {"model": "bundled:encoder"}).warm_up()
 
 
-def test_two_towers_are_two_encoders_that_search_together(encoder: Path, tmp_path: Path) -> None:
+def test_two_encoders_search_together(encoder: Path, tmp_path: Path) -> None:
     train_retriever(recipe(encoder, towers="two"), tmp_path / "two")
     folders = tmp_path / "two" / PASSAGE_ENCODER, tmp_path / "two" / QUESTION_ENCODER
     both = loaded(*folders)
@@ -199,7 +200,7 @@ def test_without_labels_a_store_and_a_teacher_are_enough(
 
 
 def test_the_gradient_of_chunks_is_that_of_the_whole_batch(encoder: Path, tmp_path: Path) -> None:
-    rows = [Triple(f"Is {n} good?", f"Yes, {n} is good.", (f"No {n}.",)) for n in range(8)]
+    triples = [Triple(f"Is {n} good?", f"Yes, {n} is good.", (f"No {n}.",)) for n in range(8)]
     losses = []
     for chunk in (None, 2):
         model = bi_encoder.start(locate(str(encoder)), 48, torch.device("cpu"), seed=1)
@@ -209,11 +210,10 @@ def test_the_gradient_of_chunks_is_that_of_the_whole_batch(encoder: Path, tmp_pa
                 module.p = 0.0
         history = bi_encoder.fit(
             model,
-            rows,
+            triples,
+            loss=bi_encoder.Loss(scale=20.0, chunk_size=chunk),
             evaluate=lambda: {"mrr": 0.5},
-            settings=recipe(encoder, chunk_size=chunk, epochs=2),
-            bf16=False,
-            out=tmp_path / str(chunk),
+            run=begin(recipe(encoder, epochs=2), tmp_path / str(chunk)),
         )
         losses.append([entry["loss"] for entry in history if "loss" in entry])
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)

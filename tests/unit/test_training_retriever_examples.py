@@ -7,16 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa_system.config import PassageSettings
 from qa_system.errors import ConfigError, DataError
 from qa_system.labels import UNLOCATED
 from qa_system.records import AnswerSpan, Label, Review
 from qa_system.training.negatives import answering_texts, ranked_by_bm25
 from qa_system.training.recipes import RetrieverNegatives, RetrieverTraining, load_training
-from qa_system.training.retriever.evaluate import Contest, contest_of, measure_ranking
-from qa_system.training.retriever.examples import Pair, Triple, pairs_of, with_negatives
+from qa_system.training.retriever.evaluate import Contest, contest_of, measure
+from qa_system.training.retriever.examples import (
+    Pair,
+    Triple,
+    labelled_pairs,
+    passage_cutter,
+    with_negatives,
+)
 from qa_system.training.retriever.pseudo_labels import asked_in, cloze_pairs, judge, to_judge
-from qa_system.training.retriever.sources import _cut_by
 
 
 def whole(text):
@@ -39,9 +43,9 @@ def label(question, item_id, text, *answers, unlocated=()):
 SOUND = label("How is the sound?", "A", "Came quickly. The sound is great.", "sound is great")
 SAME = label("How is the sound?", "A", "Sound quality is superb.", "superb")
 OTHER = label("How is the sound?", "B", "Awful sound.", "Awful")
-SILENT = label("How is the sound?", "A", "I asked for the sound of blue.")
+OFF_TOPIC = label("How is the sound?", "A", "I asked for the sound of blue.")
 PRICE = label("Is it cheap?", "A", "A cheap thing with no sound.", "cheap")
-LABELS = [SOUND, SAME, OTHER, SILENT, PRICE]
+LABELS = [SOUND, SAME, OTHER, OFF_TOPIC, PRICE]
 TEXTS = {each.context: each.item_id for each in LABELS} | {"A lamp.": "C"}
 
 
@@ -53,36 +57,36 @@ def answering():
 
 
 def test_a_pair_is_the_passage_that_holds_the_answer():
-    pairs, counts = pairs_of([SOUND], by_sentence)
+    pairs, counts = labelled_pairs([SOUND], by_sentence)
     assert pairs == [Pair("How is the sound?", "A", "The sound is great.", SOUND.context)]
     assert counts == {"pairs": 1}
 
 
 def test_answers_in_two_passages_make_two_pairs_and_in_none_are_counted():
     two = label("Why?", "A", "It is red. It is big.", "red", "big")
-    assert [pair.passage for pair in pairs_of([two], by_sentence)[0]] == [
+    assert [pair.passage for pair in labelled_pairs([two], by_sentence)[0]] == [
         "It is red.",
         "It is big.",
     ]
     across = label("Why?", "A", "It is red. It is big.", "red. It")
-    assert pairs_of([across], by_sentence) == ([], Counter(beyond=1))
+    assert labelled_pairs([across], by_sentence) == ([], Counter(beyond=1))
 
 
 def test_an_answer_that_was_not_located_counts_where_there_is_one_passage():
     lost = label("Why?", "A", "It is red. It is big.", unlocated=["crimson"])
-    assert [pair.passage for pair in pairs_of([lost], whole)[0]] == [lost.context]
-    assert pairs_of([lost], by_sentence) == ([], Counter(unlocated=1))
-    assert pairs_of([SILENT], whole) == ([], Counter())
+    assert [pair.passage for pair in labelled_pairs([lost], whole)[0]] == [lost.context]
+    assert labelled_pairs([lost], by_sentence) == ([], Counter(unlocated=1))
+    assert labelled_pairs([OFF_TOPIC], whole) == ([], Counter())
 
 
 def test_no_text_known_to_answer_is_a_negative_whichever_item_it_is_of():
-    pairs, _ = pairs_of([SOUND], whole)
+    pairs, _ = labelled_pairs([SOUND], whole)
     for seed in range(4):
         wanted = RetrieverNegatives(same_item=3, other_item=2)
         [triple], counts = with_negatives(pairs, TEXTS, answering(), wanted, whole, seed)
-        assert set(triple.negatives) <= {SILENT.context, PRICE.context, "A lamp."}
+        assert set(triple.negatives) <= {OFF_TOPIC.context, PRICE.context, "A lamp."}
         assert len(triple.negatives) == 5
-        assert {SILENT.context, PRICE.context} <= set(triple.negatives)
+        assert {OFF_TOPIC.context, PRICE.context} <= set(triple.negatives)
         assert counts == {"same_item": 2, "at_random": 3}
 
 
@@ -97,7 +101,7 @@ def test_negatives_of_the_same_item_are_the_ones_that_bm25_finds():
 
 
 def test_negatives_of_other_items_are_never_of_the_same():
-    pairs, _ = pairs_of([PRICE], whole)
+    pairs, _ = labelled_pairs([PRICE], whole)
     wanted = RetrieverNegatives(same_item=0, other_item=1)
     texts = {**TEXTS, "Cheap it is, and it is cheap.": "C"}
     [triple], _ = with_negatives(pairs, texts, {}, wanted, whole, seed=1)
@@ -105,13 +109,13 @@ def test_negatives_of_other_items_are_never_of_the_same():
 
 
 def test_without_anything_that_does_not_answer_there_are_no_negatives():
-    pairs, _ = pairs_of([SOUND], whole)
+    pairs, _ = labelled_pairs([SOUND], whole)
     with pytest.raises(DataError, match="every text answers"):
         with_negatives(pairs, {SOUND.context: "A"}, {}, RetrieverNegatives(), whole, seed=1)
 
 
 def test_no_negatives_may_be_asked_for():
-    pairs, _ = pairs_of([SOUND], whole)
+    pairs, _ = labelled_pairs([SOUND], whole)
     none = RetrieverNegatives(same_item=0, other_item=0)
     assert with_negatives(pairs, TEXTS, {}, none, whole, seed=1)[0] == [
         Triple("How is the sound?", SOUND.context, ())
@@ -214,7 +218,7 @@ def test_reviews_of_the_item_compete_by_their_best_passage():
     def encode(texts):
         return np.array([table[text] for text in texts], np.float32)
 
-    assert measure_ranking([contest], encode, encode) == {"mrr": 1.0, "recall@1": 1.0}
+    assert measure([contest], encode, encode) == {"mrr": 1.0, "recall@1": 1.0}
 
 
 def test_contests_count_alike_and_equals_stand_before_the_gold_text():
@@ -223,7 +227,7 @@ def test_contests_count_alike_and_equals_stand_before_the_gold_text():
 
     alone = Contest(("q",), ("a",), (([0],),))
     among = Contest(("q", "q"), ("a", "b", "c", "d"), (([0], [1], [2], [3]),) * 2)
-    assert measure_ranking([alone, among], encode, encode) == {
+    assert measure([alone, among], encode, encode) == {
         "mrr": (1 + 1 / 4) / 2,
         "recall@1": 0.5,
     }
@@ -231,11 +235,11 @@ def test_contests_count_alike_and_equals_stand_before_the_gold_text():
 
 def test_without_an_answer_there_is_nothing_to_measure_on():
     with pytest.raises(DataError, match="has an answer"):
-        contest_of([SILENT], [Review("r", "A", "x")], whole)
+        contest_of([OFF_TOPIC], [Review("r", "A", "x")], whole)
 
 
 def test_a_passage_ends_where_the_encoder_stops_to_read():
-    cut = _cut_by(PassageSettings(max_words=4, overlap_words=0), lambda text: min(len(text), 9))
+    cut = passage_cutter(4, 0, lambda text: min(len(text), 9))
     text = "It is red. It is very big and it is blue."
     assert [text[start:end] for start, end in cut(text)] == ["It is red", "It is ver", "and it is"]
 

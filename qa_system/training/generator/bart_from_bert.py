@@ -1,4 +1,4 @@
-"""A small BART of parts: a BERT-type encoder, mapped onto both sides.
+"""A small BART of a BERT-type encoder, which becomes both its encoder and its decoder.
 
 Such an encoder is a BART encoder by another name: layer norms after the sums, learned positions
 (BART's begin at row 2), the same feed-forward. Its token types fold into the positions. A decoder
@@ -8,6 +8,8 @@ Checkpoints for Sequence Generation Tasks", https://arxiv.org/abs/1907.12461).
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qa_system.errors import ConfigError, ModelError
@@ -16,9 +18,15 @@ from qa_system.models import ModelLocation
 from qa_system.training.reader.distill import kept_layers
 
 if TYPE_CHECKING:
-    from transformers import BartForConditionalGeneration
+    from transformers import BartConfig, BartForConditionalGeneration
 
-__all__ = ["bart_from_bert"]
+__all__ = ["bart_from_bert", "build"]
+
+TEMPLATE = "{question} [SEP] {text}"
+"""As a BERT-type reader has them; see `GeneratorTraining.template`."""
+
+SCORE_SCALE = 20.0
+"""See `GeneratorTraining.score_scale`."""
 
 POSITION_OFFSET = 2
 """Rows of BART's table of positions that stand before the first one."""
@@ -27,9 +35,9 @@ POSITION_OFFSET = 2
 def bart_from_bert(
     location: ModelLocation, decoder_layers: int, *, dropout: float = 0.1
 ) -> BartForConditionalGeneration:
-    """Make a BART whose encoder gives what a BERT-type encoder gave, in fp32 on the CPU.
+    """Build a BART whose encoder computes what a BERT-type encoder does, in fp32 on the CPU.
 
-    The decoder has some of the encoder's layers, evenly chosen, and looks at the source with a
+    The decoder has some of the encoder's layers, evenly chosen, and attends to the source with a
     copy of each layer's self-attention. Answers begin with [CLS] and end with [SEP]. The token
     type of a reader's text is lost: all tokens have type 0.
 
@@ -48,7 +56,7 @@ def bart_from_bert(
         ConfigError: it has fewer layers.
     """
     import torch
-    from transformers import BartConfig, BartForConditionalGeneration
+    from transformers import BartForConditionalGeneration
 
     bert, config = _load(location)
     layers = int(config.num_hidden_layers)
@@ -58,28 +66,7 @@ def bart_from_bert(
             where="decoder_layers",
             remedy=f"Set at most {layers}.",
         )
-    start_id, eos_id, pad_id = _special_ids(location)
-    bart = BartForConditionalGeneration(
-        BartConfig(
-            vocab_size=config.vocab_size,
-            max_position_embeddings=config.max_position_embeddings,
-            d_model=config.hidden_size,
-            encoder_layers=layers,
-            decoder_layers=decoder_layers,
-            encoder_attention_heads=config.num_attention_heads,
-            decoder_attention_heads=config.num_attention_heads,
-            encoder_ffn_dim=config.intermediate_size,
-            decoder_ffn_dim=config.intermediate_size,
-            activation_function=config.hidden_act,
-            dropout=dropout,
-            scale_embedding=True,
-            pad_token_id=pad_id,
-            bos_token_id=start_id,
-            eos_token_id=eos_id,
-            decoder_start_token_id=start_id,
-            forced_eos_token_id=None,
-        )
-    )
+    bart = BartForConditionalGeneration(_bart_config(config, decoder_layers, dropout, location))
     sides = bart.model
     with torch.no_grad():
         sides.shared.weight.copy_(bert.embeddings.word_embeddings.weight)
@@ -93,6 +80,56 @@ def bart_from_bert(
             _copy_layer(theirs, ours)
             _copy_attention(theirs.attention, ours.encoder_attn, ours.encoder_attn_layer_norm)
     return bart.eval()
+
+
+def build(location: ModelLocation, decoder_layers: int, folder: Path) -> ModelLocation:
+    """Build a BART of an encoder and write it to a folder, for `load_seq2seq`.
+
+    Args:
+        location: see `bart_from_bert`.
+        decoder_layers: likewise.
+        folder: it is made.
+
+    Returns:
+        The model's location, with the encoder's name.
+
+    Raises:
+        ModelError: see `bart_from_bert`.
+        ConfigError: likewise.
+    """
+    from qa_system.generators.seq2seq import GeneratorFacts, write_facts
+
+    bart_from_bert(location, decoder_layers).save_pretrained(folder)
+    load_tokenizer(location.path).save(str(folder / "tokenizer.json"), pretty=False)
+    write_facts(folder, GeneratorFacts(TEMPLATE, score_scale=SCORE_SCALE))
+    return replace(location, path=folder)
+
+
+def _bart_config(
+    bert: Any, decoder_layers: int, dropout: float, location: ModelLocation
+) -> BartConfig:
+    from transformers import BartConfig
+
+    start_id, eos_id, pad_id = _special_ids(location)
+    return BartConfig(
+        vocab_size=bert.vocab_size,
+        max_position_embeddings=bert.max_position_embeddings,
+        d_model=bert.hidden_size,
+        encoder_layers=bert.num_hidden_layers,
+        decoder_layers=decoder_layers,
+        encoder_attention_heads=bert.num_attention_heads,
+        decoder_attention_heads=bert.num_attention_heads,
+        encoder_ffn_dim=bert.intermediate_size,
+        decoder_ffn_dim=bert.intermediate_size,
+        activation_function=bert.hidden_act,
+        dropout=dropout,
+        scale_embedding=True,
+        pad_token_id=pad_id,
+        bos_token_id=start_id,
+        eos_token_id=eos_id,
+        decoder_start_token_id=start_id,
+        forced_eos_token_id=None,
+    )
 
 
 def _load(location: ModelLocation) -> tuple[Any, Any]:
@@ -116,12 +153,12 @@ def _load(location: ModelLocation) -> tuple[Any, Any]:
             add_pooling_layer=False,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as fault:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
-            f"no generator can be built of this model: {fault}",
+            f"no generator can be built of this model: {error}",
             where=str(location.path),
             remedy=remedy,
-        ) from fault
+        ) from error
     if report["missing_keys"]:
         raise ModelError(
             f"the checkpoint has no weights for {', '.join(sorted(report['missing_keys'])[:3])}",

@@ -1,4 +1,4 @@
-"""Texts alone -> what teaches a generator to find a place in a text, and to copy from there.
+"""Texts alone -> examples from which a generator learns to find a place in a text and to copy.
 
 BART learns to mend noised texts (Lewis et al., 2019, "BART: Denoising Sequence-to-Sequence
 Pre-training", https://arxiv.org/abs/1910.13461, section 2.2, text infilling: spans of Poisson
@@ -18,10 +18,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from qa_system.passages import split
-from qa_system.training.generator.examples import Exercise
+from qa_system.training.generator.examples import Example
 from qa_system.training.recipes import Noise
 
-__all__ = ["denoising_exercises"]
+__all__ = ["denoising_examples"]
 
 GAP = "_"
 """Stands for the words left out; plain text, because a question holds no special tokens."""
@@ -31,31 +31,31 @@ FEWEST_WORDS = 4
 _WORD = re.compile(r"\S+")
 
 
-def denoising_exercises(texts: Iterable[str], noise: Noise, seed: int) -> list[Exercise]:
-    """Make an exercise of a stretch of each passage, drawn at random; short passages make none.
+def denoising_examples(texts: Iterable[str], noise: Noise, seed: int) -> list[Example]:
+    """Return an example of a stretch of each passage, drawn at random; short passages make none.
 
     The first and the last word of a stretch stay, or nobody could tell where it begins and ends.
 
     Args:
-        texts: one that occurs twice makes different exercises.
+        texts: one that occurs twice makes different examples.
         noise: how much is left out, of how much.
         seed: of the draw.
 
     >>> text = "It is light and cheap, and after a year the battery lasts for two days."
-    >>> [exercise] = denoising_exercises([text], Noise(target_words=8), seed=5)
-    >>> exercise.question, exercise.answers
+    >>> [example] = denoising_examples([text], Noise(target_words=8), seed=5)
+    >>> example.question, example.answers
     ('a year _ lasts for two', (('a year the battery lasts for two', 1.0),))
     """
     draw = np.random.default_rng(seed)
     return [
-        exercise
+        example
         for text in texts
         for start, end in split(text, noise.text_words)
-        if (exercise := _exercise_of(text[start:end], noise, draw)) is not None
+        if (example := _example_of(text[start:end], noise, draw)) is not None
     ]
 
 
-def _exercise_of(text: str, noise: Noise, draw: np.random.Generator) -> Exercise | None:
+def _example_of(text: str, noise: Noise, draw: np.random.Generator) -> Example | None:
     words = [match.span() for match in _WORD.finditer(text)]
     if len(words) < FEWEST_WORDS:
         return None
@@ -65,7 +65,7 @@ def _exercise_of(text: str, noise: Noise, draw: np.random.Generator) -> Exercise
     target = text[chosen[0][0] : chosen[-1][1]]
     kept = _kept(length, noise, draw)
     question = " ".join(_gapped([text[start:end] for start, end in chosen], kept))
-    return Exercise(question, (text,), ((target, 1.0),))
+    return Example(question, (text,), ((target, 1.0),))
 
 
 def _kept(length: int, noise: Noise, draw: np.random.Generator) -> list[bool]:

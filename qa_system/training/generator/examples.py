@@ -1,4 +1,4 @@
-"""Labels -> what a generator learns from: a question, texts, and what is to be answered."""
+"""Labels -> what a generator learns from: a question, texts, and the answers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from qa_system.labels import gold_texts, is_answered
 from qa_system.records import Label
 from qa_system.training.negatives import ranked_by_bm25
 
-__all__ = ["Exercise", "answer_exercises"]
+__all__ = ["Example", "answer_examples"]
 
 
 @dataclass(frozen=True, slots=True)
-class Exercise:
+class Example:
     """A question, texts, and the answers to it.
 
     Args:
@@ -30,10 +30,8 @@ class Exercise:
     titles: tuple[str, ...] = ()
 
 
-def answer_exercises(
-    labels: Sequence[Label], documents: int
-) -> tuple[list[Exercise], Counter[str]]:
-    """Give an exercise for each label that has an answer.
+def answer_examples(labels: Sequence[Label], documents: int) -> tuple[list[Example], Counter[str]]:
+    """Return an example for each label that has an answer.
 
     All of the annotators' answers are learnt, each as often as it was given, and a question
     counts once, whatever their number. A text that competes may answer, too: the loss finds out
@@ -41,39 +39,39 @@ def answer_exercises(
 
     Args:
         labels: of one data set, whose texts compete.
-        documents: texts of an exercise at most: the label's own, then those of the same item
+        documents: texts of an example at most: the label's own, then those of the same item
             (of all texts, where there are no items), as BM25 ranks them for the question.
 
     Returns:
-        The exercises, and counts: `questions`; `unanswerable`, labels that were left out.
+        The examples, and counts: `questions`; `unanswerable`, labels that were left out.
 
     >>> from qa_system.records import AnswerSpan
     >>> span, no = AnswerSpan("light", 5, 10), Label("p", "Is it?", None, "s", "No.", ())
     >>> label = Label("q", "How is it?", None, "r", "Very light.", (span,))
-    >>> answer_exercises([label, no], documents=1)[0][0].answers
+    >>> answer_examples([label, no], documents=1)[0][0].answers
     (('light', 1.0),)
     """
     answered = [label for label in labels if is_answered(label)]
     counts = Counter(questions=len(answered), unanswerable=len(labels) - len(answered))
     titles = {label.context: str(label.meta.get("title") or "") for label in labels}
-    rivals: dict[tuple[str, str | None], list[str]] = {}
+    near: dict[tuple[str, str | None], list[str]] = {}
     if documents > 1:
         texts = {label.context: label.item_id for label in labels}
         asked = [(label.question, label.item_id) for label in answered]
-        rivals = ranked_by_bm25(texts, asked, documents)
-    exercises = []
+        near = ranked_by_bm25(texts, asked, documents)
+    examples = []
     for label in answered:
-        found = rivals.get((label.question, label.item_id), [])
+        found = near.get((label.question, label.item_id), [])
         texts_of = (label.context, *(text for text in found if text != label.context))[:documents]
-        exercises.append(
-            Exercise(
+        examples.append(
+            Example(
                 label.question,
                 texts_of,
                 _shares(label),
                 tuple(titles[text] for text in texts_of),
             )
         )
-    return exercises, counts
+    return examples, counts
 
 
 def _shares(label: Label) -> tuple[tuple[str, float], ...]:

@@ -1,4 +1,4 @@
-"""What a generator learns from an exercise: tokens, batches of them, and how wrong it is.
+"""The loss of a generator: batches of examples, and the probability of their answers.
 
 The loss is RAG's (Lewis et al., 2020, https://arxiv.org/abs/2005.11401, section 2.1): the negative
 log-probability of the answer, with the documents summed out, so that the gradient reaches the
@@ -22,8 +22,9 @@ from torch.nn import functional
 
 from qa_system.generators.marginal import document_log_prior, sequence_marginal, token_marginal
 from qa_system.inference import IntArray, pad
+from qa_system.training.generator.tokens import Tokens
 
-__all__ = ["Lesson", "Told", "collate", "gold_log_probs", "rag_loss"]
+__all__ = ["Batch", "GoldLogProbs", "collate", "gold_log_probs", "rag_loss"]
 
 IGNORED = -100
 """Stands in `labels` where a row has no token."""
@@ -34,55 +35,30 @@ SOURCES_AT_ONCE = 8
 Batch = dict[str, Tensor]
 
 
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """An exercise in tokens.
-
-    Args:
-        sources: of each text with the question, at least one.
-        answers: of each, the token that ends it included; at least one.
-        shares: of the answers; their sum is 1.
-        scores: what the retriever says of each text, times `score_scale`.
-        question: as the question encoder reads it; None: `scores` stay what they are.
-        passages: what the passage encoder made of each text, shape (texts, dimension).
-    """
-
-    sources: tuple[IntArray, ...]
-    answers: tuple[IntArray, ...]
-    shares: tuple[float, ...]
-    scores: NDArray[np.float32]
-    question: IntArray | None = None
-    passages: NDArray[np.float32] | None = None
-
-    def __len__(self) -> int:
-        """Tokens of the longest source."""
-        return max(map(len, self.sources))
-
-
 def collate(
-    lessons: Sequence[Lesson], *, pad_id: int, prompt_ids: Sequence[int], question_pad_id: int = 0
+    examples: Sequence[Tokens], *, pad_id: int, prompt_ids: Sequence[int], question_pad_id: int = 0
 ) -> Batch:
-    """Stack lessons into what `gold_log_probs` takes.
+    """Stack examples into what `gold_log_probs` takes.
 
     Args:
-        lessons: at least one.
+        examples: at least one.
         pad_id: fills short rows.
         prompt_ids: what the decoder is given before an answer, and does not learn.
         question_pad_id: the question encoder's `pad_id`.
 
     Returns:
-        - `input_ids`, `attention_mask`: (sources, tokens), of all lessons in turn.
-        - `source_of`: (lessons, documents), rows of those; 0 where `present` is False.
-        - `present`, `scores`: (lessons, documents).
-        - `labels`, `decoder_input_ids`: (answers, tokens), of all lessons in turn.
-        - `lesson_of`, `shares`: (answers,).
-        - `question_ids`, `question_mask`: (lessons, tokens); `passages`: (lessons, documents,
-          dimension). Only where the lessons have them.
+        - `input_ids`, `attention_mask`: (sources, tokens), of all examples in turn.
+        - `source_of`: (examples, documents), rows of those; 0 where `present` is False.
+        - `present`, `scores`: (examples, documents).
+        - `labels`, `decoder_input_ids`: (answers, tokens), of all examples in turn.
+        - `example_of`, `shares`: (answers,).
+        - `question_ids`, `question_mask`: (examples, tokens); `passages`: (examples, documents,
+          dimension). Only where the examples have them.
     """
-    counts = [len(lesson.sources) for lesson in lessons]
+    counts = [len(example.sources) for example in examples]
     firsts = [0, *accumulate(counts)]
-    sources = [source for lesson in lessons for source in lesson.sources]
-    answers = [answer for lesson in lessons for answer in lesson.answers]
+    sources = [source for example in examples for source in example.sources]
+    answers = [answer for example in examples for answer in example.answers]
     present = np.arange(max(counts)) < np.array(counts)[:, None]
     source_of = np.where(present, np.array(firsts[:-1])[:, None] + np.arange(max(counts)), 0)
     given = [IGNORED] * (len(prompt_ids) - 1)
@@ -91,25 +67,25 @@ def collate(
         "attention_mask": _mask(sources),
         "source_of": source_of,
         "present": present,
-        "scores": _stacked([lesson.scores for lesson in lessons]),
+        "scores": _stacked([example.scores for example in examples]),
         "labels": pad([[*given, *answer] for answer in answers], IGNORED),
         "decoder_input_ids": pad([[*prompt_ids, *answer[:-1]] for answer in answers], pad_id),
-        "lesson_of": np.repeat(np.arange(len(lessons)), [len(one.answers) for one in lessons]),
-        "shares": np.array([share for lesson in lessons for share in lesson.shares], np.float32),
+        "example_of": np.repeat(np.arange(len(examples)), [len(one.answers) for one in examples]),
+        "shares": np.array([share for example in examples for share in example.shares], np.float32),
     }
-    questions = [lesson.question for lesson in lessons if lesson.question is not None]
+    questions = [example.question for example in examples if example.question is not None]
     if questions:
         arrays["question_ids"] = pad(questions, question_pad_id)
         arrays["question_mask"] = _mask(questions)
         arrays["passages"] = _stacked(
-            [lesson.passages for lesson in lessons if lesson.passages is not None]
+            [example.passages for example in examples if example.passages is not None]
         )
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a model says of gold answers.
+class GoldLogProbs:
+    """Log-probabilities of gold answers.
 
     Args:
         log_probs: of each token, given each document, shape (answers, documents, tokens); 0 where
@@ -121,20 +97,20 @@ class Told:
     spread: Tensor
 
 
-def gold_log_probs(generator: Any, batch: Batch) -> Told:
-    """Ask a model for log p(y_t|x,z,y_<t) of each answer's tokens, given each document.
+def gold_log_probs(generator: Any, batch: Batch) -> GoldLogProbs:
+    """Compute log p(y_t|x,z,y_<t) of each answer's tokens, given each document.
 
     A document goes through the encoder once, however many answers there are, and only the tokens
     that count go through the vocabulary.
 
     Args:
         generator: a BART or T5 of transformers (`...ForConditionalGeneration`).
-        batch: what `collate` gave.
+        batch: what `collate` returned.
     """
     mask, labels = batch["attention_mask"], batch["labels"]
     states = _encoded(generator.get_encoder(), batch["input_ids"], mask)
-    answer, document = batch["present"][batch["lesson_of"]].nonzero(as_tuple=True)
-    source = batch["source_of"][batch["lesson_of"][answer], document]
+    answer, document = batch["present"][batch["example_of"]].nonzero(as_tuple=True)
+    source = batch["source_of"][batch["example_of"][answer], document]
     hidden = generator.get_decoder()(
         input_ids=batch["decoder_input_ids"][answer],
         encoder_hidden_states=states[source],
@@ -147,42 +123,42 @@ def gold_log_probs(generator: Any, batch: Batch) -> Told:
     norm = logits.logsumexp(-1)
     where = answer[row], document[row], place
     nothing = logits.new_zeros(len(labels), batch["present"].shape[1], labels.shape[1])
-    return Told(
+    return GoldLogProbs(
         nothing.index_put(where, logits.gather(-1, gold.unsqueeze(-1)).squeeze(-1) - norm),
         nothing.index_put(where, logits.mean(-1) - norm),
     )
 
 
 def rag_loss(
-    told: Told,
+    gold: GoldLogProbs,
     scores: Tensor,
     batch: Batch,
     mode: Literal["token", "sequence"],
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Give the negative log-probability of the answers, a token.
+    """Return the negative log-probability of the answers, a token.
 
     That is the sum over answers of share x -log p(y|x), through the sum of share x tokens.
     Smoothing adds what all tokens' log-probabilities come to, weighted by p(z|x), from which it
     is kept; with one document that is the usual cross-entropy with smoothed labels.
 
     Args:
-        told: of each answer and document.
-        scores: of the documents, shape (lessons, documents).
-        batch: what `collate` gave.
+        gold: of each answer and document.
+        scores: of the documents, shape (examples, documents).
+        batch: what `collate` returned.
         mode: RAG-Token or RAG-Sequence.
         label_smoothing: the share of the loss that all tokens have.
     """
-    log_prior = document_log_prior(scores.float(), batch["present"])[batch["lesson_of"]]
+    log_prior = document_log_prior(scores.float(), batch["present"])[batch["example_of"]]
     counted = batch["labels"] != IGNORED
     if mode == "token":
-        tokens = token_marginal(log_prior, told.log_probs)
+        tokens = token_marginal(log_prior, gold.log_probs)
         answers = tokens.where(counted, 0.0).sum(-1)
     else:
-        answers = sequence_marginal(log_prior, told.log_probs.sum(-1))
+        answers = sequence_marginal(log_prior, gold.log_probs.sum(-1))
     if label_smoothing:
         prior = log_prior.detach().exp().unsqueeze(-1)
-        spread = (prior * told.spread).sum(dim=(1, 2))
+        spread = (prior * gold.spread).sum(dim=(1, 2))
         answers = (1 - label_smoothing) * answers + label_smoothing * spread
     shares = batch["shares"]
     return -(shares * answers).sum() / (shares * counted.sum(-1)).sum()

@@ -1,4 +1,4 @@
-"""How a cross-encoder learns an order: sentence-transformers' `CrossEncoderTrainer`.
+"""A cross-encoder in training, by sentence-transformers' `CrossEncoderTrainer`.
 
 Importing this module imports torch, transformers, datasets and sentence-transformers.
 """
@@ -7,19 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from typing import Literal
 
+import torch
 from datasets import Dataset
 from sentence_transformers import CrossEncoder
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss, ListNetLoss
 
+from qa_system.errors import ModelError
+from qa_system.models import ModelLocation
+from qa_system.readers.backends import has_token_types
 from qa_system.training.evaluator import Evaluator
-from qa_system.training.loop import run
-from qa_system.training.ranker.examples import TextList
-from qa_system.training.recipes import RankerTraining
+from qa_system.training.loop import train
+from qa_system.training.ranker.examples import Example
+from qa_system.training.run import Run
 
-__all__ = ["fit", "rows_of"]
+__all__ = ["fit", "rows_of", "start"]
 
 CERTAIN = 20.0
 """Relevance of a text that answers, where that of the others is 0: ListNet aims at the softmax of
@@ -29,14 +33,60 @@ PAIRS_AT_ONCE = 8
 """Of a listwise step's pairs, those that are padded to one length."""
 
 
+def start(location: ModelLocation, max_seq_length: int, device: torch.device) -> CrossEncoder:
+    """Load what training starts from; the head of a plain encoder is initialised at random.
+
+    Args:
+        location: a checkpoint, with weights in safetensors.
+        max_seq_length: tokens of question and text.
+        device: where it is trained.
+
+    Raises:
+        ModelError: no ranker can start from it, or it has fewer positions.
+    """
+    try:
+        model = CrossEncoder(
+            str(location.path),
+            num_labels=1,
+            max_length=max_seq_length,
+            device=str(device),
+            local_files_only=True,
+            model_kwargs={
+                "use_safetensors": True,
+                # The fused kernel is slower than the plain one on a CPU, as for a reader.
+                "attn_implementation": "sdpa" if device.type == "cuda" else "eager",
+            },
+            config_kwargs={"attention_probs_dropout_prob": 0.0},
+        )
+    except Exception as error:  # transformers, safetensors and tokenizers share no base
+        raise ModelError(
+            f"no ranker can start from this model: {error}",
+            where=str(location.path),
+            remedy="Name an encoder, a reader or a cross-encoder, in safetensors.",
+        ) from error
+    names = model.tokenizer.model_input_names
+    if has_token_types(model.model.config) and "token_type_ids" not in names:
+        # Without them the model would not be told which tokens are the question's.
+        model.tokenizer.model_input_names = [*names, "token_type_ids"]
+        # That alone is not saved.
+        model.tokenizer.init_kwargs["model_input_names"] = [*names, "token_type_ids"]
+    positions = model.model.config.max_position_embeddings
+    if max_seq_length > positions:
+        raise ModelError(
+            f"max_seq_length is {max_seq_length}, and the model has {positions} positions",
+            where=str(location.path),
+            remedy=f"Set max_seq_length to {positions} at most.",
+        )
+    return model
+
+
 def fit(
     model: CrossEncoder,
-    lists: Sequence[TextList],
+    examples: Sequence[Example],
     *,
+    loss: Literal["listwise", "pointwise"],
     evaluate: Callable[[], Mapping[str, float]],
-    settings: RankerTraining,
-    bf16: bool,
-    out: Path,
+    run: Run,
 ) -> list[dict[str, float]]:
     """Train a cross-encoder, or go on where a run into the same folder was stopped.
 
@@ -45,48 +95,44 @@ def fit(
     At the end the model has the weights with the best `mrr`.
 
     Args:
-        model: on the device that it is trained on.
-        lists: what an epoch goes through.
-        evaluate: measures the model as it stands; `mrr` is among what it gives.
-        settings: how long, how fast, from which seed, by which loss.
-        bf16: whether products are taken in bf16 (weights stay in fp32).
-        out: where checkpoints stand, in the folder `checkpoints`.
+        model: on the run's device.
+        examples: what an epoch goes through.
+        loss: which of the two.
+        evaluate: measures the model as it stands; `mrr` is among what it returns.
+        run: where checkpoints stand, how long, how fast.
 
     Returns:
         What was logged: `loss` every so many steps, `eval_mrr` and the like at each measurement,
         each with its `step` and `epoch`.
     """
-    rows = rows_of(lists, settings.loss)
-    loss = (
+    rows = rows_of(examples, loss)
+    loss_function = (
         ListNetLoss(model, mini_batch_size=PAIRS_AT_ONCE)
-        if settings.loss == "listwise"
+        if loss == "listwise"
         else BinaryCrossEntropyLoss(model)
     )
-    return run(
+    return train(
         partial(
             CrossEncoderTrainer,
             model=model,
             train_dataset=rows,
-            loss=loss,
+            loss=loss_function,
             evaluator=Evaluator(evaluate, "mrr"),
         ),
-        CrossEncoderTrainingArguments,
+        run,
         rows=len(rows),
-        schedule=settings,
         score="mrr",
-        bf16=bf16,
-        on_cpu=model.device.type == "cpu",
-        out=out,
+        kind=CrossEncoderTrainingArguments,
     )
 
 
-def rows_of(lists: Sequence[TextList], loss: str) -> Dataset:
-    """Lay lists out as the loss takes them: a row is a list, or a pair of question and text.
+def rows_of(examples: Sequence[Example], loss: str) -> Dataset:
+    """Return what the loss takes: a row is an example, or a pair of question and text.
 
-    >>> lists = [TextList("q", ("a", "b"), (True, False))]
-    >>> rows_of(lists, "listwise").to_list()
+    >>> examples = [Example("q", ("a", "b"), (True, False))]
+    >>> rows_of(examples, "listwise").to_list()
     [{'question': 'q', 'texts': ['a', 'b'], 'labels': [20.0, 0.0]}]
-    >>> rows_of(lists, "pointwise").to_list()[1]
+    >>> rows_of(examples, "pointwise").to_list()[1]
     {'question': 'q', 'text': 'b', 'label': 0.0}
     """
     if loss == "listwise":
@@ -97,13 +143,13 @@ def rows_of(lists: Sequence[TextList], loss: str) -> Dataset:
                     "texts": list(each.texts),
                     "labels": [CERTAIN * relevant for relevant in each.relevant],
                 }
-                for each in lists
+                for each in examples
             ]
         )
     return Dataset.from_list(
         [
             {"question": each.question, "text": text, "label": float(relevant)}
-            for each in lists
+            for each in examples
             for text, relevant in zip(each.texts, each.relevant, strict=True)
         ]
     )

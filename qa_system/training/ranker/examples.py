@@ -6,18 +6,20 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from typing import NamedTuple
 
+from qa_system.errors import DataError
 from qa_system.labels import is_answered
 from qa_system.records import Label, Review
 from qa_system.training.negatives import Asked, answering_texts, ranked_by_bm25
 from qa_system.training.recipes import RankerNegatives
+from qa_system.training.sources import Material, Part, Sources, gather
 
-__all__ = ["TextList", "dev_lists", "rank_metrics", "train_lists"]
+__all__ = ["Example", "dev_examples", "gather_examples", "train_examples"]
 
 
 @dataclass(frozen=True, slots=True)
-class TextList:
+class Example:
     """A question, and texts that answer it or do not.
 
     Args:
@@ -31,10 +33,39 @@ class TextList:
     relevant: tuple[bool, ...]
 
 
-def train_lists(
+def gather_examples(
+    sources: Sources, negatives: RankerNegatives, candidates: int
+) -> Material[Example, list[Example]]:
+    """Turn sources into examples to learn from, and to measure on.
+
+    Args:
+        sources: of a recipe.
+        negatives: how many of which kind.
+        candidates: reviews of an example to measure on at most.
+
+    Raises:
+        DataError: there is nothing to learn from, or nothing to measure on.
+    """
+
+    def examples_of(part: Part) -> tuple[list[Example], Counter[str]]:
+        examples, counts = train_examples(part.labels, negatives, part.seed)
+        return part.source.weighted(examples, part.seed), counts
+
+    material = gather(sources, examples_of, lambda part: _to_measure(part, candidates))
+    if not material.examples:
+        raise DataError(
+            "there is nothing to learn from: no question has a text that answers it and one "
+            "that does not",
+            remedy="Name a source in `train` with several texts an item, or set "
+            "negatives.other_item above 0.",
+        )
+    return material
+
+
+def train_examples(
     labels: Sequence[Label], negatives: RankerNegatives, seed: int
-) -> tuple[list[TextList], Counter[str]]:
-    """Give a list for each question about an item that a text answers.
+) -> tuple[list[Example], Counter[str]]:
+    """Return an example for each question about an item that a text answers.
 
     No text is taken for a negative that an annotator found an answer in, whichever item the same
     question was asked of, nor one in which an answer to the question occurs word for word.
@@ -45,7 +76,7 @@ def train_lists(
         seed: of the draw.
 
     Returns:
-        The lists, texts that answer first, and counts: `questions`; `relevant`, texts that
+        The examples, texts that answer first, and counts: `questions`; `relevant`, texts that
         answer; `judged`, texts in which annotators looked for an answer in vain; `same_item` and
         `other_item`, texts that nobody judged; `no_negative`, questions left out for want of a
         text that does not answer.
@@ -53,63 +84,56 @@ def train_lists(
     >>> from qa_system.records import AnswerSpan
     >>> yes = Label("q1", "Is it light?", "B", "r1", "Very light.", (AnswerSpan("light", 5, 10),))
     >>> no = Label("q2", "Is it light?", "B", "r2", "Blue.", ())
-    >>> train_lists([yes, no], RankerNegatives(), seed=13)[0]
-    [TextList(question='Is it light?', texts=('Very light.', 'Blue.'), relevant=(True, False))]
+    >>> train_examples([yes, no], RankerNegatives(), seed=13)[0]
+    [Example(question='Is it light?', texts=('Very light.', 'Blue.'), relevant=(True, False))]
     """
     draw = random.Random(seed)
     texts = {label.context: label.item_id for label in labels}
     answering = answering_texts(labels)
     known = _known_answers(labels)
-    judged: dict[Asked, dict[str, None]] = defaultdict(dict)
-    for label in labels:
-        if not is_answered(label):
-            judged[label.question, label.item_id][label.context] = None
+    judged = _judged_in_vain(labels)
     # Texts that answer may stand in front of those that are looked for.
     depth = negatives.same_item + max(map(len, answering.values()), default=0)
     near = ranked_by_bm25(texts, answering, depth) if negatives.same_item else {}
     counts: Counter[str] = Counter()
-    lists = []
-    for (question, item_id), found in answering.items():
-        barred, answers = known[question]
-
-        def fits(text: str, barred: set[str] = barred, answers: set[str] = answers) -> bool:
-            lowered = text.lower()
-            return text not in barred and not any(answer in lowered for answer in answers)
-
-        vain = [text for text in judged[question, item_id] if text not in barred]
-        hard = [
-            text for text in near.get((question, item_id), ()) if text not in vain and fits(text)
-        ][: max(negatives.same_item - len(vain), 0)]
+    examples = []
+    for asked, found in answering.items():
+        answers = known[asked[0]]
+        vain = [text for text in judged[asked] if text not in answers.texts]
+        hard = [text for text in near.get(asked, ()) if text not in vain and answers.fits(text)]
+        hard = hard[: max(negatives.same_item - len(vain), 0)]
+        drawn = draw.sample(list(texts), min(4 * negatives.other_item, len(texts)))
         easy = [
             text
-            for text in _some(list(texts), 4 * negatives.other_item, draw)
-            if (item_id is None or texts[text] != item_id) and text not in hard and fits(text)
+            for text in drawn
+            if (asked[1] is None or texts[text] != asked[1])
+            and text not in hard
+            and answers.fits(text)
         ][: negatives.other_item]
         others = (*vain, *hard, *easy)
         if not others:
             counts["no_negative"] += 1
             continue
         right = tuple(sorted(found))
-        lists.append(
-            TextList(question, right + others, (True,) * len(right) + (False,) * len(others))
-        )
+        relevant = (True,) * len(right) + (False,) * len(others)
+        examples.append(Example(asked[0], right + others, relevant))
         counts += Counter(questions=1, relevant=len(right), judged=len(vain))
         counts += Counter(same_item=len(hard), other_item=len(easy))
-    return lists, counts
+    return examples, counts
 
 
-def dev_lists(
+def dev_examples(
     labels: Iterable[Label], reviews: Iterable[Review], candidates: int
-) -> list[TextList]:
-    """Give what a ranker gets in a pipeline: an item's reviews, as BM25 finds them.
+) -> list[Example]:
+    """Return what a ranker gets in a pipeline: an item's reviews, as BM25 finds them.
 
     Args:
         labels: of one split; questions that no text answers are passed over.
         reviews: all that there are; an item's compete.
-        candidates: reviews of a list at most.
+        candidates: reviews of an example at most.
 
     Returns:
-        A list for each question about an item, in BM25's order. None of its texts is relevant
+        An example for each question about an item, in BM25's order. None of its texts is relevant
         if BM25 did not find what answers.
     """
     labels = list(labels)
@@ -118,7 +142,7 @@ def dev_lists(
     answering = answering_texts(labels)
     nearest = ranked_by_bm25(texts, answering, candidates)
     return [
-        TextList(
+        Example(
             question,
             tuple(nearest[question, item_id]),
             tuple(text in found for text in nearest[question, item_id]),
@@ -127,35 +151,20 @@ def dev_lists(
     ]
 
 
-def rank_metrics(lists: Sequence[TextList], scores: Sequence[Sequence[float]]) -> dict[str, float]:
-    """Measure orders by where the first relevant text stands.
+class _Answers(NamedTuple):
+    """Texts that answer a question, and the answers in lower case."""
 
-    Args:
-        lists: the questions.
-        scores: of each list's texts, larger is better; equals stay in the list's order.
+    texts: set[str]
+    answers: set[str]
 
-    Returns:
-        `mrr`, the mean of 1 / rank of the first relevant text (0 where none is), and `recall@1`,
-        how often it is the first.
-
-    >>> two = TextList("q", ("a", "b"), (False, True))
-    >>> rank_metrics([two, two], [[0.1, 0.2], [0.2, 0.1]])
-    {'mrr': 0.75, 'recall@1': 0.5}
-    """
-    ranks = []
-    for each, given in zip(lists, scores, strict=True):
-        order = sorted(range(len(given)), key=lambda place: -given[place])
-        hits = (rank for rank, place in enumerate(order, start=1) if each.relevant[place])
-        ranks.append(next(hits, None))
-    return {
-        "mrr": fmean(0.0 if rank is None else 1 / rank for rank in ranks),
-        "recall@1": fmean(rank == 1 for rank in ranks),
-    }
+    def fits(self, text: str) -> bool:
+        """Tell whether a text may be a negative."""
+        lowered = text.lower()
+        return text not in self.texts and not any(answer in lowered for answer in self.answers)
 
 
-def _known_answers(labels: Iterable[Label]) -> Mapping[str, tuple[set[str], set[str]]]:
-    """Give for each question the texts that answer it and the answers, in lower case."""
-    known: dict[str, tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
+def _known_answers(labels: Iterable[Label]) -> Mapping[str, _Answers]:
+    known: dict[str, _Answers] = defaultdict(lambda: _Answers(set(), set()))
     for label in labels:
         texts, answers = known[label.question]
         if is_answered(label):
@@ -164,5 +173,21 @@ def _known_answers(labels: Iterable[Label]) -> Mapping[str, tuple[set[str], set[
     return known
 
 
-def _some(texts: Sequence[str], number: int, draw: random.Random) -> list[str]:
-    return draw.sample(texts, min(number, len(texts)))
+def _judged_in_vain(labels: Iterable[Label]) -> Mapping[Asked, dict[str, None]]:
+    judged: dict[Asked, dict[str, None]] = defaultdict(dict)
+    for label in labels:
+        if not is_answered(label):
+            judged[label.question, label.item_id][label.context] = None
+    return judged
+
+
+def _to_measure(part: Part, candidates: int) -> list[Example]:
+    examples = dev_examples(part.labels, part.dataset.reviews, candidates)
+    if not any(len(set(each.relevant)) == 2 for each in examples):
+        raise DataError(
+            "no question has a text that answers it and one that does not, so that every order "
+            "is as good",
+            where=part.dataset.path,
+            remedy="Name another source in `dev`.",
+        )
+    return examples

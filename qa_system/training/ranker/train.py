@@ -2,188 +2,59 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from pathlib import Path
-from statistics import fmean
-from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from qa_system.errors import DataError, ModelError
-from qa_system.inference import choose_torch_device, choose_torch_precision
-from qa_system.models import ModelLocation, locate, locate_checkpoint
-from qa_system.readers.backends import has_token_types
-from qa_system.training.ranker.examples import TextList, dev_lists, rank_metrics, train_lists
+from qa_system.models import locate, locate_checkpoint
+from qa_system.training.ranker.evaluate import measure
+from qa_system.training.ranker.examples import gather_examples
 from qa_system.training.recipes import RankerTraining
-from qa_system.training.record import claim, write_record
-from qa_system.training.requirements import training_packages
-from qa_system.training.sources import Part, read_sources
+from qa_system.training.record import write_record
+from qa_system.training.run import begin
+from qa_system.training.sources import read_sources
 
-if TYPE_CHECKING:
-    from sentence_transformers import CrossEncoder
-
-__all__ = ["measure_ranker", "train_ranker"]
-
-BATCH_PAIRS = 32
-"""Pairs of question and text in a forward pass of a measurement; it changes no result."""
+__all__ = ["train_ranker"]
 
 
-def train_ranker(settings: RankerTraining, out: str | Path) -> dict[str, Any]:
+def train_ranker(recipe: RankerTraining, out: str | Path) -> dict[str, Any]:
     """Train a cross-encoder, or go on where an earlier run into the same folder was stopped.
 
     Args:
-        settings: the recipe.
-        out: the folder that becomes the model; checkpoints stand in `out/checkpoints` while it
-            is in the making.
+        recipe: of the run.
+        out: the folder that becomes the model; checkpoints stand in `out/checkpoints` until the
+            run is done.
 
     Returns:
-        What `training.json` says of the run.
+        The content of `training.json`.
 
     Raises:
         MissingDependencyError: sentence-transformers, accelerate or datasets is not installed.
-        ModelError: `settings.model` is nothing to start from.
+        ModelError: `recipe.model` is nothing to start from.
         DataError: a data set or split is not there, or has nothing to learn from or measure on.
         ConfigError: the folder holds a trained model, or a stopped run with other settings.
     """
-    training_packages(settings.seed, "datasets", "sentence_transformers")
+    run = begin(recipe, out, "datasets", "sentence_transformers")
     from qa_system.rankers.cross_encoder import load_cross_encoder
-    from qa_system.training.ranker.cross_encoder import fit
+    from qa_system.training.ranker import cross_encoder
 
-    started = monotonic()
-    folder = claim(out, settings)
-    device = choose_torch_device(settings.device)
-    material = _gather(settings)
-    model = _start(locate_checkpoint(settings.model), settings, device)
-
-    def evaluate() -> dict[str, float]:
-        return measure_ranker(model, material.dev)
-
-    history = fit(
+    sources = read_sources(recipe.train, recipe.dev, recipe.seed)
+    material = gather_examples(sources, recipe.negatives, recipe.candidates)
+    model = cross_encoder.start(locate_checkpoint(recipe.model), recipe.max_seq_length, run.device)
+    history = cross_encoder.fit(
         model,
-        material.lists,
-        evaluate=evaluate,
-        settings=settings,
-        bf16="bfloat16" in str(choose_torch_precision(settings.precision, device)),
-        out=folder,
+        material.examples,
+        loss=recipe.loss,
+        evaluate=lambda: measure(model, material.measured),
+        run=run,
     )
-    model.save_pretrained(str(folder), create_model_card=False)
+    model.save_pretrained(str(run.folder), create_model_card=False)
     # In memory it may still multiply in bf16: what counts is what will be loaded.
-    saved = load_cross_encoder(locate(str(folder)), str(device))
-    scores = measure_ranker(saved, material.dev)
+    saved = load_cross_encoder(locate(str(run.folder)), str(run.device))
     return write_record(
-        folder,
+        run,
         task="ranker",
-        settings=settings,
         data=material.data,
-        scores=scores,
+        scores=measure(saved, material.measured),
         history=history,
-        seconds=monotonic() - started,
         counts=dict(material.counts),
     )
-
-
-def measure_ranker(model: CrossEncoder, sources: Sequence[Sequence[TextList]]) -> dict[str, float]:
-    """Give a cross-encoder's `mrr` and `recall@1`, each source counting as much as the next."""
-    measured = []
-    for lists in sources:
-        pairs = [(each.question, text) for each in lists for text in each.texts]
-        logits = model.predict(pairs, batch_size=BATCH_PAIRS, activation_fn=_as_it_is).tolist()
-        ends = accumulate((len(each.texts) for each in lists), initial=0)
-        measured.append(rank_metrics(lists, [logits[a:b] for a, b in pairwise(ends)]))
-    return {name: fmean(each[name] for each in measured) for name in measured[0]}
-
-
-def _as_it_is(logits: Any) -> Any:
-    return logits
-
-
-@dataclass(frozen=True, slots=True)
-class _Material:
-    """What a run is made of.
-
-    Args:
-        lists: to learn from.
-        dev: to measure on, by source: dev, then what was held out of the training data.
-        data: where all that came from.
-        counts: of the lists and their texts.
-    """
-
-    lists: Sequence[TextList]
-    dev: Sequence[Sequence[TextList]]
-    data: Sequence[Mapping[str, Any]]
-    counts: Mapping[str, int]
-
-
-def _gather(settings: RankerTraining) -> _Material:
-    sources = read_sources(settings.train, settings.dev, settings.seed)
-    lists: list[TextList] = []
-    counts: Counter[str] = Counter(asked_on_dev=sources.asked_on_dev)
-    for part in sources.train:
-        of_source, counted = train_lists(part.labels, settings.negatives, part.seed)
-        lists += part.source.weighted(of_source, part.seed)
-        counts += counted
-    if not lists:
-        raise DataError(
-            "there is nothing to learn from: no question has a text that answers it and one "
-            "that does not",
-            remedy="Name a source in `train` with several texts an item, or set "
-            "negatives.other_item above 0.",
-        )
-    dev = [_to_measure(part, settings.candidates) for part in sources.measured]
-    if not dev:
-        raise DataError("there is nothing to measure on", remedy="Name a source in `dev`.")
-    return _Material(lists, dev, sources.data, counts)
-
-
-def _to_measure(part: Part, candidates: int) -> list[TextList]:
-    lists = dev_lists(part.labels, part.dataset.reviews, candidates)
-    if not any(len(set(each.relevant)) == 2 for each in lists):
-        raise DataError(
-            "no question has a text that answers it and one that does not, so that every order "
-            "is as good",
-            where=part.dataset.path,
-            remedy="Name another source in `dev`.",
-        )
-    return lists
-
-
-def _start(location: ModelLocation, settings: RankerTraining, device: Any) -> CrossEncoder:
-    from sentence_transformers import CrossEncoder
-
-    remedy = "Name an encoder, a reader or a cross-encoder, in safetensors."
-    try:
-        model = CrossEncoder(
-            str(location.path),
-            num_labels=1,
-            max_length=settings.max_seq_length,
-            device=str(device),
-            local_files_only=True,
-            model_kwargs={
-                "use_safetensors": True,
-                # The fused kernel is slower than its parts on a CPU; see `training.reader`.
-                "attn_implementation": "sdpa" if device.type == "cuda" else "eager",
-            },
-            config_kwargs={"attention_probs_dropout_prob": 0.0},
-        )
-    except Exception as fault:  # transformers, safetensors and tokenizers share no base
-        raise ModelError(
-            f"no ranker can start from this model: {fault}",
-            where=str(location.path),
-            remedy=remedy,
-        ) from fault
-    names = model.tokenizer.model_input_names
-    if has_token_types(model.model.config) and "token_type_ids" not in names:
-        # Without them the model would not be told which tokens are the question's.
-        model.tokenizer.model_input_names = [*names, "token_type_ids"]
-        # That alone is not saved.
-        model.tokenizer.init_kwargs["model_input_names"] = [*names, "token_type_ids"]
-    positions = model.model.config.max_position_embeddings
-    if settings.max_seq_length > positions:
-        raise ModelError(
-            f"max_seq_length is {settings.max_seq_length}, and the model has {positions} positions",
-            where=str(location.path),
-            remedy=f"Set max_seq_length to {positions} at most.",
-        )
-    return model

@@ -13,7 +13,7 @@ memory-mapped file beside the checkpoints, where a run that was stopped finds th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,18 +23,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.errors import ConfigError, ModelError
-from qa_system.inference import choose_torch_device, load_tokenizer, pad, token_batches
-from qa_system.models import ModelLocation, locate, locate_checkpoint
+from qa_system.inference import pad, token_batches
+from qa_system.models import locate
 from qa_system.progress import progress
-from qa_system.readers.backends import ReaderBackend, has_token_types, load_backend
-from qa_system.training.reader.targets import Target, collate, span_loss
-from qa_system.training.reader.train import Lessons, fit_reader, start_from
+from qa_system.readers.backends import ReaderBackend, load_backend
+from qa_system.training.reader.model import Reader, logits
+from qa_system.training.reader.targets import Target, collate, gather_targets, span_loss
+from qa_system.training.reader.train import fit_reader, start_reader
 from qa_system.training.recipes import DistillTraining
-from qa_system.training.record import CHECKPOINTS, claim
-from qa_system.training.requirements import training_packages
+from qa_system.training.run import begin
+from qa_system.training.sources import read_sources
 
 if TYPE_CHECKING:
     import torch
+
+    from qa_system.training.trainer import TrainingSet
 
 __all__ = ["distill", "distillation_loss", "keep_layers", "kept_layers"]
 
@@ -45,55 +48,44 @@ BATCH_TOKENS = 4096
 """Of the teacher's forward passes."""
 
 
-def distill(settings: DistillTraining, out: str | Path) -> dict[str, Any]:
+def distill(recipe: DistillTraining, out: str | Path) -> dict[str, Any]:
     """Train a student, or go on where an earlier run into the same folder was stopped.
 
     Args:
-        settings: the recipe; `settings.model` is the student.
+        recipe: of the run; `recipe.model` is the student.
         out: the folder that becomes the student's.
 
     Returns:
-        What `training.json` says of the run.
+        The content of `training.json`.
 
     Raises:
         MissingDependencyError: torch, transformers or accelerate is not installed.
         ModelError: the teacher or the student is no such model, or they read other tokens.
-        DataError: a data set or split is not there, or has nothing to learn from.
+        DataError: a data set or split is not there, or has nothing to learn from or measure on.
         ConfigError: the folder holds a trained model, or a stopped run with other settings; the
             student is asked for more layers than its checkpoint has.
     """
-    training_packages(settings.seed)
-    folder = claim(out, settings)
-    location = locate_checkpoint(settings.model)
-    teacher = load_backend(
-        locate(settings.teacher), precision=_precision_of(settings), device=settings.device
-    )
-    _check_tokens(teacher, location, settings)
-    student = start_from(location, settings, choose_torch_device(settings.device))
-    if settings.layers is not None:
-        keep_layers(student, settings.layers)
-
-    def taught(model: Any, targets: Sequence[Target], pad_id: int) -> Lessons[_Taught]:
-        logits = _teach(teacher, targets, folder / CHECKPOINTS / CACHE)
-        return Lessons(
-            [_Taught(*pair) for pair in zip(targets, logits, strict=True)],
-            length=lambda row: len(row.target.window),
-            collate=partial(_collate, pad_id=pad_id),
-            loss=partial(
-                _loss,
-                has_types=has_token_types(model.config),
-                alpha=settings.alpha,
-                temperature=settings.temperature,
-            ),
-        )
-
-    return fit_reader(student, location, settings, folder, lessons=taught)
+    run = begin(recipe, out)
+    location = locate(recipe.teacher)
+    # An export has a precision of its own.
+    precision = "auto" if location.format == "onnx" else recipe.precision
+    teacher = load_backend(location, precision=precision, device=recipe.device)
+    student = start_reader(recipe, run.device)
+    _check_tokens(teacher, recipe.teacher, student, recipe.model)
+    if recipe.layers is not None:
+        keep_layers(student.model, recipe.layers)
+    sources = read_sources(recipe.train, recipe.dev, recipe.seed)
+    material = gather_targets(sources, recipe.negatives, student.cutter)
+    judged = _teacher_logits(teacher, material.examples, run.checkpoints / CACHE)
+    taught = [_Taught(*pair) for pair in zip(material.examples, judged, strict=True)]
+    loss = partial(_loss, alpha=recipe.alpha, temperature=recipe.temperature)
+    return fit_reader(run, student, material, _training_set(student, taught, loss))
 
 
 def distillation_loss(
     student: torch.Tensor, teacher: torch.Tensor, allowed: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Give the mean over windows of `T^2 KL(teacher || student)`, of starts and ends together.
+    """Return the mean over windows of `T^2 KL(teacher || student)`, of starts and ends together.
 
     Starts and ends are independent, as in `span_loss`, so the divergence of their joint
     distribution is the sum of both.
@@ -178,48 +170,42 @@ def keep_layers(model: Any, kept: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Taught:
-    """A window, its labels, and the teacher's start and end logits, shape (2, tokens)."""
+    """A target, and the teacher's start and end logits of its window, shape (2, tokens)."""
 
     target: Target
     teacher: FloatArray
 
 
-def _precision_of(settings: DistillTraining) -> str:
-    """Give the precision that the teacher computes in; an export has its own."""
-    is_export = locate(settings.teacher).format == "onnx"
-    return "auto" if is_export else settings.precision
-
-
-def _check_tokens(
-    teacher: ReaderBackend, student: ModelLocation, settings: DistillTraining
-) -> None:
-    if teacher.tokenizer.get_vocab() != load_tokenizer(student.path).get_vocab():
+def _check_tokens(teacher: ReaderBackend, teacher_name: str, student: Reader, name: str) -> None:
+    if teacher.tokenizer.get_vocab() != student.backend.tokenizer.get_vocab():
         raise ModelError(
-            f"the teacher {settings.teacher!r} and the student {settings.model!r} have other "
+            f"the teacher {teacher_name!r} and the student {name!r} have other "
             "vocabularies, so the logits of one say nothing about the other's tokens",
             remedy="Name a student with the teacher's tokenizer, or none and --layers: it is "
             "then cut out of the teacher.",
         )
-    if settings.max_seq_length > teacher.positions:
+    if student.cutter.max_seq_length > teacher.positions:
         raise ConfigError(
-            f"max_seq_length is {settings.max_seq_length}, "
+            f"max_seq_length is {student.cutter.max_seq_length}, "
             f"and the teacher has {teacher.positions} positions",
-            where=settings.teacher,
+            where=teacher_name,
             remedy=f"Set max_seq_length to {teacher.positions} at most.",
         )
 
 
-def _teach(teacher: ReaderBackend, targets: Sequence[Target], cache: Path) -> list[FloatArray]:
-    """Give the teacher's logits of each window, from the cache if an earlier run left them."""
+def _teacher_logits(
+    teacher: ReaderBackend, targets: Sequence[Target], cache: Path
+) -> list[FloatArray]:
+    """Return the teacher's logits of each window, from the cache if an earlier run left them."""
     lengths = [len(target.window) for target in targets]
     ends = np.cumsum(lengths)
     if not cache.is_file():
-        _ask(teacher, targets, lengths, ends, cache)
+        _write_logits(teacher, targets, lengths, ends, cache)
     kept: FloatArray = np.load(cache, mmap_mode="r", allow_pickle=False)
     return [kept[:, end - length : end] for length, end in zip(lengths, ends, strict=True)]
 
 
-def _ask(
+def _write_logits(
     teacher: ReaderBackend,
     targets: Sequence[Target],
     lengths: Sequence[int],
@@ -234,18 +220,31 @@ def _ask(
         for rows in token_batches(lengths, BATCH_TOKENS, padded=teacher.pads):
             windows = [targets[row].window for row in rows]
             of_batch = np.array([[len(window)] for window in windows])
-            logits = teacher.logits(
+            computed = teacher.logits(
                 pad([window.input_ids for window in windows], teacher.pad_id),
                 (np.arange(of_batch.max()) < of_batch).astype(np.int64),
                 pad([window.type_ids for window in windows]),
             )
             for place, row in enumerate(rows):
                 length, end = lengths[row], ends[row]
-                kept[:, end - length : end] = [each[place, :length] for each in logits]
+                kept[:, end - length : end] = [each[place, :length] for each in computed]
             shown.advance(len(rows))
     kept.flush()
     del kept
     unfinished.replace(cache)
+
+
+def _training_set(
+    student: Reader, taught: Sequence[_Taught], loss: Callable[..., torch.Tensor]
+) -> TrainingSet[_Taught]:
+    from qa_system.training.trainer import TrainingSet
+
+    return TrainingSet(
+        taught,
+        length=lambda row: len(row.target.window),
+        collate=partial(_collate, pad_id=student.backend.pad_id),
+        loss=partial(loss, has_token_types=student.has_token_types),
+    )
 
 
 def _collate(rows: Sequence[_Taught], pad_id: int) -> dict[str, torch.Tensor]:
@@ -262,17 +261,14 @@ def _loss(
     model: Any,
     batch: dict[str, torch.Tensor],
     *,
-    has_types: bool,
+    has_token_types: bool,
     alpha: float,
     temperature: float,
 ) -> torch.Tensor:
     import torch
 
-    feeds = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    if has_types:
-        feeds["token_type_ids"] = batch["token_type_ids"]
-    output = model(**feeds)
-    start, end, allowed = output.start_logits, output.end_logits, batch["allowed"]
+    start, end = logits(model, batch, has_token_types)
+    allowed = batch["allowed"]
     taught = distillation_loss(torch.stack([start, end]), batch["teacher"], allowed, temperature)
     labelled = span_loss(start, end, allowed, batch["spans"])
     return alpha * taught + (1 - alpha) * labelled

@@ -28,7 +28,7 @@ class Example:
 
 
 def examples_of(labels: Iterable[Label]) -> tuple[list[Example], int]:
-    """Give an example for each label.
+    """Return an example for each label.
 
     Returns:
         The examples, and how many labels were left out: they have an answer, and nobody knows
@@ -51,7 +51,7 @@ def examples_of(labels: Iterable[Label]) -> tuple[list[Example], int]:
 def with_negatives(
     labels: Sequence[Label], negatives: HardNegatives, seed: int
 ) -> tuple[list[Example], Counter[str]]:
-    """Give the labels' examples, and as many more as asked that have no answer.
+    """Return the labels' examples, and as many more without an answer as `negatives` says.
 
     A negative is a question that has an answer in one text, paired with another text that is
     not known to answer it: none in which an annotator found an answer to the same question,
@@ -90,7 +90,7 @@ def with_negatives(
 
 
 def _drawn(labels: Sequence[Label], share: float, draw: random.Random) -> list[Label]:
-    """Give each label as often as the share says; what is left of it, by lot."""
+    """Return each label as often as the share says; what is left of the share, by lot."""
     whole, rest = divmod(share, 1)
     return list(labels) * int(whole) + draw.sample(labels, round(rest * len(labels)))
 
@@ -99,7 +99,7 @@ Texts = Callable[[Label], Sequence[str]]
 
 
 def _found_by_bm25(labels: Sequence[Label]) -> Texts:
-    """Give what ranks the texts of a label's item, or all texts where it has none."""
+    """Return a function that ranks the texts of a label's item, or all where it has none."""
     texts = {label.context: label.item_id for label in labels}
     asked = [(label.question, label.item_id) for label in labels if label.answers]
     found = ranked_by_bm25(texts, asked, CANDIDATES)

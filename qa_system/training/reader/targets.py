@@ -1,4 +1,4 @@
-"""Examples -> windows, what a reader should say to each, and how wrong it is.
+"""Examples -> windows, the spans that a reader should find in each, and the loss.
 
 Windows are the reader's own. In each, the model learns the probability of all of the annotators'
 spans together, `-log sum_r P(start_r) P(end_r)`, over the review's tokens and the null token: so
@@ -9,25 +9,30 @@ text that has one or of one that has none, is the null token's.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qa_system.errors import DataError
 from qa_system.inference import pad
 from qa_system.readers.windows import Window, WindowCutter
-from qa_system.training.reader.examples import Example
+from qa_system.records import Label
+from qa_system.training.reader.examples import Example, with_negatives
+from qa_system.training.recipes import HardNegatives
+from qa_system.training.sources import Material, Part, Sources, gather
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Target", "collate", "span_loss", "targets_of"]
+__all__ = ["Target", "collate", "gather_targets", "span_loss", "targets_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A window and what the model should say to it.
+    """A window and the spans that the model should find in it.
 
     Args:
         window: the input.
@@ -39,8 +44,32 @@ class Target:
     spans: tuple[tuple[int, int], ...]
 
 
+def gather_targets(
+    sources: Sources, negatives: HardNegatives, cutter: WindowCutter
+) -> Material[Target, Sequence[Label]]:
+    """Turn sources into targets to learn from, and labels to measure on.
+
+    Args:
+        sources: of a recipe.
+        negatives: questions that are paired with a text that does not answer them.
+        cutter: cuts texts into the reader's windows.
+
+    Raises:
+        DataError: there is nothing to learn from, or nothing to measure on.
+    """
+
+    def targets_in(part: Part) -> tuple[list[Target], Counter[str]]:
+        examples, counts = with_negatives(part.labels, negatives, part.seed)
+        return targets_of(part.source.weighted(examples, part.seed), cutter), counts
+
+    material = gather(sources, targets_in, lambda part: part.labels)
+    if not material.examples:
+        raise DataError("there is nothing to learn from", remedy="Name a source in `train`.")
+    return material
+
+
 def targets_of(examples: Sequence[Example], cutter: WindowCutter) -> list[Target]:
-    """Cut examples into windows and say where the answers are in each.
+    """Cut examples into windows, and find the answers in each.
 
     A window that holds a part of an answer, and no whole one, is left out: neither the span nor
     the null token would be true. Another window has the whole of it.
@@ -64,7 +93,7 @@ def targets_of(examples: Sequence[Example], cutter: WindowCutter) -> list[Target
 def _spans_in(
     window: Window, marked: Sequence[tuple[int, int]], *, first: bool, last: bool
 ) -> tuple[tuple[int, int], ...] | None:
-    """Give the answers in a window, in tokens; None if it holds a part of one and no whole one."""
+    """Return the answers in a window, in tokens; None if it holds parts of answers alone."""
     begins, ends = window.offsets[:, 0], window.offsets[:, 1]
     spans: dict[tuple[int, int], None] = {}
     is_cut = False
@@ -87,7 +116,7 @@ def span_loss(
     allowed: torch.Tensor,
     spans: torch.Tensor,
 ) -> torch.Tensor:
-    """Give the mean negative log of the probability of a window's spans, all together.
+    """Return the mean negative log of the probability of a window's spans, all together.
 
     Args:
         start_logits: shape (windows, tokens).
@@ -114,7 +143,7 @@ def span_loss(
 
 
 def collate(targets: Sequence[Target], pad_id: int) -> dict[str, torch.Tensor]:
-    """Stack targets into what `span_loss` and the model take."""
+    """Stack targets into a batch for the model and `span_loss`."""
     import torch
 
     windows = [target.window for target in targets]

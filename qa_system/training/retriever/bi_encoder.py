@@ -1,4 +1,4 @@
-"""Encoders in training, by sentence-transformers: one tower for both sides, or two.
+"""A bi-encoder in training, by sentence-transformers: one encoder for both sides, or one for each.
 
 Importing this module imports torch and sentence-transformers.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,21 @@ from transformers import set_seed
 from qa_system.errors import ModelError
 from qa_system.models import ModelLocation
 from qa_system.training.evaluator import Evaluator
-from qa_system.training.loop import run
-from qa_system.training.recipes import RetrieverTraining
+from qa_system.training.loop import train
 from qa_system.training.retriever.examples import Triple
 from qa_system.training.retriever.pseudo_labels import Judged
+from qa_system.training.run import Run
 
-__all__ = ["encoders_of", "fit", "halves", "parted", "reach_of", "save", "start"]
+__all__ = [
+    "Loss",
+    "encode_functions",
+    "encoders_of",
+    "fit",
+    "reach_of",
+    "save",
+    "start",
+    "untied",
+]
 
 CPU_BATCH, GPU_BATCH = 8, 256
 """Texts encoded at once: on a CPU small batches are several times faster than the usual 32."""
@@ -51,7 +61,7 @@ SCORE = "mrr"
 def start(
     location: ModelLocation, max_seq_length: int, device: torch.device, *, seed: int
 ) -> SentenceTransformer:
-    """Load what training starts from; an encoder that does not say how it pools gets the mean.
+    """Load what training starts from; an encoder that does not say how it pools takes the mean.
 
     Args:
         location: a checkpoint, with weights in safetensors.
@@ -74,12 +84,12 @@ def start(
             # On a CPU dropout of the attention costs a third of the time.
             config_kwargs={"attention_probs_dropout_prob": 0.0},
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as fault:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
-            f"no retriever can start from this model: {fault}",
+            f"no retriever can start from this model: {error}",
             where=str(location.path),
             remedy=remedy,
-        ) from fault
+        ) from error
     positions = getattr(model[0].auto_model.config, "max_position_embeddings", max_seq_length)
     if max_seq_length > positions:
         raise ModelError(
@@ -92,7 +102,7 @@ def start(
 
 
 def reach_of(model: SentenceTransformer) -> Callable[[str], int]:
-    """Give what counts the characters of a text that the model reads."""
+    """Return a function that counts the characters of a text that the model reads."""
     tokenizer = Tokenizer.from_str(model.tokenizer.backend_tokenizer.to_str())
     tokenizer.no_padding()
     tokenizer.enable_truncation(model.max_seq_length)
@@ -106,8 +116,8 @@ def reach_of(model: SentenceTransformer) -> Callable[[str], int]:
     return reach
 
 
-def parted(model: SentenceTransformer) -> SentenceTransformer:
-    """Make two towers of one, alike to begin with: questions through one, passages the other."""
+def untied(model: SentenceTransformer) -> SentenceTransformer:
+    """Return a bi-encoder of two encoders, alike to begin with: for questions, and for passages."""
     modules = list(model)
     router = Router.for_query_document(deepcopy(modules), modules)
     return SentenceTransformer(
@@ -118,8 +128,8 @@ def parted(model: SentenceTransformer) -> SentenceTransformer:
     )
 
 
-def halves(model: SentenceTransformer) -> tuple[SentenceTransformer, SentenceTransformer]:
-    """Give the towers of what `parted` made: the questions', and the passages'."""
+def encoders_of(model: SentenceTransformer) -> tuple[SentenceTransformer, SentenceTransformer]:
+    """Return the question encoder and the passage encoder of what `untied` returned."""
     questions, passages = (
         SentenceTransformer(
             modules=list(model[0].sub_modules[route]),
@@ -133,15 +143,15 @@ def halves(model: SentenceTransformer) -> tuple[SentenceTransformer, SentenceTra
 
 
 def save(model: SentenceTransformer, folder: Path) -> None:
-    """Write what `load_encoder` and `qa export` take; the card is the record's."""
+    """Write a model for `load_encoder` and `qa export`; the card is the record's."""
     model.save_pretrained(str(folder), create_model_card=False)
 
 
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
-def encoders_of(model: SentenceTransformer) -> tuple[Encode, Encode]:
-    """Give what turns questions, and what turns passages, into unit vectors (n, dimension)."""
+def encode_functions(model: SentenceTransformer) -> tuple[Encode, Encode]:
+    """Return functions that turn questions, and passages, into unit vectors (n, dimension)."""
     options = {
         "batch_size": CPU_BATCH if model.device.type == "cpu" else GPU_BATCH,
         "normalize_embeddings": True,
@@ -154,14 +164,28 @@ def encoders_of(model: SentenceTransformer) -> tuple[Encode, Encode]:
     return partial(encode, by=model.encode_query), partial(encode, by=model.encode_document)
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What the loss is computed with.
+
+    Args:
+        scale: cosines are multiplied by it before the softmax.
+        chunk_size: triples that go through the model at once; None: all of a batch.
+        teacher_temperature: the teacher's scores are divided by it.
+    """
+
+    scale: float
+    chunk_size: int | None = None
+    teacher_temperature: float = 1.0
+
+
 def fit(
     model: SentenceTransformer,
-    rows: Sequence[Triple] | Sequence[Judged],
+    examples: Sequence[Triple] | Sequence[Judged],
     *,
+    loss: Loss,
     evaluate: Callable[[], Mapping[str, float]],
-    settings: RetrieverTraining,
-    bf16: bool,
-    out: Path,
+    run: Run,
 ) -> list[dict[str, float]]:
     """Train an encoder, or go on where a run into the same folder was stopped.
 
@@ -172,86 +196,80 @@ def fit(
     https://arxiv.org/abs/2010.11386). GPL's margins are not matched instead, because a cosine
     cannot differ as much as a teacher's scores.
 
-    When all is done, or `evaluate` has not found a better `mrr` for `settings.patience` times,
+    When all is done, or `evaluate` has not found a better `mrr` for `schedule.patience` times,
     the model has the weights with the best one.
 
     Args:
-        model: one tower, or what `parted` gave.
-        rows: what an epoch goes through.
-        evaluate: measures the model as it stands; `mrr` is among what it gives.
-        settings: the recipe.
-        bf16: whether products are taken in bf16 (weights stay in fp32).
-        out: where checkpoints stand, in the folder `checkpoints`.
+        model: one encoder, or what `untied` returned.
+        examples: what an epoch goes through.
+        loss: what it is computed with.
+        evaluate: measures the model as it stands; `mrr` is among what it returns.
+        run: where checkpoints stand, how long, how fast.
 
     Returns:
         What was logged: `loss`, and `eval_mrr` and the like, each with its `step` and `epoch`.
     """
-    judged = [row for row in rows if isinstance(row, Judged)]
-    told = [row for row in rows if isinstance(row, Triple)]
-    dataset, loss = _judging(model, judged, settings) if judged else _telling(model, told, settings)
-    columns = [name for name in dataset.column_names if name != "label"]
-    return run(
+    judged = [example for example in examples if isinstance(example, Judged)]
+    triples = [example for example in examples if isinstance(example, Triple)]
+    dataset = _judged_rows(judged) if judged else _triple_rows(triples)
+    loss_function = _distillation_loss(model, loss) if judged else _contrastive_loss(model, loss)
+    routes = {
+        name: "query" if name == QUESTION else "document"
+        for name in dataset.column_names
+        if name != "label"
+    }
+    return train(
         partial(
             _Trainer,
             model=model,
             train_dataset=dataset,
-            loss=loss,
+            loss=loss_function,
             evaluator=Evaluator(evaluate, SCORE),
         ),
-        SentenceTransformerTrainingArguments,
-        rows=len(rows),
-        schedule=settings,
+        run,
+        rows=len(examples),
         score=SCORE,
-        bf16=bf16,
-        on_cpu=model.device.type == "cpu",
-        out=out,
+        kind=SentenceTransformerTrainingArguments,
         batch_sampler=BatchSamplers.BATCH_SAMPLER if judged else BatchSamplers.NO_DUPLICATES,
-        router_mapping={name: "query" if name == QUESTION else "document" for name in columns}
-        if isinstance(model[0], Router)
-        else {},
-        prompts={
-            name: model.prompts.get("query" if name == QUESTION else "document") or ""
-            for name in columns
-        },
+        router_mapping=routes if isinstance(model[0], Router) else {},
+        prompts={name: model.prompts.get(route) or "" for name, route in routes.items()},
     )
 
 
-def _telling(
-    model: SentenceTransformer, rows: Sequence[Triple], settings: RetrieverTraining
-) -> tuple[Dataset, torch.nn.Module]:
+def _triple_rows(triples: Sequence[Triple]) -> Dataset:
     columns = {
-        QUESTION: [row.question for row in rows],
-        "positive": [row.positive for row in rows],
+        QUESTION: [triple.question for triple in triples],
+        "positive": [triple.positive for triple in triples],
     }
-    for place in range(len(rows[0].negatives)):
-        columns[f"negative_{place + 1}"] = [row.negatives[place] for row in rows]
-    if settings.chunk_size is None:
-        loss = MultipleNegativesRankingLoss(model, scale=settings.scale)
-    else:
-        loss = CachedMultipleNegativesRankingLoss(
-            model, scale=settings.scale, mini_batch_size=settings.chunk_size
-        )
-    return Dataset.from_dict(columns), loss
+    for place in range(len(triples[0].negatives)):
+        columns[f"negative_{place + 1}"] = [triple.negatives[place] for triple in triples]
+    return Dataset.from_dict(columns)
 
 
-def _judging(
-    model: SentenceTransformer, rows: Sequence[Judged], settings: RetrieverTraining
-) -> tuple[Dataset, torch.nn.Module]:
-    columns: dict[str, list[Any]] = {QUESTION: [row.question for row in rows]}
-    for place in range(len(rows[0].passages)):
-        columns[f"passage_{place + 1}"] = [row.passages[place] for row in rows]
-    columns["label"] = [list(row.scores) for row in rows]
+def _judged_rows(judged: Sequence[Judged]) -> Dataset:
+    columns: dict[str, list[Any]] = {QUESTION: [each.question for each in judged]}
+    for place in range(len(judged[0].passages)):
+        columns[f"passage_{place + 1}"] = [each.passages[place] for each in judged]
+    columns["label"] = [list(each.scores) for each in judged]
+    return Dataset.from_dict(columns)
 
+
+def _contrastive_loss(model: SentenceTransformer, loss: Loss) -> Any:
+    if loss.chunk_size is None:
+        return MultipleNegativesRankingLoss(model, scale=loss.scale)
+    return CachedMultipleNegativesRankingLoss(
+        model, scale=loss.scale, mini_batch_size=loss.chunk_size
+    )
+
+
+def _distillation_loss(model: SentenceTransformer, loss: Loss) -> Any:
     def similarity(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        scores: torch.Tensor = settings.scale * pairwise_cos_sim(left, right)
+        scores: torch.Tensor = loss.scale * pairwise_cos_sim(left, right)
         return scores
 
-    loss = DistillKLDivLoss(
-        model,
-        similarity_fct=similarity,
-        teacher_temperature=1.0 if settings.teacher is None else settings.teacher.temperature,
+    return DistillKLDivLoss(
+        model, similarity_fct=similarity, teacher_temperature=loss.teacher_temperature
     )
-    return Dataset.from_dict(columns), loss
 
 
 class _Trainer(SentenceTransformerTrainer):  # type: ignore[misc]  # not typed

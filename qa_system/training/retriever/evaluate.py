@@ -1,4 +1,4 @@
-"""A retriever in training, held against labelled questions: where does the gold review stand?"""
+"""A retriever in training, measured on labelled questions: at which rank is the gold review?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qa_system.labels import is_answered
 from qa_system.records import Label, Review
 from qa_system.training.retriever.examples import Cut
 
-__all__ = ["Contest", "contest_of", "measure_ranking"]
+__all__ = ["Contest", "contest_of", "measure"]
 
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 """Texts -> vectors (n, dimension) whose dot product is their similarity."""
@@ -43,7 +43,7 @@ def contest_of(labels: Iterable[Label], reviews: Iterable[Review], cut: Cut) -> 
     Args:
         labels: those that have an answer are asked.
         reviews: of all splits, as a store has them.
-        cut: says what of a text is embedded.
+        cut: cuts texts into passages.
 
     Raises:
         DataError: no label has an answer.
@@ -77,13 +77,13 @@ def contest_of(labels: Iterable[Label], reviews: Iterable[Review], cut: Cut) -> 
     )
 
 
-def measure_ranking(
+def measure(
     contests: Sequence[Contest], encode_questions: Encode, encode_passages: Encode
 ) -> Mapping[str, float]:
-    """Give a retriever's scores, each contest counting as much as the next.
+    """Return a retriever's scores, each contest counting as much as the next.
 
-    A text is as similar as its most similar passage, as in a search. Of equal ones the gold text
-    stands last: vectors that are all the same are no find.
+    A text is as similar as its most similar passage, as in a search. Among equals the gold text
+    ranks last, so that vectors that are all the same score low.
 
     Returns:
         `mrr`, the mean reciprocal rank of the gold text; `recall@1`.
@@ -91,7 +91,7 @@ def measure_ranking(
     >>> contest = Contest(("q",), ("a", "b"), (([0], [1]),))
     >>> def encode(texts):
     ...     return np.array([{"q": [1, 0], "a": [0.6, 0.8], "b": [1, 0]}[text] for text in texts])
-    >>> measure_ranking([contest], encode, encode)
+    >>> measure([contest], encode, encode)
     {'mrr': 0.5, 'recall@1': 0.0}
     """
     ranks = [_ranks(contest, encode_questions, encode_passages) for contest in contests]

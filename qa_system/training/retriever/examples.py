@@ -13,17 +13,28 @@ from dataclasses import dataclass
 
 from qa_system.errors import DataError
 from qa_system.labels import is_answered
+from qa_system.passages import split
 from qa_system.records import Label
-from qa_system.training.negatives import Asked, ranked_by_bm25
+from qa_system.training.negatives import Asked, answering_texts, ranked_by_bm25
 from qa_system.training.recipes import RetrieverNegatives
+from qa_system.training.retriever.sources import Corpus
 
-__all__ = ["CANDIDATES", "Cut", "Pair", "Triple", "pairs_of", "passages_of", "with_negatives"]
+__all__ = [
+    "Cut",
+    "Pair",
+    "Triple",
+    "labelled_pairs",
+    "passage_cutter",
+    "passages_of",
+    "triples_of",
+    "with_negatives",
+]
 
 CANDIDATES = 10
 """Of BM25's ranking, from which hard negatives are drawn."""
 
 Cut = Callable[[str], Sequence[tuple[int, int]]]
-"""A text -> the stretches of it that are embedded, in characters."""
+"""A text -> its passages: the stretches of it that are embedded, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +63,63 @@ class Triple:
     negatives: tuple[str, ...]
 
 
-def pairs_of(labels: Iterable[Label], cut: Cut) -> tuple[list[Pair], Counter[str]]:
+def passage_cutter(max_words: int | None, overlap_words: int, reach: Callable[[str], int]) -> Cut:
+    """Return a function that cuts texts into the passages that an encoder reads of them.
+
+    Args:
+        max_words: see `qa_system.passages.split`.
+        overlap_words: likewise.
+        reach: a passage -> how many of its characters the encoder reads.
+    """
+
+    def cut(text: str) -> list[tuple[int, int]]:
+        stretches = split(text, max_words, overlap_words)
+        return [(start, start + reach(text[start:end])) for start, end in stretches]
+
+    return cut
+
+
+def triples_of(
+    corpora: Iterable[Corpus],
+    pairs_of: Callable[[Corpus], tuple[Sequence[Pair], Counter[str]]],
+    negatives: RetrieverNegatives,
+    cut: Cut,
+) -> tuple[list[Triple], Counter[str]]:
+    """Return what a retriever learns from corpora in one epoch.
+
+    Args:
+        corpora: each counts by the weight of its source.
+        pairs_of: a corpus -> pairs of question and passage, and counts of them by kind.
+        negatives: how many of which kind.
+        cut: cuts texts into passages.
+
+    Returns:
+        The triples, and counts by kind.
+
+    Raises:
+        DataError: there is no passage that could be a negative.
+    """
+    triples: list[Triple] = []
+    counts: Counter[str] = Counter()
+    for corpus in corpora:
+        pairs, counted = pairs_of(corpus)
+        answering: dict[str, set[str]] = {}
+        for (question, _), texts in answering_texts(corpus.labels).items():
+            answering.setdefault(question, set()).update(texts)
+        of_source, drawn = with_negatives(
+            pairs, corpus.texts, answering, negatives, cut, corpus.seed
+        )
+        triples += corpus.source.weighted(of_source, corpus.seed)
+        counts += counted + drawn
+    return triples, counts
+
+
+def labelled_pairs(labels: Iterable[Label], cut: Cut) -> tuple[list[Pair], Counter[str]]:
     """Pair each question with the passages in which an annotator marked an answer.
 
     Args:
         labels: those without an answer pair with nothing.
-        cut: says what of a text is embedded.
+        cut: cuts texts into passages.
 
     Returns:
         The pairs, and counts: `pairs`; `beyond`, labels whose answers all lie in no passage;
@@ -65,9 +127,9 @@ def pairs_of(labels: Iterable[Label], cut: Cut) -> tuple[list[Pair], Counter[str
 
     >>> from qa_system.records import AnswerSpan
     >>> label = Label("q", "Is it light?", "B", "r", "Good. Very light.", (AnswerSpan("y", 6, 17),))
-    >>> pairs_of([label], lambda text: [(0, 5), (6, len(text))])[0][0].passage
+    >>> labelled_pairs([label], lambda text: [(0, 5), (6, len(text))])[0][0].passage
     'Very light.'
-    >>> pairs_of([label], lambda text: [(0, 5)])
+    >>> labelled_pairs([label], lambda text: [(0, 5)])
     ([], Counter({'beyond': 1}))
     """
     pairs: list[Pair] = []
@@ -93,7 +155,7 @@ def pairs_of(labels: Iterable[Label], cut: Cut) -> tuple[list[Pair], Counter[str
 
 
 def passages_of(texts: Iterable[str], cut: Cut) -> dict[str, str]:
-    """Give every passage, and the text that it is from.
+    """Return every passage, with the text that it is from.
 
     >>> passages_of(["Good. Light."], lambda text: [(0, 5), (6, 12)])
     {'Good.': 'Good. Light.', 'Light.': 'Good. Light.'}
@@ -109,7 +171,7 @@ def with_negatives(
     cut: Cut,
     seed: int,
 ) -> tuple[list[Triple], Counter[str]]:
-    """Give each pair passages of other texts, none of which is known to answer the question.
+    """Return each pair with passages of other texts that are not known to answer the question.
 
     Every triple has as many: where an item has too few, those of other items, drawn at random,
     take their place.
@@ -120,7 +182,7 @@ def with_negatives(
         answering: question -> texts known to answer it, of whatever item; no passage of theirs
             is a negative.
         negatives: how many of which kind.
-        cut: says what of a text is embedded.
+        cut: cuts texts into passages.
         seed: of the draw.
 
     Returns:
@@ -131,56 +193,76 @@ def with_negatives(
         DataError: there is no passage that could be a negative.
     """
     draw = random.Random(seed)
-    source = passages_of(texts, cut)
-    item_of = {passage: texts[text] for passage, text in source.items()}
-    asked = [(pair.question, pair.item_id) for pair in pairs]
-    openly: list[Asked] = [(question, None) for question, _ in asked]
-    # The best ones are often of the very text that answers, and fall out.
-    depth = 3 * CANDIDATES
-    of_item = ranked_by_bm25(item_of, asked, depth) if negatives.same_item else {}
-    of_all = ranked_by_bm25(item_of, openly, depth) if negatives.other_item else {}
-    everything = list(source)
+    rivals = _Rivals(pairs, texts, negatives, cut)
     counts: Counter[str] = Counter()
     triples = []
     for pair in pairs:
         barred = {pair.text, *answering.get(pair.question, ())}
-        near = [
-            passage
-            for passage in of_item.get((pair.question, pair.item_id), [])
-            if source[passage] not in barred
-        ]
-        hard = _some(near, negatives.same_item, draw)
-        far = [
-            passage
-            for passage in of_all.get((pair.question, None), [])
-            if source[passage] not in barred
-            and passage not in hard
-            and (pair.item_id is None or item_of[passage] != pair.item_id)
-        ]
-        others = _some(far, negatives.other_item, draw)
-        missing = negatives.same_item + negatives.other_item - len(hard) - len(others)
-        easy = [_any_of(everything, source, barred, draw) for _ in range(missing)]
-        counts += Counter(same_item=len(hard), other_item=len(others), at_random=missing)
-        triples.append(Triple(pair.question, pair.passage, (*hard, *others, *easy)))
+        near = _some(rivals.of_the_item(pair, barred), negatives.same_item, draw)
+        far = _some(rivals.of_other_items(pair, barred, near), negatives.other_item, draw)
+        missing = negatives.same_item + negatives.other_item - len(near) - len(far)
+        easy = [rivals.any_but(barred, draw) for _ in range(missing)]
+        counts += Counter(same_item=len(near), other_item=len(far), at_random=missing)
+        triples.append(Triple(pair.question, pair.passage, (*near, *far, *easy)))
     return triples, counts
+
+
+class _Rivals:
+    """Passages that compete with those that answer, as BM25 ranks them for each question."""
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        texts: Mapping[str, str | None],
+        negatives: RetrieverNegatives,
+        cut: Cut,
+    ) -> None:
+        self._text_of = passages_of(texts, cut)
+        self._item_of = {passage: texts[text] for passage, text in self._text_of.items()}
+        self._all = list(self._text_of)
+        asked = [(pair.question, pair.item_id) for pair in pairs]
+        openly: list[Asked] = [(question, None) for question, _ in asked]
+        # The best ones are often of the very text that answers, and fall out.
+        depth = 3 * CANDIDATES
+        self._in_item = ranked_by_bm25(self._item_of, asked, depth) if negatives.same_item else {}
+        self._in_all = ranked_by_bm25(self._item_of, openly, depth) if negatives.other_item else {}
+
+    def of_the_item(self, pair: Pair, barred: Collection[str]) -> list[str]:
+        """Return passages of the item asked about, best first, of no barred text."""
+        ranked = self._in_item.get((pair.question, pair.item_id), [])
+        return [passage for passage in ranked if self._text_of[passage] not in barred]
+
+    def of_other_items(
+        self, pair: Pair, barred: Collection[str], taken: Collection[str]
+    ) -> list[str]:
+        """Return passages of other items, best first, of no barred text, that are not taken."""
+        return [
+            passage
+            for passage in self._in_all.get((pair.question, None), [])
+            if self._text_of[passage] not in barred
+            and passage not in taken
+            and (pair.item_id is None or self._item_of[passage] != pair.item_id)
+        ]
+
+    def any_but(self, barred: Collection[str], draw: random.Random) -> str:
+        """Draw a passage of no barred text.
+
+        Raises:
+            DataError: there is none.
+        """
+        # Nearly every passage fits, so that the first draw is nearly always the last.
+        for _ in range(10):
+            if self._text_of[passage := draw.choice(self._all)] not in barred:
+                return passage
+        fitting = [passage for passage in self._all if self._text_of[passage] not in barred]
+        if not fitting:
+            raise DataError(
+                "every text answers the question, so that none can be a negative",
+                remedy="Name a source with more texts, or set both `negatives` to 0.",
+            )
+        return draw.choice(fitting)
 
 
 def _some(ranked: Sequence[str], number: int, draw: random.Random) -> list[str]:
     best = ranked[:CANDIDATES]
     return draw.sample(best, min(number, len(best)))
-
-
-def _any_of(
-    passages: Sequence[str], source: Mapping[str, str], barred: Collection[str], draw: random.Random
-) -> str:
-    # Nearly every passage fits, so that the first draw is nearly always the last.
-    for _ in range(10):
-        if source[passage := draw.choice(passages)] not in barred:
-            return passage
-    fitting = [passage for passage in passages if source[passage] not in barred]
-    if not fitting:
-        raise DataError(
-            "every text answers the question, so that none can be a negative",
-            remedy="Name a source with more texts, or set both `negatives` to 0.",
-        )
-    return draw.choice(fitting)

@@ -1,10 +1,10 @@
-"""No labels: questions and passages for a retriever from texts alone, or from a teacher.
+"""What a retriever learns from without labels: from texts alone, or from a teacher.
 
 - Inverse cloze (Lee et al., 2019, https://arxiv.org/abs/1906.00300): a sentence is the question,
   what stood around it the passage.
 - A teacher's judgement of passages that BM25 finds for real questions, as in GPL (Wang et al.,
-  2022, https://arxiv.org/abs/2112.07577), which makes up the questions, too: no model that
-  writes questions is at hand offline, and a shop's search log has real ones.
+  2022, https://arxiv.org/abs/2112.07577), which generates the questions, too: no model that
+  writes questions is available offline, and a shop's search log has real ones.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from qa_system.inference import choose_torch_device
 from qa_system.models import ModelLocation, locate
 from qa_system.progress import progress
 from qa_system.training.negatives import Asked, ranked_by_bm25
+from qa_system.training.recipes import TeacherSettings
 from qa_system.training.retriever.examples import Cut, Pair, passages_of
+from qa_system.training.retriever.sources import Corpus
 
 __all__ = [
     "Group",
@@ -31,6 +33,7 @@ __all__ = [
     "asked_in",
     "cloze_pairs",
     "judge",
+    "judged_passages",
     "load_teacher",
     "to_judge",
 ]
@@ -41,8 +44,8 @@ FEWEST_WORDS = 4
 """Of a sentence that makes a question."""
 JUDGED_AT_ONCE = 16
 """Questions."""
-SILENT = -30.0
-"""The lowest score."""
+LOWEST = -30.0
+"""The score of a passage in which a reader abstains."""
 
 _SENTENCE = re.compile(r"\S.*?(?:[.!?…]+[\"'”’)\]]*(?=\s|$)|$)", re.DOTALL)
 
@@ -67,7 +70,7 @@ def cloze_pairs(texts: Mapping[str, str | None], cut: Cut, seed: int) -> list[Pa
 
     Args:
         texts: each with its item; None: it belongs to none.
-        cut: says what of a text is embedded.
+        cut: cuts texts into passages.
         seed: of the draw.
 
     >>> text = "It is light and cheap. The screen broke in a week."
@@ -112,8 +115,8 @@ def asked_in(
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise DataError(f"the questions cannot be read: {fault}", where=str(path)) from fault
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the questions cannot be read: {error}", where=str(path)) from error
     known = sorted({item_id for item_id in items if item_id is not None})
     draw = random.Random(seed)
     asked: list[Asked] = []
@@ -139,16 +142,55 @@ def asked_in(
     return list(dict.fromkeys(asked))
 
 
+def judged_passages(
+    corpora: Sequence[Corpus], settings: TeacherSettings, cut: Cut, device: str, kept: Path
+) -> list[Judged]:
+    """Return what one epoch goes through: a teacher's scores of passages that BM25 finds.
+
+    Args:
+        corpora: each counts by the weight of its source.
+        settings: the teacher, and which questions it judges how many passages of.
+        cut: cuts texts into passages.
+        device: of the teacher.
+        kept: a file for the scores, from which a run that was stopped reads them: they may take
+            longer than the training.
+
+    Raises:
+        DataError: the questions cannot be read, or there are fewer passages than asked for.
+        ModelError: the teacher cannot be loaded.
+    """
+    if kept.is_file():
+        return [
+            Judged(question, tuple(passages), tuple(scores))
+            for question, passages, scores in orjson.loads(kept.read_bytes())
+        ]
+    groups = []
+    for corpus in corpora:
+        if settings.questions is not None:
+            items = corpus.texts.values()
+            asked = asked_in(settings.questions, items, settings.items_per_question, corpus.seed)
+        else:
+            asked = list(dict.fromkeys((label.question, label.item_id) for label in corpus.labels))
+        of_source = to_judge(asked, corpus.texts, settings.candidates, cut, corpus.seed)
+        groups += corpus.source.weighted(of_source, corpus.seed)
+    judged = judge(groups, load_teacher(settings.model, device)) if groups else []
+    rows = [[each.question, each.passages, each.scores] for each in judged]
+    unfinished = kept.with_suffix(".part")
+    unfinished.write_bytes(orjson.dumps(rows))
+    unfinished.replace(kept)
+    return judged
+
+
 def to_judge(
     asked: Sequence[Asked], texts: Mapping[str, str | None], number: int, cut: Cut, seed: int
 ) -> list[Group]:
-    """Give each question as many passages: BM25's best of its item, then others at random.
+    """Return each question with as many passages: BM25's best of its item, then others at random.
 
     Args:
         asked: questions, each about an item or about all texts.
         texts: each with its item.
         number: passages for a question.
-        cut: says what of a text is embedded.
+        cut: cuts texts into passages.
         seed: of the draw.
 
     Raises:
@@ -176,14 +218,14 @@ def to_judge(
 
 
 def judge(groups: Sequence[Group], teacher: Teacher) -> list[Judged]:
-    """Let a teacher score each question's passages."""
+    """Score each question's passages by a teacher."""
     judged = []
     with progress("judging", unit="questions", total=len(groups)) as shown:
         for first in range(0, len(groups), JUDGED_AT_ONCE):
             some = groups[first : first + JUDGED_AT_ONCE]
             judged += [
-                # A passage in which a reader finds no span at all has minus infinity.
-                Judged(question, passages, tuple(max(score, SILENT) for score in scores))
+                # A reader that finds no span at all in a passage scores it minus infinity.
+                Judged(question, passages, tuple(max(score, LOWEST) for score in scores))
                 for (question, passages), scores in zip(some, teacher(some), strict=True)
             ]
             shown.advance(len(some))
@@ -207,12 +249,12 @@ def _is_reader(folder: Path) -> bool:
     path = folder / "config.json"
     try:
         architectures = orjson.loads(path.read_bytes()).get("architectures") or []
-    except (OSError, orjson.JSONDecodeError, AttributeError) as fault:
+    except (OSError, orjson.JSONDecodeError, AttributeError) as error:
         raise ModelError(
-            f"the teacher's config cannot be read: {fault}",
+            f"the teacher's config cannot be read: {error}",
             where=str(path),
             remedy="Name a reader or a cross-encoder.",
-        ) from fault
+        ) from error
     return any(name.endswith("ForQuestionAnswering") for name in architectures)
 
 
@@ -237,11 +279,11 @@ def _cross_encoding(location: ModelLocation, device: str) -> Teacher:
         from torch.nn import Identity
 
         from qa_system.rankers.cross_encoder import load_cross_encoder
-    except ImportError as fault:
+    except ImportError as error:
         raise MissingDependencyError(
-            f"a cross-encoder needs the package {fault.name!r}",
+            f"a cross-encoder needs the package {error.name!r}",
             remedy="Install it: pip install 'qa-system[train]'.",
-        ) from fault
+        ) from error
     model = load_cross_encoder(location, str(choose_torch_device(device)))
 
     def scores(groups: Sequence[Group]) -> list[Sequence[float]]:

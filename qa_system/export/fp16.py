@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["LARGEST", "largest_activation", "to_half"]
+__all__ = ["LARGEST", "largest_activation", "to_fp16"]
 
 LARGEST = 65504.0
 """The largest number in fp16."""
 
 MEANT_AS_INFINITE = 1e30
-"""From here on a number is a mask's, and may become fp16's largest without harm."""
+"""A number from here on is a mask's, and may become fp16's largest without harm."""
 
-IN_FULL = ("Softmax", "ReduceSum", "ReduceMean", "ReduceL2", "Pow", "Sqrt", "Div", "Clip")
+IN_FP32 = ("Softmax", "ReduceSum", "ReduceMean", "ReduceL2", "Pow", "Sqrt", "Div", "Clip")
 """Operators that stay fp32: pooling, the length of an embedding, a softmax that was not fused.
 `LayerNormalization` and `MultiHeadAttention` are not among them: they compute in fp32 inside."""
 
 
-def to_half(model: ModelProto) -> ModelProto:
-    """Give the fp16 graph of an fp32 graph; inputs and outputs keep their types.
+def to_fp16(model: ModelProto) -> ModelProto:
+    """Return the fp16 graph of an fp32 graph; inputs and outputs keep their types.
 
     A weight beyond fp16's range (a mask's -3e38) becomes the largest number that it has.
 
@@ -42,24 +42,24 @@ def to_half(model: ModelProto) -> ModelProto:
 
     work = onnx.ModelProto()
     work.CopyFrom(model)
-    half: ModelProto = convert_float_to_float16(
+    rounded: ModelProto = convert_float_to_float16(
         work,
         keep_io_types=True,
-        op_block_list=[*DEFAULT_OP_BLOCK_LIST, *IN_FULL],
+        op_block_list=[*DEFAULT_OP_BLOCK_LIST, *IN_FP32],
     )
     made: set[str] = set()
-    for node in list(half.graph.node):
+    for node in list(rounded.graph.node):
         # The converter casts a value once for each operator in fp32 that takes it, by one name.
         if made.issuperset(node.output):
-            half.graph.node.remove(node)
+            rounded.graph.node.remove(node)
         made.update(node.output)
-    return half
+    return rounded
 
 
 def largest_activation(
     model: ModelProto, probes: Iterable[Mapping[str, NDArray[np.int64]]]
 ) -> float:
-    """Give the largest magnitude that comes up anywhere in an fp32 graph.
+    """Return the largest magnitude that comes up anywhere in an fp32 graph.
 
     ONNX Runtime's CPU provider computes an fp16 graph in fp32 and leaves out casts in between, so
     running that graph would not show what overflows on a GPU.

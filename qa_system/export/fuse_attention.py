@@ -61,7 +61,7 @@ class _Graph:
                 self._users.setdefault(name, []).append(node)
 
     def attention_around(self, softmax: NodeProto) -> tuple[NodeProto, NodeProto] | None:
-        """Give the last node of an attention and what replaces it, or None if it is no such."""
+        """Return the last node of an attention and what replaces it; None if it is no attention."""
         import onnx
 
         try:

@@ -55,7 +55,7 @@ def quantize(
     *,
     blockwise: bool = False,
 ) -> ModelProto:
-    """Give the int8 graph of an fp32 graph.
+    """Return the int8 graph of an fp32 graph.
 
     Args:
         model: the fp32 graph; it is not changed.
@@ -97,7 +97,7 @@ def _initializers(model: ModelProto) -> dict[str, TensorProto]:
 
 
 def _products(model: ModelProto) -> dict[str, list[NodeProto]]:
-    """Give the wide products with constant weights, by the name of the activations they take."""
+    """Return the wide products with constant weights, by the name of the activations they take."""
     weights = _initializers(model)
     products: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:

@@ -62,7 +62,7 @@ class Source(Strict):
     that the model can be measured and calibrated on them beside dev."""
 
     def weighted(self, rows: Sequence[Row], seed: int) -> list[Row]:
-        """Return each row as often as the weight says; what is left of the weight, by lot.
+        """Return each row as often as the weight says; its fraction is drawn at random.
 
         >>> Source(path="x", weight=2.5).weighted(["a", "b"], seed=0)
         ['a', 'b', 'a', 'b', 'b']
@@ -106,7 +106,7 @@ class Schedule(Strict):
 
 
 class Training(Schedule):
-    """How a model is made of another."""
+    """How a model is trained, starting from another."""
 
     model: str
     """Where it starts."""
@@ -139,7 +139,7 @@ class ReaderTraining(ReaderRecipe, Training):
 
 
 class FromScratch(Strict):
-    """What a plain encoder has instead, which has more to learn; None: the same."""
+    """How a plain encoder is trained instead, which has more to learn; None: the same."""
 
     epochs: AboveZero | None = None
     learning_rate: AboveZero | None = None
@@ -153,7 +153,7 @@ class Adaptation(ReaderRecipe):
     held_out: Share = 0.0
     """See `Source.held_out`; of the domain's training split."""
     dev_of_fold: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the items that a fold trains on which it is tuned on instead."""
+    """Share of a fold's training items that the reader is tuned on instead."""
     domain_only: FromScratch = FromScratch()
 
 
@@ -181,21 +181,21 @@ class RankerTraining(Training):
     candidates: Positive = 30
     """Reviews that a question of dev is measured on at most: the ones that BM25 finds."""
     max_seq_length: Annotated[int, Field(ge=16)] = 384
-    """Tokens of question and text; what is beyond is not read, here nor afterwards."""
+    """Tokens of question and text at most; the text is cut to fit, in training and afterwards."""
 
 
 class RetrieverNegatives(Strict):
-    """Passages that a question is told apart from, beside those of the other rows of its batch.
+    """Negative passages of a question, beside the passages of the other rows of its batch.
 
     Every row has `same_item + other_item` of them. Where an item has too few texts, others, drawn
     at random, take their place. No text that an annotator found an answer in is a negative.
     """
 
     same_item: Annotated[int, Field(ge=0)] = 2
-    """Of other texts of the same item, the ones that BM25 finds for the question: what a search
-    on a product page has to tell apart."""
+    """Of other texts of the same item, the ones that BM25 finds for the question: for searches on a
+    product page."""
     other_item: Annotated[int, Field(ge=0)] = 0
-    """Of other items' texts that BM25 finds: what a search over everything has to tell apart."""
+    """Of other items' texts, the ones that BM25 finds: for searches over everything."""
 
 
 class TeacherSettings(Strict):
@@ -212,7 +212,7 @@ class TeacherSettings(Strict):
     was asked about, where that is known. None: the sources' own questions, without their labels.
     """
     items_per_question: Positive = 4
-    """Items, drawn at random, that a question of the file is asked about which names none."""
+    """Items, drawn at random, about which a question of the file that names none is asked."""
 
 
 class RetrieverTraining(Training):
@@ -259,13 +259,13 @@ class Noise(Strict):
     """What `objective: denoise` makes of a text: a stretch of it with gaps, to be filled."""
 
     share: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """Of the stretch's words that are left out; BART's is 0.3."""
+    """Share of the stretch's words that is left out; BART's is 0.3."""
     mean_length: AboveZero = 3.0
     """Words of a gap, Poisson, at least one; BART's is 3."""
     target_words: Annotated[int, Field(ge=4)] = 20
     """Words of a stretch at most."""
     text_words: Annotated[int, Field(ge=8)] = 100
-    """Words of the text around it at most, cut where sentences end."""
+    """Words of the text around it at most; texts are cut where sentences end."""
 
 
 class GeneratorTraining(Training):
@@ -286,8 +286,8 @@ class GeneratorTraining(Training):
     loss: Literal["token", "sequence"] = "token"
     """RAG-Token or RAG-Sequence (Lewis et al., 2020); the same with one document."""
     documents: Positive = 5
-    """A question is learnt with so many texts: its own, and the next best ones of the same item
-    (of all texts, where there are no items) that BM25 finds. 1: its own alone."""
+    """Texts of a question: its own, and the best other ones of the same item (of all texts, where
+    there are no items) that BM25 finds. 1: its own alone."""
     question_encoder: str | None = None
     """An encoder that learns, through the loss, which texts help to answer."""
     passage_encoder: str | None = None
@@ -300,7 +300,7 @@ class GeneratorTraining(Training):
     """How a question and a text become a source, with `{question}`, `{text}`, and `{title}` for
     the text's. None: the model's own; `{question} [SEP] {text}` where it is built of an encoder."""
     max_source_length: Annotated[int, Field(ge=16)] = 384
-    """Tokens of a source; what is beyond of its text is not read, here nor afterwards."""
+    """Tokens of a source at most; its text is cut to fit, in training and afterwards."""
     max_answer_length: Positive = 32
     """Tokens of an answer, with the one that ends it; longer ones are left out of training."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -309,7 +309,7 @@ class GeneratorTraining(Training):
     """Between the layers; attention has none."""
     noise: Noise = Noise()
     save_precision: Literal["bf16", "fp32"] = "bf16"
-    """Of the weights in the folder; bf16 takes half the room."""
+    """Of the saved weights; bf16 takes half the space."""
 
     @model_validator(mode="after")
     def _retrieval_where_it_means_something(self) -> Self:
@@ -336,11 +336,11 @@ class DistillTraining(ReaderTraining):
     teacher: str
     """A reader: a checkpoint, or an export of one."""
     layers: Positive | None = None
-    """Of the student's checkpoint that are kept, evenly; None: all of them."""
+    """Layers of the student's checkpoint that are kept, evenly chosen; None: all of them."""
     alpha: Share = 0.5
     """Weight of the teacher's logits in the loss; the labels' is the rest."""
     temperature: AboveZero = 2.0
-    """Of the teacher's and the student's distributions; above 1, what is nearly right shows."""
+    """Of the teacher's and the student's distributions; above 1, likely tokens differ less."""
 
     def models(self) -> dict[str, str]:
         """Return the names of where the student starts, and of the teacher."""

@@ -1,12 +1,12 @@
 """Texts alone -> examples from which a generator learns to find a place in a text and to copy.
 
-BART learns to mend noised texts (Lewis et al., 2019, "BART: Denoising Sequence-to-Sequence
+BART learns to restore noised texts (Lewis et al., 2019, "BART: Denoising Sequence-to-Sequence
 Pre-training", https://arxiv.org/abs/1910.13461, section 2.2, text infilling: spans of Poisson
-length, each replaced by one mask). Here the noise is in the question's place: a stretch of the
-text with gaps. The text stands beside it, whole, and the target is the stretch. So
+length, each replaced by one mask). Here the question is a stretch of the text with gaps, the whole
+text stands beside it, and the target is the stretch. So
 
-- each of the target's tokens can be copied, and the gaps' only from the text, as an answer's are:
-  to guess words that are nowhere to be seen would take a larger model, and longer;
+- each of the target's tokens can be copied, and those of the gaps only from the text, as those of
+  an answer: guessing words that stand nowhere would take a larger model and longer training;
 - the target is as short as an answer, and the encoder's pass, which costs most, is of few tokens.
 """
 

@@ -69,14 +69,14 @@ def read_labels(
     reads = []
     for label, [windows] in zip(labels, cuts, strict=True):
         found = best_spans([next(logits) for _ in windows], 1, max_answer_length)
-        said = label.context[found[0].start : found[0].end] if found else ""
+        answer = label.context[found[0].start : found[0].end] if found else ""
         odds = found[0].log_odds if found else -np.inf
         gold = gold_texts(label)
         reads.append(
             Read(
                 odds,
-                exact_match(said, gold) if gold else 0.0,
-                f1(said, gold) if gold else 0.0,
+                exact_match(answer, gold) if gold else 0.0,
+                f1(answer, gold) if gold else 0.0,
                 bool(gold),
             )
         )

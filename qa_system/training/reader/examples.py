@@ -90,7 +90,7 @@ def with_negatives(
 
 
 def _drawn(labels: Sequence[Label], share: float, draw: random.Random) -> list[Label]:
-    """Return each label as often as the share says; what is left of the share, by lot."""
+    """Return each label as often as the share says; its fraction is drawn at random."""
     whole, rest = divmod(share, 1)
     return list(labels) * int(whole) + draw.sample(labels, round(rest * len(labels)))
 

@@ -143,13 +143,13 @@ def asked_in(
 
 
 def judged_passages(
-    corpora: Sequence[Corpus], settings: TeacherSettings, cut: Cut, device: str, kept: Path
+    corpora: Sequence[Corpus], teacher: TeacherSettings, cut: Cut, device: str, kept: Path
 ) -> list[Judged]:
     """Return what one epoch goes through: a teacher's scores of passages that BM25 finds.
 
     Args:
         corpora: each counts by the weight of its source.
-        settings: the teacher, and which questions it judges how many passages of.
+        teacher: its name, and which questions it judges how many passages of.
         cut: cuts texts into passages.
         device: of the teacher.
         kept: a file for the scores, from which a run that was stopped reads them: they may take
@@ -166,14 +166,14 @@ def judged_passages(
         ]
     groups = []
     for corpus in corpora:
-        if settings.questions is not None:
+        if teacher.questions is not None:
             items = corpus.texts.values()
-            asked = asked_in(settings.questions, items, settings.items_per_question, corpus.seed)
+            asked = asked_in(teacher.questions, items, teacher.items_per_question, corpus.seed)
         else:
             asked = list(dict.fromkeys((label.question, label.item_id) for label in corpus.labels))
-        of_source = to_judge(asked, corpus.texts, settings.candidates, cut, corpus.seed)
+        of_source = to_judge(asked, corpus.texts, teacher.candidates, cut, corpus.seed)
         groups += corpus.source.weighted(of_source, corpus.seed)
-    judged = judge(groups, load_teacher(settings.model, device)) if groups else []
+    judged = judge(groups, load_teacher(teacher.model, device)) if groups else []
     rows = [[each.question, each.passages, each.scores] for each in judged]
     unfinished = kept.with_suffix(".part")
     unfinished.write_bytes(orjson.dumps(rows))

@@ -15,7 +15,7 @@ from qa_system.records import Label
 from qa_system.training.recipes import Source
 from qa_system.training.sources import Part, check_measured, read_sources
 
-__all__ = ["Corpus", "Sources", "read_corpora"]
+__all__ = ["Corpora", "Corpus", "read_corpora"]
 
 STORE_PREFIX = "store:"
 
@@ -38,7 +38,7 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class Sources:
+class Corpora:
     """What is learnt from and measured on.
 
     Args:
@@ -56,7 +56,7 @@ class Sources:
 
 def read_corpora(
     train: Sequence[Source], dev: Sequence[Source], seed: int, *, labelled: bool
-) -> Sources:
+) -> Corpora:
     """Read what a recipe names.
 
     Args:
@@ -89,7 +89,7 @@ def read_corpora(
         stored = _texts_of_store(source.path.removeprefix(STORE_PREFIX))
         corpora.append(Corpus(source, (), stored, seed + place))
         data.append(_origin_of_store(source.path, stored))
-    return Sources(corpora, sources.measured, data, sources.asked_on_dev)
+    return Corpora(corpora, sources.measured, data, sources.asked_on_dev)
 
 
 def _is_store(source: Source) -> bool:

@@ -25,7 +25,7 @@ from qa_system.training.retriever.examples import (
     triples_of,
 )
 from qa_system.training.retriever.pseudo_labels import Judged, cloze_pairs, judged_passages
-from qa_system.training.retriever.sources import Corpus, Sources, read_corpora
+from qa_system.training.retriever.sources import Corpora, Corpus, read_corpora
 from qa_system.training.run import Run, begin
 
 __all__ = ["PASSAGE_ENCODER", "QUESTION_ENCODER", "train_retriever"]
@@ -62,9 +62,9 @@ def train_retriever(recipe: RetrieverTraining, out: str | Path) -> dict[str, Any
     lengths = recipe.passages
     cut = passage_cutter(lengths.max_words, lengths.overlap_words, bi_encoder.reach_of(model))
     labelled = recipe.labels == "given"
-    sources = read_corpora(recipe.train, recipe.dev, recipe.seed, labelled=labelled)
-    contests = [contest_of(part.labels, part.dataset.reviews, cut) for part in sources.measured]
-    examples, counts = _examples(recipe, sources, cut, run)
+    corpora = read_corpora(recipe.train, recipe.dev, recipe.seed, labelled=labelled)
+    contests = [contest_of(part.labels, part.dataset.reviews, cut) for part in corpora.measured]
+    examples, counts = _examples(recipe, corpora, cut, run)
     if recipe.towers == "two":
         model = bi_encoder.untied(model)
     history = bi_encoder.fit(
@@ -87,23 +87,23 @@ def train_retriever(recipe: RetrieverTraining, out: str | Path) -> dict[str, Any
     else:
         bi_encoder.save(model, run.folder)
     return write_record(
-        run, task="retriever", data=sources.data, scores=scores, history=history, counts=counts
+        run, task="retriever", data=corpora.data, scores=scores, history=history, counts=counts
     )
 
 
 def _examples(
-    recipe: RetrieverTraining, sources: Sources, cut: Cut, run: Run
+    recipe: RetrieverTraining, corpora: Corpora, cut: Cut, run: Run
 ) -> tuple[list[Triple] | list[Judged], dict[str, int]]:
     """Return what one epoch goes through, and counts by kind."""
-    counts = Counter(asked_on_dev=sources.asked_on_dev)
+    counts = Counter(asked_on_dev=corpora.asked_on_dev)
     examples: list[Triple] | list[Judged]
     if recipe.teacher is not None:
         kept = run.checkpoints / JUDGED
-        examples = judged_passages(sources.train, recipe.teacher, cut, recipe.device, kept)
+        examples = judged_passages(corpora.train, recipe.teacher, cut, recipe.device, kept)
         counts["judged"] = len(examples)
     else:
         pairs_of = partial(_pairs, labelled=recipe.labels == "given", cut=cut)
-        examples, counted = triples_of(sources.train, pairs_of, recipe.negatives, cut)
+        examples, counted = triples_of(corpora.train, pairs_of, recipe.negatives, cut)
         counts += counted
     if not examples:
         raise DataError(

@@ -131,6 +131,11 @@ def test_what_cannot_be_trained_is_said(recipe: dict[str, Any], tmp_path: Path) 
         train_reader(
             ReaderTraining.model_validate(recipe | {"model": "bundled:reader"}), tmp_path / "c"
         )
+    train = [{"path": "bundled:sample", "split": "train"}]
+    with pytest.raises(DataError, match="nothing to measure on"):
+        train_reader(
+            ReaderTraining.model_validate(recipe | {"train": train, "dev": []}), tmp_path / "d"
+        )
     with pytest.raises(DataError, match="there is no split"):
         train_reader(
             ReaderTraining.model_validate(

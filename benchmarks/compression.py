@@ -133,7 +133,7 @@ def threshold_of(checkpoint: Path, dev: Sequence[Any]) -> tuple[float, str]:
     from qa_system.readers.backends import load_backend
     from qa_system.readers.calibration import calibration_of
     from qa_system.readers.windows import WindowCutter
-    from qa_system.training.measuring import measure, read_labels
+    from qa_system.training.reader.evaluate import measure, read_labels
 
     carried = calibration_of(locate(str(checkpoint)))
     if carried.fitted_on is not None:
@@ -148,7 +148,7 @@ def made(
     checkpoint: Path, distilled: Path | None, threshold: float, folder: Path
 ) -> dict[str, Variant]:
     """Make every variant of a checkpoint, each in a folder of its own."""
-    from qa_system.training.export import export_model
+    from qa_system.export.onnx import export_model
 
     def exported(source: Path, name: str, precision: Any) -> Path:
         export_model(source, folder / name, task="reader", precision=precision)

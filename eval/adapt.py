@@ -35,7 +35,7 @@ from qa_system.datasets.dataset import Dataset, dataset_of, read_dataset
 from qa_system.datasets.splitting import Group, folds, split_labels
 from qa_system.errors import ConfigError, DataError, EvaluationError
 from qa_system.records import Label
-from qa_system.training.settings import Adaptation, Source
+from qa_system.training.recipes import Adaptation, Source
 
 __all__ = ["PAGE", "PLOT", "SUMMARY", "adapt"]
 

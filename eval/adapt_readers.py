@@ -20,8 +20,8 @@ from qa_system.models import TRAINING, locate
 from qa_system.pipelines import build_reader
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.records import Label
-from qa_system.training.record import made_of
-from qa_system.training.settings import Adaptation, ReaderRecipe, ReaderTraining, Source
+from qa_system.training.recipes import Adaptation, ReaderRecipe, ReaderTraining, Source
+from qa_system.training.run import made_of
 
 __all__ = [
     "DOMAIN_ONLY",
@@ -132,9 +132,9 @@ def train_once(settings: ReaderTraining, folder: Path) -> Mapping[str, Any]:
     Raises:
         ConfigError: the folder holds a reader that was trained otherwise, of other weights or
             data, or a stopped run with other settings.
-        QASystemError: see `qa_system.training.reader.train_reader`.
+        QASystemError: see `qa_system.training.reader.train.train_reader`.
     """
-    from qa_system.training.reader import train_reader
+    from qa_system.training.reader.train import train_reader
 
     if not (folder / TRAINING).is_file():
         _log.info("%s: training", folder)

@@ -71,7 +71,7 @@ def adapt(
     from eval.adapt import adapt as run
     from eval.adapt_readers import Ingredients, source_of
     from eval.labels import load_dataset
-    from qa_system.training.settings import Adaptation, load_training
+    from qa_system.training.recipes import Adaptation, load_training
 
     ingredients = Ingredients(
         general,

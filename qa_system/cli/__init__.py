@@ -93,7 +93,7 @@ def export(
     ] = "int8",
 ) -> None:
     """Turn a checkpoint into an ONNX model that runs without torch."""
-    from qa_system.training.export import export_model
+    from qa_system.export.onnx import export_model
 
     export_model(checkpoint, out, task=task, precision=precision)
 

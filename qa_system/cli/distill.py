@@ -28,8 +28,8 @@ def distill(
 ) -> None:
     """Teach a small reader what a large one says: qa distill READER --layers 3 ..."""
     from qa_system.config import override_items
-    from qa_system.training.distill import distill as train_student
-    from qa_system.training.settings import DistillTraining, load_training
+    from qa_system.training.reader.distill import distill as train_student
+    from qa_system.training.recipes import DistillTraining, load_training
 
     named = {"teacher": teacher, "model": student or teacher, "layers": layers}
     overrides = dict(override_items(set_ or ())) | dict(override_items(named))

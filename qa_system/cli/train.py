@@ -33,8 +33,8 @@ def reader(
     recipe: RecipeOption, out: OutOption, set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
     """Train an extractive reader."""
-    from qa_system.training.reader import train_reader
-    from qa_system.training.settings import ReaderTraining, load_training
+    from qa_system.training.reader.train import train_reader
+    from qa_system.training.recipes import ReaderTraining, load_training
 
     show(train_reader(load_training(ReaderTraining, recipe, set_ or ()), out), as_json)
 
@@ -44,8 +44,8 @@ def retriever(
     recipe: RecipeOption, out: OutOption, set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
     """Train encoders of questions and passages."""
-    from qa_system.training.retriever import train_retriever
-    from qa_system.training.settings import RetrieverTraining, load_training
+    from qa_system.training.recipes import RetrieverTraining, load_training
+    from qa_system.training.retriever.train import train_retriever
 
     show(train_retriever(load_training(RetrieverTraining, recipe, set_ or ()), out), as_json)
 
@@ -55,8 +55,8 @@ def ranker(
     recipe: RecipeOption, out: OutOption, set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
     """Train a cross-encoder that orders reviews."""
-    from qa_system.training.ranker import train_ranker
-    from qa_system.training.settings import RankerTraining, load_training
+    from qa_system.training.ranker.train import train_ranker
+    from qa_system.training.recipes import RankerTraining, load_training
 
     show(train_ranker(load_training(RankerTraining, recipe, set_ or ()), out), as_json)
 
@@ -66,8 +66,8 @@ def generator(
     recipe: RecipeOption, out: OutOption, set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
     """Train a RAG generator, and a question encoder with it."""
-    from qa_system.training.generator import train_generator
-    from qa_system.training.settings import GeneratorTraining, load_training
+    from qa_system.training.generator.train import train_generator
+    from qa_system.training.recipes import GeneratorTraining, load_training
 
     show(train_generator(load_training(GeneratorTraining, recipe, set_ or ()), out), as_json)
 

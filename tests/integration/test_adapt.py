@@ -17,7 +17,7 @@ from eval.saved import load_run
 from qa_system.datasets.dataset import read_dataset
 from qa_system.datasets.splitting import split_labels
 from qa_system.datasets.squad import write_squad
-from qa_system.training.settings import Adaptation, load_training
+from qa_system.training.recipes import Adaptation, load_training
 
 pytestmark = pytest.mark.slow
 

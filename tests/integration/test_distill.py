@@ -20,10 +20,10 @@ from qa_system.datasets.dataset import read_dataset
 from qa_system.errors import ModelError
 from qa_system.inference import load_tokenizer
 from qa_system.readers.windows import WindowCutter
-from qa_system.training.distill import distill, distillation_loss
-from qa_system.training.examples import examples_of
-from qa_system.training.settings import DistillTraining
-from qa_system.training.targets import collate, targets_of
+from qa_system.training.reader.distill import distill, distillation_loss
+from qa_system.training.reader.examples import examples_of
+from qa_system.training.reader.targets import collate, targets_of
+from qa_system.training.recipes import DistillTraining
 
 pytestmark = pytest.mark.slow
 Save = Callable[[Any, Path], Path]

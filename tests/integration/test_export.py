@@ -20,11 +20,11 @@ from transformers import (
 )
 
 from qa_system.errors import ModelError
+from qa_system.export.onnx import export_model
 from qa_system.inference import OnnxSession
 from qa_system.models import locate, read_manifest
 from qa_system.readers.backends import load_backend
 from qa_system.readers.calibration import Calibration, Sigmoid, keep_calibration
-from qa_system.training.export import export_model
 
 pytestmark = pytest.mark.slow
 Save = Callable[[Any, Path], Path]

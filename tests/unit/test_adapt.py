@@ -23,8 +23,8 @@ from qa_system.datasets.dataset import read_dataset
 from qa_system.datasets.squad import write_squad
 from qa_system.errors import ConfigError, DataError, EvaluationError, ModelError
 from qa_system.records import Label
-from qa_system.training.record import made_of
-from qa_system.training.settings import Adaptation, ReaderTraining, Source, load_training
+from qa_system.training.recipes import Adaptation, ReaderTraining, Source, load_training
+from qa_system.training.run import made_of
 
 
 def system(scores, items="aabb", seen="SSUU", first=0):

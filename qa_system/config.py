@@ -153,7 +153,8 @@ class EncoderSettings(Strict):
 class RetrieverSettings(Strict):
     """How reviews are found."""
 
-    mode: Literal["bm25", "dense", "hybrid"] = "hybrid"
+    mode: str = "hybrid"
+    """`bm25`, `dense`, `hybrid`, or a retriever of your own (`qa_system.retrievers.registry`)."""
     top_k: Positive = 10
     join: Literal["weighted_sum", "reciprocal_rank_fusion"] = "weighted_sum"
     bm25_weight: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -11,6 +11,7 @@ from pathlib import Path
 from qa_system.config import ElasticsearchSettings, Settings, StoreSettings, load_settings
 from qa_system.errors import QASystemError, StoreNotFoundError
 from qa_system.records import Finding
+from qa_system.retrievers.registry import mode_of
 
 __all__ = ["Finding", "examine"]
 
@@ -27,7 +28,7 @@ def examine(config: Path | None = None, overrides: Iterable[str] = ()) -> list[F
     settings = load_settings(config, overrides)
     findings = [Finding("python", ok=True, required=True, detail=platform.python_version())]
     findings.extend(_packages(settings))
-    findings.append(_model("encoder", settings.encoder.model, settings.retriever.mode != "bm25"))
+    findings.append(_model("encoder", settings.encoder.model, mode_of(settings).needs_embeddings))
     if settings.ranker.model is not None:
         findings.append(_model("ranker", settings.ranker.model, settings.ranker.type != "none"))
     findings.append(_model("reader", settings.reader.model, required=True))

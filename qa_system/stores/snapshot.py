@@ -159,7 +159,7 @@ class Snapshot:
             if passages is not None:
                 spans = orjson.loads(passages)
                 start, end = spans[match(row, document.content or "", spans)]
-                document.meta |= {"passage_start": start, "passage_end": end}
+                document.meta.update(passage_start=start, passage_end=end)
             loaded[row] = document
         return [loaded[row] for row in scores if row in loaded]
 

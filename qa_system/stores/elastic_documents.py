@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -18,11 +18,19 @@ from haystack.dataclasses import Document
 from numpy.typing import NDArray
 
 from qa_system.errors import EmbeddingError, StoreError
+from qa_system.passages import Spans
+from qa_system.stores.contract import Passages
 from qa_system.stores.elastic_mapping import KEYWORDS
-from qa_system.stores.rows import MetadataError, decode_document, encode_documents
+from qa_system.stores.rows import (
+    MetadataError,
+    decode_document,
+    encode_documents,
+    encode_passages,
+)
 
 __all__ = [
     "READ",
+    "READ_WHOLE",
     "READ_WITH_EMBEDDING",
     "SMALLEST_LONG",
     "content_token",
@@ -31,35 +39,48 @@ __all__ = [
     "encode",
     "field_name",
     "iso_date",
+    "passages_of",
     "server_date",
     "token",
 ]
 
-READ: Final = ["content", "meta", "meta_dates", "blob", "blob_info", "sparse_embedding"]
-"""What a document is made of again."""
+READ: Final = [
+    *("content", "meta", "meta_dates", "blob", "blob_info", "sparse_embedding"),
+    *("passages.start", "passages.end"),
+]
+"""What a document is made of again, and where its passages are."""
 READ_WITH_EMBEDDING: Final = [*READ, "embedding", "parts"]
+READ_WHOLE: Final = [*READ_WITH_EMBEDDING, "passages.embedding"]
+"""Everything that a document has to be written again with."""
 FLOAT32: Final = "float32"
 """Among a document's parts, says that its embedding is of 32-bit floats: those have decimals half
 as long, which the server reads twice as fast."""
 LONGEST_ID: Final = 512
+LONGEST_EMBEDDING: Final = 4_096
 SMALLEST_LONG: Final = -(2**63)
 _LOOKS_LIKE_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([Tt ]|$)", re.ASCII)
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY
 
 
 def encode(
-    document: Document, written: int, dimension: int | None, *, embedding_required: bool
+    document: Document,
+    written: int,
+    dimension: int | None,
+    *,
+    embedding_required: bool,
+    passages: Passages | None = None,
 ) -> bytes:
-    """Give the JSON that the server keeps.
+    """Return the JSON that the server keeps.
 
     Args:
         document: what to write.
         written: orders it among the others.
-        dimension: numbers that its embedding must have; None: the server decides.
+        dimension: numbers that its embeddings must have; None: the server decides.
         embedding_required: refuse a text without an embedding.
+        passages: by which the document is found in place of an embedding of its own; None: none.
 
     Raises:
-        DocumentTypeError: it is no document, or its text is not UTF-8.
+        DocumentTypeError: it is no document, its text is not UTF-8, or a passage is no part of it.
         MetadataError: JSON cannot hold its metadata, or an id in it is not text.
         EmbeddingError: its embedding is missing, not finite, or of another dimension.
 
@@ -74,24 +95,36 @@ def encode(
             f"the id has {len(document.id.encode())} bytes, and 1 to {LONGEST_ID} can be",
             where=f"document {document.id[:40]!r}",
         )
-    is_required = embedding_required and content is not None
     source: dict[str, Any] = {
         "meta": orjson.Fragment(meta),
         "meta_dates": dates,
         "content": content,
-        "embedding": _checked_embedding(document, dimension, required=is_required),
         "blob": None if blob is None else base64.b64encode(blob).decode(),
         "blob_info": info,
         "sparse_embedding": sparse,
         "written": written,
     }
+    if passages is None:
+        is_required = embedding_required and content is not None
+        embedding = _checked_embedding(document, dimension, required=is_required)
+        source["embedding"] = embedding
+    else:
+        nested = _nested(document, passages, dimension, required=embedding_required)
+        embedding = nested[0].get("embedding")
+        source["passages"] = nested
+    if embedding is not None and not 1 <= len(embedding) <= LONGEST_EMBEDDING:
+        raise EmbeddingError(
+            f"the embedding has {len(embedding)} numbers, and 1 to {LONGEST_EMBEDDING} can be",
+            where=f"document {document.id!r}",
+        )
     source = {key: value for key, value in source.items() if value is not None}
+    has = {**source, "embedding": embedding}
     source["parts"] = [
         name
         for name in ("content", "embedding", "blob", "sparse_embedding")
-        if source.get(name) is not None
+        if has.get(name) is not None
     ]
-    if "embedding" in source and source["embedding"].dtype == np.float32:
+    if embedding is not None and embedding.dtype == np.float32:
         source["parts"].append(FLOAT32)
     _add_fields(source, orjson.loads(meta), document.id)
     if content is not None:
@@ -99,14 +132,25 @@ def encode(
     return orjson.dumps(source, option=_OPTIONS)
 
 
-def decode(hit: Mapping[str, Any], score: float | None = None) -> Document:
-    """Make the document that a hit of the server is of."""
+def decode(
+    hit: Mapping[str, Any],
+    score: float | None = None,
+    match: Callable[[str, Spans], int] | None = None,
+) -> Document:
+    """Make the document that a hit of the server is of.
+
+    Args:
+        hit: with the fields of `READ` at least.
+        score: the document's.
+        match: tells the number of the passage that matched, for a text and its passages; the
+            metadata of a review in passages then has its `passage_start` and `passage_end`.
+    """
     source = hit["_source"]
     blob = source.get("blob")
     embedding = source.get("embedding")
     if embedding is not None and FLOAT32 in source["parts"]:
         embedding = np.array(embedding, dtype=np.float32).tolist()
-    return decode_document(
+    document = decode_document(
         (
             hit["_id"],
             orjson.dumps(source["meta"]),
@@ -119,6 +163,42 @@ def decode(hit: Mapping[str, Any], score: float | None = None) -> Document:
         score=score,
         embedding=embedding,
     )
+    if match is not None and "passages" in source:
+        spans = _spans(source)
+        start, end = spans[match(document.content or "", spans)]
+        document.meta.update(passage_start=start, passage_end=end)
+    return document
+
+
+def passages_of(hit: Mapping[str, Any]) -> Passages | None:
+    """Return the passages of a hit's review; None: it has none.
+
+    Args:
+        hit: with the fields of `READ` at least; of `READ_WHOLE`, and the embeddings come along.
+    """
+    source = hit["_source"]
+    if "passages" not in source:
+        return None
+    vectors = [each["embedding"] for each in source["passages"] if "embedding" in each]
+    return Passages(_spans(source), np.array(vectors, np.float32) if vectors else None)
+
+
+def _spans(source: Mapping[str, Any]) -> list[tuple[int, int]]:
+    return [(each["start"], each["end"]) for each in source["passages"]]
+
+
+def _nested(
+    document: Document, passages: Passages, dimension: int | None, *, required: bool
+) -> list[dict[str, Any]]:
+    """Return passages as the server keeps them, with embeddings all or none."""
+    spans, vector = encode_passages(document, passages, dimension, required=required)
+    nested = [{"start": start, "end": end} for start, end in orjson.loads(spans)]
+    if vector is not None:
+        numbers, count = vector
+        matrix = np.frombuffer(numbers, np.float32).reshape(count, -1)
+        for place, row in zip(nested, matrix, strict=True):
+            place["embedding"] = row
+    return nested
 
 
 def field_name(keys: tuple[str, ...]) -> str | None:

@@ -20,7 +20,14 @@ from qa_system.stores import elastic_versions
 from qa_system.stores.elastic_bulk import BulkSettings, BulkWriter
 from qa_system.stores.elastic_connection import Connection, explained
 from qa_system.stores.elastic_filters import Query
-from qa_system.stores.elastic_mapping import IndexOptions, IndexState, mappings
+from qa_system.stores.elastic_mapping import (
+    FORMAT,
+    IndexOptions,
+    IndexState,
+    embedding_fields,
+    mappings,
+)
+from qa_system.stores.elastic_upgrade import upgrade
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -77,6 +84,7 @@ class ElasticIndex:
         self._known: IndexState | None = None
         self._is_loading = False
         self._lock = Lock()
+        self._upgrading = Lock()
         self._last_stamp = 0
 
     @property
@@ -108,9 +116,30 @@ class ElasticIndex:
         """Look at the index anew when it is next needed."""
         self._known = None
 
+    def state_for_writing(self) -> IndexState | None:
+        """Return it as `state_with_dimension` does, after an index of version 0.1 is upgraded."""
+        state = self.state_with_dimension()
+        if state is None or state.format == FORMAT:
+            return state
+        with self._upgrading, self.connection.patient(self.bulk.retry_for):
+            state = self.state(fresh=True)
+            if state is not None and state.format < FORMAT:
+                upgrade(self.writer(state.index), state)
+            return self.state(fresh=True)
+
     def ensure(self) -> IndexState:
-        """Give the version that is read; make the first one where there is none."""
-        return self.state() or self.create(None)
+        """Return the version that is read, to write to it; make the first where there is none."""
+        return self.state_for_writing() or self.create(None)
+
+    def fix_dimension(self, state: IndexState, dimension: int) -> None:
+        """Let all embeddings have so many numbers, whole reviews' and passages'.
+
+        Left to the server, the first one of either would decide for its own field only.
+        """
+        fields = embedding_fields(state.similarity, state.index_options, dimension)
+        with explained(self.where):
+            self.client.indices.put_mapping(index=state.index, properties=fields)
+        self.forget()
 
     def create(
         self,
@@ -215,9 +244,9 @@ class ElasticIndex:
         name = "index.refresh_interval"
         with explained(self.where):
             found = self.client.indices.get_settings(index=self.name, name=name, flat_settings=True)
-        [described] = found.body.values()
-        interval: str | None = described["settings"].get(name)
-        return interval
+        # The server leaves out an index on which it is not set.
+        intervals = [described["settings"].get(name) for described in found.body.values()]
+        return intervals[0] if intervals else None
 
     def _set_refresh(self, interval: str) -> None:
         with explained(self.where):

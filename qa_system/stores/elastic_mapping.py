@@ -7,11 +7,14 @@ each value as it comes, never that of whichever came first: `stars: 5` and `star
 follow each other, and 4.5 is not cut to 4 because the first was a whole number. The server counts
 these fields (`index.mapping.total_fields.limit`, 1,000): documents that would bring more are
 rejected by name. Everything else is strict.
+
+A review that is found by its passages has no `embedding`; it has `passages`, each with its start,
+end and embedding, which the server keeps in one block with the review: they come and go together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -19,11 +22,12 @@ from qa_system.errors import StoreMismatchError
 from qa_system.records import EncoderIdentity, Similarity
 
 __all__ = [
+    "FORMAT",
     "KEYWORDS",
     "TREES",
     "IndexOptions",
     "IndexState",
-    "embedding_field",
+    "embedding_fields",
     "mappings",
     "meta_of",
     "read_state",
@@ -31,7 +35,8 @@ __all__ = [
 
 IndexOptions = Literal["flat", "hnsw", "int8_hnsw"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""1: a long review was several documents, one a passage. 2: it is one, with nested passages."""
 KEYWORDS: Final = ("item_id", "review_id", "split")
 """Metadata with fields of its own: whatever filters by them, does so all the time."""
 TREES: Final = {
@@ -50,6 +55,7 @@ _SIMILARITIES: Final[dict[Similarity, str]] = {
     "l2": "l2_norm",
 }
 _OWNER: Final = "qa_system"
+_EMBEDDINGS: Final = ("embedding", "passages.embedding")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class IndexState:
 
     Args:
         index: its own name, behind any alias.
+        format: of its documents; a newer one is refused.
         similarity: how embeddings are compared.
         index_options: how they are searched.
         dimension: numbers in an embedding; None before the first.
@@ -67,6 +74,7 @@ class IndexState:
     """
 
     index: str
+    format: int
     similarity: Similarity
     index_options: IndexOptions
     dimension: int | None
@@ -75,10 +83,16 @@ class IndexState:
     promoted: bool
 
 
-def embedding_field(
+def embedding_fields(
     similarity: Similarity, index_options: IndexOptions, dimension: int | None
 ) -> dict[str, Any]:
-    """Give the mapping of the embeddings; without a dimension, the first one decides."""
+    """Return the mappings of whole reviews' embeddings and of passages, which are compared alike.
+
+    Args:
+        similarity: how embeddings are compared.
+        index_options: how they are searched.
+        dimension: numbers in an embedding; None: not known yet.
+    """
     field: dict[str, Any] = {
         "type": "dense_vector",
         "index": True,
@@ -87,15 +101,24 @@ def embedding_field(
     }
     if dimension is not None:
         field["dims"] = dimension
-    return field
+    place = {"type": "integer", "index": False, "doc_values": False}
+    passage = {"start": place, "end": place, "embedding": field}
+    return {
+        "embedding": field,
+        "passages": {"type": "nested", "dynamic": "strict", "properties": passage},
+    }
 
 
 def meta_of(
-    similarity: Similarity, encoder: EncoderIdentity | None, *, promoted: bool
+    similarity: Similarity,
+    encoder: EncoderIdentity | None,
+    *,
+    promoted: bool,
+    format_: int = FORMAT,
 ) -> dict[str, Any]:
-    """Give what the index remembers beside its documents."""
+    """Return what the index remembers beside its documents."""
     known = None if encoder is None else asdict(encoder)
-    own = {"format": FORMAT, "similarity": similarity, "encoder": known, "promoted": promoted}
+    own = {"format": format_, "similarity": similarity, "encoder": known, "promoted": promoted}
     return {_OWNER: own}
 
 
@@ -124,7 +147,7 @@ def mappings(
                 # With the words that `english` drops: "the", "is", "not" and thirty others.
                 "fields": {"words": {"type": "text", "analyzer": "standard"}},
             },
-            "embedding": embedding_field(similarity, index_options, dimension),
+            **embedding_fields(similarity, index_options, dimension),
             **{name: {"type": "keyword"} for name in KEYWORDS},
             "meta": {"type": "object", "enabled": False},
             "meta_dates": stored,
@@ -159,17 +182,19 @@ def read_state(index: str, described: Mapping[str, Any], where: str) -> IndexSta
             where=where,
             remedy="Name another index; this one is left alone.",
         )
-    if own["format"] != FORMAT:
+    if own["format"] > FORMAT:
         raise StoreMismatchError(
             f"the index {index!r} has format {own['format']}, and this version knows {FORMAT}",
             where=where,
             remedy="Use the version of qa-system that made it, or index the reviews anew.",
         )
-    properties = mapping["properties"]
     encoder = None if own["encoder"] is None else EncoderIdentity(**own["encoder"])
     wanted = mappings(own["similarity"], "flat", None, encoder, promoted=True)["properties"]
-    for name, field in wanted.items():
-        found = properties.get(name, {})
+    if own["format"] == 1:
+        del wanted["passages"]
+    fields = dict(_fields(mapping["properties"]))
+    for name, field in _fields(wanted):
+        found = fields.get(name, {})
         # The server leaves out the type of an object that has fields.
         for key in ("type", "similarity", "analyzer"):
             if key in field and found.get(key, "object") != field[key]:
@@ -179,13 +204,21 @@ def read_state(index: str, described: Mapping[str, Any], where: str) -> IndexSta
                     where=where,
                     remedy="Something else has made or changed it: index the reviews anew.",
                 )
-    embedding = properties["embedding"]
+    embeddings = [fields[name] for name in _EMBEDDINGS if name in fields]
     return IndexState(
         index=index,
+        format=own["format"],
         similarity=own["similarity"],
-        index_options=embedding["index_options"]["type"],
-        dimension=embedding.get("dims"),
+        index_options=embeddings[0]["index_options"]["type"],
+        dimension=next((field["dims"] for field in embeddings if "dims" in field), None),
         encoder=encoder,
         shards=int(described["settings"]["index"]["number_of_shards"]),
         promoted=own["promoted"],
     )
+
+
+def _fields(properties: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Name each field with what is said of it, and those of a passage."""
+    yield from properties.items()
+    for name, field in properties.get("passages", {}).get("properties", {}).items():
+        yield f"passages.{name}", field

@@ -6,6 +6,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,12 +14,14 @@ from haystack.dataclasses import Document
 from numpy.typing import NDArray
 
 from qa_system.errors import EmbeddingError, StoreError
+from qa_system.passages import Spans
 from qa_system.records import Similarity
 from qa_system.stores.elastic_connection import explained
 from qa_system.stores.elastic_documents import READ, decode
 from qa_system.stores.elastic_filters import Query
 from qa_system.stores.elastic_mapping import IndexState
 from qa_system.stores.lexical import FUNCTION_WORD_WEIGHT, FUNCTION_WORDS
+from qa_system.stores.matching import best_passage
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -90,7 +93,8 @@ def by_words(
         hits = found["hits"]["hits"]
     else:
         hits = list(pages(client, index, query, READ, sort=_ORDER, limit=top_k, **options))
-    return [decode(hit, score=hit["sort"][0]) for hit in hits]
+    match = partial(best_passage, text)
+    return [decode(hit, score=hit["sort"][0], match=match) for hit in hits]
 
 
 def by_vectors(
@@ -130,10 +134,7 @@ def by_vectors(
         else:
             if all(hit["_index"] == state.index for hits in responses for hit in hits):
                 similarity = state.similarity
-                return [
-                    [decode(hit, score=plain_score(hit["sort"][0], similarity)) for hit in hits]
-                    for hits in responses
-                ]
+                return [[_near_document(hit, similarity) for hit in hits] for hits in responses]
             fresh = known(True)
         state = fresh  # another version was promoted meanwhile
 
@@ -148,19 +149,31 @@ def _nearest(
 ) -> list[list[dict[str, Any]]]:
     bodies: list[dict[str, Any]] = []
     for vector in _checked_queries(queries, state):
-        knn: dict[str, Any] = {
+        whole: dict[str, Any] = {
             "field": "embedding",
             "query_vector": vector,
             "k": top_k,
             "num_candidates": min(WINDOW, max(CANDIDATES_PER_RESULT * top_k, FEWEST_CANDIDATES)),
         }
         if selected is not None:
-            knn["filter"] = selected
+            whole["filter"] = selected
         if state.index_options == "int8_hnsw":
-            knn["rescore_vector"] = {"oversample": OVERSAMPLE}
-        body = {"knn": knn, "size": top_k, "sort": _ORDER, "_source": READ}
+            whole["rescore_vector"] = {"oversample": OVERSAMPLE}
+        # The server counts a review once, however many of its passages are near: as `k`, as a
+        # candidate, and as a hit, with the nearest one's score.
+        nearest = {"size": 1, "_source": False}
+        passages = {**whole, "field": "passages.embedding", "inner_hits": nearest}
+        body = {"knn": [whole, passages], "size": top_k, "sort": _ORDER, "_source": READ}
         bodies.append({**body, "track_total_hits": False})
     return hits_of_each(client, index, bodies)
+
+
+def _near_document(hit: dict[str, Any], similarity: Similarity) -> Document:
+    def match(_text: str, _spans: Spans) -> int:
+        nearest: int = hit["inner_hits"]["passages"]["hits"]["hits"][0]["_nested"]["offset"]
+        return nearest
+
+    return decode(hit, score=plain_score(hit["sort"][0], similarity), match=match)
 
 
 def hits_of_each(

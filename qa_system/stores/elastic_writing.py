@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
+import numpy as np
 from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
 
 from qa_system.errors import StoreError, StoreNotFoundError
 from qa_system.stores.contract import (
+    NO_PASSAGES,
     DocumentsRejectedError,
+    Passages,
     RejectedDocument,
     WriteReport,
     duplicate_ids,
 )
 from qa_system.stores.elastic_bulk import MOST_ROUNDS, Action
 from qa_system.stores.elastic_connection import explained
-from qa_system.stores.elastic_documents import READ_WITH_EMBEDDING, decode, encode
+from qa_system.stores.elastic_documents import READ_WHOLE, decode, encode, passages_of
 from qa_system.stores.elastic_filters import Query
 from qa_system.stores.elastic_index import ElasticIndex
 from qa_system.stores.elastic_mapping import IndexState
@@ -37,6 +40,7 @@ def write(
     documents: Sequence[Document],
     policy: DuplicatePolicy,
     stale_ids: Sequence[str],
+    passages: Mapping[str, Passages] = NO_PASSAGES,
 ) -> WriteReport:
     """Write documents, then delete stale ones; see `ElasticsearchReviewStore.write_bulk`."""
     _check_documents(documents)
@@ -44,13 +48,13 @@ def write(
     report = WriteReport()
     with at.connection.patient(at.bulk.retry_for):
         if documents:
-            state = at.state_with_dimension() or at.create(None)
+            state = at.ensure()
             try:
-                _write(at, documents, policy, state, report)
+                _write(at, documents, passages, policy, state, report)
             except StoreNotFoundError:
                 at.forget()
                 raise
-        if stale_ids and at.state() is not None:
+        if stale_ids and (documents or at.state_for_writing() is not None):
             stale = (Action("delete", name) for name in dict.fromkeys(stale_ids))
             report.add(at.writer().write(stale))
         report.documents = len(documents)
@@ -79,7 +83,7 @@ def update(at: ElasticIndex, selected: Query | None, meta: dict[str, Any]) -> in
     for _ in range(MOST_ROUNDS):
         at.refresh()
         report = WriteReport()
-        hits = pages(at.client, at.name, selected, READ_WITH_EMBEDDING, seq_no_primary_term=True)
+        hits = pages(at.client, at.name, selected, READ_WHOLE, seq_no_primary_term=True)
         while batch := list(islice(hits, CHANGED_AT_ONCE)):
             report.add(at.writer().write(_merged(at, batch, meta)))
         at.refresh()
@@ -109,6 +113,7 @@ def _check_documents(documents: Sequence[Document]) -> None:
 def _write(
     at: ElasticIndex,
     documents: Sequence[Document],
+    passages: Mapping[str, Passages],
     policy: DuplicatePolicy,
     state: IndexState,
     report: WriteReport,
@@ -128,7 +133,7 @@ def _write(
         if there or twice:
             raise duplicate_ids([*dict.fromkeys([*there, *twice])], at.where)
     rejected: list[RejectedDocument] = []
-    actions = _actions(at, list(chosen.values()), state, rejected, overwrite=overwrite)
+    actions = _actions(at, list(chosen.values()), passages, state, rejected, overwrite=overwrite)
     report.add(at.writer().write(actions))
     report.rejected += rejected
 
@@ -136,6 +141,7 @@ def _write(
 def _actions(
     at: ElasticIndex,
     documents: Sequence[Document],
+    passages: Mapping[str, Passages],
     state: IndexState,
     rejected: list[RejectedDocument],
     *,
@@ -144,15 +150,27 @@ def _actions(
     """Encode documents one by one; those that cannot be are set aside."""
     dimension, is_required = state.dimension, state.encoder is not None
     for stamp, document in enumerate(documents, at.stamps(len(documents))):
+        own = passages.get(document.id)
         try:
-            source = encode(document, stamp, dimension, embedding_required=is_required)
+            source = encode(
+                document, stamp, dimension, embedding_required=is_required, passages=own
+            )
         except (StoreError, ValueError) as fault:
             reason = fault.what if isinstance(fault, StoreError) else str(fault)
             rejected.append(RejectedDocument(document.id, reason))
             continue
-        if dimension is None and document.embedding is not None:
-            dimension = len(document.embedding)
+        if dimension is None:
+            dimension = _dimension(document, own)
+            if dimension is not None:
+                at.fix_dimension(state, dimension)
         yield Action("index" if overwrite else "create", document.id, source, stamp)
+
+
+def _dimension(document: Document, passages: Passages | None) -> int | None:
+    """Return how many numbers an accepted document's embeddings have; None: it has none."""
+    if passages is not None:
+        return None if passages.embeddings is None else np.shape(passages.embeddings)[1]
+    return None if document.embedding is None else len(document.embedding)
 
 
 def _merged(
@@ -161,6 +179,6 @@ def _merged(
     for stamp, hit in enumerate(hits, at.stamps(len(hits))):
         document = decode(hit)
         document.meta.update(meta)
-        source = encode(document, stamp, None, embedding_required=False)
+        source = encode(document, stamp, None, embedding_required=False, passages=passages_of(hit))
         seen = (hit["_seq_no"], hit["_primary_term"])
         yield Action("index", document.id, source, stamp, seen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -11,7 +10,7 @@ import orjson
 from haystack.dataclasses import Document
 
 from qa_system.stores.filters import Condition, json_extract
-from qa_system.stores.joining import is_passage, join
+from qa_system.stores.joining import is_passage, join, tell
 from qa_system.stores.rows import decode_document, decode_vectors, encode_documents
 from qa_system.stores.snapshot import (
     COUNT_COLUMN,
@@ -22,8 +21,6 @@ from qa_system.stores.snapshot import (
 )
 
 __all__ = ["upgrade"]
-
-log = logging.getLogger(__name__)
 
 REVIEWS_AT_ONCE: Final = 500
 _START: Final = str(json_extract(["passage_start"]))
@@ -48,18 +45,7 @@ def upgrade(transaction: Transaction) -> None:
         is_exact = _join(transaction, review_id, rows)
         whole += is_exact is True
         guessed += is_exact is False
-    log.info(
-        "the store was made by version 0.1, and is of format %d now; %d reviews that were kept as "
-        "passages are whole again",
-        FORMAT,
-        whole + guessed,
-    )
-    if guessed:
-        log.warning(
-            "of %d reviews not every character was kept by version 0.1: what is missing is blank. "
-            "Run qa-index with their source again; it writes them as they are there",
-            guessed,
-        )
+    tell(FORMAT, whole + guessed, guessed)
 
 
 def _split_reviews(transaction: Transaction) -> Iterator[tuple[str, list[int]]]:

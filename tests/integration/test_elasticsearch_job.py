@@ -224,6 +224,27 @@ def test_a_review_is_refused_whole(job, tmp_path, tiny_encoder):
         assert set(job.contents()) == {"r2"}
 
 
+def test_long_reviews_are_kept_whole_through_a_rebuild(job, tmp_path, tiny_encoder):
+    text = "One two three. Four five six seven. Eight nine ten."
+    source = write(tmp_path / "a.csv", [("r1", "B0", text, 1), ("r1#0", "B1", "Fine.", 1)])
+    keys = {"embed": True, "indexing__passages__overlap_words": 0}
+    for rebuild, max_words, passages in ((False, 4, 4), (True, 4, 4), (True, 3, 5)):
+        keys["indexing__passages__max_words"] = max_words
+        report = job.run(source, rebuild=rebuild, **keys)
+        assert counts(report) == (2, 2, 0, 0, 0)
+        assert report.counts.passages == passages
+        found = job.contents()
+        assert {name: content for name, (content, _) in found.items()} == {
+            "r1": text,
+            "r1#0": "Fine.",
+        }
+        assert counts(job.run(source, **keys)) == (2, 0, 2, 0, 0)
+    keys["indexing__passages__max_words"] = None
+    assert counts(job.run(source, **keys)) == (2, 1, 1, 0, 0)
+    with job.open() as store:
+        assert all(each.embedding is not None for each in store.filter_documents())
+
+
 def test_where_the_state_is_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = load_settings(

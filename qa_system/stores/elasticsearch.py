@@ -602,13 +602,13 @@ class ElasticsearchReviewStore(AsyncTwins):
                 found.setdefault(review, {})[hit["_id"]] = hashed
         return found
 
-    def iter_ids(self) -> Iterator[tuple[str, str]]:
-        """Stream every document's id and its review's (its own where it names none)."""
+    def iter_ids(self) -> Iterator[tuple[str, str | None]]:
+        """Stream every document's id and its review's, None where it names no review."""
         if self._at.state() is None:
             return
         hits = pages(self._at.client, self._at.name, None, ["review_id"], size=WINDOW)
         for hit in hits:
-            yield hit["_id"], hit["_source"].get("review_id", hit["_id"])
+            yield hit["_id"], hit["_source"].get("review_id")
 
     def count_items(self) -> int:
         """Count the distinct `meta.item_id`s."""

@@ -39,10 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"SubjQA is not at {DATA}: set QA_DATA.", file=sys.stderr)
         return 2
 
-    from eval import plots
-    from eval.evaluate import pipeline_run, reader_run, retriever_run
-    from eval.labels import load_dataset
-    from eval.summary import summarise
+    from eval.datasets import load_dataset
+    from eval.report import plots
+    from eval.runs.summary import summarise
+    from eval.tasks.run import pipeline_run, reader_run, retriever_run
     from qa_system.config import load_settings
 
     settings = load_settings(overrides=chosen.set_)
@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def draw(plot: Any, name: str) -> None:
     """Write a plot as a file that the page shows."""
-    from eval.plots import to_svg
+    from eval.report.plots import to_svg
 
     folder = DOCS / "figures"
     folder.mkdir(exist_ok=True)
@@ -182,7 +182,7 @@ def reading_table(summary: Mapping[str, Any]) -> str:
 
 
 def outcomes_table(summary: Mapping[str, Any]) -> str:
-    from eval.wording import OUTCOMES
+    from eval.runs.wording import OUTCOMES
 
     outcomes = summary["systems"]["pipeline"]["details"]["outcomes"]
     rows = {

@@ -52,15 +52,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"SubjQA is not at {DATA}: set QA_DATA.", file=sys.stderr)
         return 2
 
-    from eval.candidates import indexed
-    from eval.end_to_end import evaluate_pipeline, headline_of
-    from eval.evaluate import similarity_of
-    from eval.labels import load_dataset
-    from eval.reading import references_of
-    from eval.run import Run
-    from eval.slices import slices_of
-    from eval.summary import summarise
-    from eval.tables import print_table
+    from eval.datasets import load_dataset
+    from eval.report.tables import print_table
+    from eval.runs.run import Run
+    from eval.runs.slices import slices_of
+    from eval.runs.summary import summarise
+    from eval.tasks.candidates import indexed
+    from eval.tasks.pipeline import evaluate_pipeline, headline_of
+    from eval.tasks.reader import references_of
+    from eval.tasks.run import similarity_of
     from qa_system import QASystem
     from qa_system.config import load_settings
 

@@ -18,11 +18,11 @@ import os
 import sys
 from pathlib import Path
 
-from eval.candidates import indexed
-from eval.labels import load_dataset
-from eval.retrieval import evaluate_retriever, references_of
-from eval.run import System
-from eval.tables import print_table
+from eval.datasets import load_dataset
+from eval.report.tables import print_table
+from eval.runs.run import System
+from eval.tasks.candidates import indexed
+from eval.tasks.retriever import evaluate_retriever, references_of
 from qa_system.config import Settings, load_settings
 from qa_system.stores import open_store
 

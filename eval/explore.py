@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eval.slices import slices_of
+from eval.runs.slices import slices_of
 from qa_system.config import ReaderSettings
 from qa_system.datasets.dataset import Dataset
 from qa_system.errors import EvaluationError
@@ -61,7 +61,7 @@ def explore(dataset: Dataset, reader: ReaderSettings) -> dict[str, Any]:
           in the review, and those that have `only_unlocated` ones;
         - `overlap`: question ids in more than one split, and the items, reviews and questions
           (item and text) of the dev and the test split that stand in the training split, too;
-        - `histograms`: name -> arguments of `eval.plots.histogram`.
+        - `histograms`: name -> arguments of `eval.report.plots.histogram`.
 
     Raises:
         EvaluationError: the data set has no questions.
@@ -104,7 +104,7 @@ def explore(dataset: Dataset, reader: ReaderSettings) -> dict[str, Any]:
 
 def print_exploration(found: Mapping[str, Any]) -> None:
     """Print what `explore` gave as tables."""
-    from eval.tables import print_cells
+    from eval.report.tables import print_cells
 
     print_cells(
         f"Data set: {found['title']}",

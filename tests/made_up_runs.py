@@ -6,8 +6,8 @@
 import random
 from statistics import fmean
 
-from eval.metrics import expected_at_random
-from eval.run import Row, Run, System
+from eval.metrics.ranking import expected_at_random
+from eval.runs.run import Row, Run, System
 from qa_system.metrics import exact_match, f1
 
 HOSTILE = (

@@ -37,7 +37,3 @@ app.command()(adapt)
 def main() -> None:
     """Run the command line."""
     run_app(app)
-
-
-if __name__ == "__main__":
-    main()

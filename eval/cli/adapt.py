@@ -67,10 +67,10 @@ def adapt(
 
     Run again after a stop, it goes on where it was: a reader that is there is not trained again.
     """
-    from eval.adapt import PAGE
-    from eval.adapt import adapt as run
-    from eval.adapt_readers import Ingredients, source_of
-    from eval.labels import load_dataset
+    from eval.adaptation.compare import PAGE
+    from eval.adaptation.compare import adapt as run
+    from eval.adaptation.readers import Ingredients, source_of
+    from eval.datasets import load_dataset
     from qa_system.training.settings import Adaptation, load_training
 
     ingredients = Ingredients(
@@ -92,7 +92,7 @@ def adapt(
         print_json(result)
         return
 
-    from eval.tables import print_adaptation
+    from eval.report.tables import print_adaptation
 
     print_adaptation(result)
     typer.echo(f"report: {out / PAGE}")

@@ -22,17 +22,17 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Run small evaluations again and compare with the scores written beside them."""
-    from eval import expected
+    from eval import regression
 
-    expectations = {path: expected.load_expectation(path) for path in files}
-    checked: dict[str, list[expected.Checked]] = {}
+    expectations = {path: regression.load_expectation(path) for path in files}
+    checked: dict[str, list[regression.Checked]] = {}
     changed_models: dict[str, list[str]] = {}
     for path, expectation in expectations.items():
-        run = expected.evaluate(expectation)
-        checked[str(path)] = expected.check(expectation, run)
-        changed_models[str(path)] = expected.changed_models(expectation, run)
+        run = regression.evaluate(expectation)
+        checked[str(path)] = regression.check(expectation, run)
+        changed_models[str(path)] = regression.changed_models(expectation, run)
         if update:
-            expected.write(expected.updated(expectation, run), path)
+            regression.write(regression.updated(expectation, run), path)
     surprises = sum(each.verdict != "as expected" for found in checked.values() for each in found)
     if as_json:
         found_in = {
@@ -41,7 +41,7 @@ def check(
         }
         print_json({"surprises": surprises, "updated": update, "files": found_in})
     else:
-        from eval.tables import print_checked
+        from eval.report.tables import print_checked
 
         for name, found in checked.items():
             print_checked(name, found, changed_models[name])

@@ -35,18 +35,18 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Compare runs: differences and whether they are luck, what flipped, where, and why."""
-    from eval.compare import compare_runs
-    from eval.saved import check_places, write_files
+    from eval.runs.compare import compare_runs
+    from eval.runs.storage import check_places, write_files
 
     check_places(page=out)
     compared = compare_runs(runs, metric=metric, common=common, resamples=resamples)
     if out is not None:
-        from eval.page import comparison_page
+        from eval.report.page import comparison_page
 
         write_files({out: comparison_page(compared).encode()})
     if as_json:
         print_json(compared)
     else:
-        from eval.tables import print_comparison
+        from eval.report.tables import print_comparison
 
         print_comparison(compared, most)

@@ -27,7 +27,7 @@ from qa_system.console import print_json
 from qa_system.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eval.run import Run
+    from eval.runs.run import Run
     from qa_system.config import Settings
     from qa_system.datasets.dataset import Dataset
 
@@ -86,7 +86,7 @@ def retriever(
     modes = MODES if mode == "all" else (settings.retriever.mode if mode is None else mode,)
     data, split = _load(dataset, split, settings)
 
-    from eval.evaluate import retriever_run
+    from eval.tasks.run import retriever_run
 
     run = retriever_run(
         data,
@@ -126,8 +126,8 @@ def reader(
     settings = _settings(config, set_, **{"reader.model": model, "reader.precision": precision})
     data, split = _load(dataset, split, settings)
 
-    from eval.evaluate import predictions_run, reader_run
-    from eval.reading import load_predictions
+    from eval.tasks.reader import load_predictions
+    from eval.tasks.run import predictions_run, reader_run
 
     if predictions is None:
         run = reader_run(data, settings, split=split, batch=batch, similarity=sas)
@@ -167,7 +167,7 @@ def pipeline(
     )
     data, split = _load(dataset, split, settings)
 
-    from eval.evaluate import pipeline_run
+    from eval.tasks.run import pipeline_run
 
     run = pipeline_run(
         data,
@@ -230,7 +230,7 @@ def generator(
     )
     data, split = _load(dataset, split, settings)
 
-    from eval.evaluate import generator_run
+    from eval.tasks.run import generator_run
 
     run = generator_run(
         data,
@@ -275,9 +275,9 @@ def calibrate(
     named: list[str | None] = [None] if dataset is None else [*dataset]
     loaded = [_load(name, split, settings)[0] for name in named]
 
-    from eval.calibration import fit_to
-    from eval.provenance import made_with
-    from eval.reading import evaluate_reader
+    from eval.runs.provenance import made_with
+    from eval.tasks.calibration import fit_to
+    from eval.tasks.reader import evaluate_reader
     from qa_system.datasets.splitting import hold_out
     from qa_system.models import locate
     from qa_system.pipelines import build_reader
@@ -327,7 +327,7 @@ def _cut_offs(given: list[str] | None) -> tuple[int, ...]:
 
 
 def _load(path: str | None, split: str | None, settings: Settings) -> tuple[Dataset, str | None]:
-    from eval.labels import load_dataset
+    from eval.datasets import load_dataset
     from qa_system.models import SAMPLE
 
     data = load_dataset(SAMPLE if path is None else path, settings)
@@ -351,7 +351,7 @@ def _is_own(store: str | None, settings: Settings) -> bool:
 def _check_places(out: Path | None, rows: Path | None) -> None:
     """Find out before hours of work whether its report can be written."""
     if out is not None or rows is not None:
-        from eval.saved import check_places
+        from eval.runs.storage import check_places
 
         check_places(out, rows)
 
@@ -365,9 +365,9 @@ def _hand_over(
     *,
     as_json: bool,
 ) -> None:
-    from eval.saved import save_run, write_rows
-    from eval.summary import summarise
-    from eval.tables import print_summary
+    from eval.report.tables import print_summary
+    from eval.runs.storage import save_run, write_rows
+    from eval.runs.summary import summarise
 
     summary = summarise(run, resamples=resamples)
     if rows is not None:

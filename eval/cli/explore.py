@@ -34,19 +34,19 @@ def explore(
     overrides = [*(set_ or ()), *([] if model is None else [f"reader.model={model}"])]
     settings = load_settings(config, overrides)
 
+    from eval.datasets import load_dataset
     from eval.explore import explore as look_at
     from eval.explore import print_exploration
-    from eval.labels import load_dataset
     from qa_system.models import SAMPLE
 
     if out is not None:
-        from eval.plots import require_matplotlib
+        from eval.report.plots import require_matplotlib
 
         require_matplotlib()
     found = look_at(load_dataset(SAMPLE if dataset is None else dataset, settings), settings.reader)
     if out is not None:
-        from eval.page import exploration_page
-        from eval.saved import write_files
+        from eval.report.page import exploration_page
+        from eval.runs.storage import write_files
 
         write_files({out: exploration_page(found).encode()})
     if as_json:

@@ -37,7 +37,7 @@ def labels(
     overrides = [*(set_ or ()), *([] if store is None else [f"store={store}"])]
     settings = load_settings(config, overrides)
 
-    from eval.labels import load_dataset
+    from eval.datasets import load_dataset
     from qa_system.stores import open_store
 
     data = load_dataset(dataset)

@@ -38,7 +38,7 @@ def split(
 
     The draw depends on the seed and the groups' names, not on the order of the file.
     """
-    from eval.dividing import described, division_of, group_of, undivided, write_divided
+    from eval.splitting import described, division_of, group_of, undivided, write_divided
     from qa_system.datasets.dataset import read_dataset
     from qa_system.datasets.splitting import split_labels
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from eval.labels import load_dataset
+from eval.datasets import load_dataset
 from qa_system import pipelines
 from qa_system.config import EncoderSettings, load_settings
 from qa_system.errors import (

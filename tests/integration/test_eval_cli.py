@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from eval import cli
-from eval.labels import load_dataset
+from eval.datasets import load_dataset
 from indexing.job import run_job
 from qa_system.config import load_settings
 from qa_system.datasets.splitting import hold_out

@@ -9,8 +9,8 @@ from collections import defaultdict
 import pytest
 
 from eval import cli
+from eval.datasets import load_dataset
 from eval.explore import explore
-from eval.labels import load_dataset
 from qa_system.config import ReaderSettings
 from qa_system.datasets.dataset import Dataset
 from qa_system.datasets.jsonl import write_labels_jsonl

@@ -9,10 +9,10 @@ from random import Random
 import pytest
 
 from eval import cli
-from eval.candidates import filters_of, indexed
-from eval.evaluate import generator_run
-from eval.generation import gold_evidence
-from eval.labels import load_dataset
+from eval.datasets import load_dataset
+from eval.tasks.candidates import filters_of, indexed
+from eval.tasks.generator import gold_evidence
+from eval.tasks.run import generator_run
 from qa_system import pipelines
 from qa_system.config import load_settings
 from qa_system.errors import EvaluationError

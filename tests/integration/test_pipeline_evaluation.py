@@ -2,10 +2,10 @@
 
 import pytest
 
-from eval.candidates import indexed
-from eval.end_to_end import evaluate_pipeline
-from eval.labels import load_dataset
-from eval.reading import evaluate_reader
+from eval.datasets import load_dataset
+from eval.tasks.candidates import indexed
+from eval.tasks.pipeline import evaluate_pipeline
+from eval.tasks.reader import evaluate_reader
 from qa_system import QASystem, Question
 from qa_system.config import load_settings
 

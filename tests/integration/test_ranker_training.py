@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from transformers import BertConfig, BertModel
 
-from eval.evaluate import retriever_run
-from eval.labels import load_dataset
+from eval.datasets import load_dataset
+from eval.tasks.run import retriever_run
 from qa_system.config import load_settings
 from qa_system.errors import ConfigError, DataError, ModelError
 from qa_system.training.settings import RankerTraining

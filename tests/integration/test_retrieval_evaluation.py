@@ -6,9 +6,9 @@ from statistics import fmean
 
 import pytest
 
-from eval.candidates import indexed
-from eval.labels import load_dataset
-from eval.retrieval import evaluate_retriever, headline_of, references_of
+from eval.datasets import load_dataset
+from eval.tasks.candidates import indexed
+from eval.tasks.retriever import evaluate_retriever, headline_of, references_of
 from qa_system.config import load_settings
 from qa_system.errors import EvaluationError
 from qa_system.labels import gold_texts

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from eval.compare import compare_runs
-from eval.run import Row, Run, System
-from eval.saved import REPORT, ROWS, save_run
-from eval.summary import summarise
-from eval.tables import print_comparison
+from eval.report.tables import print_comparison
+from eval.runs.compare import compare_runs
+from eval.runs.run import Row, Run, System
+from eval.runs.storage import REPORT, ROWS, save_run
+from eval.runs.summary import summarise
 from qa_system.errors import DataError, EvaluationError
 
 
@@ -41,7 +41,7 @@ def reader_run(scores, name="reader", data="d", **made_with):
 @pytest.fixture
 def save(tmp_path, monkeypatch):
     # What compare reads are rows and report; pages have tests of their own.
-    monkeypatch.setattr("eval.page.run_page", lambda run, summary, texts: "")
+    monkeypatch.setattr("eval.report.page.run_page", lambda run, summary, texts: "")
 
     def save(name, run):
         save_run(run, summarise(run, resamples=100), tmp_path / name)
@@ -231,7 +231,7 @@ def test_the_terminal_shows_strangers_words_as_they_are(save, capsys):
 
 
 def test_the_page_of_a_comparison(save):
-    from eval.page import comparison_page
+    from eval.report.page import comparison_page
 
     runs = [save("<i>b", reader_run([0.0, 1.0])), save("a", reader_run([1.0, 1.0]))]
     page = comparison_page(compare_runs(runs, resamples=100))

@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from eval import plots
-from eval.summary import summarise
+from eval.report import plots
+from eval.runs.summary import summarise
 
 HOSTILE = "$\\frac{$</svg><script>alert(1)</script> \x00\x1b 日本 _"
 

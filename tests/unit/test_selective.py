@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.selective import (
+from eval.metrics.selective import (
     aurc,
     best_threshold,
     reliability,

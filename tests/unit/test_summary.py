@@ -5,9 +5,9 @@ import numpy as np
 import orjson
 import pytest
 
-from eval.run import Row, Run, System
-from eval.significance import bootstrap_means, intervals, permutation_p_values
-from eval.summary import summarise
+from eval.runs.run import Row, Run, System
+from eval.runs.significance import bootstrap_means, intervals, permutation_p_values
+from eval.runs.summary import summarise
 from qa_system.errors import EvaluationError
 
 

@@ -1,0 +1,1 @@
+"""Metrics: what each is, and the functions behind them."""

@@ -42,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     from eval.datasets import load_dataset
     from eval.report import plots
     from eval.runs.summary import summarise
+    from eval.tasks.candidates import Selection
     from eval.tasks.run import pipeline_run, reader_run, retriever_run
     from qa_system.config import load_settings
 
@@ -53,10 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
             retriever_run(
                 data[domain],
                 settings,
-                split="test",
+                Selection("test", **options),
                 modes=("bm25", "dense", "hybrid"),
                 ks=KS,
-                **options,
             )
         )
 
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         domain: summarise(reader_run(data[domain], settings, split="test")) for domain in DOMAINS
     }
     pipeline = {
-        domain: summarise(pipeline_run(data[domain], settings, split="test", scope="item"))
+        domain: summarise(pipeline_run(data[domain], settings, Selection("test", "item")))
         for domain in DOMAINS
     }
     draw(plots.recall_over_k(book), "recall-over-k-book")

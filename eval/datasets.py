@@ -21,13 +21,12 @@ def load_dataset(path: str | Path, settings: Settings | None = None) -> Dataset:
     """Read a data set from a file, as `read_dataset` does, or from a store.
 
     Args:
-        path: what `read_dataset` takes; or `store:NAME`, the labels that `qa-eval labels` wrote
-            into a store, with the reviews that they are about; `store:` alone, those of the
-            store that the settings name.
-        settings: which kind of store `store:` is; None: the defaults, the embedded one.
+        path: as for `read_dataset`; or `store:NAME`, the labels that `qa-eval labels` wrote into
+            a store, with their reviews; or `store:`, those of the store in the settings.
+        settings: they say which kind of store `store:` is; None: the defaults, the embedded one.
 
     Raises:
-        DataError: there is none of these, it is damaged, or two questions of one split have
+        DataError: there is no such data set, it is damaged, or two questions of one split have
             the same id.
 
     >>> "test" in load_dataset("bundled:sample").splits

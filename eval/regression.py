@@ -1,6 +1,6 @@
-"""Regression guard: a small evaluation, written down beside what it scored.
+"""Regression checks: small evaluations, compared with the scores that they had before.
 
-A file names an evaluation and its expected scores:
+A file has an evaluation and its expected scores:
 
     evaluate: retriever            # retriever, reader, pipeline or generator
     dataset: bundled:sample
@@ -13,8 +13,8 @@ A file names an evaluation and its expected scores:
     counts: {hybrid: {answerable: 116}}
     expected: {hybrid: {recall@3: 0.828}}
 
-A score that rose is as much a surprise as one that fell: a mistake in an evaluation makes
-numbers better more often than an improvement does.
+A score that rose is unexpected, too: mistakes in an evaluation raise numbers more often than
+improvements do.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from eval.runs.run import Kind, Run
+from eval.metrics import Task
+from eval.runs.run import Run
 from qa_system.config import load_settings
 from qa_system.errors import ConfigError, DataError
 
@@ -46,7 +47,7 @@ __all__ = [
 
 Verdict = Literal["as expected", "lower", "higher", "changed", "gone"]
 
-OPTIONS: Mapping[Kind, frozenset[str]] = {
+OPTIONS: Mapping[Task, frozenset[str]] = {
     "retriever": frozenset(("scope", "modes", "ks", "aggregated")),
     "reader": frozenset(("similarity",)),
     "pipeline": frozenset(("scope", "top_k", "alone", "aggregated", "similarity")),
@@ -55,7 +56,7 @@ OPTIONS: Mapping[Kind, frozenset[str]] = {
 
 
 class Options(BaseModel):
-    """What shapes the evaluation; see `eval.tasks.run` for the meanings and the defaults."""
+    """The options of an evaluation; see `eval.tasks.run` for their meanings and defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -70,11 +71,11 @@ class Options(BaseModel):
 
 
 class Expectation(BaseModel):
-    """An evaluation and what it is expected to score; the module's text shows a file of it."""
+    """An evaluation and its expected scores; the module's docstring shows a file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    evaluate: Kind
+    evaluate: Task
     dataset: str
     split: str | None = None
     options: Options = Options()
@@ -87,19 +88,19 @@ class Expectation(BaseModel):
 
     @model_validator(mode="after")
     def _options_belong(self) -> Expectation:
-        alien = self.options.model_fields_set - OPTIONS[self.evaluate]
-        if alien:
-            raise ValueError(f"{', '.join(sorted(alien))}: no option of a {self.evaluate}")
+        foreign = self.options.model_fields_set - OPTIONS[self.evaluate]
+        if foreign:
+            raise ValueError(f"{', '.join(sorted(foreign))}: no option of a {self.evaluate}")
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One number: what was expected, what came.
+    """One number, expected and measured.
 
     Args:
         name: `system metric`, or what else was compared.
-        expected: as written down.
+        expected: as in the file.
         measured: None where the run has no such number.
         verdict: `changed` for counts and hashes, `gone` for a score that the run does not have.
     """
@@ -114,23 +115,21 @@ def load_expectation(path: str | Path) -> Expectation:
     """Read a file of expectations.
 
     Raises:
-        ConfigError: it is missing, is no YAML, or says something that is not known.
+        ConfigError: it is missing, is no YAML, or has keys or values that are not known.
     """
     try:
         tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         return Expectation.model_validate(tree)
-    except OSError as fault:
-        raise ConfigError(f"it cannot be read: {fault.strerror}", where=str(path)) from fault
-    except yaml.YAMLError as fault:
-        raise ConfigError(f"it is no YAML: {fault}", where=str(path)) from fault
-    except ValidationError as fault:
-        faults = "; ".join(
+    except OSError as error:
+        raise ConfigError(f"it cannot be read: {error.strerror}", where=str(path)) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"it is no YAML: {error}", where=str(path)) from error
+    except ValidationError as error:
+        errors = "; ".join(
             f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}"
-            for each in fault.errors()
+            for each in error.errors()
         )
-        raise ConfigError(
-            f"it expects nothing that can be checked: {faults}", where=str(path)
-        ) from fault
+        raise ConfigError(f"it cannot be checked: {errors}", where=str(path)) from error
 
 
 def evaluate(expectation: Expectation) -> Run:
@@ -140,27 +139,31 @@ def evaluate(expectation: Expectation) -> Run:
         QASystemError: it cannot be run.
     """
     from eval.datasets import load_dataset
+    from eval.tasks.candidates import Selection
     from eval.tasks.run import generator_run, pipeline_run, reader_run, retriever_run
 
     settings = load_settings(None, expectation.settings, environ={})
     data = load_dataset(expectation.dataset)
-    runs: dict[Kind, Callable[..., Run]] = {
+    options = expectation.options.model_dump(exclude_none=True)
+    if expectation.evaluate == "reader":
+        return reader_run(data, settings, split=expectation.split, **options)
+    chosen = {name: options.pop(name) for name in ("scope", "aggregated") if name in options}
+    selection = Selection(expectation.split, **chosen)
+    runs: dict[Task, Callable[..., Run]] = {
         "retriever": retriever_run,
-        "reader": reader_run,
         "pipeline": pipeline_run,
         "generator": generator_run,
     }
-    options = expectation.options.model_dump(exclude_none=True)
-    return runs[expectation.evaluate](data, settings, split=expectation.split, **options)
+    return runs[expectation.evaluate](data, settings, selection, **options)
 
 
 def check(expectation: Expectation, run: Run) -> list[Checked]:
-    """Hold a run against what was expected of it.
+    """Compare a run with its expectation.
 
     Returns:
         The scores, then the counts and the data's hash. Scores are as expected within the
-        tolerance, counts and hashes if they are equal. A model's hash is no matter of right or
-        wrong: see `changed_models`.
+        tolerance, counts and hashes if they are equal. Models are not checked, see
+        `changed_models`.
     """
     checked = [
         _score(f"{name} {metric}", value, _metrics(run, name).get(metric), expectation.tolerance)
@@ -178,13 +181,13 @@ def check(expectation: Expectation, run: Run) -> list[Checked]:
 
 
 def changed_models(expectation: Expectation, run: Run) -> list[str]:
-    """Name the models that are not those which the scores were written down with."""
+    """Return the roles whose model is not the one that the expected scores were measured with."""
     used = {role: each["sha256"] for role, each in run.made_with["models"].items()}
     return [role for role, sha256 in expectation.models.items() if used.get(role) != sha256]
 
 
 def updated(expectation: Expectation, run: Run) -> Expectation:
-    """Expect what the run scored: the same systems and metrics, counts and hashes anew."""
+    """Return the expectation with the run's scores, counts and hashes, for the same metrics."""
     return expectation.model_copy(
         update={
             "data": run.made_with["data"]["sha256"],
@@ -208,7 +211,7 @@ def updated(expectation: Expectation, run: Run) -> Expectation:
 
 
 def write(expectation: Expectation, path: str | Path) -> None:
-    """Write a file of expectations; the comment at its head stays.
+    """Write a file of expectations; the comment at its head is kept.
 
     Raises:
         DataError: it cannot be written.
@@ -226,14 +229,14 @@ def write(expectation: Expectation, path: str | Path) -> None:
         body = yaml.safe_dump(tree, sort_keys=False, default_flow_style=False, width=100)
         temporary.write_text("".join(head) + body, encoding="utf-8")
         temporary.replace(path)
-    except OSError as fault:
+    except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise DataError(f"it cannot be written: {fault.strerror}", where=str(path)) from fault
+        raise DataError(f"it cannot be written: {error.strerror}", where=str(path)) from error
 
 
 def _metrics(run: Run, name: str) -> Mapping[str, float | None]:
-    """Give a system's, or a reference's, metrics and measures."""
-    system = run.systems.get(name) or run.references.get(name)
+    """Return the metrics and measures of a system or a baseline."""
+    system = run.systems.get(name) or run.baselines.get(name)
     return {} if system is None else {**system.metrics, **system.measures}
 
 

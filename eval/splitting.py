@@ -1,4 +1,4 @@
-"""Data sets divided, and kept as SQuAD JSON: what `qa-eval split` writes and `adapt` trains on."""
+"""Splits of a data set, written as SQuAD JSON or JSON Lines: for `qa-eval split` and `adapt`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eval.runs.storage import check_places
+from eval.runs.storage import make_folder
 from qa_system.datasets.jsonl import write_labels_jsonl
 from qa_system.datasets.splitting import Group
 from qa_system.datasets.squad import write_squad
@@ -29,13 +29,13 @@ SPLITS = ("train", "dev", "test")
 
 
 def undivided(labels: Iterable[Label]) -> tuple[Label, ...]:
-    """Give every pair of question and review once, in no split, with all of its annotators.
+    """Return every pair of question and review once, without a split, with all of its annotators.
 
-    A data set may ask the same pair in several splits, of other annotators: of the 1,659 pairs of
-    SubjQA's electronics, 249. Divided as they are, a question could be learnt and tested on.
+    A data set may have the same pair in several splits, with other annotators: 249 of the 1,659
+    pairs of SubjQA's electronics. Otherwise a question could be in training and test.
 
     Raises:
-        DataError: an id stands for two questions or two texts.
+        DataError: two questions or two texts have the same id.
 
     >>> label = Label("q", "How is it?", "B00", "r", "Good.", (), ((),), split="train")
     >>> [one] = undivided([label, replace(label, split="test")])
@@ -46,7 +46,7 @@ def undivided(labels: Iterable[Label]) -> tuple[Label, ...]:
 
 
 def group_of(labels: Iterable[Label]) -> Group:
-    """Name what labels are divided by if nobody says: items, where there are items.
+    """Return the default group that labels are divided by: items, where there are items.
 
     >>> group_of([Label("q", "How is it?", None, "r", "Good.", ())])
     'paragraph'
@@ -55,7 +55,7 @@ def group_of(labels: Iterable[Label]) -> Group:
 
 
 def division_of(labels: Sequence[Label]) -> dict[str, dict[str, int]]:
-    """Count what stands in each split.
+    """Count questions, items and texts of each split.
 
     >>> division_of([Label("q", "How is it?", "B00", "r", "Good.", (), split="train")])["train"]
     {'questions': 1, 'answerable': 0, 'items': 1, 'texts': 1}
@@ -78,7 +78,7 @@ def write_splits(splits: Mapping[str, Sequence[Label]], folder: Path) -> dict[st
     Raises:
         DataError: the folder cannot be written, or SQuAD cannot hold the labels.
     """
-    check_places(folder)
+    make_folder(folder)
     places = {split: folder / f"{split}.json" for split in splits}
     for split, labels in splits.items():
         write_squad(labels, places[split])
@@ -86,15 +86,15 @@ def write_splits(splits: Mapping[str, Sequence[Label]], folder: Path) -> dict[st
 
 
 def write_divided(labels: Sequence[Label], path: Path) -> tuple[Label, ...]:
-    """Write labels of all splits into one file.
+    """Write the labels of all splits into one file.
 
     Args:
         labels: each pair of question and review once.
-        path: a `.json` becomes SQuAD, which cannot hold an answer whose place is not known; a
-            `.jsonl` holds everything.
+        path: `.json` for SQuAD, which cannot hold an answer whose place is not known, or
+            `.jsonl`, which holds everything.
 
     Returns:
-        What was written: all but the labels with such answers alone, where SQuAD is written.
+        The labels written: for SQuAD, all but those that have only such answers.
 
     Raises:
         DataError: the suffix is another, or the file cannot be written.
@@ -113,6 +113,6 @@ def write_divided(labels: Sequence[Label], path: Path) -> tuple[Label, ...]:
 
 
 def described(division: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
-    """Say in a line for each split what `division_of` counted."""
+    """Write a line for each split of what `division_of` counted."""
     for split, counts in division.items():
         yield f"{split}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items())

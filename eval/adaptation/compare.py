@@ -1,8 +1,8 @@
-"""What domain adaptation buys: readers that learnt otherwise, on one domain's test split.
+"""Domain adaptation: readers trained in several ways, compared on one domain's test split.
 
-Four readers, as in chapter 7 of "Natural Language Processing with Transformers" (Tunstall, von
-Werra and Wolf, 2022), and one more: general questions only; general, then the domain; the same
-while general questions are replayed; the domain only, from a plain encoder.
+Three readers, as in chapter 7 of "Natural Language Processing with Transformers" (Tunstall, von
+Werra and Wolf, 2022), and one more: trained on general questions only; on general questions, then
+the domain; the same with general questions replayed; on the domain only, from a plain encoder.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from eval.adaptation.readers import (
     train_once,
 )
 from eval.adaptation.summary import against, kept, over_folds, pooled, seen_and_unseen
+from eval.report.folder import check_places, save_run
 from eval.runs.paired import Resampling
 from eval.runs.provenance import made_with
 from eval.runs.run import Run, System
 from eval.runs.slices import slices_of
-from eval.runs.storage import check_places, save_run, write_files
+from eval.runs.storage import write_files
 from eval.runs.summary import summarise
 from eval.splitting import SPLITS, division_of, group_of, undivided, write_splits
-from eval.tasks.reader import HEADLINE, evaluate_reader, references_of
+from eval.tasks.predictions import baselines_of
+from eval.tasks.reader import HEADLINE, evaluate_reader
 from qa_system.datasets.dataset import Dataset, dataset_of, read_dataset
 from qa_system.datasets.splitting import Group, folds, split_labels
 from qa_system.errors import ConfigError, DataError, EvaluationError
@@ -63,23 +65,23 @@ def adapt(
     number_of_folds: int | None = None,
     resamples: int = 10_000,
 ) -> dict[str, Any]:
-    """Adapt a reader to a domain in several ways, and compare what comes of them.
+    """Adapt a reader to a domain in several ways, and compare the resulting readers.
 
-    Every reader that is trained stands in a folder of its own, `out/NAME`. Called again, it
-    trains those that are not there, and goes on with one that was stopped.
+    Each trained reader has a folder `out/NAME`. Called again, it trains only the readers that are
+    missing, and resumes a training that was stopped.
 
     Args:
         data: the domain, with the splits train, dev and test.
-        ingredients: what the readers are made of.
-        out: a folder. The domain's splits as SQuAD JSON (`data/`), the test split's run as
-            `qa-eval reader --out` keeps one, `summary.json`, `adaptation.html`, `scores.png`, and
-            a run for each held-out source (`held-out/`) and what belongs to the folds (`folds/`).
-        held_out: general questions that no reader learnt from: what adaptation costs.
+        ingredients: what the readers are trained from.
+        out: a folder. It gets the domain's splits as SQuAD JSON (`data/`), the test split's run
+            as `qa-eval reader --out` writes one, `summary.json`, `adaptation.html`, `scores.png`,
+            a run for each held-out source (`held-out/`) and the folds (`folds/`).
+        held_out: general questions that no reader is trained on: they measure the cost.
         number_of_folds: cross-validation over all splits joined, divided by item; None: none.
-        resamples: of the intervals and tests.
+        resamples: for each interval and each test.
 
     Returns:
-        What `summary.json` holds.
+        The content of `summary.json`.
 
     Raises:
         EvaluationError: the domain lacks a split, or a held-out question is replayed.
@@ -90,57 +92,70 @@ def adapt(
     splits = _splits_of(data)
     general = {name: (source, _part_of(source)) for name, source in _named(held_out).items()}
     for source, part in general.values():
-        _refuse_learnt(source, part.labels, ingredients)
+        _refuse_trained_on(source, part.labels, ingredients)
     divided = [] if number_of_folds is None else _divided(data, number_of_folds, ingredients.recipe)
 
     readers = _trained(ingredients, splits, out)
     asked = {TEST: (splits["test"], data)}
     asked |= {name: (part.labels, part) for name, (_, part) in general.items()}
     found, calibrations = _evaluated(readers, ingredients, splits["dev"], asked, general)
-    runs = {
-        name: _run(found[name], readers, ingredients, labels, of)
-        for name, (labels, of) in asked.items()
-    }
+    runs = {name: _run(found[name], readers, ingredients, *part) for name, part in asked.items()}
     summaries = {name: summarise(run, resamples=resamples) for name, run in runs.items()}
+    _save_runs(runs, summaries, asked, out)
+    folds = _cross_validated(divided, ingredients, out / "folds", resamples)
+    result = {
+        "domain": _about(data, splits),
+        "readers": _about_readers(readers, calibrations, summaries[TEST]),
+        **_compared(runs[TEST], summaries[TEST], resamples),
+        "held_out": {
+            name: _cost(source, runs[name], summaries[name], resamples)
+            for name, (source, _) in general.items()
+        },
+        "folds": folds,
+    }
+    _write(result, summaries[TEST], out)
+    return result
+
+
+def _save_runs(
+    runs: Mapping[str, Run],
+    summaries: Mapping[str, Mapping[str, Any]],
+    asked: Mapping[str, tuple[Sequence[Label], Dataset]],
+    out: Path,
+) -> None:
     for name, run in runs.items():
         texts = {review.id: review.text for review in asked[name][1].reviews}
         save_run(run, summaries[name], out if name == TEST else out / HELD_OUT / name, texts)
 
-    run, summary = runs[TEST], summaries[TEST]
+
+def _about_readers(
+    readers: Mapping[str, str],
+    calibrations: Mapping[str, Mapping[str, Any]],
+    summary: Mapping[str, Any],
+) -> dict[str, Any]:
+    return {
+        name: {
+            "model": model,
+            "trained": name != GENERAL_ONLY,
+            "calibration": calibrations[name],
+            **_numbers(summary["systems"][name]),
+        }
+        for name, model in readers.items()
+    }
+
+
+def _compared(run: Run, summary: Mapping[str, Any], resamples: int) -> dict[str, Any]:
     resampling = _resampling(run, resamples)
-    result: dict[str, Any] = {
-        "domain": _about(data, splits),
-        "readers": {
-            name: {
-                "model": model,
-                "trained": name != GENERAL_ONLY,
-                "calibration": calibrations[name],
-                **_numbers(summary["systems"][name]),
-            }
-            for name, model in readers.items()
-        },
+    return {
         "references": {name: _numbers(each) for name, each in summary["references"].items()},
         "headline": list(HEADLINE),
         "primary": PRIMARY,
         "against_general": against(GENERAL_ONLY, run, COMPARED, resampling),
         "against_always_empty": against("always_empty", run, ("em", "f1"), resampling),
         "items": seen_and_unseen(run, resamples=resamples),
-        "held_out": {
-            name: {
-                "path": source.path,
-                "split": source.split,
-                **_cost(runs[name], summaries[name], resamples),
-            }
-            for name, (source, _) in general.items()
-        },
-        "folds": None
-        if number_of_folds is None
-        else _cross_validated(divided, ingredients, out / "folds", resamples),
         "resampling": summary["resampling"],
         "made_with": summary["made_with"],
     }
-    _write(result, summary, out)
-    return result
 
 
 def _splits_of(data: Dataset) -> dict[str, tuple[Label, ...]]:
@@ -168,20 +183,20 @@ def _named(sources: Sequence[Source]) -> dict[str, Source]:
             raise ConfigError(
                 f"{name!r} is the name of another part of the report",
                 where=source.path,
-                remedy="Name each held-out source once; rename a file that is called as another.",
+                remedy="Name each held-out source once; rename files that have the same name.",
             )
         found[name] = source
     return found
 
 
-def _refuse_learnt(source: Source, labels: Sequence[Label], ingredients: Ingredients) -> None:
-    """Refuse held-out questions that replay learns from."""
-    learnt = {
+def _refuse_trained_on(source: Source, labels: Sequence[Label], ingredients: Ingredients) -> None:
+    """Refuse held-out questions that are replayed in training."""
+    trained_on = {
         (label.question, label.context)
         for replayed in (*ingredients.replay, *ingredients.replay_dev)
         for label in _part_of(replayed).labels
     }
-    known = sum((label.question, label.context) in learnt for label in labels)
+    known = sum((label.question, label.context) in trained_on for label in labels)
     if known:
         raise EvaluationError(
             f"{known} of {len(labels)} held-out questions are replayed",
@@ -191,19 +206,19 @@ def _refuse_learnt(source: Source, labels: Sequence[Label], ingredients: Ingredi
 
 
 def _about(data: Dataset, splits: Splits) -> dict[str, Any]:
-    learnt = {(label.question_id, label.review_id) for label in splits["train"]}
+    trained_on = {(label.question_id, label.review_id) for label in splits["train"]}
     return {
         "path": data.path,
         "sha256": data.sha256,
         "splits": division_of([label for part in splits.values() for label in part]),
         "test_questions_in_train": sum(
-            (label.question_id, label.review_id) in learnt for label in splits["test"]
+            (label.question_id, label.review_id) in trained_on for label in splits["test"]
         ),
     }
 
 
 def _trained(ingredients: Ingredients, splits: Splits, out: Path) -> dict[str, str]:
-    """Train what is to be trained; give each reader's model."""
+    """Train the readers that are trained; return each reader's model."""
     places = write_splits(splits, out / "data")
     trainings = ingredients.trainings(places["train"], places["dev"])
     for number, (name, settings) in enumerate(trainings.items(), start=1):
@@ -219,10 +234,11 @@ def _evaluated(
     asked: Mapping[str, tuple[Sequence[Label], Dataset]],
     general: Container[str] = (),
 ) -> tuple[dict[str, dict[str, System]], dict[str, Mapping[str, Any]]]:
-    """Ask every reader everything; give what it made of it, and its calibration.
+    """Evaluate every reader on every part; return the systems, and the readers' calibrations.
 
-    A threshold that is fitted to the domain's dev split, because the reader carries none, is not
-    used on `general` questions: what adaptation costs is held against the reader as it was.
+    A reader without a calibration gets a threshold that is fitted on the domain's dev split. That
+    threshold is not used on `general` questions: the cost of adaptation is measured against the
+    general reader without it.
     """
     found: dict[str, dict[str, System]] = {name: {} for name in asked}
     calibrations = {}
@@ -250,7 +266,7 @@ def _run(
         primary=PRIMARY,
         headline=HEADLINE,
         systems=systems,
-        references=references_of(labels, [label.context for label in labels], recipe.seed),
+        baselines=baselines_of(labels, [label.context for label in labels], recipe.seed),
         made_with=made_with(
             reader_settings(ingredients.general, recipe),
             data,
@@ -262,9 +278,11 @@ def _run(
     )
 
 
-def _cost(run: Run, summary: Mapping[str, Any], resamples: int) -> dict[str, Any]:
+def _cost(source: Source, run: Run, summary: Mapping[str, Any], resamples: int) -> dict[str, Any]:
     resampling = _resampling(run, resamples)
     return {
+        "path": source.path,
+        "split": source.split,
         "questions": len(resampling.clusters),
         "readers": {name: _numbers(each) for name, each in summary["systems"].items()},
         "kept": {metric: kept(run.systems, GENERAL_ONLY, metric, resampling) for metric in KEPT},
@@ -273,7 +291,7 @@ def _cost(run: Run, summary: Mapping[str, Any], resamples: int) -> dict[str, Any
 
 @dataclass(frozen=True)
 class _Fold:
-    """What is trained, tuned and tested on in one fold of a domain."""
+    """The splits of one fold of a domain."""
 
     by: Group
     data: Dataset
@@ -286,21 +304,23 @@ def _divided(data: Dataset, number: int, recipe: Adaptation) -> list[_Fold]:
     found = []
     for rest, tested in folds(labels, number, by, seed=recipe.seed):
         try:
-            learnt = split_labels(rest, by, test=0, dev=recipe.dev_of_fold, seed=recipe.seed)
-        except DataError as fault:
+            trained = split_labels(rest, by, test=0, dev=recipe.dev_of_fold, seed=recipe.seed)
+        except DataError as error:
             raise ConfigError(
-                f"a fold has nothing to be tuned on: {fault.what}",
+                f"a fold has no dev split: {error.what}",
                 where="dev_of_fold",
                 remedy="Set a larger share, or ask for fewer folds.",
-            ) from fault
-        part = dataset_of(data.path, (*learnt, *(replace(each, split="test") for each in tested)))
+            ) from error
+        part = dataset_of(data.path, (*trained, *(replace(each, split="test") for each in tested)))
         found.append(_Fold(by, part, _splits_of(part)))
     return found
 
 
 def _cross_validated(
     divided: Sequence[_Fold], ingredients: Ingredients, out: Path, resamples: int
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
+    if not divided:
+        return None
     found = []
     for number, fold in enumerate(divided, start=1):
         name = f"{number}-of-{len(divided)}"

@@ -1,4 +1,4 @@
-"""The readers that an adaptation compares: where each starts, what it learns from; trained once."""
+"""The readers that an adaptation compares: the model each starts from, and its training data."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What the readers are made of.
+    """The models and data that the readers are trained from.
 
     Args:
         general: a question-answering checkpoint, compared as it is and adapted.
-        start: a plain encoder, for the reader that only ever sees the domain; None: there is no
-            such reader.
-        replay: general data that one reader goes on learning from; none: there is no such reader.
-        replay_dev: general data that this reader is tuned on, beside the domain's dev split.
+        start: a plain encoder, for the reader that is trained on the domain only; None: there is
+            no such reader.
+        replay: general data that one reader is also trained on; none: there is no such reader.
+        replay_dev: general data that this reader is tuned on, with the domain's dev split.
         recipe: how all of them are trained.
 
     Raises:
-        ModelError: a model is not there.
-        ConfigError: a model is an export, which cannot be trained, or the recipe's windows are
-            none that a reader can have.
+        ModelError: a model is missing.
+        ConfigError: a model is an export, which cannot be trained, or no reader can have the
+            recipe's windows.
     """
 
     general: str
@@ -78,14 +78,14 @@ class Ingredients:
         reader_settings(self.general, self.recipe)
 
     def trainings(self, train: Path, dev: Path) -> dict[str, ReaderTraining]:
-        """Say how each reader is trained on a domain; the general one is not.
+        """Return how each reader is trained on a domain; the general one is not trained.
 
         Args:
             train: a SQuAD file of the domain.
             dev: another.
 
         Raises:
-            DataError: a replayed source or its split is not there.
+            DataError: a replayed source or its split is missing.
         """
         domain = Source(path=str(train), held_out=self.recipe.held_out)
         tuned = Source(path=str(dev))
@@ -124,15 +124,15 @@ def source_of(text: str) -> Source:
 
 
 def train_once(settings: ReaderTraining, folder: Path) -> Mapping[str, Any]:
-    """Train a reader, go on where a run was stopped, or take the one that is there.
+    """Train a reader, resume a training that was stopped, or take the trained one.
 
     Returns:
-        What its `training.json` says.
+        The content of its `training.json`.
 
     Raises:
-        ConfigError: the folder holds a reader that was trained otherwise, of other weights or
-            data, or a stopped run with other settings.
-        QASystemError: see `qa_system.training.reader.train_reader`.
+        ConfigError: the folder holds a reader with other settings, weights or data, or a stopped
+            training with other settings.
+        QASystemError: see `train_reader`.
     """
     from qa_system.training.reader import train_reader
 
@@ -140,11 +140,11 @@ def train_once(settings: ReaderTraining, folder: Path) -> Mapping[str, Any]:
         _log.info("%s: training", folder)
         return train_reader(settings, folder)
     record = _record_of(folder / TRAINING)
-    there, wanted = dict(dotted(_told(record))), dict(dotted(_wanted(settings)))
-    otherwise = [key for key in wanted | there if wanted.get(key) != there.get(key)]
-    if otherwise:
+    there, wanted = dict(dotted(_training_of(record))), dict(dotted(_wanted(settings)))
+    different = [key for key in wanted | there if wanted.get(key) != there.get(key)]
+    if different:
         raise ConfigError(
-            f"the reader there was trained otherwise: {', '.join(otherwise)}",
+            f"the reader there was trained with other settings: {', '.join(different)}",
             where=str(folder / TRAINING),
             remedy="Name another --out, or delete this reader's folder.",
         )
@@ -155,20 +155,21 @@ def train_once(settings: ReaderTraining, folder: Path) -> Mapping[str, Any]:
 def open_reader(
     model: str, recipe: ReaderRecipe, dev: Sequence[Label] = ()
 ) -> tuple[ExtractiveReader, Mapping[str, Any]]:
-    """Load a reader, as users would: with the calibration that it carries.
+    """Load a reader with its own calibration, as users do.
 
     Args:
         model: its name.
-        recipe: windows and answers are as long as in training.
-        dev: what its threshold is fitted on if it carries no calibration; none: it is left as it
-            is.
+        recipe: windows and answers have the lengths of the training.
+        dev: the questions to fit a threshold on if it has no calibration; none: no threshold is
+            fitted.
 
     Returns:
-        The reader, and its calibration for a report.
+        The reader, and its calibration for the report.
 
     Raises:
         ModelError: it cannot be loaded.
-        EvaluationError: it carries no calibration, and `dev` has no two kinds of questions.
+        EvaluationError: it has no calibration, and `dev` lacks answerable or unanswerable
+            questions.
     """
     reader = build_reader(reader_settings(model, recipe))
     reader.warm_up()
@@ -184,10 +185,10 @@ def open_reader(
 def reader_settings(
     model: str, recipe: ReaderRecipe, *, threshold: float | None = None
 ) -> Settings:
-    """Give the settings under which a trained reader reads.
+    """Return the settings of a trained reader.
 
     Raises:
-        ConfigError: the recipe's windows and stride are none that a reader can have.
+        ConfigError: no reader can have the recipe's windows and stride.
     """
     lengths = {
         f"reader.{name}": getattr(recipe, name)
@@ -198,7 +199,7 @@ def reader_settings(
 
 
 def _replayed(sources: Iterable[Source], questions: int, share: float) -> list[Source]:
-    """Weigh sources so that together they have so many questions for each one of the domain."""
+    """Weight sources so that together they have `share` questions for each one of the domain."""
     listed = list(sources)
     weight = share * questions / sum(map(_questions, listed))
     return [source.model_copy(update={"weight": weight}) for source in listed]
@@ -211,18 +212,18 @@ def _questions(source: Source) -> int:
 def _record_of(path: Path) -> Mapping[str, Any]:
     try:
         record: Mapping[str, Any] = orjson.loads(path.read_bytes())
-        _told(record)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        _training_of(record)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
-            f"{path.name} is damaged: {fault!r}",
+            f"{path.name} is damaged: {error!r}",
             where=str(path),
-            remedy="Delete the reader's folder; it is trained again then.",
-        ) from fault
+            remedy="Delete the reader's folder; then it is trained again.",
+        ) from error
     return record
 
 
-def _told(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what of a record says how a reader was trained, wherever its data lay."""
+def _training_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a reader was trained, without the paths of its data."""
     settings = {
         **record["settings"],
         **{
@@ -241,4 +242,4 @@ def _wanted(settings: ReaderTraining) -> dict[str, Any]:
     sources = (*settings.train, *settings.dev)
     data = [{"sha256": read_dataset(source.path).sha256} for source in sources]
     told = settings.model_dump(mode="json")
-    return _told({"settings": told, "models": made_of(settings), "data": data})
+    return _training_of({"settings": told, "models": made_of(settings), "data": data})

@@ -1,4 +1,4 @@
-"""What an adaptation bought and what it cost, worked out from rows."""
+"""Gains and costs of an adaptation, computed from rows."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ FEATURE = "item_in_training"
 def against(
     baseline: str, run: Run, metrics: Sequence[str], resampling: Resampling
 ) -> list[dict[str, Any]]:
-    """Compare each system with one of the systems or references; see `compare_pairs`.
+    """Compare each system with one of the systems or baselines; see `compare_pairs`.
 
-    Holm's correction is for these pairs alone: they are what an adaptation is done for.
+    Holm's correction is for these pairs alone: they answer the question of an adaptation.
     """
-    everyone = {**run.references, **run.systems}
+    everyone = {**run.baselines, **run.systems}
     pairs = [(name, baseline) for name in run.systems if name != baseline]
     scores = {name: each.scores for name, each in everyone.items()}
     return compare_pairs(pairs, scores, metrics, resampling)
 
 
 def seen_and_unseen(run: Run, *, resamples: int) -> dict[str, dict[str, Any]]:
-    """Summarise a run apart for items that the training split asks about, too, and for others.
+    """Summarise a run separately for items that the training split has questions about, and others.
 
     Returns:
         `seen`, `unseen` -> `questions`, `items`, `systems`, `references` and `comparisons` as in
@@ -63,17 +63,17 @@ def seen_and_unseen(run: Run, *, resamples: int) -> dict[str, dict[str, Any]]:
 def kept(
     systems: Mapping[str, System], general: str, metric: str, resampling: Resampling
 ) -> dict[str, dict[str, Any]]:
-    """Say what share of the general reader's score each reader keeps on general questions.
+    """Return the share of the general reader's score that each reader keeps on general questions.
 
     Args:
         systems: on the same questions.
-        general: the one that is 1.
-        metric: a question's score in it is a number.
+        general: the reader whose share is 1.
+        metric: every question must count in it.
         resampling: of these questions.
 
     Returns:
         Name -> `share`, and its `interval` (both means of a resample are of the same draw); None
-        where the general reader has no score to keep.
+        where the general reader scores 0.
 
     >>> from eval.runs.run import Row
     >>> def scored(*f1):
@@ -94,7 +94,7 @@ def kept(
     one = names.index(general)
     if not means[0, one] > 0:
         return {name: {"share": None, "interval": None} for name in names}
-    # A resample in which the general reader finds nothing has no share.
+    # A resample in which the general reader scores 0 has no share.
     drawn[~(drawn[:, one] > 0)] = np.nan
     shares = (means / means[:, [one]])[0]
     between = intervals(drawn / drawn[:, [one]], resampling.confidence)
@@ -110,16 +110,16 @@ def kept(
 def over_folds(
     folds: Sequence[Mapping[str, System]], metrics: Sequence[str]
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Give each reader's mean over folds and how far it spreads.
+    """Return each reader's mean and spread over folds.
 
     Args:
         folds: the systems of each fold.
-        metrics: those to look at.
+        metrics: those to return.
 
     Returns:
-        Name -> metric -> `mean`, `sd` (the standard deviation of the folds' means, n - 1 below
-        the line), `min`, `max`, and `values`, a mean of each fold; None where a fold has no
-        question that counts, and such folds are passed over by the rest.
+        Name -> metric -> `mean`, `sd` (the standard deviation of the folds' means, with
+        n - 1), `min`, `max`, and `values`, the mean of each fold; None where a fold has no
+        question that counts; the other numbers leave out such folds.
     """
     return {
         name: {
@@ -130,7 +130,7 @@ def over_folds(
 
 
 def pooled(folds: Sequence[Mapping[str, System]]) -> dict[str, System]:
-    """Put the folds' rows together: every question is tested on once."""
+    """Join the folds' rows: every question is tested once."""
     return {
         name: System(tuple(row for fold in folds for row in fold[name].rows)) for name in folds[0]
     }
@@ -153,4 +153,4 @@ def _part_of(run: Run, places: Sequence[int]) -> Run:
             name: System(tuple(each.rows[at] for at in places)) for name, each in systems.items()
         }
 
-    return replace(run, systems=some(run.systems), references=some(run.references))
+    return replace(run, systems=some(run.systems), baselines=some(run.baselines))

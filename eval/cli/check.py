@@ -1,4 +1,4 @@
-"""`qa-eval check`: small evaluations, held against the scores written beside them."""
+"""`qa-eval check`: small evaluations, compared with their expected scores."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ __all__ = ["check"]
 
 
 def check(
-    files: Annotated[list[Path], typer.Argument(help="YAML: an evaluation and its scores.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="YAML files: an evaluation and its expected scores.")
+    ],
     update: Annotated[
-        bool, typer.Option("--update", help="Write down what was measured instead.")
+        bool, typer.Option("--update", help="Write the measured scores into the files.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run small evaluations again and compare with the scores written beside them."""
+    """Run small evaluations again, and compare the scores with the expected ones."""
     from eval import regression
 
     expectations = {path: regression.load_expectation(path) for path in files}
@@ -47,7 +49,7 @@ def check(
             print_checked(name, found, changed_models[name])
     if surprises and not update:
         sys.stderr.write(
-            f"error: {surprises} numbers are not as expected. If they should be as they are now: "
+            f"error: {surprises} numbers are not as expected. To expect the measured ones: "
             f"qa-eval check --update {' '.join(map(str, files))}\n"
         )
         raise typer.Exit(1)

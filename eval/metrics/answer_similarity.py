@@ -1,4 +1,4 @@
-"""Semantic answer similarity: do two answers mean the same, whatever their words?"""
+"""Semantic answer similarity: how near two answers are in meaning, whatever their words."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def answer_similarities(
     references: Sequence[Sequence[str]],
     encode: Callable[[Sequence[str]], NDArray[np.float32]],
 ) -> list[float]:
-    """Give the cosine of each prediction and the reference that it is nearest to.
+    """Return the cosine between each prediction and the nearest of its references.
 
     Args:
-        predictions: answers; an empty one is like no reference.
+        predictions: answers; an empty one has similarity 0.
         references: the right answers of each question, at least one.
         encode: texts -> embeddings, shape (texts, dimension), of a bi-encoder.
 

@@ -1,4 +1,4 @@
-"""What a system has to beat, and what it can hope for: trivial readers, and people."""
+"""Baselines of readers: a first sentence, a random span, and one annotator against the others."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _FIRST_SENTENCE = re.compile(r"\s*(.+?)(?:(?<=[.!?…。！？])[\"'”’)\]]*(
 _WORD = re.compile(r"\S+")
 
 LONGEST_SPAN = 10
-"""Words in a random span at most; annotators of SubjQA mark 6 in the median."""
+"""Words in a random span at most; the median answer of SubjQA has 6."""
 
 
 def first_sentence(text: str) -> str:
-    """Give a text up to its first full stop (or other end of a sentence) or line break.
+    """Return a text up to its first full stop (or other end of a sentence) or line break.
 
     >>> first_sentence("Works with 2.4 GHz only! A pity.")
     'Works with 2.4 GHz only!'
@@ -30,13 +30,13 @@ def first_sentence(text: str) -> str:
 
 
 def random_span(text: str, rng: Random) -> str:
-    """Give a stretch of 1 to 10 whole words: any length as likely, then any place.
+    """Return a span of 1 to 10 whole words: every length is as likely, then every place.
 
     One draw says little: take the mean score of twenty or so.
 
     Args:
         text: without words, the span is empty.
-        rng: seed it, and the spans can be drawn again.
+        rng: with the same seed it draws the same spans.
 
     >>> random_span("lamp", Random(13))
     'lamp'
@@ -50,10 +50,10 @@ def random_span(text: str, rng: Random) -> str:
 
 
 def human_agreement(labels: Sequence[Label]) -> list[tuple[float, float] | None]:
-    """Score each annotator against the others, by the rules that systems are scored by.
+    """Score each annotator against the others, by the rules for systems.
 
     An annotator's prediction is the first span marked, or nothing; the references are what all
-    the others marked. (A system is scored against all annotators, one more: that favours it.)
+    the others marked. (A system has one annotator more to agree with, which favours it.)
     An answer that could not be located in the review is no annotation.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Metrics of retrieval: pure functions of one question; means are taken elsewhere."""
+"""Ranking metrics of one question, and what a random order scores on average; pure functions."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from qa_system.errors import EvaluationError
 
 __all__ = [
     "average_precision",
-    "expected_at_random",
+    "average_precision_at_random",
+    "first_hit_at_random",
     "hit_at_k",
+    "hit_rate_at_random",
     "ndcg_at_k",
+    "ndcg_at_random",
     "recall_at_k",
+    "recall_at_random",
     "reciprocal_rank",
+    "reciprocal_rank_at_random",
 ]
 
 
 def recall_at_k(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
-    """Give the share of the gold documents that stand among the first k.
+    """Return the share of the gold documents that are among the first k.
 
     Args:
-        ranked: document ids, best first; a repeated id counts once, where it first stands.
+        ranked: document ids, best first; a repeated id counts once, at its first rank.
         gold: ids of the relevant documents, at least one.
         k: how many of the ranking to look at, from 1.
 
@@ -37,9 +42,9 @@ def recall_at_k(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
 
 
 def hit_at_k(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
-    """Give 1.0 if any gold document stands among the first k, else 0.0 (also called success@k).
+    """Return 1.0 if any gold document is among the first k, else 0.0 (also called success@k).
 
-    Equal to recall where every question has one gold document. Arguments and faults as in
+    Equal to recall where every question has one gold document. Arguments and errors as in
     `recall_at_k`.
 
     >>> hit_at_k(["d3", "d1", "d7"], {"d1", "d2"}, 2)
@@ -49,9 +54,9 @@ def hit_at_k(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
 
 
 def reciprocal_rank(ranked: Sequence[str], gold: Collection[str]) -> float:
-    """Give one over the rank of the first gold document, 0.0 if there is none; its mean is MRR.
+    """Return one over the rank of the first gold document, 0.0 if there is none; its mean is MRR.
 
-    Arguments and faults as in `recall_at_k`. Source: Voorhees, The TREC-8 Question Answering
+    Arguments and errors as in `recall_at_k`. Source: Voorhees, The TREC-8 Question Answering
     Track Report, 1999.
 
     >>> reciprocal_rank(["d3", "d1", "d2"], {"d1", "d2"})
@@ -62,9 +67,9 @@ def reciprocal_rank(ranked: Sequence[str], gold: Collection[str]) -> float:
 
 
 def average_precision(ranked: Sequence[str], gold: Collection[str]) -> float:
-    """Give the mean over gold documents of the precision at their ranks; its mean is MAP.
+    """Return the mean over gold documents of the precision at their ranks; its mean is MAP.
 
-    A gold document that is not in the ranking adds 0. Arguments and faults as in
+    A gold document that is not in the ranking adds 0. Arguments and errors as in
     `recall_at_k`. Source: Manning, Raghavan and Schütze, 8.4.
 
     >>> average_precision(["d1", "d3", "d2"], {"d1", "d2"})  # (1/1 + 2/3) / 2
@@ -75,9 +80,9 @@ def average_precision(ranked: Sequence[str], gold: Collection[str]) -> float:
 
 
 def ndcg_at_k(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
-    """Give the discounted cumulative gain of the first k over that of a perfect ranking.
+    """Return the discounted cumulative gain of the first k over that of a perfect ranking.
 
-    Relevance is 0 or 1, the discount at rank r is 1 / log2(r + 1). Arguments and faults as in
+    Relevance is 0 or 1, the discount at rank r is 1 / log2(r + 1). Arguments and errors as in
     `recall_at_k`. Source: Järvelin and Kekäläinen, Cumulated gain-based evaluation of IR
     techniques, 2002.
 
@@ -88,53 +93,89 @@ def ndcg_at_k(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
     return gained / _ideal_gain(len(set(gold)), k)
 
 
-def expected_at_random(
-    candidates: int, relevant: int, ks: Collection[int], depth: int
-) -> dict[str, float]:
-    """Give what a random order of the candidates scores on average, in closed form.
-
-    With n candidates, m of them relevant: recall@k = min(k, n) / n; the first relevant one
-    stands at rank r with the probability of missing m of n, then m of n - 1, ..., and hitting m
-    of n - r + 1, which gives hit rate@k and MRR; a relevant one at rank r has, on average,
-    1 + (r-1)(m-1)/(n-1) relevant ones up to itself, which gives MAP.
+def recall_at_random(candidates: int, relevant: int, k: int) -> float:
+    """Return the mean recall@k over all orders of the candidates: min(k, n) / n.
 
     Args:
         candidates: n.
-        relevant: m, from 0 (everything is 0 then) to n.
-        ks: the cut-offs.
-        depth: how much of the order MRR and MAP look at.
+        relevant: m, from 0 (every value is 0 then) to n; so for the functions below.
+        k: the cut-off.
 
-    >>> expected_at_random(4, 1, [3], 4)["recall@3"]
+    >>> recall_at_random(4, 1, 3)
+    0.75
+    """
+    return min(k, candidates) / candidates if relevant else 0.0
+
+
+def hit_rate_at_random(candidates: int, relevant: int, k: int) -> float:
+    """Return the mean hit rate@k over all orders: the probability that the first k hold a gold one.
+
+    >>> round(hit_rate_at_random(4, 2, 2), 4)  # 1 - (2/4) (1/3)
+    0.8333
+    """
+    return math.fsum(first_hit_at_random(candidates, relevant, k))
+
+
+def ndcg_at_random(candidates: int, relevant: int, k: int) -> float:
+    """Return the mean nDCG@k over all orders: every rank holds a gold document m times of n.
+
+    >>> ndcg_at_random(4, 4, 2)
+    1.0
+    """
+    if not relevant:
+        return 0.0
+    gained = _ideal_gain(min(k, candidates), k)
+    return gained * relevant / candidates / _ideal_gain(relevant, k)
+
+
+def reciprocal_rank_at_random(candidates: int, relevant: int, depth: int) -> float:
+    """Return the mean reciprocal rank over all orders, of which the first `depth` are looked at.
+
+    >>> reciprocal_rank_at_random(2, 1, 2)  # (1/1 + 1/2) / 2
+    0.75
+    """
+    first_at = first_hit_at_random(candidates, relevant, depth)
+    return sum(probability / rank for rank, probability in enumerate(first_at, start=1))
+
+
+def average_precision_at_random(candidates: int, relevant: int, depth: int) -> float:
+    """Return the mean average precision over all orders, of which `depth` ranks are looked at.
+
+    A gold document at rank r has, on average, 1 + (r-1)(m-1)/(n-1) gold ones up to itself.
+
+    >>> average_precision_at_random(2, 1, 2)
     0.75
     """
     n, m = candidates, relevant
-    first_at = _first_hit_at_random(n, m, min(max(depth, *ks), n))
-    expected: dict[str, float] = {}
-    for k in ks:
-        gained = sum(1 / math.log2(rank + 1) for rank in range(1, min(k, n) + 1))
-        expected[f"recall@{k}"] = min(k, n) / n if m else 0.0
-        expected[f"hit_rate@{k}"] = math.fsum(first_at[:k])
-        expected[f"ndcg@{k}"] = gained * m / n / _ideal_gain(m, k) if m else 0.0
-    ranks = range(1, min(depth, n) + 1)
-    expected["mrr"] = sum(first_at[rank - 1] / rank for rank in ranks)
     spread = (m - 1) / (n - 1) if n > 1 else 0.0
-    expected["map"] = sum((1 + (rank - 1) * spread) / rank for rank in ranks) / n if m else 0.0
-    return expected
+    ranks = range(1, min(depth, n) + 1)
+    return sum((1 + (rank - 1) * spread) / rank for rank in ranks) / n if m else 0.0
 
 
-def _first_hit_at_random(n: int, m: int, ranks: int) -> list[float]:
-    """Give the probability of each of the first ranks to hold the first relevant candidate."""
+def first_hit_at_random(candidates: int, relevant: int, ranks: int) -> list[float]:
+    """Return the probability that the first gold document of a random order has rank 1, 2, ...
+
+    To have rank r is to miss m of n, then m of n - 1, ..., and to hit m of n - r + 1.
+
+    Args:
+        candidates: n.
+        relevant: m.
+        ranks: how many; no more than there are candidates.
+
+    >>> first_hit_at_random(4, 1, 9)
+    [0.25, 0.25, 0.25, 0.25]
+    """
     probabilities = []
     missed = 1.0
-    for left in range(n, n - ranks, -1):
-        hit = min(m / left, 1.0)
+    for left in range(candidates, max(candidates - ranks, 0), -1):
+        hit = min(relevant / left, 1.0)
         probabilities.append(missed * hit)
         missed *= 1 - hit
     return probabilities
 
 
 def _hits(ranked: Sequence[str], gold: Collection[str], k: int) -> list[int]:
-    """Give the ranks, from 1, at which gold documents first stand among the first k."""
+    """Return the ranks, from 1, of the gold documents among the first k."""
     if not gold:
         raise EvaluationError("a question has no gold document to be ranked")
     wanted = set(gold)

@@ -1,7 +1,7 @@
-"""What a system's confidence is worth: whom would it serve, and how well, if it could keep silent?
+"""How useful a system's confidence is for abstaining: thresholds, risk and coverage, calibration.
 
-Everything takes one value a question, over answerable and unanswerable questions alike: an
-answer to a question that has none is wrong.
+Every function takes one value for each question, answerable or not: an answer to a question that
+has none is wrong.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from qa_system.readers.calibration import expected_calibration_error, fit_thresh
 __all__ = [
     "aurc",
     "best_threshold",
+    "confidence_measures",
     "precision_coverage",
     "reliability",
     "risk_coverage",
     "threshold_curve",
-    "worth_of_confidence",
 ]
 
 Array = NDArray[np.float64]
@@ -29,42 +29,42 @@ POINTS = 200
 """Points of a curve at most: more than a plot can show."""
 
 
-def worth_of_confidence(
+def confidence_measures(
     log_odds: ArrayLike,
     confidence: ArrayLike,
     if_answered: Mapping[str, ArrayLike],
-    if_silent: ArrayLike,
+    if_abstained: ArrayLike,
 ) -> tuple[dict[str, float | None], dict[str, dict[str, list[float]]]]:
-    """Give everything below for one system.
+    """Return all measures and curves below for one system.
 
     Args:
         log_odds: of each question's best answer; NaN where there is none.
         confidence: calibrated probability of that answer, 0 to 1; 0 where there is none.
         if_answered: `em` and `f1` of that answer; 0 where the question has no answer.
-        if_silent: what silence scores.
+        if_abstained: what abstaining scores.
 
     Returns:
-        The `measures` of an `eval.runs.run.System`: `best_em`, `best_f1`, their thresholds, `ece`
+        The `measures` of a `System`: `best_em`, `best_f1`, their thresholds, `ece`
         and `aurc` (both of F1). And its `details`: `thresholds`, `risk_coverage`, `reliability`.
     """
     measures: dict[str, float | None] = {}
     for metric, scores in if_answered.items():
-        best, threshold = best_threshold(log_odds, scores, if_silent)
+        best, threshold = best_threshold(log_odds, scores, if_abstained)
         measures |= {f"best_{metric}": best, f"best_{metric}_threshold": threshold}
     f1 = if_answered["f1"]
     measures["ece"] = expected_calibration_error(confidence, f1)
     measures["aurc"] = aurc(confidence, f1)
     return measures, {
-        "thresholds": threshold_curve(log_odds, if_answered, if_silent),
+        "thresholds": threshold_curve(log_odds, if_answered, if_abstained),
         "risk_coverage": risk_coverage(confidence, f1),
         "reliability": reliability(confidence, f1),
     }
 
 
 def best_threshold(
-    log_odds: ArrayLike, if_answered: ArrayLike, if_silent: ArrayLike
+    log_odds: ArrayLike, if_answered: ArrayLike, if_abstained: ArrayLike
 ) -> tuple[float, float | None]:
-    """Find the threshold that would have suited these very questions best.
+    """Find the threshold that is best on these same questions.
 
     An answer is given if its log-odds reach the threshold. As `find_best_thresh_v2` of the
     SQuAD 2.0 evaluation script does with no-answer probabilities, except that answers with the
@@ -73,32 +73,32 @@ def best_threshold(
     Args:
         log_odds: of each question's best answer; NaN where there is none.
         if_answered: what that answer scores.
-        if_silent: what silence scores.
+        if_abstained: what abstaining scores.
 
     Returns:
-        The mean score there, and the threshold; None for the latter if no question has an
-        answer to give.
+        The mean score at the threshold, and the threshold; None for the latter if no question
+        has an answer to give.
 
     >>> best_threshold([1.0, 2.0, 4.0, 5.0], [0, 0, 1, 1], [1, 1, 0, 0])
     (1.0, 3.0)
     """
-    odds, answered, silent = _arrays(log_odds, if_answered, if_silent)
-    spoken = ~np.isnan(odds)
-    if not spoken.any():
-        return float(silent.mean()), None
-    threshold = fit_threshold(odds[spoken], answered[spoken], silent[spoken])
-    return float(np.where(odds >= threshold, answered, silent).mean()), threshold
+    odds, answered, abstained = _arrays(log_odds, if_answered, if_abstained)
+    could = ~np.isnan(odds)
+    if not could.any():
+        return float(abstained.mean()), None
+    threshold = fit_threshold(odds[could], answered[could], abstained[could])
+    return float(np.where(odds >= threshold, answered, abstained).mean()), threshold
 
 
 def threshold_curve(
-    log_odds: ArrayLike, if_answered: Mapping[str, ArrayLike], if_silent: ArrayLike
+    log_odds: ArrayLike, if_answered: Mapping[str, ArrayLike], if_abstained: ArrayLike
 ) -> dict[str, list[float]]:
-    """Give the mean score at thresholds from "answer everything" to "answer nothing".
+    """Return the mean score at thresholds from "answer everything" to "answer nothing".
 
     Args:
         log_odds: of each question's best answer; NaN where there is none.
         if_answered: metric -> what that answer scores.
-        if_silent: what silence scores.
+        if_abstained: what abstaining scores.
 
     Returns:
         `threshold`, ascending, and each metric; every threshold that makes a difference if
@@ -118,16 +118,16 @@ def threshold_curve(
     withheld = np.searchsorted(odds[order], thresholds)
     curve = {"threshold": thresholds.tolist()}
     for metric, scores in if_answered.items():
-        _, answered, silent = _arrays(odds, scores, if_silent)
-        gain = np.where(np.isnan(odds), 0.0, silent - answered)[order]
-        answering_all = np.where(np.isnan(odds), silent, answered).sum()
+        _, answered, abstained = _arrays(odds, scores, if_abstained)
+        gain = np.where(np.isnan(odds), 0.0, abstained - answered)[order]
+        answering_all = np.where(np.isnan(odds), abstained, answered).sum()
         withholding = np.concatenate(([0.0], np.cumsum(gain)))
         curve[metric] = ((answering_all + withholding[withheld]) / len(odds)).tolist()
     return curve
 
 
 def risk_coverage(confidence: ArrayLike, scores: ArrayLike) -> dict[str, list[float]]:
-    """Give the risk of answering only the questions that a system is surest of.
+    """Return the risk of answering only the questions with the highest confidence.
 
     Args:
         confidence: of each question's answer; only its order matters. Questions with equal
@@ -135,7 +135,7 @@ def risk_coverage(confidence: ArrayLike, scores: ArrayLike) -> dict[str, list[fl
         scores: of that answer, 0 to 1; 0 where the question has no answer.
 
     Returns:
-        `coverage`, ascending: shares of the questions that a confidence singles out, 200 of
+        `coverage`, ascending: the shares of the questions answered at each confidence, 200 of
         them at most; and `risk`, one minus the mean score of the questions answered there.
 
     Source: El-Yaniv and Wiener, On the Foundations of Noise-free Selective Classification,
@@ -151,10 +151,11 @@ def risk_coverage(confidence: ArrayLike, scores: ArrayLike) -> dict[str, list[fl
 
 
 def aurc(confidence: ArrayLike, scores: ArrayLike) -> float:
-    """Give the area under the risk-coverage curve: less is better.
+    """Return the area under the risk-coverage curve: lower is better.
 
-    The mean risk over answering the surest question, the two surest, ..., all. Within a tie it
-    is the mean over all orders, so that no order in which the questions came is rewarded.
+    It is the mean risk of answering the n questions with the highest confidence, for n from 1 to
+    all of them. Within a tie it is the mean over all orders, so that the order of the data set
+    has no effect.
 
     Args:
         confidence: as for `risk_coverage`.
@@ -170,7 +171,7 @@ def aurc(confidence: ArrayLike, scores: ArrayLike) -> float:
 
 
 def precision_coverage(confidence: ArrayLike, scores: ArrayLike) -> dict[str, list[float]]:
-    """Give how good the answers are that are given from a confidence on, and to how many questions.
+    """Return precision and coverage of the answers at or above each confidence.
 
     Args:
         confidence: of each question's answer; NaN where there is none to give. Answers with equal
@@ -198,7 +199,7 @@ def precision_coverage(confidence: ArrayLike, scores: ArrayLike) -> dict[str, li
 
 
 def reliability(confidence: ArrayLike, scores: ArrayLike, bins: int = 10) -> dict[str, list[float]]:
-    """Hold confidence against what came of it, bin by bin.
+    """Compare confidence with the score of the answers, bin by bin.
 
     Args:
         confidence: 0 to 1, of each question's answer.
@@ -227,7 +228,7 @@ def reliability(confidence: ArrayLike, scores: ArrayLike, bins: int = 10) -> dic
 
 
 def _risks(confidence: ArrayLike, scores: ArrayLike) -> tuple[Array, NDArray[np.bool_]]:
-    """Give the expected risk of answering the n surest, n from 1, and where ties end."""
+    """Return the expected risk of answering the n most confident, n from 1, and where ties end."""
     sureness = np.nan_to_num(np.asarray(confidence, dtype=np.float64), nan=-np.inf)
     loss = 1 - np.asarray(scores, dtype=np.float64)
     order = np.argsort(-sureness, kind="stable")

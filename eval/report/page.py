@@ -1,9 +1,8 @@
 """Self-contained HTML pages: of a run, of a comparison, of an adaptation, of a data set.
 
-A page is one file that works from a folder, without a network: its policy forbids everything from
-outside, and every script but the one that it was written with, by its hash. Questions, answers
-and reviews are strangers' words; they are escaped by the template, or embedded as JSON that
-cannot end its element and put into the page as text nodes.
+A page is one file that works without a network: its content security policy forbids everything
+from outside, and every script but its own, by hash. Users' words are escaped by the templates, or
+embedded as data (`questions.py`).
 """
 
 from __future__ import annotations
@@ -11,16 +10,17 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from eval.metrics import describe
 from eval.report import plots
-from eval.runs.run import Run, hardest_first
-from eval.runs.wording import OUTCOMES, answered, dotted, in_words, metric_name
+from eval.report.questions import flips_data, run_data
+from eval.runs.run import Run
+from eval.runs.wording import OUTCOMES, dotted, in_words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -42,8 +42,8 @@ def run_page(run: Run, summary: Mapping[str, Any], texts: Mapping[str, str] | No
     Args:
         run: whose rows are shown, the hardest questions first.
         summary: `eval.runs.summary.summarise` of it.
-        texts: review id -> text. Gold reviews, those answered from and the first of a ranking
-            can be opened; None: there are ids alone.
+        texts: review id -> text, for gold reviews, those that answers are from, and the first of
+            a ranking; None: the page shows only ids.
 
     Raises:
         MissingDependencyError: matplotlib or jinja2 is not installed.
@@ -76,12 +76,12 @@ def run_page(run: Run, summary: Mapping[str, Any], texts: Mapping[str, str] | No
         outcomes=outcomes,
         slices=slices,
         made_with=_made_with(summary["made_with"]),
-        data=_embedded({**_run_data(run), "texts": _texts(run, texts or {})}),
+        data=run_data(run, texts or {}),
     )
 
 
 def comparison_page(comparison: Mapping[str, Any]) -> str:
-    """Write the page of `eval.runs.compare.compare_runs`: what changed, by how much, and where.
+    """Write the page of `eval.runs.compare.compare_runs`: scores, slices, changed questions.
 
     Raises:
         MissingDependencyError: matplotlib or jinja2 is not installed.
@@ -94,9 +94,9 @@ def comparison_page(comparison: Mapping[str, Any]) -> str:
             "scores": "Scores",
             **({"slices": "Slices"} if slices else {}),
             "questions": "What changed",
-            "made-with": "Made differently",
+            "made-with": "Settings that differ",
         },
-        title=f"Against {comparison['runs'][0]['name']}: "
+        title=f"Compared with {comparison['runs'][0]['name']}: "
         + ", ".join(run["name"] for run in comparison["runs"][1:]),
         comparison=comparison,
         pairs=[
@@ -107,7 +107,7 @@ def comparison_page(comparison: Mapping[str, Any]) -> str:
                     for each in pair["comparisons"]
                     if each["metric"] in {comparison["metric"], comparison["flips_by"]}
                 ],
-                "data": _embedded(_flip_data(pair, comparison["flips_by"])),
+                "data": flips_data(pair, comparison["flips_by"]),
             }
             for pair in pairs
         ],
@@ -119,9 +119,9 @@ def comparison_page(comparison: Mapping[str, Any]) -> str:
 
 
 def adaptation_page(adaptation: Mapping[str, Any], drawn: Sequence[plots.Plot]) -> str:
-    """Write the page of `eval.adaptation.compare.adapt`: what adapting bought, and what it cost.
+    """Write the page of `eval.adaptation.compare.adapt`: gains, and costs on general questions.
 
-    It links to what stands beside it: the test split's own page, and how each reader was trained.
+    It links to the files beside it: the test split's page, and the record of each training.
 
     Raises:
         MissingDependencyError: matplotlib or jinja2 is not installed.
@@ -133,7 +133,7 @@ def adaptation_page(adaptation: Mapping[str, Any], drawn: Sequence[plots.Plot]) 
         {
             "scores": "Scores",
             **({"items": "Seen and unseen items"} if len(adaptation["items"]) > 1 else {}),
-            **({"costs": "What it cost"} if adaptation["held_out"] else {}),
+            **({"costs": "Cost on general questions"} if adaptation["held_out"] else {}),
             **({"folds": "Cross-validation"} if folds else {}),
             "readers": "Readers",
             "made-with": "Made with",
@@ -160,7 +160,11 @@ def exploration_page(exploration: Mapping[str, Any]) -> str:
         ("Tokens", "Text", exploration["lengths"]),
         ("How questions begin", "Word", exploration["question_words"]),
     ]
-    facts = {"The reader's window": "window", "Answers": "answers", "Standing twice": "overlap"}
+    facts = {
+        "The reader's window": "window",
+        "Answers": "answers",
+        "Overlap of splits": "overlap",
+    }
     return _render(
         "explore.html",
         {"counts": "Counts", "plots": "Plots"},
@@ -205,15 +209,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["metric_name"] = metric_name
+    environment.filters["label"] = lambda metric: describe(metric).label
+    environment.filters["meaning"] = lambda metric: describe(metric).meaning
+    environment.filters["shown"] = lambda value, metric, signed=False: describe(metric).shown(
+        value, signed=signed
+    )
     return environment
-
-
-def _embedded(value: Any) -> Any:
-    from markupsafe import Markup
-
-    text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
-    return Markup(text.translate(_UNSAFE))  # noqa: S704  nothing in it can leave its element
 
 
 def _title(summary: Mapping[str, Any]) -> str:
@@ -224,15 +225,15 @@ def _title(summary: Mapping[str, Any]) -> str:
 
 
 def _lead(summary: Mapping[str, Any]) -> str:
-    metric = summary["primary"]
-    said = []
+    metric = describe(summary["primary"])
+    parts = []
     for name, each in summary["systems"].items():
-        value = each["metrics"].get(metric)
+        value = each["metrics"].get(metric.name)
         if value is not None:
-            interval = each["intervals"].get(metric)
-            around = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
-            said.append(f"{name} {value:.3f}{around}")
-    return f"{metric_name(metric)}: " + ", ".join(said) if said else "No question counts."
+            interval = each["intervals"].get(metric.name)
+            ends = "" if interval is None else ", ".join(map(metric.shown, interval))
+            parts.append(f"{name} {metric.shown(value)}" + (f" [{ends}]" if ends else ""))
+    return f"{metric.label}: " + ", ".join(parts) if parts else "No question counts."
 
 
 def _best(systems: Mapping[str, Mapping[str, Any]], metric: str) -> str | None:
@@ -241,11 +242,12 @@ def _best(systems: Mapping[str, Mapping[str, Any]], metric: str) -> str | None:
         for name, each in systems.items()
         if (value := each["metrics"].get(metric)) is not None
     }
-    return max(scored, key=scored.__getitem__) if len(scored) > 1 else None
+    choose = max if describe(metric).higher_is_better else min
+    return choose(scored, key=scored.__getitem__) if len(scored) > 1 else None
 
 
 def _counts(systems: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Say how many questions there were of each kind: once, if it was the same for all."""
+    """Write how many questions there were of each kind: once, if it was the same for all."""
     said = {
         name: ", ".join(
             f"{_plain(key)} {_fact(key, value)}"
@@ -260,17 +262,23 @@ def _counts(systems: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _measures(systems: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    """Give a table, its head first; empty if there is nothing to tell."""
+    """Return a table, its head first; empty if no system has measures."""
     names = {
-        "best_em": "Best EM",
+        "best_em": describe("best_em").label,
         "best_em_threshold": "at log-odds of",
-        "best_f1": "Best F1",
+        "best_f1": describe("best_f1").label,
         "best_f1_threshold": "at log-odds of",
-        "ece": "Calibration error (ECE)",
-        "aurc": "Area under risk-coverage",
+        "ece": describe("ece").label,
+        "aurc": describe("aurc").label,
     }
     rows = [
-        [name, *(_number(each["measures"].get(measure)) for measure in names)]
+        [
+            name,
+            *(
+                describe(measure).shown(each["measures"].get(measure), none="–")
+                for measure in names
+            ),
+        ]
         for name, each in systems.items()
         if any(each["measures"].get(measure) is not None for measure in names)
     ]
@@ -291,8 +299,8 @@ def _outcomes(summary: Mapping[str, Any]) -> dict[str, list[list[str]]]:
                 OUTCOMES[outcome],
                 f"{part['questions']:,}",
                 f"{part['share']:.1%}",
-                _number(part["loss"]),
-                _number(part["gap"]),
+                describe("f1").shown(part["loss"], none="–"),
+                describe("f1").shown(part["gap"], none="–"),
             ]
             for outcome, part in each["details"]["outcomes"].items()
         ]
@@ -302,7 +310,7 @@ def _outcomes(summary: Mapping[str, Any]) -> dict[str, list[list[str]]]:
 
 
 def _slices(summary: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Give feature -> value -> how many questions, and each system's mean and interval."""
+    """Return feature -> value -> number of questions, and each system's mean and interval."""
     metric = summary["primary"]
     table: dict[str, dict[str, dict[str, Any]]] = {}
     for at, each in enumerate(summary["systems"].values()):
@@ -327,115 +335,8 @@ def _written(value: Any) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def _run_data(run: Run) -> dict[str, Any]:
-    """Give what the table of a run's questions is made from."""
-    systems = list(run.systems)
-    ordered = [row for _, row in hardest_first(run)]
-    together = [ordered[at : at + len(systems)] for at in range(0, len(ordered), len(systems))]
-    return _asked(
-        systems,
-        run.primary,
-        (
-            (
-                asdict(rows[0]),
-                [
-                    _answer(row.output, row.scores, row.error, run.primary, bool(row.references))
-                    for row in rows
-                ],
-            )
-            for rows in together
-        ),
-    )
-
-
-def _texts(run: Run, texts: Mapping[str, str]) -> dict[str, str]:
-    wanted: dict[str, None] = {}
-    for system in run.systems.values():
-        for row in system.rows:
-            said = row.output
-            wanted |= dict.fromkeys((row.review_id, *said.get("gold", ())))
-            wanted |= dict.fromkeys(said.get("ranked", ())[:1])
-            wanted |= dict.fromkeys(answer["review_id"] for answer in said.get("answers", ()))
-    return {review: texts[review] for review in wanted if review in texts}
-
-
-def _flip_data(pair: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    """Give what the table of a pair's changed questions is made from, the baseline first."""
-    return _asked(
-        [pair["b"], pair["a"]],
-        metric,
-        (
-            (
-                flip,
-                [
-                    _answer(side["output"], side["scores"], side["error"], metric, counts=True)
-                    for side in (flip["before"], flip["after"])
-                ],
-            )
-            for flip in pair["flips"]
-        ),
-    )
-
-
-def _asked(
-    systems: Sequence[str],
-    metric: str,
-    questions: Iterable[tuple[Mapping[str, Any], list[dict[str, Any]]]],
-) -> dict[str, Any]:
-    listed = list(questions)
-    features = list(dict.fromkeys(feature for asked, _ in listed for feature in asked["slices"]))
-    return {
-        "systems": systems,
-        "metric": metric_name(metric),
-        "outcomes": OUTCOMES,
-        "features": features,
-        "texts": {},
-        "questions": [
-            {
-                "rank": rank,
-                "id": asked["question_id"],
-                "split": asked["split"],
-                "question": asked["question"],
-                "item": asked["item_id"],
-                "review": asked["review_id"],
-                "references": asked["references"],
-                "slices": [asked["slices"].get(feature) for feature in features],
-                "change": asked.get("change"),
-                "systems": answers,
-            }
-            for rank, (asked, answers) in enumerate(listed, start=1)
-        ],
-    }
-
-
-def _answer(
-    output: Mapping[str, Any],
-    scores: Mapping[str, float | None],
-    error: str | None,
-    metric: str,
-    counts: bool,
-) -> dict[str, Any]:
-    shown = dict(output)
-    if "ranked" in shown:
-        shown["ranked"] = shown["ranked"][:RANKED]
-    return {
-        "said": answered(output),
-        "ranks": "ranked" in output and "prediction" not in output,
-        "counts": counts,
-        "score": scores.get(metric),
-        "outcome": output.get("outcome"),
-        "scores": {name: score for name, score in scores.items() if score is not None},
-        "output": shown,
-        "error": error,
-    }
-
-
 def _plain(name: str) -> str:
     return name.replace("_", " ")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 def _cells(rows: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""Systems on the same questions, two at a time: how far apart they are, and whether by luck."""
+"""Systems compared in pairs on the same questions: differences, intervals and tests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.metrics import describe
 from eval.runs.run import Scores
 from eval.runs.significance import (
     bootstrap_means,
@@ -24,19 +25,15 @@ __all__ = ["Resampling", "compare_pairs"]
 Array = NDArray[np.float64]
 SEED = 13
 
-OF_THE_ANSWERED = frozenset({"precision", "gold_posterior", "gold_top"})
-"""Metrics of `eval.tasks.generator` over the questions that a system chose to answer. What it
-withholds moves its own mean, and what two systems have in common would hide that."""
-
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How luck is judged: the same draws of the same clusters for every number of a report.
+    """How questions are resampled: by the same draws of the same clusters throughout a report.
 
     Args:
         clusters: `Row.cluster` of each question.
         resamples: for each interval and each test.
-        seed: of the draws.
+        seed: random seed of the draws.
         confidence: the share of resamples inside an interval.
 
     Raises:
@@ -55,12 +52,12 @@ class Resampling:
             )
 
     def intervals(self, columns: Array) -> list[list[float] | None]:
-        """Give each column's interval, shape (questions, columns); None if one cluster is all."""
+        """Return each column's interval, shape (questions, columns); None for a single cluster."""
         means = bootstrap_means(columns, self.clusters, resamples=self.resamples, seed=self.seed)
         return [_interval(each) for each in intervals(means, self.confidence)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give what a report says of it."""
+        """Return what a report says about it."""
         return {
             "resamples": self.resamples,
             "seed": self.seed,
@@ -77,21 +74,23 @@ def compare_pairs(
 ) -> list[dict[str, Any]]:
     """Compare systems in pairs, over the questions that count for both.
 
-    In a metric `OF_THE_ANSWERED` each counts over its own questions: the difference is that of the
-    two means, resampled by the same draws. Names cannot be swapped there, as answering more is no
-    matter of luck, so that there is no permutation test, and the bootstrap's p stands for it.
+    A metric may be a mean over the questions that a system chose to answer
+    (`Population.by_system`). Abstaining then changes the system's own mean, which the questions
+    that both answered would hide: each system is scored over its own questions, and the
+    difference is that of the two means, resampled by the same draws. There is no permutation test
+    then, as answering more is no matter of chance, and the bootstrap's p takes its place.
 
     Args:
         pairs: names of two systems, `a` and `b`.
         scores: of each system, on the same questions in the same order.
-        metrics: those to compare by; one that a system lacks is passed over for it.
+        metrics: those to compare by; one that a system lacks is left out for it.
         resampling: of these questions.
 
     Returns:
         JSON values for each metric and pair: `a`, `b`, `metric`, `questions`, both `means`, the
         mean `difference` a - b with its `interval`, `p_bootstrap`, `p_permutation`, and `p_holm`,
-        the latter adjusted for all pairs in that metric. None where there is no such number.
-        `questions` are those that count for both, or `OF_THE_ANSWERED` for either.
+        which is adjusted for all pairs in that metric. None where there is no such number.
+        `questions` are those that count for both, or, by system, for either.
     """
     columns = {
         name: {metric: each.values[:, at] for at, metric in enumerate(each.metrics)}
@@ -107,46 +106,48 @@ def compare_pairs(
         return []
     first = np.column_stack([columns[a][metric] for metric, a, _ in compared])
     second = np.column_stack([columns[b][metric] for metric, _, b in compared])
-    of_metric = np.array([metric for metric, _, _ in compared])
-    apart = np.isin(of_metric, list(OF_THE_ANSWERED))
-    differences = first - second
-    is_shared = ~np.isnan(differences)
-    counted = [np.where(apart, ~np.isnan(each), is_shared) for each in (first, second)]
-    means = _means(first, counted[0]), _means(second, counted[1])
-    difference = np.where(apart, means[0] - means[1], _means(differences, is_shared))
-    how = {"resamples": resampling.resamples, "seed": resampling.seed}
-    drawn = bootstrap_means(differences, resampling.clusters, **how)
-    drawn[:, apart] = bootstrap_means(first[:, apart], resampling.clusters, **how)
-    drawn[:, apart] -= bootstrap_means(second[:, apart], resampling.clusters, **how)
-    p_bootstrap = bootstrap_p_values(drawn, difference)
-    p_permutation = permutation_p_values(differences, resampling.clusters, **how)
-    p_permutation[apart] = np.nan
-    p_holm = np.where(apart, p_bootstrap, p_permutation)
-    for metric in metrics:
-        p_holm[of_metric == metric] = holm(p_holm[of_metric == metric])
-    numbers = {
-        "difference": difference,
-        "p_bootstrap": p_bootstrap,
-        "p_permutation": p_permutation,
-        "p_holm": p_holm,
-    }
-    between = intervals(drawn, resampling.confidence)
+    numbers = _compared(first, second, [metric for metric, *_ in compared], resampling)
     return [
-        {
-            "a": a,
-            "b": b,
-            "metric": metric,
-            "questions": int((counted[0] | counted[1])[:, at].sum()),
-            "means": [_number(each[at]) for each in means],
-            "interval": _interval(between[at]),
-            **{name: _number(values[at]) for name, values in numbers.items()},
-        }
+        {"a": a, "b": b, "metric": metric, **{name: each[at] for name, each in numbers.items()}}
         for at, (metric, a, b) in enumerate(compared)
     ]
 
 
+def _compared(
+    first: Array, second: Array, metrics: Sequence[str], resampling: Resampling
+) -> dict[str, list[Any]]:
+    """Compare two tables of scores column by column; see `compare_pairs`."""
+    clusters = resampling.clusters
+    how = {"resamples": resampling.resamples, "seed": resampling.seed}
+    by_system = np.array([describe(metric).over.by_system for metric in metrics])
+    differences = first - second
+    is_shared = ~np.isnan(differences)
+    counted = [np.where(by_system, ~np.isnan(each), is_shared) for each in (first, second)]
+    means = np.stack([_means(first, counted[0]), _means(second, counted[1])], axis=1)
+    difference = np.where(by_system, means[:, 0] - means[:, 1], _means(differences, is_shared))
+    drawn = bootstrap_means(differences, clusters, **how)
+    drawn[:, by_system] = bootstrap_means(first[:, by_system], clusters, **how)
+    drawn[:, by_system] -= bootstrap_means(second[:, by_system], clusters, **how)
+    p_bootstrap = bootstrap_p_values(drawn, difference)
+    p_permutation = permutation_p_values(differences, clusters, **how)
+    p_permutation[by_system] = np.nan
+    p_holm = np.where(by_system, p_bootstrap, p_permutation)
+    for metric in set(metrics):
+        of_metric = np.array(metrics) == metric
+        p_holm[of_metric] = holm(p_holm[of_metric])
+    return {
+        "questions": (counted[0] | counted[1]).sum(axis=0).tolist(),
+        "means": [list(map(_number, each)) for each in means],
+        "interval": list(map(_interval, intervals(drawn, resampling.confidence))),
+        "difference": list(map(_number, difference)),
+        "p_bootstrap": list(map(_number, p_bootstrap)),
+        "p_permutation": list(map(_number, p_permutation)),
+        "p_holm": list(map(_number, p_holm)),
+    }
+
+
 def _means(columns: Array, is_counted: NDArray[np.bool_]) -> Array:
-    """Give each column's mean over what counts; NaN where nothing does."""
+    """Return each column's mean over what counts; NaN where nothing does."""
     counts = is_counted.sum(axis=0)
     means: Array = np.where(is_counted, columns, 0.0).sum(axis=0)
     means[counts == 0] = np.nan

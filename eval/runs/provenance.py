@@ -1,4 +1,4 @@
-"""How a report was made, so that it can be made again."""
+"""What a report was made with, so that it can be reproduced."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def made_with(
     models_used: Mapping[str, str],
     **details: object,
 ) -> dict[str, Any]:
-    """Say what a report was made with.
+    """Return what a report was made with.
 
     Args:
         settings: what ran.
         dataset: what it ran on.
         split: which part of it.
-        models_used: role -> model name; each is given with the hash of its files.
-        details: anything else that shaped the numbers (scope, store, ...).
+        models_used: role -> model name; the report has the hash of its files, too.
+        details: anything else that changes the numbers (scope, store, ...).
     """
     tree = settings.model_dump(mode="json")
     canonical = orjson.dumps(tree, option=orjson.OPT_SORT_KEYS)

@@ -1,8 +1,8 @@
-"""A run: what one evaluation measured, question by question, and the folder that keeps it.
+"""A run: what one evaluation measured, question by question.
 
-Everything that is said about a run (tables, intervals, slices, comparisons, pages) is worked out
-from its rows. A question's score is a number, or None where the question does not count in that
-metric's mean: the one on unanswerable questions does not know the answerable ones.
+Tables, intervals, slices, comparisons and pages are all computed from its rows. A question's score
+is a number, or None where the question does not count in that metric's mean: a metric of
+unanswerable questions is None on the answerable ones.
 """
 
 from __future__ import annotations
@@ -11,37 +11,37 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.metrics import Task
 from qa_system.errors import EvaluationError
 from qa_system.labels import gold_texts
 from qa_system.records import Label
 
-__all__ = ["Kind", "Row", "Run", "Scores", "System"]
+__all__ = ["Key", "Row", "Run", "Scores", "System", "hardest_first"]
 
-Kind = Literal["retriever", "reader", "pipeline", "generator"]
 Key = tuple[str | None, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One question, as one system met it.
+    """One question, and what one system made of it.
 
     Args:
         question_id: the label's.
-        split: the part of the data set; with `question_id`, what tells questions apart.
+        split: the part of the data set; with `question_id`, it identifies the question.
         question: its text.
         item_id: the item asked about, if any.
         review_id: the gold review.
-        references: the answers that count as right; none if the question has no answer.
-        cluster: what is resampled together: questions about one item are not independent.
+        references: the right answers; none if the question has no answer.
+        cluster: the questions that are resampled together: those about one item.
         scores: metric -> score, None where the question does not count.
-        output: what the system said, as JSON values.
-        slices: feature -> value, as `eval.runs.slices` names them.
-        error: why the system failed on this question, if it did; its scores are 0 then.
+        output: what the system returned, as JSON values.
+        slices: feature -> value; see `eval.runs.slices`.
+        error: of the system on this question, if it failed; its scores are 0 then.
     """
 
     question_id: str
@@ -58,7 +58,7 @@ class Row:
 
     @property
     def key(self) -> Key:
-        """What tells the question from all others of a data set."""
+        """Identifies the question in a data set."""
         return self.split, self.question_id
 
     @property
@@ -75,7 +75,7 @@ class Row:
         slices: Mapping[str, str] | None = None,
         error: str | None = None,
     ) -> Row:
-        """Put what a label says beside what a system said."""
+        """Make a row of a label and what a system made of it."""
         cluster = label.item_id or label.meta.get("title") or label.review_id
         return cls(
             question_id=label.question_id,
@@ -105,7 +105,7 @@ class Scores:
     values: NDArray[np.float64]
 
     def means(self) -> dict[str, float | None]:
-        """Give each metric's mean over the questions that count in it; None where none does.
+        """Return each metric's mean over the questions that count in it; None where none does.
 
         >>> Scores(("em",), np.array([[1.0], [0.0], [np.nan]])).means()
         {'em': 0.5}
@@ -119,13 +119,13 @@ class Scores:
 
 @dataclass(frozen=True)
 class System:
-    """What one system made of the questions.
+    """One system's rows and numbers.
 
     Args:
         rows: one for each question, in the order of the labels.
-        measures: numbers that are no means over questions (best threshold, calibration error).
+        measures: numbers that are no means over questions (best F1, calibration error).
         counts: how many questions there were of each kind.
-        details: what plots draw and tables break down (curves, outcomes), as JSON values.
+        details: curves and outcomes for plots and tables, as JSON values.
 
     Raises:
         EvaluationError: there is no question, two rows are of one question, or a row lacks a
@@ -140,7 +140,7 @@ class System:
     def __post_init__(self) -> None:
         if not self.rows:
             raise EvaluationError("there are no questions", remedy="Choose another split.")
-        refuse_doubles(row.key for row in self.rows)
+        refuse_duplicates(row.key for row in self.rows)
         for row in self.rows:
             if row.scores.keys() != self.rows[0].scores.keys():
                 raise EvaluationError(
@@ -167,22 +167,23 @@ class Run:
 
     Args:
         kind: what was evaluated.
-        primary: the metric that says most; questions are ordered by it, the hardest first.
+        primary: the main metric; questions are ordered by it, the hardest first.
         headline: the metrics that tables show, in order.
         systems: name -> what was evaluated.
-        references: name -> what it is to be seen beside (random order, saying nothing, people).
-        made_with: data, settings, models, versions, seed, command; see `eval.report.made_with`.
-        pairs: the systems that are compared, two at a time; None: each with each.
+        baselines: name -> what it is compared with (random order, always abstaining, people);
+            reports list them under the key `references`.
+        made_with: data, settings, models, versions, seed, command; see `eval.runs.provenance`.
+        pairs: the systems that are compared, two at a time; None: every pair.
 
     Raises:
         EvaluationError: the systems answered different questions.
     """
 
-    kind: Kind
+    kind: Task
     primary: str
     headline: tuple[str, ...]
     systems: Mapping[str, System]
-    references: Mapping[str, System] = field(default_factory=dict)
+    baselines: Mapping[str, System] = field(default_factory=dict)
     made_with: Mapping[str, Any] = field(default_factory=dict)
     pairs: tuple[tuple[str, str], ...] | None = None
 
@@ -190,15 +191,15 @@ class Run:
         if not self.systems:
             raise EvaluationError("nothing was evaluated")
         asked = [row.key for row in next(iter(self.systems.values())).rows]
-        for name, system in {**self.systems, **self.references}.items():
+        for name, system in {**self.systems, **self.baselines}.items():
             if [row.key for row in system.rows] != asked:
                 raise EvaluationError(
-                    "a system was asked other questions than the first", where=name
+                    "a system was asked other questions than the first one", where=name
                 )
 
 
-def refuse_doubles(keys: Iterable[Key]) -> None:
-    """Refuse questions that cannot be told apart.
+def refuse_duplicates(keys: Iterable[Key]) -> None:
+    """Refuse questions that have the same id.
 
     Raises:
         EvaluationError: a question id occurs twice in a split.
@@ -216,10 +217,10 @@ def refuse_doubles(keys: Iterable[Key]) -> None:
 
 
 def hardest_first(run: Run) -> list[tuple[str, Row]]:
-    """Give every system's rows, questions that all systems fail first.
+    """Return every system's rows, those questions first that all systems get wrong.
 
-    Among questions that are as hard, those come first on which a system was wrong and sure of
-    itself; beyond that the order of the data set stays.
+    Among equally hard questions, those come first on which a system was most confident; otherwise
+    the order of the data set is kept.
     """
     primary = run.primary
     systems = run.systems

@@ -1,12 +1,12 @@
-"""How much of a difference is luck: resampling questions by the item that they are about.
+"""Bootstrap intervals and significance tests that resample questions by their item.
 
 Questions about one item share its reviews, so they are right and wrong together, and a test that
-takes each for a draw of its own is too sure of itself. Here an item's questions are drawn, or
-have their signs flipped, all at once: they form a cluster (Field and Welsh, Bootstrapping
+treats them as independent finds too many differences significant. Here an item's questions are
+drawn, or have their signs flipped, all at once: they form a cluster (Field and Welsh, Bootstrapping
 clustered data, Journal of the Royal Statistical Society B 69, 2007).
 
-Everything takes many columns of scores at once (metrics, slices, differences of systems) and
-resamples them alike, so that numbers of one table differ by their scores only.
+Every function takes many columns of scores at once (metrics, slices, differences of systems) and
+resamples them alike, so that the numbers of one table differ by their scores only.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def bootstrap_means(
         scores: shape (questions, columns); NaN where a question does not count in a column.
         clusters: what each question is drawn with; all different: the usual bootstrap.
         resamples: how many.
-        seed: of the draws; the same seed, questions and clusters give the same resamples.
+        seed: random seed; the same seed, questions and clusters give the same resamples.
 
     Returns:
         Shape (resamples, columns). NaN where a resample drew no question that counts, and in
-        all of a column whose questions stem from fewer than two clusters: one cluster says
+        all of a column whose questions are from fewer than two clusters: one cluster says
         nothing about how clusters differ.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 8;
@@ -76,7 +76,7 @@ def bootstrap_means(
 
 
 def intervals(means: Array, confidence: float = 0.95) -> Array:
-    """Give the percentile interval of each column of `bootstrap_means`.
+    """Return the percentile interval of each column of `bootstrap_means`.
 
     With a handful of clusters it is too narrow, as every bootstrap is.
 
@@ -102,10 +102,10 @@ def intervals(means: Array, confidence: float = 0.95) -> Array:
 
 
 def bootstrap_p_values(means: Array, observed: ArrayLike) -> Array:
-    """Give the two-sided p-value of each mean difference by the paired bootstrap.
+    """Return the two-sided p-value of each mean difference by the paired bootstrap.
 
-    Resamples vary around the observed difference as chance would around none: p is how often
-    they stray from it by as much as it lies from 0, itself counted among them.
+    Resamples vary around the observed difference as differences by chance vary around 0: p is the
+    share of them that are as far from it as it is from 0, itself included.
 
     Args:
         means: `bootstrap_means` of the differences between two systems, question by question.
@@ -123,9 +123,9 @@ def bootstrap_p_values(means: Array, observed: ArrayLike) -> Array:
     """
     difference = np.asarray(observed, dtype=np.float64)
     drawn = (~np.isnan(means)).sum(axis=0)
-    # Sums in another order differ in their last digits; that makes no draw a smaller one.
-    strayed = np.abs(means - difference) >= np.abs(difference) - 1e-12
-    return np.where(drawn > 0, (strayed.sum(axis=0) + 1) / (drawn + 1), np.nan)
+    # Sums in another order differ in their last digits; that must not make a draw smaller.
+    as_far = np.abs(means - difference) >= np.abs(difference) - 1e-12
+    return np.where(drawn > 0, (as_far.sum(axis=0) + 1) / (drawn + 1), np.nan)
 
 
 def permutation_p_values(
@@ -135,11 +135,11 @@ def permutation_p_values(
     resamples: int = 10_000,
     seed: int = 13,
 ) -> Array:
-    """Give the two-sided p-value of each mean difference by the paired permutation test.
+    """Return the two-sided p-value of each mean difference by the paired permutation test.
 
-    If two systems are as good as each other, their names could be swapped on any cluster, which
-    flips the signs of its differences; p is how often the mean of differences so flipped is as
-    far from 0 as the one observed.
+    If two systems are equally good, their names can be swapped on any cluster, which flips the
+    signs of its differences; p is the share of such flips whose mean difference is as far from 0
+    as the observed one.
 
     Args:
         differences: of two systems' scores, shape (questions, columns); NaN where a question
@@ -147,11 +147,11 @@ def permutation_p_values(
         clusters: whose differences are flipped together.
         resamples: how many assignments of signs are drawn. Where no more than 12 clusters
             differ at all, every assignment is tried instead, and p is exact.
-        seed: of the draws.
+        seed: random seed of the draws.
 
     Returns:
-        One a column; 1 where nothing differs, NaN where no question counts. The assignment
-        observed counts among those drawn, so that p is never 0.
+        One a column; 1 where nothing differs, NaN where no question counts. The observed
+        assignment is one of those drawn, so that p is never 0.
 
     Source: Fisher, The Design of Experiments, 1935, section 21; Yeh, More accurate tests for
     the statistical significance of result differences, COLING 2000; Phipson and Smyth,
@@ -185,8 +185,8 @@ def permutation_p_values(
 def holm(p_values: ArrayLike) -> Array:
     """Adjust p-values for the number of comparisons that were made.
 
-    To call those differences real whose adjusted value is at most 0.05 is to err in any of them
-    with a probability of at most 0.05, however the comparisons hang together.
+    If every difference with an adjusted value of at most 0.05 is called significant, the
+    probability of any false one is at most 0.05, however the comparisons depend on each other.
 
     Args:
         p_values: one a comparison; NaN is no comparison, and stays NaN.
@@ -224,7 +224,7 @@ def _chunks(resamples: int, clusters: int) -> Iterator[slice]:
 
 
 def _draw(generator: np.random.Generator, resamples: int, clusters: int) -> Array:
-    """Say how often each resample drew each cluster, shape (resamples, clusters)."""
+    """Return how often each resample drew each cluster, shape (resamples, clusters)."""
     drawn = generator.integers(0, clusters, (resamples, clusters))
     drawn += np.arange(resamples)[:, None] * clusters
     times = np.bincount(drawn.ravel(), minlength=resamples * clusters)

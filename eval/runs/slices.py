@@ -1,4 +1,4 @@
-"""Kinds of questions, so that a mean can be taken apart: where is a system good, where not?"""
+"""Slices: features of questions, by which a mean can be broken down."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ REVIEWS_OF_ITEM = (1, 3, 10, 30)
 
 
 def slices_of(labels: Sequence[Label], dataset: Dataset) -> list[dict[str, str]]:
-    """Say of each question what kinds it belongs to.
+    """Return the features of each question.
 
     Args:
         labels: of one split or several.
-        dataset: where they stand, all splits of it.
+        dataset: the data set that they are from, all splits of it.
 
     Returns:
-        Feature -> value for each label; a feature that a label says nothing about is absent:
+        Feature -> value for each label; a feature that the label lacks is absent:
 
         - `domain`: the data set's own;
-        - `question_word`: the word that opens the question (`how's` is a `how`), or `other`;
+        - `question_word`: the first word of the question (`how's` counts as `how`), or `other`;
         - `subjectivity`: whether the question asks for an opinion, `subjective` or `factual`;
         - `answerable`: whether an annotator found an answer, `yes` or `no`;
-        - `review_words`: how long the gold review is;
+        - `review_words`: the length of the gold review;
         - `reviews_of_item`: how many reviews the data set has of the item asked about;
-        - `item_in_training`: whether the training split asks about the item too, `seen` or
-          `unseen`; only outside of that split.
+        - `item_in_training`: whether the training split has questions about the item, `seen` or
+          `unseen`; absent in that split.
 
     >>> from eval.datasets import load_dataset
     >>> dataset = load_dataset("bundled:sample")
@@ -75,7 +75,7 @@ def _slices(label: Label, reviews: Counter[str], trained: set[str | None]) -> di
 
 
 def _question_word(question: str) -> str:
-    """Name the opener, contractions opened up.
+    """Return the first word, contractions expanded.
 
     >>> [_question_word(text) for text in ("What's it?", "Isn't it?", "Can't it?", "In what?")]
     ['what', 'is', 'can', 'other']
@@ -90,7 +90,7 @@ def _question_word(question: str) -> str:
 
 
 def _bin(count: int, tops: Sequence[int]) -> str:
-    """Name the bin that a count falls into; each ends at one of `tops`, the last nowhere.
+    """Return the bin of a count; each bin ends at one of `tops`, the last has no end.
 
     >>> [_bin(count, (1, 3, 10)) for count in (1, 2, 4, 11)]
     ['1', '2-3', '4-10', '11+']

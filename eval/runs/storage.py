@@ -1,7 +1,6 @@
-"""A run on disk: the report, the rows behind it and the page; read back as strictly as written.
+"""A run on disk: report.json and the rows that it was computed from, written and read back.
 
-Files are written beside their places and renamed, report.json last. It holds the digest of the
-rows that it was worked out from, so that a report never stands unnoticed beside other rows.
+The report has the digest of its rows, so that a report beside the rows of another run is noticed.
 """
 
 from __future__ import annotations
@@ -22,80 +21,30 @@ from eval.runs.run import Row, Run, System, hardest_first
 from qa_system.errors import DataError, MissingDependencyError
 
 __all__ = [
-    "PAGE",
     "REPORT",
     "ROWS",
-    "check_places",
+    "check_rows_file",
     "load_run",
-    "save_run",
+    "make_folder",
+    "run_files",
     "write_files",
     "write_rows",
 ]
 
 REPORT = "report.json"
 ROWS = "rows.jsonl"
-PAGE = "report.html"
 
 AGAIN = "Evaluate again with --out."
 
 
-def check_places(
-    folder: Path | None = None, rows: Path | None = None, page: Path | None = None
-) -> None:
-    """Refuse, before anything is evaluated, places that could not be written to.
+def run_files(run: Run, summary: Mapping[str, Any], folder: Path) -> dict[Path, bytes]:
+    """Return the files of a run, path -> content, the report last.
 
     Args:
-        folder: where `save_run` is to write; it is made if it is not there.
-        rows: where `write_rows` is to write.
-        page: where `write_files` is to write.
-
-    Raises:
-        DataError: a folder cannot be made, the rows' file has another suffix than .jsonl or
-            .parquet, or the page's another than .html.
-        MissingDependencyError: what draws the page or writes Parquet is not installed.
-    """
-    if folder is not None or page is not None:
-        from eval.report.plots import require_matplotlib
-
-        require_matplotlib()
-    if folder is not None:
-        _make_folder(folder)
-    if page is not None:
-        if page.suffix not in {".html", ".htm"}:
-            raise DataError(
-                "a page is an HTML file", where=str(page), remedy="Name a file that ends in .html."
-            )
-        _make_folder(page.parent)
-    if rows is not None:
-        if _suffix(rows) == ".parquet":
-            _pyarrow()
-        _make_folder(rows.parent)
-
-
-def save_run(
-    run: Run,
-    summary: Mapping[str, Any],
-    folder: str | Path,
-    texts: Mapping[str, str] | None = None,
-) -> None:
-    """Keep a run in a folder: report.json, rows.jsonl (hardest first) and report.html.
-
-    A writer that is killed leaves each file as it was or whole; `load_run` refuses a report
-    beside rows of another run.
-
-    Args:
-        run: what was measured.
+        run: its rows are written, the hardest questions first.
         summary: `eval.runs.summary.summarise` of it.
-        folder: is made if it is not there; other files in it are left alone.
-        texts: review id -> text, for the page to show; None: it shows ids alone.
-
-    Raises:
-        DataError: the folder cannot be written.
-        MissingDependencyError: matplotlib or jinja2 is not installed.
+        folder: where the files are to be.
     """
-    from eval.report.page import run_page
-
-    folder = Path(folder)
     rows = b"".join(_lines(run))
     about_rows = {
         "count": sum(len(system.rows) for system in run.systems.values()),
@@ -104,16 +53,14 @@ def save_run(
     report = orjson.dumps(
         {**summary, "rows": about_rows}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     )
-    page = run_page(run, summary, texts).encode()
-    _make_folder(folder)
-    write_files({folder / PAGE: page, folder / ROWS: rows, folder / REPORT: report})
+    return {folder / ROWS: rows, folder / REPORT: report}
 
 
 def load_run(folder: str | Path) -> tuple[Run, dict[str, Any]]:
     """Read what `save_run` wrote: the run with its systems, and the summary.
 
-    The rows come in the order of the file, hardest first. Lines of reference have no rows there;
-    their numbers stand in the summary.
+    The rows are in the order of the file, hardest first. Baselines have no rows there; their
+    numbers are in the summary.
 
     Raises:
         DataError: the folder or one of its files is missing, damaged, or of another run.
@@ -147,10 +94,10 @@ def load_run(folder: str | Path) -> tuple[Run, dict[str, Any]]:
 
 
 def write_rows(path: Path, run: Run) -> None:
-    """Write every system's rows, the hardest questions first, as the suffix says.
+    """Write every system's rows, the hardest questions first, in the format of the suffix.
 
     A Parquet file has a column for each field: `score.em`, `slice.domain`, `output.prediction`.
-    Lists stay lists; what is nested deeper is JSON text.
+    Lists stay lists; values nested deeper are JSON text.
 
     Args:
         path: ends in .jsonl or .parquet.
@@ -162,6 +109,18 @@ def write_rows(path: Path, run: Run) -> None:
     """
     content = b"".join(_lines(run)) if _suffix(path) == ".jsonl" else _parquet(run)
     write_files({path: content})
+
+
+def check_rows_file(path: Path) -> None:
+    """Refuse a file that `write_rows` could not write, and make its folder.
+
+    Raises:
+        DataError: its suffix is none of .jsonl and .parquet, or the folder cannot be made.
+        MissingDependencyError: it is .parquet, and pyarrow is not installed.
+    """
+    if _suffix(path) == ".parquet":
+        _pyarrow()
+    make_folder(path.parent)
 
 
 def _suffix(path: Path) -> str:
@@ -183,31 +142,42 @@ def _lines(run: Run) -> Iterable[bytes]:
     return (orjson.dumps(record, option=options) for record in _records(run))
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder, if it is not there.
+
+    Raises:
+        DataError: it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
+    except OSError as error:
         raise DataError(
-            f"the folder cannot be made: {fault.strerror}",
+            f"the folder cannot be made: {error.strerror}",
             where=str(folder),
             remedy="Name another place.",
-        ) from fault
+        ) from error
 
 
 def write_files(files: Mapping[Path, bytes]) -> None:
-    """Write files beside their places, then rename them, in order."""
+    """Write files under temporary names, then rename them, in order.
+
+    A writer that is killed leaves each file as it was, or whole.
+
+    Raises:
+        DataError: a file cannot be written.
+    """
     beside = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in files}
     try:
         for path, content in files.items():
             beside[path].write_bytes(content)
         for path, temporary in beside.items():
             temporary.replace(path)
-    except OSError as fault:
+    except OSError as error:
         raise DataError(
-            f"the file cannot be written: {fault.strerror}",
-            where=str(fault.filename or next(iter(files))),
+            f"the file cannot be written: {error.strerror}",
+            where=str(error.filename or next(iter(files))),
             remedy="Name another place, or make room there.",
-        ) from fault
+        ) from error
     finally:
         for temporary in beside.values():
             temporary.unlink(missing_ok=True)
@@ -216,12 +186,12 @@ def write_files(files: Mapping[Path, bytes]) -> None:
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except OSError as fault:
+    except OSError as error:
         raise DataError(
-            f"{path.name} is missing or cannot be read: {fault.strerror}",
+            f"{path.name} is missing or cannot be read: {error.strerror}",
             where=str(path),
             remedy=f"Name a folder that --out has written. {AGAIN}",
-        ) from fault
+        ) from error
 
 
 def _read_report(path: Path) -> dict[str, Any]:
@@ -234,10 +204,10 @@ def _read_report(path: Path) -> dict[str, Any]:
             if not {"metrics", "measures", "counts", "details"} <= about.keys():
                 raise ValueError("a system lacks its numbers")
         int(report["rows"]["count"]), str(report["rows"]["sha256"])
-    except (ValueError, TypeError, KeyError, AttributeError) as fault:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
-            f"{path.name} is damaged: {fault}", where=str(path), remedy=AGAIN
-        ) from fault
+            f"{path.name} is damaged: {error}", where=str(path), remedy=AGAIN
+        ) from error
     return report
 
 
@@ -249,8 +219,8 @@ def _read_rows(path: Path, report: Mapping[str, Any]) -> dict[str, list[Row]]:
         try:
             row = _row_adapter().validate_json(line, strict=True)
             system = str(orjson.loads(line)["system"])
-        except (ValidationError, ValueError, KeyError) as fault:
-            raise DataError("a row is damaged", where=where, remedy=AGAIN) from fault
+        except (ValidationError, ValueError, KeyError) as error:
+            raise DataError("a row is damaged", where=where, remedy=AGAIN) from error
         if system not in rows:
             raise DataError(
                 f"a row is of {system!r}, which the report does not know", where=where, remedy=AGAIN
@@ -284,11 +254,11 @@ def _pyarrow() -> Any:
     try:
         import_module("pyarrow.parquet")
         return import_module("pyarrow")
-    except ImportError as fault:
+    except ImportError as error:
         raise MissingDependencyError(
             "writing Parquet needs pyarrow",
             remedy="Install it: pip install 'qa-system[parquet]', or name a .jsonl file.",
-        ) from fault
+        ) from error
 
 
 def _parquet(run: Run) -> bytes:

@@ -1,7 +1,6 @@
-"""All that is said about a run, worked out from its rows: means, intervals, slices, comparisons.
+"""The summary of a run, computed from its rows: means, intervals, slices, comparisons.
 
-The table, the JSON report, the page, `qa-eval compare` and `qa-eval check` read this and nothing
-else.
+The table, the JSON report and the page show this and nothing else.
 """
 
 from __future__ import annotations
@@ -22,16 +21,19 @@ __all__ = ["summarise"]
 
 K = TypeVar("K")
 
+DRAWN = ("recall_at",)
+"""The details of a baseline that a plot draws."""
+
 COMPARED = "bm25"
-"""The line of reference that is a retriever in its own right, and is compared like one."""
+"""The baseline that is a retriever, and is compared with every system."""
 
 
 def summarise(run: Run, *, resamples: int = 10_000) -> dict[str, Any]:
     """Summarise a run as plain JSON values.
 
-    Every number is resampled by the same draws of clusters (`Row.cluster`), whose seed is that
-    of `made_with`, or 13. A mean over no question is None, and so is an interval where the
-    questions stem from a single cluster.
+    All intervals and tests use the same draws of clusters (`Row.cluster`), by the seed of
+    `made_with`, or 13. A mean over no question is None, and so is an interval where the
+    questions are from a single cluster.
 
     Args:
         run: one or several systems on the same questions.
@@ -42,47 +44,44 @@ def summarise(run: Run, *, resamples: int = 10_000) -> dict[str, Any]:
         - `systems`: name -> `metrics`, `intervals` (95 %) and `questions` (how many count), each
           by metric; `measures`, `counts`, `details` as they came; `slices`: feature -> value ->
           `questions`, and `metrics` and `intervals` of the headline.
-        - `references`: the same, but no slices, and of the details only `recall_at`.
-        - `comparisons`: of each two systems, or the run's `pairs`, and of each system with the
-          reference `bm25`, in each headline metric that both have; see
-          `eval.runs.paired.compare_pairs`.
-        - `resampling`: how the above was drawn.
+        - `references`: the same for the baselines, but no slices, and of the details only
+          `recall_at`.
+        - `comparisons`: of every two systems, or the run's `pairs`, and of every system with the
+          baseline `bm25`, in each headline metric that both have; see `compare_pairs`.
+        - `resampling`: how the draws were made.
 
-        Questions that no headline metric counts are in no slice, and a feature with one value
-        is none.
+        Questions that count in no headline metric are in no slice; a feature with a single value
+        is left out.
 
     Raises:
         EvaluationError: `resamples` is less than 1.
     """
     clusters = [row.cluster for row in next(iter(run.systems.values())).rows]
     resampling = Resampling(clusters, resamples, int(run.made_with.get("seed", SEED)))
-    everyone = {**run.systems, **run.references}
+    everyone = {**run.systems, **run.baselines}
     estimates = _estimates({name: system.scores for name, system in everyone.items()}, resampling)
     slices = _slices(run, resampling)
+
+    def numbers(name: str, details: Mapping[str, Any]) -> dict[str, Any]:
+        system = everyone[name]
+        return {
+            **estimates[name],
+            "measures": dict(system.measures),
+            "counts": dict(system.counts),
+            "details": dict(details),
+        }
+
     return {
         "kind": run.kind,
         "primary": run.primary,
         "headline": list(run.headline),
         "systems": {
-            name: {
-                **estimates[name],
-                "measures": dict(system.measures),
-                "counts": dict(system.counts),
-                "details": dict(system.details),
-                "slices": slices[name],
-            }
-            for name, system in run.systems.items()
+            name: {**numbers(name, each.details), "slices": slices[name]}
+            for name, each in run.systems.items()
         },
         "references": {
-            name: {
-                **estimates[name],
-                "measures": dict(system.measures),
-                "counts": dict(system.counts),
-                "details": {
-                    key: value for key, value in system.details.items() if key == "recall_at"
-                },
-            }
-            for name, system in run.references.items()
+            name: numbers(name, {key: each.details[key] for key in DRAWN if key in each.details})
+            for name, each in run.baselines.items()
         },
         "comparisons": _comparisons(run, resampling),
         "resampling": resampling.to_dict(),
@@ -91,7 +90,7 @@ def summarise(run: Run, *, resamples: int = 10_000) -> dict[str, Any]:
 
 
 def _estimates(scores: Mapping[K, Scores], resampling: Resampling) -> dict[K, dict[str, Any]]:
-    """Give means, intervals and numbers of questions of several tables of scores at once."""
+    """Return means, intervals and numbers of questions of several tables of scores at once."""
     if not scores:
         return {}
     values = [each.values for each in scores.values()]
@@ -109,7 +108,7 @@ def _estimates(scores: Mapping[K, Scores], resampling: Resampling) -> dict[K, di
 
 
 def _slices(run: Run, resampling: Resampling) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
-    """Give each system's headline by feature and value."""
+    """Return each system's headline metrics by feature and value."""
     rows = next(iter(run.systems.values())).rows
     headline = {name: _select(system.scores, run.headline) for name, system in run.systems.items()}
     counts = np.any([~np.isnan(each.values).all(axis=1) for each in headline.values()], axis=0)
@@ -135,9 +134,9 @@ def _slices(run: Run, resampling: Resampling) -> dict[str, dict[str, dict[str, d
 
 def _comparisons(run: Run, resampling: Resampling) -> list[dict[str, Any]]:
     pairs = list(combinations(run.systems, 2) if run.pairs is None else run.pairs)
-    if COMPARED in run.references:
+    if COMPARED in run.baselines:
         pairs += [(name, COMPARED) for name in run.systems]
-    scores = {name: each.scores for name, each in {**run.references, **run.systems}.items()}
+    scores = {name: each.scores for name, each in {**run.baselines, **run.systems}.items()}
     return compare_pairs(pairs, scores, run.headline, resampling)
 
 
@@ -147,7 +146,7 @@ def _select(scores: Scores, metrics: Sequence[str]) -> Scores:
 
 
 def _in_order(values: Counter[str]) -> list[str]:
-    """Give bins (`2-3`, `11+`) by where they begin, other values by how many questions they have.
+    """Sort bins (`2-3`, `11+`) by their first number, other values by their number of questions.
 
     >>> _in_order(Counter({"11+": 5, "2-3": 1})), _in_order(Counter({"is": 1, "how": 5}))
     (['2-3', '11+'], ['how', 'is'])

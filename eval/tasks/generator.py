@@ -1,36 +1,35 @@
 """How good are generated answers? The generator reads the gold review among others.
 
-Retrieval is not what is measured here: a question comes with the reviews that the users' retriever
-finds best, and with the gold one in any case. Four systems answer from the same reviews:
-`generated`, the generator's best answer, whatever the reviews say to it; `supported`, the same
-answer, withheld where they support it too little; `uniform prior`, the generator again, not told
-how near each review is to the question; and `reader`, the extractive one. What withholding is
-worth, two numbers tell together: `coverage`, the share of the questions that get an answer, and
-`precision`, the mean F1 of the answers given.
+Retrieval is not measured here: each question comes with the reviews that the users' retriever
+ranks best, and always with the gold review. Four systems answer from the same reviews:
+`generated`, the generator's best answer, however well the reviews support it; `supported`, the
+same answer, withheld where the reviews support it too little; `uniform prior`, the generator
+without the reviews' scores; and `reader`, the extractive reader. Two numbers together show what
+abstaining gains: `coverage`, the share of the questions that are answered, and `precision`, the
+mean F1 of the answers given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import fsum
 from statistics import median
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from eval.metrics import metrics_of
 from eval.metrics.selective import aurc, precision_coverage, reliability
 from eval.runs.run import Row, System
 from eval.tasks.candidates import Filters
-from eval.tasks.reader import (
-    BATCH,
+from eval.tasks.predictions import (
     Failure,
     Prediction,
-    Reader,
     Similarity,
     in_batches,
     score_predictions,
 )
+from eval.tasks.reader import BATCH, Reader
 from qa_system.config import GeneratorSettings, Settings
 from qa_system.errors import EvaluationError
 from qa_system.labels import gold_documents
@@ -64,14 +63,14 @@ PAIRS = (
     ("supported", "generated"),
     ("supported", "reader"),
 )
-"""What is compared: a prior with none, withholding with none, and what users may be shown."""
+"""The compared systems: a prior with none, withholding with none, generator with reader."""
 
 ANSWERS = 3
-"""Answers that users ask for: with it go the reader's spans that support is checked with."""
+"""Answers that users ask for; it decides how many of the reader's spans check the support."""
 
 
 class Generator(Protocol):
-    """What is evaluated: `RAGGenerator`, `ReviewChat`, or anything that writes as they do."""
+    """What is evaluated: `RAGGenerator`, `ReviewChat`, or anything with their `generate`."""
 
     def generate(
         self,
@@ -87,11 +86,11 @@ class Generator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is read to answer a question.
+    """The documents that are read to answer a question.
 
     Args:
-        documents: a gold review's among them, each with its score.
-        found: whether the retriever had found that one.
+        documents: with their scores; a gold review is among them.
+        found: whether the retriever returned that one.
     """
 
     documents: tuple[Document, ...]
@@ -101,19 +100,19 @@ class Evidence:
 def gold_evidence(
     store: ReviewStore, settings: Settings, filters: Callable[[Label], Filters]
 ) -> Callable[[Label], Evidence]:
-    """Let a retriever choose what a generator reads, the gold review in any case among it.
+    """Let a retriever choose what a generator reads, and make sure that a gold review is among it.
 
     Args:
         store: holds the reviews, with embeddings.
         settings: `retriever`, `ranker` and `encoder` say what runs, `generator.documents` how
             many documents are read.
-        filters: which reviews compete for a label; see `eval.tasks.candidates.filters_of`.
+        filters: which reviews are a label's candidates; see `filters_of`.
 
     Returns:
-        What gives a label's documents, the retriever's best first. If no gold review is among
-        them, the document nearest to the question of those takes the last place. (Of a question
-        without an answer, the gold review is the one that annotators found none in.) A document's
-        score is the dense retriever's for just that document, whatever chose it.
+        A function of a label that returns its documents, the retriever's best first. If no gold
+        review is among them, the gold document nearest to the question replaces the last one.
+        (The gold review of a question without an answer is the one in which annotators found
+        none.) A document's score is the dense retriever's, whatever chose the document.
 
     Raises:
         EncoderMismatchError: the store was filled by another encoder.
@@ -171,74 +170,29 @@ def evaluate_generator(
 
     Args:
         labels: the questions.
-        choose: gives what is read to a label; see `gold_evidence`.
+        choose: returns what is read for a label; see `gold_evidence`.
         generator: what is evaluated.
-        reader: stands beside it, and says what support is checked with.
-        settings: `min_support` and `check_with_reader` say what is withheld; a chat has no prior,
-            and no system without one.
+        reader: the baseline, whose spans also check the support.
+        settings: `min_support` and `check_with_reader` say what is withheld; a chat model has no
+            prior, and so no system `uniform prior`.
         batch: questions in one call.
         slices: features of each label; None: none.
         similarity: see `score_predictions`.
 
     Returns:
-        The systems, and for each question the text of the first document read.
+        The systems, and for each question the text of the first document read. The confidence of
+        a generated answer is its support. A question on which one system fails, fails for all.
 
-        To the scores of `score_predictions` they add `coverage`, whether an answer was given, and
-        over the questions that got one `precision`, its F1. Of these, for the answerable ones,
-        also `gold_posterior`, how much of the answer the gold review carried, p(z|x,y), and
-        `gold_top`, whether no other carried as much; the reader's answers are carried by the
-        review that they stand in. The confidence of what was generated is its support. A question
-        on which one system fails, fails for all.
-
-        Measures: `ece` and `aurc`. Details: `reliability`, and `precision_coverage` (see
-        `eval.metrics.selective`), whose `at` is where the system stands as it is set. `supported`
-        has neither: it is that point of `generated`. Counts: also `gold_put_in` (the retriever
-        had not found the gold review), `documents_median`, and of `supported` those `withheld`.
+        Measures: `ece` and `aurc`. Details: `reliability` and `precision_coverage` (see
+        `eval.metrics.selective`), with `at`, the point of the threshold in use. `supported` has
+        neither: it is that point of `generated`. Counts: also `gold_put_in` (the retriever had
+        not found the gold review), `documents_median`, and of `supported` those `withheld`.
 
     Raises:
         EvaluationError: there are no labels, two are of one question, or all questions failed.
     """
-    from qa_system.answers import best_spans
-    from qa_system.generators.drafts import drafts
-    from qa_system.system import SPANS_PER_ANSWER
-
-    def written(
-        questions: Sequence[str],
-        documents: Sequence[Sequence[Document]],
-        readings: Sequence[Reading],
-        **prior: Sequence[Sequence[float]],
-    ) -> list[Draft | None]:
-        best: list[Draft | None] = []
-        generate: Callable[..., Sequence[Sequence[Generated]]] = generator.generate
-        answers = generate(questions, documents, 1, **prior)
-        for found, own, reading in zip(answers, documents, readings, strict=True):
-            spans = best_spans(reading, own) if settings.check_with_reader else None
-            best.append(next(iter(drafts(found, own, spans, settings.min_support)), None))
-        return best
-
-    def ask(part: Sequence[Label]) -> list[_Asked]:
-        questions = [label.question for label in part]
-        evidence = [choose(label) for label in part]
-        documents = [each.documents for each in evidence]
-        readings = reader.read(questions, documents, top_k=ANSWERS * SPANS_PER_ANSWER)
-        prior = {}
-        if settings.reader_is_prior:
-            prior["prior"] = [reading.calibrated for reading in readings]
-        drafted = written(questions, documents, readings, **prior)
-        said = {
-            "generated": [_of_draft(draft) for draft in drafted],
-            "supported": [_of_draft(draft, withhold=True) for draft in drafted],
-        }
-        if settings.type == "rag":
-            unscored = [[replace(one, score=None) for one in each] for each in documents]
-            said["uniform prior"] = list(map(_of_draft, written(questions, unscored, readings)))
-        said["reader"] = list(map(_of_reading, readings))
-        return [
-            _Asked(each, {name: by_question[at] for name, by_question in said.items()})
-            for at, each in enumerate(evidence)
-        ]
-
-    asked = in_batches(labels, ask, "generating", batch)
+    asking = _Asking(choose, generator, reader, settings)
+    asked = in_batches(labels, asking.ask, "generating", batch)
     answered = [each for each in asked if isinstance(each, _Asked)]
     if not answered:
         raise EvaluationError("there are no questions", remedy="Choose another split.")
@@ -246,101 +200,166 @@ def evaluate_generator(
         "gold_put_in": sum(not each.evidence.found for each in answered),
         "documents_median": median(len(each.evidence.documents) for each in answered),
     }
-    systems: dict[str, System] = {}
-    for name in answered[0].said:
-        of_system = [each if isinstance(each, Failure) else each.said[name] for each in asked]
-        scored = score_predictions(
+    systems = {
+        name: _scored(
+            name,
             labels,
-            [each if isinstance(each, Failure) else each.prediction for each in of_system],
+            [each if isinstance(each, Failure) else each.answers[name] for each in asked],
+            counts,
             slices=slices,
             similarity=similarity,
         )
-        rows = tuple(map(_row, scored.rows, labels, of_system))
-        own = dict(counts)
-        measures, details = _worth_of_confidence(rows, of_system)
-        if name == "supported":
-            measures, details = {}, {}
-            own["withheld"] = sum(isinstance(each, _Said) and each.withheld for each in of_system)
-        systems[name] = System(rows, measures, {**scored.counts, **own}, details)
-    first_read = [
-        "" if isinstance(each, Failure) else each.evidence.documents[0].content or ""
-        for each in asked
-    ]
-    return systems, first_read
+        for name in answered[0].answers
+    }
+    return systems, list(map(_first_text, asked))
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """An answer, and how it came about.
+class _Answer:
+    """A system's answer, and where it comes from.
 
     Args:
-        prediction: with the support of what was generated as its confidence.
-        shares: how much of it each review carried.
-        withheld: whether its support is too little to give it.
+        prediction: the confidence of a generated answer is its support.
+        posterior: how much of it each review contributed.
+        withheld: whether its support is too low to be shown.
         origin: more of it for the row, as JSON values.
     """
 
     prediction: Prediction
-    shares: Mapping[str, float]
+    posterior: Mapping[str, float]
     withheld: bool
     origin: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def output(self) -> dict[str, Any]:
+        """What a row keeps beside the prediction."""
+        return {**self.origin, "posterior": dict(self.posterior)}
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What was read to a question, and what each system said."""
+    """What was read for a question, and each system's answer."""
 
     evidence: Evidence
-    said: Mapping[str, _Said]
+    answers: Mapping[str, _Answer]
 
 
-def _of_reading(reading: Reading) -> _Said:
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """The systems that answer from the same documents."""
+
+    choose: Callable[[Label], Evidence]
+    generator: Generator
+    reader: Reader
+    settings: GeneratorSettings
+
+    def ask(self, labels: Sequence[Label]) -> list[_Asked]:
+        from qa_system.system import SPANS_PER_ANSWER
+
+        settings = self.settings
+        questions = [label.question for label in labels]
+        evidence = [self.choose(label) for label in labels]
+        documents = [each.documents for each in evidence]
+        readings = self.reader.read(questions, documents, top_k=ANSWERS * SPANS_PER_ANSWER)
+        prior = {}
+        if settings.reader_is_prior:
+            prior["prior"] = [reading.calibrated for reading in readings]
+        drafted = self._written(questions, documents, readings, **prior)
+        answers = {
+            "generated": [_of_draft(draft) for draft in drafted],
+            "supported": [_of_draft(draft, withhold=True) for draft in drafted],
+        }
+        if settings.type == "rag":
+            unscored = [[replace(one, score=None) for one in each] for each in documents]
+            uniform = self._written(questions, unscored, readings)
+            answers["uniform prior"] = list(map(_of_draft, uniform))
+        answers["reader"] = list(map(_of_reading, readings))
+        return [
+            _Asked(each, {name: by_question[at] for name, by_question in answers.items()})
+            for at, each in enumerate(evidence)
+        ]
+
+    def _written(
+        self,
+        questions: Sequence[str],
+        documents: Sequence[Sequence[Document]],
+        readings: Sequence[Reading],
+        **prior: Sequence[Sequence[float]],
+    ) -> list[Draft | None]:
+        """Return the generator's best answer to each question, with its support."""
+        from qa_system.answers import best_spans
+        from qa_system.generators.drafts import drafts
+
+        settings = self.settings
+        generate: Callable[..., Sequence[Sequence[Generated]]] = self.generator.generate
+        best: list[Draft | None] = []
+        answers = generate(questions, documents, 1, **prior)
+        for found, own, reading in zip(answers, documents, readings, strict=True):
+            spans = best_spans(reading, own) if settings.check_with_reader else None
+            best.append(next(iter(drafts(found, own, spans, settings.min_support)), None))
+        return best
+
+
+def _first_text(asked: _Asked | Failure) -> str:
+    return "" if isinstance(asked, Failure) else asked.evidence.documents[0].content or ""
+
+
+def _of_reading(reading: Reading) -> _Answer:
     prediction = Prediction.of(reading)
     document = reading.candidates[0].document if reading.candidates else None
-    shares = {} if document is None else {_review_of(document): 1.0}
-    return _Said(prediction, shares, withheld=not prediction.text)
+    posterior = {} if document is None else {_review_of(document): 1.0}
+    return _Answer(prediction, posterior, withheld=not prediction.text)
 
 
-def _of_draft(draft: Draft | None, *, withhold: bool = False) -> _Said:
+def _of_draft(draft: Draft | None, *, withhold: bool = False) -> _Answer:
     if draft is None:
-        return _Said(Prediction("", "", None, 0.0), {}, withheld=False)
+        return _Answer(Prediction("", "", None, 0.0), {}, withheld=False)
     text, support = draft.generated.text, draft.support
-    shares: dict[str, float] = {}
+    posterior: dict[str, float] = {}
     for document, share in zip(draft.documents, draft.shares, strict=True):
-        shares[_review_of(document)] = shares.get(_review_of(document), 0.0) + share
+        posterior[_review_of(document)] = posterior.get(_review_of(document), 0.0) + share
     origin = {
         "supported": not draft.withheld,
         "log_probability": draft.generated.log_probability,
         "words_supported": support.words,
         "agreement_with_reader": support.agreement,
     }
-    said = "" if withhold and draft.withheld else text
-    return _Said(Prediction(said, text, None, support.score), shares, draft.withheld, origin)
+    shown = "" if withhold and draft.withheld else text
+    prediction = Prediction(shown, text, None, support.score)
+    return _Answer(prediction, posterior, draft.withheld, origin)
 
 
-def _row(row: Row, label: Label, said: _Said | Failure) -> Row:
-    given = bool(row.output["prediction"])
-    carried: Mapping[str, float] = {} if isinstance(said, Failure) else said.shares
-    gold = gold_documents(label) if given else frozenset()
-    most = {review for review, share in carried.items() if share == max(carried.values())}
-    scores = {
-        "coverage": float(given),
-        "precision": row.scores["f1"] if given else None,
-        "gold_posterior": fsum(carried.get(review, 0.0) for review in gold) if gold else None,
-        "gold_top": float(most <= gold) if gold else None,
-    }
-    output = dict(row.output)
-    if not isinstance(said, Failure):
-        output |= {**said.origin, "posterior": dict(carried)}
-    return replace(row, scores={**row.scores, **scores}, output=output)
+def _scored(
+    name: str,
+    labels: Sequence[Label],
+    answers: Sequence[_Answer | Failure],
+    counts: Mapping[str, float],
+    *,
+    slices: Sequence[Mapping[str, str]] | None,
+    similarity: Similarity | None,
+) -> System:
+    scored = score_predictions(
+        labels,
+        [each if isinstance(each, Failure) else each.prediction for each in answers],
+        metrics=metrics_of("generator"),
+        outputs=[{} if isinstance(each, Failure) else each.output for each in answers],
+        slices=slices,
+        similarity=similarity,
+    )
+    counts = {**scored.counts, **counts}
+    if name == "supported":
+        withheld = sum(isinstance(each, _Answer) and each.withheld for each in answers)
+        return System(scored.rows, counts={**counts, "withheld": withheld})
+    measures, details = _confidence_measures(scored.rows, answers)
+    return System(scored.rows, measures, counts, details)
 
 
-def _worth_of_confidence(
-    rows: Sequence[Row], said: Sequence[_Said | Failure]
+def _confidence_measures(
+    rows: Sequence[Row], answers: Sequence[_Answer | Failure]
 ) -> tuple[dict[str, float | None], dict[str, Any]]:
-    """Say what a system's confidence is worth, whatever is withheld as it is set."""
+    """Measure how useful a system's confidence is, at every threshold."""
     could = np.array([bool(row.output.get("forced")) for row in rows])
-    given = could & [isinstance(each, _Said) and not each.withheld for each in said]
+    given = could & [isinstance(each, _Answer) and not each.withheld for each in answers]
     confidence = np.array([row.output.get("confidence") or 0.0 for row in rows])
     f1 = np.array([row.scores["forced_has_ans_f1"] or 0.0 for row in rows])
     at = float(given.mean()), float(f1[given].mean()) if given.any() else None

@@ -1,32 +1,32 @@
 """The whole pipeline, as users run it: a question and an item in, an answer out.
 
-The reader alone, given the gold review, says what the pipeline could have scored. Where the
-points between the two go is told question by question: the gold review was not retrieved, it
-was retrieved but an answer from another one came first, the answer is another stretch of the
-gold review, or the decision whether to answer was wrong.
+The reader alone, given the gold review, shows what the pipeline could have scored. The points
+between the two are attributed question by question: the gold review was not retrieved; it was,
+but an answer from another review was ranked first; the predicted span in the gold review is
+wrong; or the decision whether to answer was wrong.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from eval.metrics import metrics_of
 from eval.runs.run import Row, System
-from eval.tasks.candidates import Scope, filters_of
-from eval.tasks.reader import (
-    BATCH,
+from eval.tasks.candidates import Filters, Scope, filters_of
+from eval.tasks.predictions import (
     Failure,
     Prediction,
     Similarity,
-    evaluate_reader,
     in_batches,
     score_predictions,
 )
-from qa_system.labels import gold_documents, gold_texts
-from qa_system.metrics import exact_match, f1
+from eval.tasks.reader import BATCH, evaluate_reader
+from qa_system.labels import gold_documents
 from qa_system.records import Label, Question
 
 if TYPE_CHECKING:
@@ -44,14 +44,14 @@ Outcome = Literal[
     "needless_answer",
     "failed",
 ]
-"""What became of a question. `not_retrieved`: the gold review was not among those read;
-`not_ranked_first`: it was, but the first answer is from another one; `wrong_span`: the answer is
-from it, and not (quite) the annotators'; `wrong_no_answer`: it was read, and nothing was said;
-`needless_answer`: something was said to a question without an answer."""
+"""The outcome of a question. `not_retrieved`: the gold review was not among those read;
+`not_ranked_first`: it was, but the first answer is from another review; `wrong_span`: the answer
+is from it, but F1 is below 1; `wrong_no_answer`: it was read, and the system abstained;
+`needless_answer`: the system answered a question that has no answer."""
 
 
 def headline_of(top_k: int) -> tuple[str, ...]:
-    """Name the metrics that a table of pipelines shows."""
+    """Return the metrics that a table of pipelines shows."""
     return ("em", "f1", "has_ans_em", "has_ans_f1", "no_ans_em", f"em@{top_k}", f"f1@{top_k}")
 
 
@@ -72,122 +72,114 @@ def evaluate_pipeline(
         labels: the questions.
         system: over a store that holds the reviews.
         scope: which reviews are candidates.
-        top_k: answers looked at, each from another review.
-        alone: also let the reader read each gold review alone, and tell where the points
-            between the two go.
-        batch: questions in one call of the system; it changes no result.
+        top_k: answers scored, each from another review.
+        alone: also evaluate the reader alone, and attribute the points between the two.
+        batch: questions in one call; it changes no result.
         slices: features of each label; None: none.
         similarity: see `score_predictions`.
 
     Returns:
         The systems, `pipeline` and, if asked for, `reader alone`; and for each question the
-        text of the first review read, empty if there was none.
-
-        To the reader's scores the pipeline's add `em@k` and `f1@k`, of the best among the first
-        k answers (a question without an answer is right if there are none), and `retrieved`,
-        whether a gold review was read. Its details tell for each `Outcome` the questions, their
-        share, the `loss` (points of F1 that a perfect system would have beyond these) and the
-        `gap` (points that the reader alone has beyond these); the losses add up to 1 - F1, the
-        gaps to the difference of the two systems' F1.
+        text of the first review read, empty if there was none. The pipeline's details have
+        `outcomes`: of each `Outcome` the questions, their share, the `loss` (F1 that a perfect
+        system has beyond the pipeline) and the `gap` (F1 that the reader alone has beyond it).
+        The losses add up to 1 - F1, the gaps to the difference between the two systems' F1.
 
     Raises:
         EvaluationError: there are no labels, two are of one question, all questions failed, or
             the scope needs items and a label names none.
     """
-    filters = filters_of(labels, scope)
-
-    def ask(part: Sequence[Label]) -> list[Examination]:
-        return system.examine(
-            [Question(label.question, filters=filters(label)) for label in part], top_k
-        )
-
+    ask = partial(_ask, system, filters_of(labels, scope), top_k)
     examined = in_batches(labels, ask, "pipeline", batch)
-    said = [each if isinstance(each, Failure) else Prediction.of(each.reading) for each in examined]
-    scored = score_predictions(labels, said, slices=slices, similarity=similarity)
-    rows = [
-        _row(row, label, each, top_k)
-        for row, label, each in zip(scored.rows, labels, examined, strict=True)
-    ]
-    systems: dict[str, System] = {}
-    gaps = [0.0] * len(rows)
+    scored = score_predictions(
+        labels,
+        [each if isinstance(each, Failure) else Prediction.of(each.reading) for each in examined],
+        metrics=metrics_of("pipeline", [top_k]),
+        outputs=list(map(_output, examined)),
+        slices=slices,
+        similarity=similarity,
+    )
+    rows = tuple(map(_with_outcome, scored.rows, labels))
+    reader = None
     if alone:
         reader = evaluate_reader(
             labels, system.reader, batch=batch, slices=slices, similarity=similarity
         )
-        systems["reader alone"] = reader
-        gaps = [
-            (own.scores["f1"] or 0.0) - (whole.scores["f1"] or 0.0)
-            for own, whole in zip(reader.rows, rows, strict=True)
-        ]
     read = [len(each.documents) for each in examined if not isinstance(each, Failure)]
-    whole = System(
-        tuple(rows),
-        measures=scored.measures,
+    pipeline = replace(
+        scored,
+        rows=rows,
         counts={**scored.counts, "reviews_read_median": median(read)},
-        details={**scored.details, "outcomes": _outcomes(rows, gaps if alone else None)},
+        details={**scored.details, "outcomes": _outcomes(rows, reader)},
     )
-    first_read = [
-        "" if isinstance(each, Failure) or not each.documents else each.documents[0].content or ""
-        for each in examined
-    ]
-    return {"pipeline": whole, **systems}, first_read
+    systems = {"pipeline": pipeline} | ({} if reader is None else {"reader alone": reader})
+    return systems, list(map(_first_text, examined))
 
 
-def _row(row: Row, label: Label, examined: Examination | Failure, top_k: int) -> Row:
-    references, gold = gold_texts(label), gold_documents(label)
+def _ask(
+    system: QASystem,
+    filters: Callable[[Label], Filters],
+    top_k: int,
+    labels: Sequence[Label],
+) -> list[Examination]:
+    questions = [Question(label.question, filters=filters(label)) for label in labels]
+    return system.examine(questions, top_k)
+
+
+def _first_text(examined: Examination | Failure) -> str:
+    if isinstance(examined, Failure) or not examined.documents:
+        return ""
+    return examined.documents[0].content or ""
+
+
+def _output(examined: Examination | Failure) -> dict[str, Any]:
     if isinstance(examined, Failure):
-        nothing = {f"em@{top_k}": 0.0, f"f1@{top_k}": 0.0, "retrieved": 0.0 if references else None}
-        return replace(
-            row, scores={**row.scores, **nothing}, output={**row.output, "outcome": "failed"}
-        )
-    answers = examined.answers.answers
-    texts = [answer.text for answer in answers] or [""]
-    ranked = list(dict.fromkeys(each.meta.get("review_id", each.id) for each in examined.documents))
-    retrieved = not gold.isdisjoint(ranked)
-    scores: dict[str, float | None] = {
-        f"em@{top_k}": max(exact_match(text, references) for text in texts),
-        f"f1@{top_k}": max(f1(text, references) for text in texts),
-        "retrieved": float(retrieved) if references else None,
-    }
-    output: dict[str, Any] = {
-        **row.output,
-        "ranked": ranked,
+        return {}
+    reviews = (each.meta.get("review_id", each.id) for each in examined.documents)
+    return {
+        "ranked": list(dict.fromkeys(reviews)),
         "answers": [
             {"text": each.text, "review_id": each.review_id, "confidence": each.confidence}
-            for each in answers
+            for each in examined.answers.answers
         ],
-        "outcome": _outcome(row, gold, retrieved, answers[0].review_id if answers else None),
     }
-    return replace(row, scores={**row.scores, **scores}, output=output)
 
 
-def _outcome(row: Row, gold: frozenset[str], retrieved: bool, answered_from: str | None) -> Outcome:
+def _with_outcome(row: Row, label: Label) -> Row:
+    return replace(row, output={**row.output, "outcome": _outcome(row, label)})
+
+
+def _outcome(row: Row, label: Label) -> Outcome:
+    if row.error is not None:
+        return "failed"
+    answers = row.output["answers"]
+    answered_from = answers[0]["review_id"] if answers else None
     if not row.references:
         return "right_no_answer" if answered_from is None else "needless_answer"
     if row.scores["f1"] == 1:
         return "right"
-    if not retrieved:
+    if not row.scores["retrieved"]:
         return "not_retrieved"
     if answered_from is None:
         return "wrong_no_answer"
-    return "wrong_span" if answered_from in gold else "not_ranked_first"
+    return "wrong_span" if answered_from in gold_documents(label) else "not_ranked_first"
 
 
-def _outcomes(
-    rows: Sequence[Row], gaps: Sequence[float] | None
-) -> dict[str, dict[str, float | None]]:
+def _outcomes(rows: Sequence[Row], reader: System | None) -> dict[str, dict[str, float | None]]:
     questions = Counter(row.output["outcome"] for row in rows)
     loss: defaultdict[str, float] = defaultdict(float)
     gap: defaultdict[str, float] = defaultdict(float)
     for at, row in enumerate(rows):
-        loss[row.output["outcome"]] += 1 - (row.scores["f1"] or 0.0)
-        gap[row.output["outcome"]] += 0.0 if gaps is None else gaps[at]
+        f1 = row.scores["f1"] or 0.0
+        loss[row.output["outcome"]] += 1 - f1
+        if reader is not None:
+            gap[row.output["outcome"]] += (reader.rows[at].scores["f1"] or 0.0) - f1
     return {
         outcome: {
             "questions": questions[outcome],
             "share": questions[outcome] / len(rows),
             "loss": loss[outcome] / len(rows),
-            "gap": None if gaps is None else gap[outcome] / len(rows),
+            "gap": None if reader is None else gap[outcome] / len(rows),
         }
         for outcome in get_args(Outcome)
         if questions[outcome]

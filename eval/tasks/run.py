@@ -5,18 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
+from eval.metrics import added_names
 from eval.metrics.answer_similarity import answer_similarities
 from eval.runs.provenance import made_with
 from eval.runs.run import Run, System
 from eval.runs.slices import slices_of
-from eval.tasks import generator as generation
-from eval.tasks import pipeline as end_to_end
-from eval.tasks import reader as reading
-from eval.tasks import retriever as retrieval
-from eval.tasks.candidates import Scope, filters_of, indexed
-from eval.tasks.reader import Failure, Prediction, Similarity
+from eval.tasks.candidates import EVERYTHING, Scope, Selection, filters_of, temporary_index
+from eval.tasks.generator import HEADLINE as GENERATOR_HEADLINE
+from eval.tasks.generator import PAIRS, evaluate_generator, gold_evidence
+from eval.tasks.pipeline import evaluate_pipeline
+from eval.tasks.pipeline import headline_of as pipeline_headline
+from eval.tasks.predictions import (
+    Failure,
+    Prediction,
+    Similarity,
+    baselines_of,
+    score_predictions,
+)
+from eval.tasks.reader import BATCH, evaluate_reader
+from eval.tasks.reader import HEADLINE as READER_HEADLINE
+from eval.tasks.retriever import baselines_of as ranking_baselines_of
+from eval.tasks.retriever import evaluate_retriever
+from eval.tasks.retriever import headline_of as retriever_headline
 from qa_system.config import RankerSettings, Settings
 from qa_system.datasets.dataset import Dataset
 from qa_system.labels import aggregate
@@ -37,30 +49,22 @@ Mode = Literal["bm25", "dense", "hybrid"]
 def retriever_run(
     data: Dataset,
     settings: Settings,
+    selection: Selection = EVERYTHING,
     *,
-    split: str | None = None,
-    scope: Scope = "item",
     modes: Sequence[Mode] | None = None,
     ks: Sequence[int] = (1, 3, 5, 10),
-    aggregated: bool = False,
-    own_store: bool = False,
 ) -> Run:
-    """Evaluate retrievers: is the review that answers found?
+    """Evaluate retrievers: is the gold review found?
 
     Args:
-        data: the questions; its reviews are indexed for the while, unless `own_store`.
-        settings: `retriever`, `encoder` and `ranker` say what runs. A ranker's pipeline stands
-            beside that without it: `bm25 + reader` beside `bm25`.
-        split: which questions; None: all.
-        scope: which reviews are candidates.
-        modes: the retrievers; None: the configured one. BM25 is a reference where it is none of
+        data: the questions, and the reviews that are searched.
+        settings: `retriever`, `encoder` and `ranker` say what runs. With a ranker, each
+            retriever is evaluated without it, too: `bm25` beside `bm25 + reader`.
+        selection: which questions, and which candidates.
+        modes: the retrievers; None: the configured one. BM25 is a baseline where it is none of
             them.
-        ks: the cut-offs of recall, hit rate and nDCG. Beyond `retriever.top_k` more documents
-            are retrieved than users get, and a hybrid's joined scores change with that.
-        aggregated: ask the same question about the same item once, and let every review that
-            answers it be gold, as the book has it; else each pair of question and review is a
-            question of its own.
-        own_store: search the store that the settings name.
+        ks: the cut-offs. Beyond `retriever.top_k` more documents are retrieved than users get,
+            and a hybrid's joined scores change with that.
 
     Raises:
         EvaluationError: the numbers would mean nothing; see `evaluate_retriever`.
@@ -69,49 +73,29 @@ def retriever_run(
     from qa_system.stores import open_store
 
     modes = (settings.retriever.mode,) if modes is None else modes
-    labels = _labels(data, split, scope, aggregated=aggregated)
+    labels, scope = _selected(data, selection)
     slices = slices_of(labels, data)
     embed = set(modes) != {"bm25"}
-    found: dict[str, System] = {}
     with (
-        _over(data, settings, own_store=own_store, embed=embed) as placed,
+        _searched(data, settings, selection, embed=embed) as placed,
         open_store(placed.store) as store,
     ):
-        for name, run in _retrieving(placed, modes).items():
-            found[name] = retrieval.evaluate_retriever(
-                labels, store, run, scope=scope, ks=ks, slices=slices
-            )
-    references = retrieval.references_of(found[modes[0]], ks)
+        systems = {
+            name: evaluate_retriever(labels, store, each, scope=scope, ks=ks, slices=slices)
+            for name, each in _retrievers(placed, modes).items()
+        }
+    baselines = ranking_baselines_of(labels, systems[modes[0]], ks)
     if "bm25" not in modes:
-        references = {"bm25": found.pop("bm25"), **references}
+        baselines = {"bm25": systems.pop("bm25"), **baselines}
+    models = (_encoders(settings) if embed else {}) | _rankers(settings)
     return Run(
         kind="retriever",
         primary="mrr",
-        headline=retrieval.headline_of(ks),
-        systems=found,
-        references=references,
-        made_with=made_with(
-            settings,
-            data,
-            split,
-            (_encoders(settings) if embed else {}) | _rankers(settings),
-            scope=scope,
-            aggregated=aggregated,
-            store=settings.store.place if own_store else None,
-        ),
+        headline=(*retriever_headline(ks), *added_names("retriever", ks)),
+        systems=systems,
+        baselines=baselines,
+        made_with=_made_with(data, settings, selection, models, scope=scope),
     )
-
-
-def _retrieving(settings: Settings, modes: Sequence[Mode]) -> dict[str, Settings]:
-    """Name what is compared: each retriever with the ranker and without, and BM25 in any case."""
-    found: dict[str, Settings] = {}
-    bare = settings.model_copy(update={"ranker": RankerSettings()})
-    for mode in dict.fromkeys((*modes, "bm25")):
-        retriever = {"retriever": settings.retriever.model_copy(update={"mode": mode})}
-        if settings.ranker.type != "none" and mode in modes:
-            found[f"{mode} + {settings.ranker.type}"] = settings.model_copy(update=retriever)
-        found[mode] = bare.model_copy(update=retriever)
-    return found
 
 
 def reader_run(
@@ -119,7 +103,7 @@ def reader_run(
     settings: Settings,
     *,
     split: str | None = None,
-    batch: int = reading.BATCH,
+    batch: int = BATCH,
     similarity: bool = True,
 ) -> Run:
     """Evaluate the reader alone: it is given the gold review.
@@ -129,7 +113,7 @@ def reader_run(
         settings: `reader` says what runs.
         split: which questions; None: all.
         batch: questions in one call; it changes no result.
-        similarity: also give the semantic answer similarity, by the configured encoder.
+        similarity: also score the semantic answer similarity, by the configured encoder.
 
     Raises:
         EvaluationError: the numbers would mean nothing; see `evaluate_reader`.
@@ -140,14 +124,15 @@ def reader_run(
     labels = data.labels_of(split)
     reader = build_reader(settings)
     reader.warm_up()
-    system = reading.evaluate_reader(
+    system = evaluate_reader(
         labels,
         reader,
         batch=batch,
         slices=slices_of(labels, data),
         similarity=similarity_of(settings) if similarity else None,
     )
-    return _reader_run(data, settings, split, system, labels, similarity=similarity, reader=True)
+    models = {"reader": settings.reader.model} | (_encoders(settings) if similarity else {})
+    return _reader_run(data, settings, split, {"reader": system}, models)
 
 
 def predictions_run(
@@ -160,41 +145,36 @@ def predictions_run(
 ) -> Run:
     """Score another system's answers, see `load_predictions`, as the reader's are scored."""
     labels = data.labels_of(split)
-    system = reading.score_predictions(
+    system = score_predictions(
         labels,
         predictions,
         slices=slices_of(labels, data),
         similarity=similarity_of(settings) if similarity else None,
     )
-    return _reader_run(data, settings, split, system, labels, similarity=similarity, reader=False)
+    models = _encoders(settings) if similarity else {}
+    return _reader_run(data, settings, split, {"predictions": system}, models)
 
 
 def pipeline_run(
     data: Dataset,
     settings: Settings,
+    selection: Selection = EVERYTHING,
     *,
-    split: str | None = None,
-    scope: Scope = "item",
     top_k: int = 3,
     alone: bool = True,
-    aggregated: bool = False,
-    own_store: bool = False,
-    batch: int = reading.BATCH,
+    batch: int = BATCH,
     similarity: bool = True,
 ) -> Run:
-    """Evaluate the whole pipeline, beside the reader alone.
+    """Evaluate the whole pipeline, and the reader alone.
 
     Args:
-        data: the questions; its reviews are indexed for the while, unless `own_store`.
+        data: the questions, and the reviews that are searched.
         settings: what users run.
-        split: which questions; None: all.
-        scope: which reviews are candidates.
-        top_k: answers looked at.
-        alone: also evaluate the reader alone, and say where the points between the two go.
-        aggregated: see `retriever_run`.
-        own_store: ask the store that the settings name.
+        selection: which questions, and which candidates.
+        top_k: answers scored.
+        alone: also evaluate the reader alone, and attribute the points between the two.
         batch: questions in one call; it changes no result.
-        similarity: also give the semantic answer similarity, by the configured encoder.
+        similarity: also score the semantic answer similarity, by the configured encoder.
 
     Raises:
         EvaluationError: the numbers would mean nothing; see `evaluate_pipeline`.
@@ -202,13 +182,13 @@ def pipeline_run(
     """
     from qa_system.system import QASystem
 
-    labels = _labels(data, split, scope, aggregated=aggregated)
+    labels, scope = _selected(data, selection)
     dense = settings.retriever.mode != "bm25"
     with (
-        _over(data, settings, own_store=own_store, embed=dense) as placed,
+        _searched(data, settings, selection, embed=dense) as placed,
         QASystem.open(placed) as system,
     ):
-        systems, first_read = end_to_end.evaluate_pipeline(
+        systems, first_read = evaluate_pipeline(
             labels,
             system,
             scope=scope,
@@ -224,48 +204,32 @@ def pipeline_run(
     return Run(
         kind="pipeline",
         primary="f1",
-        headline=end_to_end.headline_of(top_k),
+        headline=(*pipeline_headline(top_k), *added_names("pipeline", [top_k])),
         systems=systems,
-        references=reading.references_of(labels, first_read, settings.seed),
-        made_with=made_with(
-            settings,
-            data,
-            split,
-            models,
-            scope=scope,
-            top_k=top_k,
-            aggregated=aggregated,
-            store=settings.store.place if own_store else None,
-        ),
+        baselines=baselines_of(labels, first_read, settings.seed),
+        made_with=_made_with(data, settings, selection, models, scope=scope, top_k=top_k),
     )
 
 
 def generator_run(
     data: Dataset,
     settings: Settings,
+    selection: Selection = EVERYTHING,
     *,
-    split: str | None = None,
-    scope: Scope | None = None,
     questions: int | None = None,
-    aggregated: bool = False,
-    own_store: bool = False,
-    batch: int = reading.BATCH,
+    batch: int = BATCH,
     similarity: bool = True,
 ) -> Run:
     """Evaluate the generator: it is given the gold review among others.
 
     Args:
-        data: the questions; its reviews are indexed for the while, unless `own_store`.
-        settings: `generator` says what runs, and from how many reviews it answers; `retriever`,
-            `encoder` and `ranker` choose them; `reader` stands beside it.
-        split: which questions; None: all.
-        scope: which reviews are candidates; None: `item` where any question names an item, else
-            `open`.
-        questions: so many of them, drawn by the settings' seed; None: all.
-        aggregated: see `retriever_run`.
-        own_store: search the store that the settings name.
+        data: the questions, and the reviews that are searched.
+        settings: `generator` says what runs, and how many reviews it reads; `retriever`,
+            `encoder` and `ranker` choose them; `reader` is compared with it.
+        selection: which questions, and which candidates.
+        questions: a random sample of so many, by the settings' seed; None: all.
         batch: questions in one call.
-        similarity: also give the semantic answer similarity, by the configured encoder.
+        similarity: also score the semantic answer similarity, by the configured encoder.
 
     Raises:
         EvaluationError: the numbers would mean nothing; see `evaluate_generator`.
@@ -277,21 +241,16 @@ def generator_run(
     generator, reader = build_generator(settings), build_reader(settings)
     generator.warm_up()
     reader.warm_up()
-    if scope is None:
-        nameless = all(label.item_id is None for label in data.labels_of(split))
-        scope = "open" if nameless else "item"
-    labels = _labels(data, split, scope, aggregated=aggregated)
+    labels, scope = _selected(data, selection)
     filters = filters_of(labels, scope)
-    if questions is not None and questions < len(labels):
-        drawn = sorted(Random(settings.seed).sample(range(len(labels)), questions))
-        labels = tuple(labels[at] for at in drawn)
+    labels = _sample(labels, questions, settings.seed)
     with (
-        _over(data, settings, own_store=own_store, embed=True) as placed,
+        _searched(data, settings, selection, embed=True) as placed,
         open_store(placed.store) as store,
     ):
-        systems, first_read = generation.evaluate_generator(
+        systems, first_read = evaluate_generator(
             labels,
-            generation.gold_evidence(store, placed, filters),
+            gold_evidence(store, placed, filters),
             generator,
             reader,
             settings.generator,
@@ -305,25 +264,16 @@ def generator_run(
     return Run(
         kind="generator",
         primary="f1",
-        headline=(*generation.HEADLINE, *(("has_ans_sas",) if similarity else ())),
+        headline=_headline(GENERATOR_HEADLINE, systems, added_names("generator")),
         systems=systems,
-        references=reading.references_of(labels, first_read, settings.seed),
-        made_with=made_with(
-            settings,
-            data,
-            split,
-            models,
-            scope=scope,
-            questions=questions,
-            aggregated=aggregated,
-            store=settings.store.place if own_store else None,
-        ),
-        pairs=tuple(pair for pair in generation.PAIRS if systems.keys() >= set(pair)),
+        baselines=baselines_of(labels, first_read, settings.seed),
+        made_with=_made_with(data, settings, selection, models, scope=scope, questions=questions),
+        pairs=tuple(pair for pair in PAIRS if systems.keys() >= set(pair)),
     )
 
 
 def similarity_of(settings: Settings) -> Similarity:
-    """Load the configured encoder, to judge by it whether answers mean the same.
+    """Load the configured encoder, which compares the meanings of answers.
 
     Raises:
         ModelError: it cannot be loaded.
@@ -342,44 +292,86 @@ def _reader_run(
     data: Dataset,
     settings: Settings,
     split: str | None,
-    system: System,
-    labels: Sequence[Label],
-    *,
-    similarity: bool,
-    reader: bool,
+    systems: dict[str, System],
+    models: dict[str, str],
 ) -> Run:
-    models = {"reader": settings.reader.model} if reader else {}
-    if similarity:
-        models |= _encoders(settings)
-    sas = ("has_ans_sas",) if similarity else ()
+    labels = data.labels_of(split)
     texts = [label.context for label in labels]
     return Run(
         kind="reader",
         primary="f1",
-        headline=(*reading.HEADLINE, *sas),
-        systems={"reader" if reader else "predictions": system},
-        references=reading.references_of(labels, texts, settings.seed),
+        headline=_headline(READER_HEADLINE, systems, added_names("reader")),
+        systems=systems,
+        baselines=baselines_of(labels, texts, settings.seed),
         made_with=made_with(settings, data, split, models),
     )
 
 
-def _labels(
-    data: Dataset, split: str | None, scope: Scope, *, aggregated: bool
-) -> tuple[Label, ...]:
-    labels = data.labels_of(split)
-    if not aggregated:
+def _headline(
+    shown: Sequence[str], systems: dict[str, System], added: Sequence[str]
+) -> tuple[str, ...]:
+    metrics = next(iter(systems.values())).metrics
+    return (*shown, *(("has_ans_sas",) if "has_ans_sas" in metrics else ()), *added)
+
+
+def _made_with(
+    data: Dataset,
+    settings: Settings,
+    selection: Selection,
+    models: dict[str, str],
+    *,
+    scope: Scope,
+    **details: object,
+) -> dict[str, Any]:
+    return made_with(
+        settings,
+        data,
+        selection.split,
+        models,
+        scope=scope,
+        **details,
+        aggregated=selection.aggregated,
+        store=settings.store.place if selection.own_store else None,
+    )
+
+
+def _selected(data: Dataset, selection: Selection) -> tuple[tuple[Label, ...], Scope]:
+    labels = data.labels_of(selection.split)
+    scope = selection.scope_of(labels)
+    if not selection.aggregated:
+        return labels, scope
+    # Where other splits' reviews are candidates, those that answer the question are gold, too.
+    return aggregate(labels, among=None if scope == "item-split" else data.labels), scope
+
+
+def _sample(labels: tuple[Label, ...], size: int | None, seed: int) -> tuple[Label, ...]:
+    if size is None or size >= len(labels):
         return labels
-    # Where other splits' reviews are candidates, those that answer the question are gold too.
-    return aggregate(labels, among=None if scope == "item-split" else data.labels)
+    drawn = sorted(Random(seed).sample(range(len(labels)), size))
+    return tuple(labels[at] for at in drawn)
 
 
 @contextmanager
-def _over(data: Dataset, settings: Settings, *, own_store: bool, embed: bool) -> Iterator[Settings]:
-    if own_store:
+def _searched(
+    data: Dataset, settings: Settings, selection: Selection, *, embed: bool
+) -> Iterator[Settings]:
+    if selection.own_store:
         yield settings
         return
-    with indexed(data.reviews, settings, embed=embed) as placed:
+    with temporary_index(data.reviews, settings, embed=embed) as placed:
         yield placed
+
+
+def _retrievers(settings: Settings, modes: Sequence[Mode]) -> dict[str, Settings]:
+    """Name what is compared: each retriever with the ranker and without, and BM25 in any case."""
+    found: dict[str, Settings] = {}
+    bare = settings.model_copy(update={"ranker": RankerSettings()})
+    for mode in dict.fromkeys((*modes, "bm25")):
+        retriever = {"retriever": settings.retriever.model_copy(update={"mode": mode})}
+        if settings.ranker.type != "none" and mode in modes:
+            found[f"{mode} + {settings.ranker.type}"] = settings.model_copy(update=retriever)
+        found[mode] = bare.model_copy(update=retriever)
+    return found
 
 
 def _rankers(settings: Settings) -> dict[str, str]:

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 
+from eval.report.folder import save_run
 from eval.report.page import comparison_page
 from eval.runs.compare import compare_runs
 from eval.runs.run import hardest_first
-from eval.runs.storage import save_run
 from eval.runs.summary import summarise
 
 pytestmark = pytest.mark.slow

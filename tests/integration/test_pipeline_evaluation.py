@@ -3,7 +3,7 @@
 import pytest
 
 from eval.datasets import load_dataset
-from eval.tasks.candidates import indexed
+from eval.tasks.candidates import temporary_index
 from eval.tasks.pipeline import evaluate_pipeline
 from eval.tasks.reader import evaluate_reader
 from qa_system import QASystem, Question
@@ -18,7 +18,10 @@ def data(sample):
 @pytest.fixture(scope="module")
 def system(data):
     settings = load_settings(overrides={"retriever.mode": "bm25"}, environ={})
-    with indexed(data.reviews, settings, embed=False) as placed, QASystem.open(placed) as opened:
+    with (
+        temporary_index(data.reviews, settings, embed=False) as placed,
+        QASystem.open(placed) as opened,
+    ):
         yield opened
 
 

@@ -261,14 +261,14 @@ def test_a_reader_that_is_there_is_taken_only_if_it_was_trained_so(tmp_path):
     moved = Source(path=str(path.rename(tmp_path / "moved.json")))
     there = settings.model_copy(update={"train": (moved,), "dev": (moved,)})
     train_once(there, tmp_path / "reader")
-    with pytest.raises(ConfigError, match="trained otherwise: epochs"):
+    with pytest.raises(ConfigError, match="trained with other settings: epochs"):
         train_once(there.model_copy(update={"epochs": 9.0}), tmp_path / "reader")
     (start / "model.safetensors").write_bytes(b"others")
-    with pytest.raises(ConfigError, match=r"trained otherwise: weights\.model"):
+    with pytest.raises(ConfigError, match=r"trained with other settings: weights\.model"):
         train_once(there, tmp_path / "reader")
     (start / "model.safetensors").write_bytes(b"weights")
     write_squad(labels(4), moved.path)
-    with pytest.raises(ConfigError, match="trained otherwise: data"):
+    with pytest.raises(ConfigError, match="trained with other settings: data"):
         train_once(there, tmp_path / "reader")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eval.metrics.selective import precision_coverage
 from eval.report import plots
-from eval.report.tables import print_summary
+from eval.report.summary import print_summary
 from eval.runs.paired import Resampling, compare_pairs
 from eval.runs.run import Run, Scores
 from eval.runs.significance import bootstrap_means, bootstrap_p_values, intervals
@@ -336,7 +336,12 @@ def test_a_summary_compares_what_was_asked_and_draws_it(capsys):
     assert "precision" in {each["metric"] for each in summary["comparisons"]}
     print_summary(summary)
     said = capsys.readouterr().out
-    for words in ("2 answers were withheld", "1 gold reviews were not among", "F1", "precision"):
+    for words in (
+        "2 answers were withheld",
+        "1 gold reviews were not retrieved",
+        "F1",
+        "precision",
+    ):
         assert words in said
     plot = plots.precision_over_coverage(summary)
     assert plot.title in [each.title for each in plots.plots_of(summary)]

@@ -10,16 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eval.metrics import expect_all, metrics_of, score_all
 from eval.metrics.ranking import (
     average_precision,
-    expected_at_random,
+    first_hit_at_random,
     hit_at_k,
+    hit_rate_at_random,
     ndcg_at_k,
     recall_at_k,
+    recall_at_random,
     reciprocal_rank,
+    reciprocal_rank_at_random,
 )
 from qa_system.errors import EvaluationError
 from qa_system.metrics import exact_match, f1, normalize_answer
+from qa_system.records import AnswerSpan, Label
 
 
 class Official:
@@ -180,34 +185,48 @@ def test_ranking_metrics_equal_ir_measures(runs, k):
         assert value == pytest.approx(theirs[measure], abs=1e-6), measure
 
 
+LABEL = Label("q", "How is it?", None, "0", "Good.", (AnswerSpan("Good", 0, 4),))
+
+
 @pytest.mark.parametrize(("candidates", "relevant"), [(1, 1), (4, 1), (5, 2), (5, 5), (6, 3)])
 @pytest.mark.parametrize("depth", [2, 6])
-def test_expected_at_random_is_the_mean_over_all_orders(candidates, relevant, depth):
-    gold = set(range(relevant))
-    orders = list(itertools.permutations(range(candidates)))
-    expected = expected_at_random(candidates, relevant, [1, 3, 9], depth)
-    for k in (1, 3, 9):
-        for name, metric in (
-            ("recall", recall_at_k),
-            ("hit_rate", hit_at_k),
-            ("ndcg", ndcg_at_k),
-        ):
-            mean = fmean(metric(order, gold, k) for order in orders)
-            assert expected[f"{name}@{k}"] == pytest.approx(mean)
-    cut = [order[:depth] for order in orders]
-    assert expected["mrr"] == pytest.approx(fmean(reciprocal_rank(each, gold) for each in cut))
-    assert expected["map"] == pytest.approx(fmean(average_precision(each, gold) for each in cut))
+def test_what_is_expected_at_random_is_the_mean_over_all_orders(candidates, relevant, depth):
+    """Of every metric of retrievers that says what to expect, defined by us or not."""
+    ks = [k for k in (1, 2, 3) if k <= depth]  # no more is retrieved than the depth
+    metrics = metrics_of("retriever", ks)
+    gold = [str(number) for number in range(relevant)]
+    sizes = {
+        "candidates": candidates,
+        "gold_candidates": relevant,
+        "answer_candidates": relevant,
+    }
+
+    def scores(order):
+        ranked = list(order[:depth])
+        ranks = [rank for rank, each in enumerate(ranked, 1) if each in gold]
+        output = {"ranked": ranked, "gold": gold, "answer_rank": min(ranks, default=None)}
+        return score_all(metrics, LABEL, {**output, **sizes}, depth=depth)
+
+    orders = list(itertools.permutations(map(str, range(candidates))))
+    scored = list(map(scores, orders))
+    expected = expect_all(metrics, LABEL, sizes, depth=depth)
+    assert len(expected) == 4 * len(ks) + 2
+    for name, value in expected.items():
+        assert value == pytest.approx(fmean(each[name] for each in scored)), name
 
 
 @pytest.mark.parametrize("candidates", [0, 3])
 def test_nothing_relevant_is_never_found(candidates):
-    assert set(expected_at_random(candidates, 0, [1], 5).values()) == {0.0}
+    sizes = {"candidates": candidates, "gold_candidates": 0, "answer_candidates": 0}
+    expected = expect_all(metrics_of("retriever", [1]), LABEL, sizes, depth=5)
+    assert set(expected.values()) == {0.0}
 
 
 def test_many_candidates_are_no_trouble():
-    expected = expected_at_random(20_000, 5_000, [1, 10], 10)
-    assert expected["hit_rate@1"] == expected["recall@1"] * 5_000
-    assert expected["hit_rate@10"] == pytest.approx(1 - 0.75**10, abs=1e-3)
-    assert expected["mrr"] == pytest.approx(
+    sizes = 20_000, 5_000
+    assert hit_rate_at_random(*sizes, 1) == recall_at_random(*sizes, 1) * 5_000
+    assert hit_rate_at_random(*sizes, 10) == pytest.approx(1 - 0.75**10, abs=1e-3)
+    assert reciprocal_rank_at_random(*sizes, 10) == pytest.approx(
         sum(0.25 * 0.75 ** (r - 1) / r for r in range(1, 11)), abs=1e-3
     )
+    assert len(first_hit_at_random(3, 1, 10)) == 3

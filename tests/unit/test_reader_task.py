@@ -8,16 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.tasks.calibration import fit_to
-from eval.tasks.reader import (
-    BATCH,
+from eval.tasks.predictions import (
     MISSING,
     Failure,
     Prediction,
-    evaluate_reader,
+    baselines_of,
     load_predictions,
-    references_of,
     score_predictions,
 )
+from eval.tasks.reader import BATCH, evaluate_reader
 from qa_system.errors import (
     DataError,
     EmptyQuestionError,
@@ -108,7 +107,7 @@ def test_similarity_counts_on_answerable_questions():
 
 def test_references():
     texts = ["Good screen! Really.", "", "Fine. Fine.", ""]
-    beside = references_of(LABELS, texts, seed=13)
+    beside = baselines_of(LABELS, texts, seed=13)
     assert beside.keys() == {"always_empty", "first_sentence", "random_span"}
     assert beside["always_empty"].metrics["em"] == 1 / 2
     assert beside["always_empty"].metrics["has_ans_em"] == 0
@@ -116,13 +115,13 @@ def test_references():
     assert beside["first_sentence"].metrics["no_ans_em"] == 1 / 2
     spans = beside["random_span"].metrics
     assert 0 < spans["has_ans_f1"] < 1 / 2
-    assert spans == references_of(LABELS, texts, seed=13)["random_span"].metrics
+    assert spans == baselines_of(LABELS, texts, seed=13)["random_span"].metrics
 
 
 def test_people_against_each_other():
     good = (AnswerSpan("good screen", 0, 11),)
     labels = [*LABELS[:3], label(4, annotations=((), (), good))]
-    beside = references_of(labels, [""] * 4, seed=13)
+    beside = baselines_of(labels, [""] * 4, seed=13)
     assert beside["human"].counts == {}
     # Two that said nothing are held against one that did, and it against them.
     assert beside["human"].metrics["no_ans_em"] == 0
@@ -149,7 +148,10 @@ class TestPredictions:
             ("[]", "no predictions"),
             ('{"q1": null}', "no predictions"),
             ('{"q1": "x", "q1": "y"}', "'q1' is named twice"),
-            ('{"q1": "x", "other": "y"}', "1 predictions are to no question asked.*'other'"),
+            (
+                '{"q1": "x", "other": "y"}',
+                "1 predictions are for questions that were not asked.*'other'",
+            ),
         ],
     )
     def test_faults_are_named(self, tmp_path, text, fault):

@@ -64,7 +64,7 @@ def test_a_rise_is_a_surprise_like_a_fall(path):
 
 
 def test_what_is_not_there_any_more(path):
-    lonely = replace(run(system(1, 0), system(0, 0)), references={})
+    lonely = replace(run(system(1, 0), system(0, 0)), baselines={})
     assert verdicts(check(load_expectation(path), lonely))["human em"] == "gone"
 
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eval.report.folder import check_places, save_run
 from eval.runs.run import Row, Run, System
-from eval.runs.storage import check_places, load_run, save_run, write_files, write_rows
+from eval.runs.storage import load_run, write_files, write_rows
 from eval.runs.summary import summarise
 from qa_system.errors import DataError, EvaluationError, MissingDependencyError
 

@@ -1,5 +1,5 @@
 "use strict";
-// The table of questions. Texts are strangers' words: they enter the page as text nodes only.
+// The table of questions. Users' words enter the page as text nodes only.
 for (const section of document.querySelectorAll(".asked")) {
   const data = JSON.parse(section.querySelector("script").textContent);
   const PAGE = 50;
@@ -22,8 +22,9 @@ for (const section of document.querySelectorAll(".asked")) {
   const quiet = (value) => element("span", { class: "none" }, value);
   const number = (value) => (Number.isInteger(value) ? String(value) : value.toFixed(3));
   const plain = (name) => name.replaceAll("_", " ");
+  const better = (q) => data.better * q.change > 0;
 
-  // What a system said, as one cell shows it: text, a rank, or silence.
+  // A system's answer, as one cell shows it: a text, a rank, or that it abstained.
   function said(answer) {
     if (answer.error !== null) return element("span", { class: "wrong" }, "failed");
     if (answer.ranks) {
@@ -55,7 +56,7 @@ for (const section of document.querySelectorAll(".asked")) {
     columns.push({
       name: `Change in ${data.metric}`,
       value: (q) => q.change,
-      cell: (q) => element("span", { class: q.change > 0 ? "right" : "wrong" }, (q.change > 0 ? "+" : "−") + Math.abs(q.change).toFixed(3)),
+      cell: (q) => element("span", { class: better(q) ? "right" : "wrong" }, (q.change > 0 ? "+" : "−") + Math.abs(q.change).toFixed(3)),
       number: true,
     });
   }
@@ -87,8 +88,8 @@ for (const section of document.querySelectorAll(".asked")) {
   };
   if (several) results.differ = ["systems differ", (q) => new Set(scores(q)).size > 1];
   if (changes) {
-    results.gained = ["gained", (q) => q.change > 0];
-    results.lost = ["lost", (q) => q.change < 0];
+    results.gained = ["gained", better];
+    results.lost = ["lost", (q) => !better(q)];
   }
   if (some((answer) => answer.error !== null)) {
     results.failed = ["failed", (q) => q.systems.some((answer) => answer.error !== null)];
@@ -130,7 +131,7 @@ for (const section of document.querySelectorAll(".asked")) {
   });
   filters.append(element("button", { type: "button", onclick: () => { filters.reset(); show(0); } }, "Clear"));
 
-  // Sorting: by a column, empty values last; once more turns it round.
+  // Sorting: by a column, empty values last; a second click reverses it.
   let sorted = { column: columns[0], down: false };
   const heads = columns.map((column) => {
     const button = element("button", { type: "button", onclick: () => sort(column) }, column.name);
@@ -149,7 +150,7 @@ for (const section of document.querySelectorAll(".asked")) {
     return sorted.down ? -order : order;
   }
 
-  // A review that can be opened, the right answers in it marked.
+  // A review that can be opened, with the right answers marked.
   function review(id, q, gold) {
     const name = gold ? element("mark", {}, text(id)) : text(id);
     if (!Object.hasOwn(data.texts, id)) return name;
@@ -165,7 +166,7 @@ for (const section of document.querySelectorAll(".asked")) {
     shown.append(rest);
     return element("details", {}, element("summary", {}, name), shown);
   }
-  // Whatever a row holds; what is a review's id can be opened.
+  // Any value of a row; a review's id can be opened.
   function value(of, q, gold) {
     if (of === null || of === undefined) return quiet("none");
     if (Array.isArray(of)) return of.length ? element("ol", {}, ...of.map((each) => element("li", {}, value(each, q, gold)))) : quiet("none");

@@ -40,7 +40,7 @@ TOGETHER = Population("all questions at once", lambda _: True)
 MANNING = "Manning, Raghavan and Schütze, Introduction to Information Retrieval, 2008, 8.4"
 SQUAD = "SQuAD 2.0 evaluation script"
 RAG = "Lewis et al., Retrieval-Augmented Generation, 2020"
-SPAN = "measured: the `random_span` baseline"
+SPAN = "`random_span` baseline"
 
 
 def _ranked(score: Callable[..., float]) -> Callable[[Case], float]:

@@ -132,7 +132,7 @@ def _checked(metric: object, where: str) -> Metric:
 
 def markdown_table(metrics: Iterable[Metric] = tuple(DEFINITIONS.values())) -> str:
     """Write metrics as the table of docs/evaluation.md."""
-    heads = ("name", "label", "what it is", "mean over", "better", "at random", "source")
+    heads = ("name", "label", "meaning", "mean over", "better", "at random", "source")
     rows = [heads, ("---",) * len(heads)] + [
         (
             f"`{metric.name}`",

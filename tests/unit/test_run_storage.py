@@ -1,5 +1,6 @@
 """A saved run comes back as it was, or is refused by name."""
 
+import hashlib
 import json
 import shutil
 import signal
@@ -13,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.report.folder import check_places, save_run
+from eval.report.page import run_page
+from eval.report.summary import print_summary
 from eval.runs.run import Row, Run, System
 from eval.runs.storage import load_run, write_files, write_rows
 from eval.runs.summary import summarise
@@ -315,3 +318,49 @@ def test_a_row_holds_every_field(folder):
         "system",
         *asdict(load_run(folder)[0].systems["ours"].rows[0]),
     }
+
+
+# As version 0.1.0 wrote it: the keys of a report and of its rows stay.
+OLD_REPORT = """{
+  "kind": "reader", "primary": "f1", "headline": ["em", "f1", "old_metric"],
+  "systems": {"reader": {
+    "metrics": {"em": 0.5, "f1": 0.75, "old_metric": null},
+    "intervals": {"em": null, "f1": null, "old_metric": null},
+    "questions": {"em": 2, "f1": 2, "old_metric": 0},
+    "measures": {"best_f1": 0.8, "best_f1_threshold": null, "ece": 0.1, "aurc": 0.2},
+    "counts": {"questions": 2, "answerable": 1, "unanswerable": 1, "answered": 1,
+               "missing": 0, "failed": 0, "unlocated": 0},
+    "details": {}, "slices": {}}},
+  "references": {"always_empty": {
+    "metrics": {"em": 0.5, "f1": 0.5}, "intervals": {"em": null, "f1": null},
+    "questions": {"em": 2, "f1": 2}, "measures": {}, "counts": {}, "details": {}}},
+  "comparisons": [],
+  "resampling": {"resamples": 100, "seed": 13, "clusters": 1, "confidence": 0.95},
+  "made_with": {"data": {"path": "d", "split": "test", "sha256": "d"}, "seed": 13},
+  "rows": {"count": 2, "sha256": "%s"}}"""
+OLD_ROWS = (
+    '{"system":"reader","question_id":"q1","split":"test","question":"Loud?","item_id":"i",'
+    '"review_id":"r1","references":["yes"],"cluster":"i",'
+    '"scores":{"em":0.0,"f1":0.5,"old_metric":null},'
+    '"output":{"prediction":"oh yes","forced":"oh yes","log_odds":1.5,"confidence":0.9},'
+    '"slices":{"answerable":"yes"},"error":null}\n'
+    '{"system":"reader","question_id":"q2","split":"test","question":"Why?","item_id":"i",'
+    '"review_id":"r2","references":[],"cluster":"i",'
+    '"scores":{"em":1.0,"f1":1.0,"old_metric":null},'
+    '"output":{"prediction":"","forced":"so","log_odds":-1.5,"confidence":0.2},'
+    '"slices":{"answerable":"no"},"error":null}\n'
+)
+
+
+def test_a_run_of_an_earlier_version_is_read_printed_and_drawn(tmp_path, capsys):
+    digest = hashlib.sha256(OLD_ROWS.encode()).hexdigest()
+    (tmp_path / "report.json").write_text(OLD_REPORT % digest)
+    (tmp_path / "rows.jsonl").write_text(OLD_ROWS)
+    run, summary = load_run(tmp_path)
+    assert run.systems["reader"].metrics == {"em": 0.5, "f1": 0.75, "old_metric": None}
+    assert run.systems["reader"].rows[0].output["confidence"] == 0.9
+    print_summary(summary)
+    assert "always_empty" in capsys.readouterr().out
+    assert "old metric" in run_page(run, summary)
+    again = summarise(run, resamples=100)["systems"]["reader"]["metrics"]
+    assert again == summary["systems"]["reader"]["metrics"]

@@ -194,7 +194,7 @@ def outcomes_table(summary: Mapping[str, Any]) -> str:
         ]
         for name, each in outcomes.items()
     }
-    return table(["questions", "share", "F1 lost", "of it to the reader alone"], rows)
+    return table(["questions", "share", "F1 lost", "F1 below the reader alone"], rows)
 
 
 def reading_domains_table(reader: Mapping[str, Any], pipeline: Mapping[str, Any]) -> str:

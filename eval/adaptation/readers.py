@@ -194,8 +194,8 @@ def reader_settings(
         f"reader.{name}": getattr(recipe, name)
         for name in ("max_seq_length", "stride", "max_answer_length", "precision", "device")
     }
-    told = {"reader.model": model, "reader.no_answer_threshold": threshold, "seed": recipe.seed}
-    return load_settings(overrides=told | lengths)
+    named = {"reader.model": model, "reader.no_answer_threshold": threshold, "seed": recipe.seed}
+    return load_settings(overrides=named | lengths)
 
 
 def _replayed(sources: Iterable[Source], questions: int, share: float) -> list[Source]:
@@ -241,5 +241,5 @@ def _training_of(record: Mapping[str, Any]) -> dict[str, Any]:
 def _wanted(settings: ReaderTraining) -> dict[str, Any]:
     sources = (*settings.train, *settings.dev)
     data = [{"sha256": read_dataset(source.path).sha256} for source in sources]
-    told = settings.model_dump(mode="json")
-    return _training_of({"settings": told, "models": made_of(settings), "data": data})
+    tree = settings.model_dump(mode="json")
+    return _training_of({"settings": tree, "models": made_of(settings), "data": data})

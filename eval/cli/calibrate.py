@@ -66,5 +66,5 @@ def calibrate(
         print_json({"calibration": fitted.to_dict(), "runs": each})
         return
     typer.echo(f"no_answer_threshold: {fitted.threshold:.4f}")
-    for name, told in (("right", fitted.right), ("answerable", fitted.answerable)):
-        typer.echo(f"{name}: center {told.center:.3f}, temperature {told.temperature:.3f}")
+    for name, scale in (("right", fitted.right), ("answerable", fitted.answerable)):
+        typer.echo(f"{name}: center {scale.center:.3f}, temperature {scale.temperature:.3f}")

@@ -100,7 +100,8 @@ ResamplesOption = Annotated[
     int, typer.Option("--resamples", min=100, help="Resamples for each interval and each test.")
 ]
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="YAML file of settings. Default: none.")
+    Path | None,
+    typer.Option("--config", "-c", help="YAML file of settings. Default: the built-in settings."),
 ]
 SetOption = Annotated[
     list[str] | None,

@@ -216,14 +216,14 @@ def reliability(confidence: ArrayLike, scores: ArrayLike, bins: int = 10) -> dic
     >>> reliability([0.75, 0.25, 0.75], [1.0, 0.0, 0.5], bins=2)
     {'confidence': [0.25, 0.75], 'accuracy': [0.0, 0.75], 'share': [0.333..., 0.666...]}
     """
-    told = np.asarray(confidence, dtype=np.float64)
+    confident = np.asarray(confidence, dtype=np.float64)
     score = np.asarray(scores, dtype=np.float64)
-    bin_of = np.minimum((told * bins).astype(np.int64), bins - 1)
+    bin_of = np.minimum((confident * bins).astype(np.int64), bins - 1)
     _, place, size = np.unique(bin_of, return_inverse=True, return_counts=True)
     return {
-        "confidence": (np.bincount(place, weights=told) / size).tolist(),
+        "confidence": (np.bincount(place, weights=confident) / size).tolist(),
         "accuracy": (np.bincount(place, weights=score) / size).tolist(),
-        "share": (size / len(told)).tolist(),
+        "share": (size / len(confident)).tolist(),
     }
 
 

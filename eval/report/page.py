@@ -29,12 +29,6 @@ __all__ = ["adaptation_page", "comparison_page", "exploration_page", "run_page"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-RANKED = 20
-"""Reviews of a ranking that a page shows; the rows' file has all of them."""
-
-# What would end the element that JSON is embedded in, or start another one.
-_UNSAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
-
 
 def run_page(run: Run, summary: Mapping[str, Any], texts: Mapping[str, str] | None = None) -> str:
     """Write the page of a run: scores, comparisons, plots, slices, and every question.
@@ -191,7 +185,7 @@ def _render(template: str, parts: Mapping[str, str], **values: Any) -> str:
     return page.render(
         values,
         contents=parts,
-        script=Markup(script),  # noqa: S704  our own file, not a stranger's
+        script=Markup(script),  # noqa: S704  our own file
         script_hash=f"sha256-{digest}",
         style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),  # noqa: S704
     )

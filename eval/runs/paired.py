@@ -48,7 +48,7 @@ class Resampling:
     def __post_init__(self) -> None:
         if self.resamples < 1:
             raise EvaluationError(
-                f"{self.resamples} resamples tell nothing", remedy="Take 1,000 or more."
+                f"{self.resamples} resamples are too few", remedy="Take 1,000 or more."
             )
 
     def intervals(self, columns: Array) -> list[list[float] | None]:

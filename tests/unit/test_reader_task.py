@@ -52,7 +52,7 @@ def test_scores_by_hand():
         "forced_has_ans_em": 1 / 2,
         "forced_has_ans_f1": pytest.approx((1 + 2 / 3) / 2),
     }
-    # Answering at 3 and above gets the first right, and leaves the last two silent.
+    # Answering at 3 and above gets the first right, and lets the system abstain on the last two.
     assert found.measures["best_em"] == found.measures["best_f1"] == 3 / 4
     assert found.measures["best_em_threshold"] == found.measures["best_f1_threshold"] == 2.5
     assert found.counts == {
@@ -123,7 +123,7 @@ def test_people_against_each_other():
     labels = [*LABELS[:3], label(4, annotations=((), (), good))]
     beside = baselines_of(labels, [""] * 4, seed=13)
     assert beside["human"].counts == {}
-    # Two that said nothing are held against one that did, and it against them.
+    # Two that found no answer are compared with one that did, and it with them.
     assert beside["human"].metrics["no_ans_em"] == 0
     assert beside["human"].metrics["has_ans_em"] is None
 

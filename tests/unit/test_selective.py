@@ -177,7 +177,7 @@ def test_all_of_it_as_json():
         {"em": [1, 0, 0, 0], "f1": [1, 0.5, 0, 0]},
         [0, 0, 1, 1],
     )
-    # Answering the first only leaves the last two rightly silent.
+    # Answering the first only lets the system abstain rightly on the last two.
     assert measures == {
         "best_em": 3 / 4,
         "best_em_threshold": 2.5,

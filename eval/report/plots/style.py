@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from io import BytesIO, StringIO
 from itertools import cycle
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from eval.metrics import describe
@@ -180,14 +181,21 @@ def legend(figure: Figure, ax: Axes, marker_size: float | None = None) -> None:
     handles, labels = ax.get_legend_handles_labels()
     if not labels:
         return
-    columns = 6 if sum(map(len, labels)) < 70 else 3
-    legend = figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(columns, len(labels))
-    )
+    columns = _columns(labels, figure.get_figwidth())
+    legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     if marker_size is not None:
         for handle in legend.legend_handles:
             if handle is not None and hasattr(handle, "set_sizes"):
                 handle.set_sizes([marker_size**2])
+
+
+def _columns(labels: Sequence[str], inches: float) -> int:
+    """Return how many columns of a legend fit into a width; marks and gaps take 8 characters."""
+    for rows in range(ceil(len(labels) / 6), len(labels)):
+        columns = [labels[at : at + rows] for at in range(0, len(labels), rows)]
+        if sum(max(map(len, column)) + 8 for column in columns) <= 13 * inches:
+            return len(columns)
+    return 1
 
 
 def styled(

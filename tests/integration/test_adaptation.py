@@ -186,7 +186,7 @@ def test_a_second_call_trains_nothing(place, adapted):
     after = {path: path.stat().st_mtime_ns for path in (place / "out").rglob("*.safetensors")}
     assert before == after
     assert done.stderr.count("trained already") == 9
-    for words in ("general-only", "Unseen items", "What it cost: general-test", "2 folds by item"):
+    for words in ("general-only", "Unseen items", "Cost on general questions: general-test", "2 folds by item"):
         assert words in done.stdout
     again = json.loads((place / "out" / "summary.json").read_text())
     assert again["readers"] == adapted["readers"]
@@ -194,7 +194,7 @@ def test_a_second_call_trains_nothing(place, adapted):
 
 def test_another_recipe_is_refused(place, adapted):
     done = adapt(place, "--set", "epochs=2", code=2)
-    assert "trained otherwise: epochs" in done.stderr
+    assert "trained with other settings: epochs" in done.stderr
 
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
@@ -217,7 +217,7 @@ def test_the_page_opens_in_a_browser(place, adapted):
         assert page.locator("nav a").all_inner_texts() == [
             "Scores",
             "Seen and unseen items",
-            "What it cost",
+            "Cost on general questions",
             "Cross-validation",
             "Readers",
             "Made with",

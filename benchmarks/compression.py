@@ -215,7 +215,7 @@ def plain_int8(fp32: Path, folder: Path) -> Path:
 
 def accuracy(readers: Mapping[str, Any], labels: Sequence[Any]) -> dict[str, dict[str, float]]:
     """Read each question's gold review with each reader."""
-    from eval.reading import evaluate_reader
+    from eval.tasks.reader import evaluate_reader
 
     runs = {name: evaluate_reader(labels, reader) for name, reader in readers.items()}
     table = {}
@@ -329,7 +329,7 @@ def draw(rows: Mapping[str, Mapping[str, float]], path: Path) -> None:
     """Draw F1 against a question's time; a disc's area is the model's size."""
     from matplotlib.figure import Figure
 
-    from eval.plots import COLOURS
+    from eval.report.plots import COLOURS
 
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()

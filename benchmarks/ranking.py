@@ -24,9 +24,9 @@ from statistics import fmean
 
 import numpy as np
 
-from eval.paired import Resampling, compare_pairs
-from eval.run import Scores
-from eval.tables import print_table
+from eval.report.tables import print_table
+from eval.runs.paired import Resampling, compare_pairs
+from eval.runs.run import Scores
 from qa_system.config import load_settings
 from qa_system.datasets.dataset import Dataset, read_dataset
 from qa_system.labels import is_answered

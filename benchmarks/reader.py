@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     import torch
 
-    from eval.tables import print_table
+    from eval.report.tables import print_table
     from qa_system.export.onnx import export_model
 
     torch.set_num_threads(1)

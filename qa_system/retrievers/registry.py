@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qa_system.config import Settings
     from qa_system.stores.contract import ReviewStore
 
-__all__ = ["RetrieverMode", "mode_of", "modes", "register"]
+__all__ = ["RetrieverMode", "mode_named", "mode_of", "modes", "register"]
 
 ENTRY_POINTS = "qa_system.retrievers"
 
@@ -105,12 +105,17 @@ def modes() -> dict[str, RetrieverMode]:
 
 
 def mode_of(settings: Settings) -> RetrieverMode:
-    """Return the retriever that the settings name.
+    """Return the retriever that the settings name; see `mode_named`."""
+    return mode_named(settings.retriever.mode)
+
+
+def mode_named(name: str) -> RetrieverMode:
+    """Return the retriever of a name.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is none.
     """
-    name, known = settings.retriever.mode, modes()
+    known = modes()
     if name not in known:
         raise ConfigError(
             f"retriever.mode: there is no {name!r}",

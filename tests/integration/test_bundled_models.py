@@ -107,8 +107,8 @@ def test_int8_reads_as_well_as_fp32(qa_data: Path, reader_seed: Path, tmp_path: 
 
     0.94 of all 255 answers are the same: 0.85 is three standard errors below for 64 of them.
     """
-    from eval.labels import load_labels
-    from eval.reading import evaluate_reader
+    from eval.datasets import load_labels
+    from eval.tasks.reader import evaluate_reader
     from qa_system.export.onnx import export_model
 
     labels = load_labels(qa_data / "subjqa" / "electronics", "dev")[::4]

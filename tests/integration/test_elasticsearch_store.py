@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from eval.labels import load_dataset
+from eval.datasets import load_dataset
 from qa_system import pipelines
 from qa_system.config import EncoderSettings, load_settings
 from qa_system.errors import (
@@ -609,7 +609,7 @@ def test_reviews_are_known_by_their_hashes(elastic_store):
         "r1": {"r1#0": "a", "r1#1": "b"},
         "r2": {"r2": ""},
     }
-    assert dict(store.iter_ids()) == {"r1#0": "r1", "r1#1": "r1", "r2": "r2", "alone": "alone"}
+    assert dict(store.iter_ids()) == {"r1#0": "r1", "r1#1": "r1", "r2": "r2", "alone": None}
     store.replace([Document(id="r1", meta={"review_id": "r1", "content_hash": "c"})], ["r1#0", "x"])
     assert store.documents_of_reviews(["r1"]) == {"r1": {"r1#1": "b", "r1": "c"}}
     store.delete_documents(["r1#1", "nowhere"])

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from transformers import BertConfig, BertModel
 
-from eval.evaluate import retriever_run
-from eval.labels import load_dataset
+from eval.datasets import load_dataset
+from eval.tasks.candidates import Selection
+from eval.tasks.run import retriever_run
 from qa_system.config import load_settings
 from qa_system.errors import ConfigError, DataError, ModelError
 from qa_system.training.recipes import RankerTraining
@@ -140,13 +141,13 @@ def test_evaluation_holds_it_against_the_bare_retriever(trained: Path) -> None:
         },
         environ={},
     )
-    run = retriever_run(load_dataset("bundled:sample"), settings, split="dev", ks=[1])
+    run = retriever_run(load_dataset("bundled:sample"), settings, Selection("dev"), ks=[1])
     assert list(run.systems) == ["bm25 + cross_encoder", "bm25"]
     assert run.made_with["models"]["ranker"]["name"] == str(trained)
     bare = retriever_run(
         load_dataset("bundled:sample"),
         load_settings(overrides={"retriever.mode": "bm25"}, environ={}),
-        split="dev",
+        Selection("dev"),
         ks=[1],
     )
     assert run.systems["bm25"].metrics == bare.systems["bm25"].metrics

@@ -6,8 +6,8 @@
 import random
 from statistics import fmean
 
-from eval.metrics import expected_at_random
-from eval.run import Row, Run, System
+from eval.metrics.ranking import recall_at_random, reciprocal_rank_at_random
+from eval.runs.run import Row, Run, System
 from qa_system.metrics import exact_match, f1
 
 HOSTILE = (
@@ -29,10 +29,10 @@ def made_up_run(kind="reader", systems=("ours",), questions=200, seed=13, data="
         for at, name in enumerate(systems)
     }
     if kind == "retriever":
-        references = {"random": _random_order(labels)}
+        baselines = {"random": _random_order(labels)}
         primary, headline = "recall@3", ("recall@1", "recall@3", "recall@10", "mrr")
     else:
-        references = {"always_empty": _answered(kind, labels, 0.0, random.Random(0), silent=True)}
+        baselines = {"always_empty": _answered(kind, labels, 0.0, random.Random(0), abstains=True)}
         primary, headline = "f1", ("em", "f1", "has_ans_f1", "no_ans_em")
     made_with = {
         "command": f"qa-eval {kind} --dataset made-up",
@@ -43,7 +43,7 @@ def made_up_run(kind="reader", systems=("ours",), questions=200, seed=13, data="
         "settings_sha256": "0" * 64,
         "versions": {"python": "3.11"},
     }
-    return Run(kind, primary, headline, built, references, made_with)
+    return Run(kind, primary, headline, built, baselines, made_with)
 
 
 def _labels(count):
@@ -104,10 +104,10 @@ def _retrieved(kind, labels, skill, rng):
 
 
 def _random_order(labels):
-    expected = expected_at_random(60, 1, KS, 40)
-    names = [*(f"recall@{k}" for k in KS), "mrr"]
+    expected = {f"recall@{k}": recall_at_random(60, 1, k) for k in KS}
+    expected["mrr"] = reciprocal_rank_at_random(60, 1, 40)
     rows = [
-        Row(**label, scores={m: expected[m] if label["references"] else None for m in names})
+        Row(**label, scores={m: e if label["references"] else None for m, e in expected.items()})
         for label in labels
     ]
     curve = [min(1.0, k / 60) for k in range(1, 41)]
@@ -117,13 +117,13 @@ def _random_order(labels):
     )
 
 
-def _answered(kind, labels, skill, rng, silent=False):
+def _answered(kind, labels, skill, rng, abstains=False):
     rows = []
     for label in labels:
         references = label["references"]
         right = rng.random() < skill
         forced = references[0] if references and right else " ".join(rng.choices(WORDS, k=4))
-        said = forced if bool(references) == right and not silent else ""
+        said = forced if bool(references) == right and not abstains else ""
         em, partly = exact_match(said, references), f1(said, references)
         confidence = min(1.0, max(0.0, rng.gauss(0.65 if em else 0.4, 0.2)))
         output = {
@@ -166,7 +166,7 @@ def _answered(kind, labels, skill, rng, silent=False):
     }
     measures = {"best_em": 0.5, "best_f1": 0.6, "best_em_threshold": -1.0}
     measures |= {"best_f1_threshold": -0.5, "ece": 0.071, "aurc": 0.31}
-    if silent:
+    if abstains:
         details, measures = {}, {}
     elif kind == "pipeline":
         details["outcomes"] = {

@@ -230,7 +230,7 @@ def _bind(store: ReviewStore, encoder: Encoder | None, settings: Settings) -> No
     path = settings.store.place
     is_server = isinstance(settings.store, ElasticsearchSettings)
     which = "--config FILE" if is_server else f"--store {path}"
-    remedy = f"Embed them: qa-index embed {which} --encoder NAME"
+    remedy = f"Embed them: qa-index reembed {which} --encoder-model NAME"
     if encoder is None:
         if store.encoder is not None:
             raise StoreMismatchError(

@@ -1,6 +1,6 @@
 """Settings: one strict tree, from defaults, a YAML file, the environment and flags, in that order.
 
-Every fault is reported at once, each with its path. `configs/default.yaml` holds every key with
+Every error is reported at once, each with its path. `configs/default.yaml` holds every key with
 its default and what it means. An environment variable is named after the path of its key:
 `QA_STORE__PATH` sets `store.path`.
 """
@@ -8,9 +8,9 @@ its default and what it means. An environment variable is named after the path o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import (
@@ -19,19 +19,31 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
 
+from qa_system.addresses import is_address, split_address
+from qa_system.choices import (
+    Backend,
+    IndexKind,
+    Precision,
+    Similarity,
+    SourceFormat,
+)
 from qa_system.errors import ConfigError
 
 __all__ = [
     "AnyStoreSettings",
     "BulkWriteSettings",
+    "Device",
     "ElasticsearchSettings",
     "EncoderSettings",
     "GeneratorSettings",
     "IndexingSettings",
+    "Override",
+    "Overrides",
     "PassageSettings",
     "RankerSettings",
     "ReaderSettings",
@@ -39,44 +51,54 @@ __all__ = [
     "Settings",
     "StoreSettings",
     "Strict",
-    "assign",
+    "apply_overrides",
     "describe",
     "load_settings",
-    "override_items",
     "read_yaml",
 ]
 
 ENVIRONMENT_PREFIX = "QA_"
 
-Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
-Backend = Literal["auto", "onnx", "torch"]
 Positive = Annotated[int, Field(gt=0)]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+"""Where a model runs: `auto`, `cpu`, `cuda`, `cuda:1` and so on, or `mps`."""
 
 
 class Strict(BaseModel):
-    """A part of the settings: unknown keys are faults, and nothing changes afterwards."""
+    """A part of the settings: unknown keys are errors, and nothing changes afterwards."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class StoreSettings(Strict):
+class _PlacedSettings(Strict):
+    """What the settings of both stores can do."""
+
+    def named(self, name: str) -> AnyStoreSettings:
+        """Return the settings of another store, which a name means as in `--store`.
+
+        >>> StoreSettings(path="here").named("http://localhost:9200/reviews").place
+        'http://localhost:9200/reviews'
+        """
+        settings: AnyStoreSettings = TypeAdapter(AnyStoreSettings).validate_python(
+            _place_store(self.model_dump(exclude_unset=True), name)
+        )
+        return settings
+
+
+class StoreSettings(_PlacedSettings):
     """Where the reviews live: in a folder of this machine."""
 
     type: Literal["faiss"] = "faiss"
     path: str = "qa-store"
-    similarity: Literal["dot_product", "cosine", "l2"] | None = None
+    similarity: Similarity | None = None
     """None: the one that the encoder was trained with."""
-    index: Literal["auto", "flat", "hnsw", "ivf_flat", "ivf_pq", "sq8"] = "auto"
+    index: IndexKind = "auto"
     gpu: bool = False
 
     @property
     def place(self) -> str:
         """Where it is, in one word."""
         return self.path
-
-    def named(self, name: str) -> StoreSettings:
-        """Give the settings of a store like this one in another folder."""
-        return self.model_copy(update={"path": name})
 
 
 class BulkWriteSettings(Strict):
@@ -89,14 +111,14 @@ class BulkWriteSettings(Strict):
     """Seconds for which a server that does not take a write is waited for."""
 
 
-class ElasticsearchSettings(Strict):
+class ElasticsearchSettings(_PlacedSettings):
     """Where the reviews live: on an Elasticsearch server."""
 
     type: Literal["elasticsearch"]
     url: str = "http://localhost:9200"
     """Of a cluster: several, separated by commas."""
     index: str = "reviews"
-    similarity: Literal["dot_product", "cosine", "l2"] | None = None
+    similarity: Similarity | None = None
     """None: the one that the encoder was trained with."""
     index_options: Literal["flat", "hnsw", "int8_hnsw"] = "flat"
     shards: Positive = 1
@@ -115,10 +137,6 @@ class ElasticsearchSettings(Strict):
     def place(self) -> str:
         """Where it is, in one word."""
         return f"{self.url}/{self.index}"
-
-    def named(self, name: str) -> ElasticsearchSettings:
-        """Give the settings of another index on the same server."""
-        return self.model_copy(update={"index": name})
 
 
 def _store_type(value: Any) -> str:
@@ -142,7 +160,7 @@ class EncoderSettings(Strict):
     """A second tower for questions, as DPR has it; None: `model` encodes both."""
     backend: Backend = "auto"
     precision: Precision = "auto"
-    device: str = "auto"
+    device: Device = "auto"
     max_seq_length: Annotated[int, Field(ge=8)] | None = None
     """Tokens read of a text; None: the model's own (256 for DPR, as it was trained)."""
     batch_tokens: Positive | None = None
@@ -172,7 +190,7 @@ class RankerSettings(Strict):
     candidates: Positive = 30
     """Reviews that the retriever hands over; never fewer than `retriever.top_k`, the number that
     the ranker lets through."""
-    device: str = "auto"
+    device: Device = "auto"
     """Of a model named here; the reader's has its own."""
 
     @model_validator(mode="after")
@@ -188,7 +206,7 @@ class ReaderSettings(Strict):
     model: str = "bundled:reader"
     backend: Backend = "auto"
     precision: Precision = "auto"
-    device: str = "auto"
+    device: Device = "auto"
     max_seq_length: Annotated[int, Field(ge=16)] = 384
     stride: Annotated[int, Field(ge=0)] = 128
     max_answer_length: Positive = 40
@@ -232,7 +250,7 @@ class GeneratorSettings(Strict):
     score_scale: Annotated[float, Field(ge=0)] | None = None
     """The dense retriever's score times this is a review's log-odds beforehand; None: as the model
     was trained."""
-    device: str = "auto"
+    device: Device = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     threads: Positive | None = None
     min_support: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -277,7 +295,7 @@ class IndexingSettings(Strict):
     """The batch job that fills a store."""
 
     sources: tuple[str, ...] = ()
-    format: Literal["auto", "subjqa", "csv", "jsonl", "parquet"] = "auto"
+    format: SourceFormat = "auto"
     columns: Mapping[Literal["review_id", "item_id", "text"], str] = Field(default_factory=dict)
     """Which column of the source holds `review_id`, `item_id` and `text`."""
     types: Mapping[str, Literal["text", "number"]] = Field(default_factory=dict)
@@ -311,9 +329,40 @@ class Settings(Strict):
     indexing: IndexingSettings = IndexingSettings()
 
 
+class Override(NamedTuple):
+    """A value that takes the place of another, and where it came from, for error messages."""
+
+    path: tuple[str, ...]
+    value: Any
+    source: str
+
+    @classmethod
+    def parse(cls, text: str, source: str = "command line") -> Override:
+        """Read `KEY=VALUE`, of which the value is YAML; a store's name is text.
+
+        Raises:
+            ConfigError: there is no key, or the value is not YAML.
+
+        >>> Override.parse("retriever.top_k=5", "--set")
+        Override(path=('retriever', 'top_k'), value=5, source='--set')
+        """
+        key, equals, written = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(
+                f"{text!r} is not KEY=VALUE", remedy="Write for example retriever.top_k=5."
+            )
+        value = _yaml_value(written, key)
+        if key == "store" and not isinstance(value, Mapping):
+            value = written
+        return cls(tuple(key.split(".")), value, source)
+
+
+Overrides = Mapping[str, Any] | Iterable[str | Override]
+
+
 def load_settings(
     path: str | Path | None = None,
-    overrides: Mapping[str, Any] | Iterable[str] = (),
+    overrides: Overrides = (),
     *,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
@@ -321,9 +370,10 @@ def load_settings(
 
     Args:
         path: a YAML file; None takes the defaults.
-        overrides: `{"store.path": "x"}`, or `["store.path=x"]` with YAML values as on a
-            command line. A None in the mapping means "not given" and is passed over. `store`
-            alone is the store's name: its folder, or its index on the server.
+        overrides: `{"store.path": "x"}`; or `["store.path=x"]` with YAML values as after `--set`,
+            among which `Override`s are taken as they are. A None in the mapping means "not given"
+            and is passed over. `store` alone names the store: its folder, its index where the
+            other settings say `type: elasticsearch`, or a server's address with the index.
         environ: the environment; None takes the process's.
 
     Raises:
@@ -331,34 +381,68 @@ def load_settings(
 
     >>> load_settings(overrides=["retriever.top_k=3"], environ={}).retriever.top_k
     3
+    >>> load_settings(overrides={"store": "http://localhost:9200/reviews"}, environ={}).store.index
+    'reviews'
     """
-    tree: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    if path is not None:
-        tree = read_yaml(Path(path))
-    for key, text in (os.environ if environ is None else environ).items():
-        if key.startswith(ENVIRONMENT_PREFIX) and "__" in key:
-            dotted = key.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
-            assign(tree, dotted, _yaml_value(text, key))
-            sources[dotted] = f"environment variable {key}"
-    store: str | None = None
-    for dotted, value in override_items(overrides):
-        if dotted == "store" and not isinstance(value, Mapping):
-            store = str(value)
-            continue
-        assign(tree, dotted, value)
-        sources[dotted] = "command line"
+    tree = {} if path is None else read_yaml(Path(path))
+    in_environment = _environment(os.environ if environ is None else environ)
+    sources = apply_overrides(tree, [*in_environment, *_overrides_of(overrides)])
     try:
-        settings = Settings.model_validate(tree)
-    except ValidationError as fault:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
         raise ConfigError(
-            describe(fault, sources),
+            describe(error, sources),
             where=None if path is None else str(path),
             remedy="configs/default.yaml lists every key with its meaning.",
         ) from None
-    if store is None:
-        return settings
-    return settings.model_copy(update={"store": settings.store.named(store)})
+
+
+def apply_overrides(tree: dict[str, Any], overrides: Overrides) -> dict[str, str]:
+    """Put values into a tree, later ones over earlier ones.
+
+    Returns:
+        By key, with dots between its parts: where its value came from.
+    """
+    given = list(_overrides_of(overrides))
+    # What a store's name means depends on the type, which may be given after the name.
+    types = [value for path, value, _ in given if path == ("store", "type")]
+    type_ = {"type": types[-1]} if types else {}
+    sources: dict[str, str] = {}
+    for path, value, source in given:
+        if path == ("store",) and not isinstance(value, Mapping):
+            written = tree.get("store")
+            section = written if isinstance(written, Mapping) else {}
+            tree["store"] = placed = _place_store({**section, **type_}, str(value))
+            changed = [key for key in placed if placed[key] != section.get(key)]
+            sources |= {f"store.{key}": source for key in changed}
+        else:
+            _assign(tree, path, value)
+            sources[".".join(path)] = source
+    return sources
+
+
+def _place_store(section: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a store's settings for another place, without those that only its old type has.
+
+    Args:
+        section: as it was; its type says whether a bare name is a folder or an index.
+        name: a folder; an index; or an address with the index.
+    """
+    if not name.strip():
+        raise ConfigError("the store's name is empty", remedy="Name a folder or an address.")
+    former = section.get("type", "faiss")
+    if is_address(name):
+        url, index = split_address(name)
+        place = {"type": "elasticsearch", "url": url, "index": index}
+    elif former == "elasticsearch" and Path(name).name == name:
+        place = {"type": former, "index": name}
+    else:
+        place = {"type": "faiss" if former == "elasticsearch" else former, "path": name}
+    if place["type"] != former:
+        model = ElasticsearchSettings if former == "elasticsearch" else StoreSettings
+        dropped = model.model_fields.keys() - {"similarity"}
+        section = {key: value for key, value in section.items() if key not in dropped}
+    return {**section, **place}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -386,30 +470,32 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def override_items(overrides: Mapping[str, Any] | Iterable[str]) -> Iterable[tuple[str, Any]]:
-    """Give the keys and values of a mapping, or of `KEY=VALUE` words as on a command line."""
+def _environment(environ: Mapping[str, str]) -> Iterator[Override]:
+    for name, text in environ.items():
+        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
+            path = tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
+            yield Override(path, _yaml_value(text, name), f"environment variable {name}")
+
+
+def _overrides_of(overrides: Overrides) -> Iterator[Override]:
     if isinstance(overrides, Mapping):
-        yield from ((key, value) for key, value in overrides.items() if value is not None)
+        for key, value in overrides.items():
+            if value is not None:
+                yield Override(tuple(key.split(".")), value, "command line")
         return
-    for item in overrides:
-        key, equals, text = item.partition("=")
-        if not equals or not key:
-            raise ConfigError(
-                f"{item!r} is not KEY=VALUE", remedy="Write for example retriever.top_k=5."
-            )
-        yield key, _yaml_value(text, key)
+    for each in overrides:
+        yield Override.parse(each) if isinstance(each, str) else each
 
 
 def _yaml_value(text: str, where: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as fault:
-        raise ConfigError(f"{text!r} is not a YAML value: {fault}", where=where) from fault
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{text!r} is not a YAML value: {error}", where=where) from error
 
 
-def assign(tree: dict[str, Any], dotted: str, value: Any) -> None:
-    """Put a value into a tree, at a path of keys with dots between them."""
-    *parents, last = dotted.split(".")
+def _assign(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    *parents, last = path
     node = tree
     for parent in parents:
         child = node.get(parent)
@@ -420,15 +506,15 @@ def assign(tree: dict[str, Any], dotted: str, value: Any) -> None:
     node[last] = value
 
 
-def describe(fault: ValidationError, sources: Mapping[str, str]) -> str:
-    """Say every fault of settings in one line, with the source of each value where it is known."""
+def describe(invalid: ValidationError, sources: Mapping[str, str]) -> str:
+    """Return every error of settings in one line, with the source of each value if it is known."""
     lines = []
-    for error in fault.errors():
-        place = list(error["loc"])
+    for error in invalid.errors():
+        place = list(map(str, error["loc"]))
         if place[:1] == ["store"] and len(place) > 1:
             del place[1]  # the type of the store, which is no key
-        dotted = ".".join(map(str, place)) or "settings"
-        origin = f" [{sources[dotted]}]" if dotted in sources else ""
+        dotted = ".".join(place) or "settings"
+        origin = _origin(place, sources)
         if error["type"] == "union_tag_invalid":
             given, known = error["ctx"]["tag"], error["ctx"]["expected_tags"]
             lines.append(f"store.type: there is no {given!r}, but {known}{origin}")
@@ -437,3 +523,11 @@ def describe(fault: ValidationError, sources: Mapping[str, str]) -> str:
         else:
             lines.append(f"{dotted}: {error['msg']}, got {error['input']!r}{origin}")
     return "; ".join(lines)
+
+
+def _origin(place: list[str], sources: Mapping[str, str]) -> str:
+    for length in range(len(place), 0, -1):
+        source = sources.get(".".join(place[:length]))
+        if source is not None:
+            return f" [{source}]"
+    return ""

@@ -16,7 +16,7 @@ from qa_system.retrievers.registry import mode_of
 __all__ = ["Finding", "examine"]
 
 
-def examine(config: Path | None = None, overrides: Iterable[str] = ()) -> list[Finding]:
+def examine(config: Path | Settings | None = None, overrides: Iterable[str] = ()) -> list[Finding]:
     """Look at the installation as the settings would use it.
 
     Raises:
@@ -25,7 +25,7 @@ def examine(config: Path | None = None, overrides: Iterable[str] = ()) -> list[F
     >>> any(finding.name == "python" for finding in examine())
     True
     """
-    settings = load_settings(config, overrides)
+    settings = config if isinstance(config, Settings) else load_settings(config, overrides)
     findings = [Finding("python", ok=True, required=True, detail=platform.python_version())]
     findings.extend(_packages(settings))
     findings.append(_model("encoder", settings.encoder.model, mode_of(settings).needs_embeddings))

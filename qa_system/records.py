@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import orjson
+
+from qa_system.choices import Similarity
 
 __all__ = [
     "Answer",
@@ -25,8 +27,6 @@ __all__ = [
     "Similarity",
     "stable_review_id",
 ]
-
-Similarity = Literal["dot_product", "cosine", "l2"]
 
 
 def stable_review_id(item_id: str, text: str) -> str:

@@ -9,23 +9,32 @@ from typing import Annotated, Any
 import typer
 
 from qa_system.console import print_json
+from qa_system.options import JsonOption
 
-__all__ = ["JsonOption", "OutOption", "RecipeOption", "SetOption", "show", "train"]
+__all__ = ["OutOption", "RecipeOption", "SetOption", "show", "train"]
 
 train = typer.Typer(
-    help="Train models on labelled questions; run again after a stop, each goes on where it was.",
+    help="Train models on labelled questions. A stopped run goes on when it is run again.",
     no_args_is_help=True,
 )
 
 RecipeOption = Annotated[
-    Path, typer.Option("--recipe", "-r", help="YAML; configs/train/ has some, explained.")
+    Path,
+    typer.Option(
+        "--recipe",
+        "-r",
+        help="Train as this YAML file says; configs/train/ has examples.",
+    ),
 ]
-OutOption = Annotated[Path, typer.Option("--out", help="The folder that becomes the model.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Write the model to this folder.")]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe, e.g. epochs=3."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set any key of the recipe, for example epochs=3. Repeatable.",
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
 @train.command()
@@ -73,7 +82,7 @@ def generator(
 
 
 def show(record: Mapping[str, Any], as_json: bool) -> None:
-    """Print what a training run came to."""
+    """Print the scores of a training run."""
     if as_json:
         print_json(record)
         return

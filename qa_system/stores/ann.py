@@ -11,11 +11,12 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qa_system.choices import IndexKind
 from qa_system.errors import MissingDependencyError
 from qa_system.records import Similarity
 from qa_system.stores.stamps import read_stamp, replace_file, write_stamp
@@ -25,7 +26,6 @@ __all__ = ["ApproximateIndex", "IndexKind", "chosen_kind"]
 
 log = logging.getLogger(__name__)
 
-IndexKind = Literal["auto", "flat", "hnsw", "ivf_flat", "ivf_pq", "sq8"]
 
 AUTO_FLAT: Final = 200_000
 """Below this an exact scan takes some 20 ms, and is exact."""

@@ -596,8 +596,8 @@ class FAISSDocumentStore(AsyncTwins):
         raise EncoderMismatchError(
             f"the store's embeddings were made {made_by}, not by {identity.named}",
             where=str(self._path),
-            remedy=f"Use that encoder, or re-embed the store: qa-index embed --store {self._path}"
-            f" --encoder {identity.name}",
+            remedy=f"Use that encoder, or re-embed the store: qa-index reembed --store {self._path}"
+            f" --encoder-model {identity.name}",
         )
 
 

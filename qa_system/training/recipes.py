@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
 from qa_system.config import (
+    Device,
+    Overrides,
     PassageSettings,
     Positive,
     Strict,
-    assign,
+    apply_overrides,
     describe,
-    override_items,
     read_yaml,
 )
 from qa_system.errors import ConfigError
@@ -102,7 +103,7 @@ class Schedule(Strict):
     """Measurements without a better F1 after which training stops."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: bf16 where the hardware multiplies it."""
-    device: str = "auto"
+    device: Device = "auto"
 
 
 class Training(Schedule):
@@ -353,7 +354,7 @@ AnyTraining = TypeVar("AnyTraining", bound=Strict)
 def load_training(
     kind: type[AnyTraining],
     path: str | Path | None,
-    overrides: Mapping[str, Any] | Iterable[str] = (),
+    overrides: Overrides = (),
 ) -> AnyTraining:
     """Read the recipe of a training run.
 
@@ -369,13 +370,12 @@ def load_training(
     0.5
     """
     tree = {} if path is None else read_yaml(Path(path))
-    for key, value in override_items(overrides):
-        assign(tree, key, value)
+    sources = apply_overrides(tree, overrides)
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(
-            describe(error, {}),
+            describe(error, sources),
             where=None if path is None else str(path),
             remedy="configs/train/ has recipes with every key explained.",
         ) from None

@@ -95,10 +95,11 @@ def test_from_the_command_line(teacher: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_bytes(orjson.dumps(told))  # JSON is YAML
     app = typer.Typer()
     app.command()(command)
-    options = ["--recipe", str(tmp_path / "recipe.yaml"), "--layers", "1", "--json"]
+    options = ["--recipe", str(tmp_path / "recipe.yaml"), "--layers", "2", "--json"]
+    options += ["--set", "alpha=0.25", "--set", "layers=1"]
     run = CliRunner().invoke(
         app,
-        [str(teacher), *options, "--out", str(tmp_path / "out"), "--set", "alpha=0.25"],
+        [str(teacher), *options, "--out", str(tmp_path / "out")],
         catch_exceptions=False,
     )
     record = orjson.loads(run.stdout)

@@ -157,6 +157,25 @@ def test_the_sample_from_end_to_end(job, sample):
     assert (verdict["documents"], verdict["faults"]) == (total, [])
 
 
+def test_every_command_finds_a_store_by_its_address(job, tmp_path):
+    config = tmp_path / "qa.yaml"
+    config.write_text(
+        f"store: {{path: {tmp_path / 'folder'}, index: flat}}\n"
+        f"indexing: {{embed: false, state: {job.state}}}\n"
+    )
+    address = f"{job.settings['store.url']}/{job.settings['store.index']}"
+    flags = ("--config", config, "--store", address, "--set", "store.replicas=0", "--json")
+    source = write(tmp_path / "a.csv", made_up(30))
+    for more in ((), ("--rebuild",)):
+        report = json.loads(qa_index("run", "--source", source, *flags, *more).stdout)
+        assert (report["store"], report["written"]) == (address, 30)
+    assert json.loads(qa_index("rollback", *flags).stdout)["store"] == address
+    assert json.loads(qa_index("status", *flags).stdout)["documents"] == 30
+    verified = json.loads(qa_index("verify", *flags).stdout)
+    assert verified == {"store": address, "documents": 30, "faults": []}
+    assert not (tmp_path / "folder").exists()
+
+
 def test_what_changed_is_replaced_and_what_is_missing_deleted_if_told(job, tmp_path):
     rows = made_up(300)
     source = write(tmp_path / "a.csv", rows)

@@ -11,7 +11,8 @@ from haystack import Document
 from typer.testing import CliRunner, Result
 
 from qa_system import QASystem, pipelines
-from qa_system.cli import _print_answers, app
+from qa_system.cli import app
+from qa_system.cli.ask import print_answers
 from qa_system.config import EncoderSettings, Settings, load_settings
 from qa_system.errors import ConfigError, ModelError
 from qa_system.generators.rag import Generated
@@ -350,7 +351,7 @@ def test_the_command_line_shows_sources(capsys: pytest.CaptureFixture[str]) -> N
     written = Answer(
         "ten hours", 0.8, "r3", "lamp", 0, 9, "ten hours", {}, 0.8, ("r3", "r1"), generated=True
     )
-    _print_answers(Answers(BATTERY, "lamp", (written,), 0.2, 3))
+    print_answers(Answers(BATTERY, "lamp", (written,), 0.2, 3))
     shown = capsys.readouterr().out
     assert "ten hours  (generated, support 80%)" in shown
     assert "written from r3, r1" in shown

@@ -270,7 +270,7 @@ def test_a_bound_store_refuses_another_encoder(store):
     for refuse in (store.bind_encoder, store.check_encoder):
         with pytest.raises(EncoderMismatchError) as caught:
             refuse(other)
-        for part in ("'first'", "'other'", "qa-index embed --store", "--encoder other"):
+        for part in ("'first'", "'other'", "qa-index reembed --store", "--encoder-model other"):
             assert part in str(caught.value)
     with pytest.raises(EmbeddingError, match="'a'"):
         store.write_documents([review("a")])

@@ -107,7 +107,7 @@ def test_from_training_to_a_store_that_only_it_searches(
 ) -> None:
     folder, _ = trained
     store = tmp_path / "store"
-    invoke("run", "--source", sample, "--store", store, "--encoder", "bundled:encoder")
+    invoke("run", "--source", sample, "--store", store, "--encoder-model", "bundled:encoder")
     for precision in ("fp32", "int8"):
         export_model(folder, tmp_path / precision, task="encoder", precision=precision)
     exported = {name: loaded(name) for name in (folder, tmp_path / "fp32", tmp_path / "int8")}
@@ -120,7 +120,7 @@ def test_from_training_to_a_store_that_only_it_searches(
     adapted = {"model": str(tmp_path / "int8"), "device": "cpu"}
     with open_store(StoreSettings(path=str(store))) as opened, pytest.raises(EncoderMismatchError):
         DenseRetriever(opened, adapted).warm_up()
-    invoke("embed", "--store", store, "--encoder", tmp_path / "int8")
+    invoke("reembed", "--store", store, "--encoder-model", tmp_path / "int8")
     with open_store(StoreSettings(path=str(store))) as opened:
         retriever = DenseRetriever(opened, adapted, top_k=3)
         retriever.warm_up()

@@ -159,4 +159,4 @@ def test_another_encoder_than_the_stores_is_refused(tmp_path: Path) -> None:
         with pytest.raises(EncoderMismatchError, match="some/other") as caught:
             retriever.warm_up()
     assert "bundled:encoder" in str(caught.value)
-    assert "qa-index embed" in str(caught.value)
+    assert "qa-index reembed" in str(caught.value)

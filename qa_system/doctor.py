@@ -142,7 +142,7 @@ def _model(role: str, name: str, required: bool) -> Finding:
 
 
 def _server(settings: Settings, store: ElasticsearchSettings) -> Iterator[Finding]:
-    from qa_system.stores.elastic_diagnosis import diagnose
+    from qa_system.stores.elastic.diagnosis import diagnose
 
     found = list(diagnose(store))
     yield from found

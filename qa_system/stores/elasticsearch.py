@@ -23,44 +23,42 @@ from qa_system.errors import (
 )
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
-from qa_system.stores import (
-    elastic_labels,
-    elastic_metadata,
-    elastic_search,
-    elastic_versions,
-    elastic_writing,
-)
-from qa_system.stores.async_twins import AsyncTwins
+from qa_system.stores.async_variants import AsyncTwins
 from qa_system.stores.contract import (
     NO_PASSAGES,
     DocumentsRejectedError,
     Passages,
     WriteReport,
 )
-from qa_system.stores.elastic_bulk import BulkSettings, delete_selected
-from qa_system.stores.elastic_connection import Connection, Credentials, explained
-from qa_system.stores.elastic_documents import (
+from qa_system.stores.elastic import labels as elastic_labels
+from qa_system.stores.elastic import metadata as elastic_metadata
+from qa_system.stores.elastic import search as elastic_search
+from qa_system.stores.elastic import versions as elastic_versions
+from qa_system.stores.elastic import writing as elastic_writing
+from qa_system.stores.elastic.bulk import BulkSettings, delete_selected
+from qa_system.stores.elastic.connection import Connection, Credentials, explained
+from qa_system.stores.elastic.documents import (
     READ,
     READ_WHOLE,
     READ_WITH_EMBEDDING,
     decode,
     passages_of,
 )
-from qa_system.stores.elastic_filters import Query, compile_query
-from qa_system.stores.elastic_index import ElasticIndex, NewIndex
-from qa_system.stores.elastic_mapping import (
+from qa_system.stores.elastic.filters import Query, compile_query
+from qa_system.stores.elastic.index import ElasticIndex, NewIndex
+from qa_system.stores.elastic.mapping import (
     FORMAT,
     IndexOptions,
     IndexState,
     embedding_fields,
     meta_of,
 )
-from qa_system.stores.elastic_reembedding import embedded
-from qa_system.stores.elastic_search import WINDOW, pages
-from qa_system.stores.search import check_top_k, query_matrix
+from qa_system.stores.elastic.reembedding import embedded
+from qa_system.stores.elastic.search import WINDOW, pages
+from qa_system.stores.embedded.search import check_top_k, query_matrix
 
 if TYPE_CHECKING:
-    from qa_system.stores.reembedding import PassageEncoder
+    from qa_system.stores.embedded.reembedding import PassageEncoder
 
 __all__ = ["ElasticsearchReviewStore", "ElasticsearchStatus"]
 

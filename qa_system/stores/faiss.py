@@ -20,19 +20,26 @@ from numpy.typing import NDArray
 from qa_system.errors import ConfigError, EncoderMismatchError, StoreMismatchError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
-from qa_system.stores import labels as label_index
-from qa_system.stores import metadata
-from qa_system.stores.ann import IndexKind
-from qa_system.stores.async_twins import AsyncTwins
+from qa_system.stores.async_variants import AsyncTwins
 from qa_system.stores.contract import NO_PASSAGES, DuplicateIdError, Passages, WriteReport
+from qa_system.stores.documents import decode_document, encode_documents
+from qa_system.stores.embedded.derived.ann import IndexKind
+from qa_system.stores.embedded.folder import StoreFolder
+from qa_system.stores.embedded.ledger import labels as label_index
+from qa_system.stores.embedded.ledger import metadata
+from qa_system.stores.embedded.ledger.database import Ledger
+from qa_system.stores.embedded.ledger.snapshot import (
+    ITEM,
+    REVIEW,
+    Rows,
+    Snapshot,
+    State,
+    Transaction,
+)
+from qa_system.stores.embedded.reembedding import PassageEncoder, reembed
+from qa_system.stores.embedded.search import Search
+from qa_system.stores.embedded.writing import fix_dimension, write
 from qa_system.stores.filters import Condition, compile_filters
-from qa_system.stores.folder import StoreFolder
-from qa_system.stores.ledger import Ledger
-from qa_system.stores.reembedding import PassageEncoder, reembed
-from qa_system.stores.rows import decode_document, encode_documents
-from qa_system.stores.search import Search
-from qa_system.stores.snapshot import ITEM, REVIEW, Rows, Snapshot, State, Transaction
-from qa_system.stores.writing import fix_dimension, write
 
 __all__ = ["DuplicateIdError", "FAISSDocumentStore", "StoreStatus", "stored_similarity"]
 

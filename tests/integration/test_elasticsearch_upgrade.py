@@ -24,7 +24,7 @@ from qa_system.errors import StoreMismatchError
 from qa_system.passages import hash_of, split
 from qa_system.records import EncoderIdentity, Review
 from qa_system.retrievers.encoders import load_encoder
-from qa_system.stores.elastic_documents import encode
+from qa_system.stores.elastic.documents import encode
 
 ROOT = Path(__file__).parents[2]
 FIXTURE = ROOT / "tests" / "fixtures" / "v0_1_0"

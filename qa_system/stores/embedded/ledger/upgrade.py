@@ -9,16 +9,16 @@ import numpy as np
 import orjson
 from haystack.dataclasses import Document
 
-from qa_system.stores.filters import Condition, json_extract
-from qa_system.stores.joining import is_passage, join, tell
-from qa_system.stores.rows import decode_document, decode_vectors, encode_documents
-from qa_system.stores.snapshot import (
+from qa_system.stores.documents import decode_document, decode_vectors, encode_documents
+from qa_system.stores.embedded.ledger.snapshot import (
     COUNT_COLUMN,
     FORMAT,
     REVIEW,
     Stored,
     Transaction,
 )
+from qa_system.stores.filters import Condition, json_extract
+from qa_system.stores.joining import is_passage, join, tell
 
 __all__ = ["upgrade"]
 

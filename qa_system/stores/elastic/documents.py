@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from qa_system.errors import EmbeddingError, StoreError
 from qa_system.passages import Spans
 from qa_system.stores.contract import Passages
-from qa_system.stores.elastic_mapping import KEYWORDS
-from qa_system.stores.rows import (
+from qa_system.stores.documents import (
     MetadataError,
     decode_document,
     encode_documents,
     encode_passages,
 )
+from qa_system.stores.elastic.mapping import KEYWORDS
 
 __all__ = [
     "READ",

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from qa_system.labels import decode_label, encode_label
 from qa_system.records import Label
-from qa_system.stores.snapshot import Snapshot, Transaction
+from qa_system.stores.embedded.ledger.snapshot import Snapshot, Transaction
 
 __all__ = ["count", "delete", "select", "write"]
 

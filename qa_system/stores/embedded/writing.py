@@ -10,14 +10,14 @@ from haystack.document_stores.types import DuplicatePolicy
 
 from qa_system.errors import EmbeddingError
 from qa_system.stores.contract import NO_PASSAGES, DuplicateIdError, Passages, duplicate_ids
-from qa_system.stores.folder import StoreFolder
-from qa_system.stores.rows import (
+from qa_system.stores.documents import (
     encode_documents,
     encode_passages,
     encode_vectors,
     stack_embeddings,
 )
-from qa_system.stores.snapshot import Stored, Transaction
+from qa_system.stores.embedded.folder import StoreFolder
+from qa_system.stores.embedded.ledger.snapshot import Stored, Transaction
 
 __all__ = ["DuplicateIdError", "fix_dimension", "write"]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from qa_system.stores.elastic_connection import explained
-from qa_system.stores.elastic_documents import decode
-from qa_system.stores.elastic_filters import Query
-from qa_system.stores.elastic_mapping import KEYWORDS
-from qa_system.stores.elastic_search import hits_of_each
+from qa_system.stores.elastic.connection import explained
+from qa_system.stores.elastic.documents import decode
+from qa_system.stores.elastic.filters import Query
+from qa_system.stores.elastic.mapping import KEYWORDS
+from qa_system.stores.elastic.search import hits_of_each
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from qa_system.config import ElasticsearchSettings
 from qa_system.errors import QASystemError, StoreMismatchError
 from qa_system.records import Finding
-from qa_system.stores.elastic_connection import Connection, Credentials, explained
-from qa_system.stores.elastic_versions import base_of, live
+from qa_system.stores.elastic.connection import Connection, Credentials, explained
+from qa_system.stores.elastic.versions import base_of, live
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch

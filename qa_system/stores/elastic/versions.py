@@ -10,8 +10,8 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from qa_system.errors import StoreError, StoreMismatchError
-from qa_system.stores.elastic_connection import explained
-from qa_system.stores.elastic_mapping import IndexState, meta_of, read_state
+from qa_system.stores.elastic.connection import explained
+from qa_system.stores.elastic.mapping import IndexState, meta_of, read_state
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch

@@ -16,18 +16,18 @@ from qa_system.errors import (
     StoreUnavailableError,
 )
 from qa_system.records import EncoderIdentity, Similarity
-from qa_system.stores import elastic_versions
-from qa_system.stores.elastic_bulk import BulkSettings, BulkWriter
-from qa_system.stores.elastic_connection import Connection, explained
-from qa_system.stores.elastic_filters import Query
-from qa_system.stores.elastic_mapping import (
+from qa_system.stores.elastic import versions as elastic_versions
+from qa_system.stores.elastic.bulk import BulkSettings, BulkWriter
+from qa_system.stores.elastic.connection import Connection, explained
+from qa_system.stores.elastic.filters import Query
+from qa_system.stores.elastic.mapping import (
     FORMAT,
     IndexOptions,
     IndexState,
     embedding_fields,
     mappings,
 )
-from qa_system.stores.elastic_upgrade import upgrade
+from qa_system.stores.elastic.upgrade import upgrade
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch

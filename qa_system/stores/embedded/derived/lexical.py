@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_system.stores.snapshot import Rows, Snapshot, State
-from qa_system.stores.stamps import read_stamp, write_stamp
+from qa_system.stores.embedded.derived.stamps import read_stamp, write_stamp
+from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot, State
 
 if TYPE_CHECKING:
     from tantivy import Index, IndexWriter, Query, Searcher, TextAnalyzer

@@ -21,8 +21,7 @@ from urllib.parse import quote
 
 from qa_system.errors import StoreError, StoreLockedError, StoreMismatchError
 from qa_system.records import Similarity
-from qa_system.stores.filters import Matcher
-from qa_system.stores.snapshot import (
+from qa_system.stores.embedded.ledger.snapshot import (
     FORMAT,
     ITEM,
     REVIEW,
@@ -30,6 +29,7 @@ from qa_system.stores.snapshot import (
     Transaction,
     embeddings_table,
 )
+from qa_system.stores.filters import Matcher
 
 __all__ = ["Ledger"]
 

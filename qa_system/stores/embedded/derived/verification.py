@@ -7,10 +7,10 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_system.stores.lexical import LexicalIndex
-from qa_system.stores.rows import decode_vectors
-from qa_system.stores.snapshot import Rows, Snapshot
-from qa_system.stores.vectors import VectorFiles, VectorView, normalized
+from qa_system.stores.documents import decode_vectors
+from qa_system.stores.embedded.derived.lexical import LexicalIndex
+from qa_system.stores.embedded.derived.vectors import VectorFiles, VectorView, normalized
+from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
 
 __all__ = ["find_faults"]
 

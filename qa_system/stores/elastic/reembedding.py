@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from qa_system.errors import EmbeddingError
 from qa_system.stores.contract import Passages
-from qa_system.stores.elastic_documents import decode, passages_of
+from qa_system.stores.elastic.documents import decode, passages_of
 
 if TYPE_CHECKING:
-    from qa_system.stores.reembedding import PassageEncoder
+    from qa_system.stores.embedded.reembedding import PassageEncoder
 
 __all__ = ["embedded"]
 

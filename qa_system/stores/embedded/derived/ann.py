@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from qa_system.choices import IndexKind
 from qa_system.errors import MissingDependencyError
 from qa_system.records import Similarity
-from qa_system.stores.stamps import read_stamp, replace_file, write_stamp
-from qa_system.stores.vectors import Found, Matrix, VectorView, import_faiss
+from qa_system.stores.embedded.derived.stamps import read_stamp, replace_file, write_stamp
+from qa_system.stores.embedded.derived.vectors import Found, Matrix, VectorView, import_faiss
 
 __all__ = ["ApproximateIndex", "IndexKind", "chosen_kind"]
 

@@ -14,15 +14,15 @@ from weakref import WeakSet
 
 from qa_system.errors import StoreError, StoreLockedError
 from qa_system.records import Similarity
-from qa_system.stores.ann import ApproximateIndex, IndexKind
-from qa_system.stores.follower import Follower
-from qa_system.stores.ledger import Ledger
-from qa_system.stores.lexical import LexicalIndex
-from qa_system.stores.lock import WriterLock
-from qa_system.stores.snapshot import FORMAT, Snapshot, Transaction
-from qa_system.stores.upgrade import upgrade
-from qa_system.stores.vectors import VectorFiles
-from qa_system.stores.verification import find_faults
+from qa_system.stores.embedded.derived.ann import ApproximateIndex, IndexKind
+from qa_system.stores.embedded.derived.follower import Follower
+from qa_system.stores.embedded.derived.lexical import LexicalIndex
+from qa_system.stores.embedded.derived.vectors import VectorFiles
+from qa_system.stores.embedded.derived.verification import find_faults
+from qa_system.stores.embedded.ledger.database import Ledger
+from qa_system.stores.embedded.ledger.snapshot import FORMAT, Snapshot, Transaction
+from qa_system.stores.embedded.ledger.upgrade import upgrade
+from qa_system.stores.embedded.lock import WriterLock
 
 __all__ = ["SETTLE_WAIT", "StoreFolder"]
 

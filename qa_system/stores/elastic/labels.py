@@ -10,9 +10,9 @@ import orjson
 
 from qa_system.labels import decode_label, encode_label
 from qa_system.records import Label
-from qa_system.stores.elastic_bulk import Action, BulkWriter, delete_selected
-from qa_system.stores.elastic_connection import explained
-from qa_system.stores.elastic_search import pages
+from qa_system.stores.elastic.bulk import Action, BulkWriter, delete_selected
+from qa_system.stores.elastic.connection import explained
+from qa_system.stores.elastic.search import pages
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch

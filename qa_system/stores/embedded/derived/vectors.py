@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from qa_system.errors import MissingDependencyError
 from qa_system.records import Similarity
-from qa_system.stores.rows import decode_vectors
-from qa_system.stores.snapshot import Rows, Snapshot
-from qa_system.stores.stamps import read_stamp, write_stamp
+from qa_system.stores.documents import decode_vectors
+from qa_system.stores.embedded.derived.stamps import read_stamp, write_stamp
+from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
 
 __all__ = ["Candidates", "Found", "StaleSnapshotError", "VectorFiles", "VectorView", "import_faiss"]
 

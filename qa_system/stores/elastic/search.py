@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from qa_system.errors import EmbeddingError, StoreError
 from qa_system.passages import Spans
 from qa_system.records import Similarity
-from qa_system.stores.elastic_connection import explained
-from qa_system.stores.elastic_documents import READ, decode
-from qa_system.stores.elastic_filters import Query
-from qa_system.stores.elastic_mapping import IndexState
-from qa_system.stores.lexical import FUNCTION_WORD_WEIGHT, FUNCTION_WORDS
+from qa_system.stores.elastic.connection import explained
+from qa_system.stores.elastic.documents import READ, decode
+from qa_system.stores.elastic.filters import Query
+from qa_system.stores.elastic.mapping import IndexState
+from qa_system.stores.embedded.derived.lexical import FUNCTION_WORD_WEIGHT, FUNCTION_WORDS
 from qa_system.stores.matching import best_passage
 
 if TYPE_CHECKING:

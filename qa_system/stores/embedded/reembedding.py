@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from qa_system.errors import EmbeddingError
 from qa_system.records import EncoderIdentity
-from qa_system.stores.folder import StoreFolder
-from qa_system.stores.rows import Vector
-from qa_system.stores.snapshot import Transaction
+from qa_system.stores.documents import Vector
+from qa_system.stores.embedded.folder import StoreFolder
+from qa_system.stores.embedded.ledger.snapshot import Transaction
 
 __all__ = ["PassageEncoder", "reembed"]
 

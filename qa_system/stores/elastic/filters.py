@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from qa_system.stores.elastic_documents import (
+from qa_system.stores.elastic.documents import (
     SMALLEST_LONG,
     content_token,
     date_tokens,
@@ -22,7 +22,7 @@ from qa_system.stores.elastic_documents import (
     server_date,
     token,
 )
-from qa_system.stores.elastic_mapping import KEYWORDS
+from qa_system.stores.elastic.mapping import KEYWORDS
 from qa_system.stores.filters import InvalidFilterError, compile_filters, plain_value
 
 __all__ = ["NOTHING", "Query", "compile_query"]

@@ -17,14 +17,14 @@ import numpy as np
 from haystack.dataclasses import Document
 
 from qa_system.errors import StoreError
-from qa_system.stores import elastic_versions
 from qa_system.stores.contract import Passages
-from qa_system.stores.elastic_bulk import MOST_ROUNDS, Action, BulkWriter
-from qa_system.stores.elastic_connection import explained
-from qa_system.stores.elastic_documents import READ_WITH_EMBEDDING, decode, encode
-from qa_system.stores.elastic_filters import Query
-from qa_system.stores.elastic_mapping import FORMAT, IndexState, embedding_fields, meta_of
-from qa_system.stores.elastic_search import pages
+from qa_system.stores.elastic import versions as elastic_versions
+from qa_system.stores.elastic.bulk import MOST_ROUNDS, Action, BulkWriter
+from qa_system.stores.elastic.connection import explained
+from qa_system.stores.elastic.documents import READ_WITH_EMBEDDING, decode, encode
+from qa_system.stores.elastic.filters import Query
+from qa_system.stores.elastic.mapping import FORMAT, IndexState, embedding_fields, meta_of
+from qa_system.stores.elastic.search import pages
 from qa_system.stores.joining import is_passage, join, tell
 
 __all__ = ["upgrade"]

@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
+from qa_system.stores.documents import decode_meta
+from qa_system.stores.embedded.ledger.snapshot import Snapshot
 from qa_system.stores.filters import Condition
-from qa_system.stores.rows import decode_meta
-from qa_system.stores.snapshot import Snapshot
 
 __all__ = ["count_unique", "field_types", "minimum_and_maximum", "unique_values"]
 

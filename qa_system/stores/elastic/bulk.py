@@ -20,9 +20,9 @@ import orjson
 
 from qa_system.errors import StoreError, StoreNotFoundError, StoreUnavailableError
 from qa_system.stores.contract import RejectedDocument, WriteReport
-from qa_system.stores.elastic_connection import explained, reason_of
-from qa_system.stores.elastic_filters import Query
-from qa_system.stores.elastic_search import WINDOW, pages
+from qa_system.stores.elastic.connection import explained, reason_of
+from qa_system.stores.elastic.filters import Query
+from qa_system.stores.elastic.search import WINDOW, pages
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch

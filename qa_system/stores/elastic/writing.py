@@ -20,14 +20,14 @@ from qa_system.stores.contract import (
     WriteReport,
     duplicate_ids,
 )
-from qa_system.stores.elastic_bulk import MOST_ROUNDS, Action
-from qa_system.stores.elastic_connection import explained
-from qa_system.stores.elastic_documents import READ_WHOLE, decode, encode, passages_of
-from qa_system.stores.elastic_filters import Query
-from qa_system.stores.elastic_index import ElasticIndex
-from qa_system.stores.elastic_mapping import IndexState
-from qa_system.stores.elastic_search import pages
-from qa_system.stores.rows import DocumentTypeError
+from qa_system.stores.documents import DocumentTypeError
+from qa_system.stores.elastic.bulk import MOST_ROUNDS, Action
+from qa_system.stores.elastic.connection import explained
+from qa_system.stores.elastic.documents import READ_WHOLE, decode, encode, passages_of
+from qa_system.stores.elastic.filters import Query
+from qa_system.stores.elastic.index import ElasticIndex
+from qa_system.stores.elastic.mapping import IndexState
+from qa_system.stores.elastic.search import pages
 
 __all__ = ["existing", "update", "write"]
 

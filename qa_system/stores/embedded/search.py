@@ -18,12 +18,12 @@ from haystack.dataclasses import Document
 from numpy.typing import NDArray
 
 from qa_system.errors import EmbeddingError, StoreError
+from qa_system.stores.embedded.derived.lexical import Hit, LexicalView
+from qa_system.stores.embedded.derived.vectors import Found, Matrix, StaleSnapshotError
+from qa_system.stores.embedded.folder import SETTLE_WAIT, StoreFolder
+from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
 from qa_system.stores.filters import compile_filters
-from qa_system.stores.folder import SETTLE_WAIT, StoreFolder
-from qa_system.stores.lexical import Hit, LexicalView
 from qa_system.stores.matching import best_passage
-from qa_system.stores.snapshot import Rows, Snapshot
-from qa_system.stores.vectors import Found, Matrix, StaleSnapshotError
 
 __all__ = ["Search", "check_top_k", "query_matrix"]
 

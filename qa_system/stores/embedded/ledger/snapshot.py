@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from qa_system.passages import Spans
 from qa_system.records import EncoderIdentity, Similarity
+from qa_system.stores.documents import COLUMNS, Vector, decode_document, decode_vector
 from qa_system.stores.filters import Condition, json_extract
-from qa_system.stores.rows import COLUMNS, Vector, decode_document, decode_vector
 
 __all__ = [
     "COUNT_COLUMN",

@@ -23,7 +23,7 @@ from qa_system.errors import (
 )
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
-from qa_system.stores.async_variants import AsyncTwins
+from qa_system.stores.async_variants import AsyncVariants
 from qa_system.stores.contract import (
     NO_PASSAGES,
     DocumentsRejectedError,
@@ -102,7 +102,7 @@ class ElasticsearchStatus:
     bytes_on_disk: int
 
 
-class ElasticsearchReviewStore(AsyncTwins):
+class ElasticsearchReviewStore(AsyncVariants):
     """Keep reviews on an Elasticsearch server, and find them by words, meaning and metadata.
 
     The same contract as `FAISSDocumentStore`. When a write returns, what it wrote is acknowledged

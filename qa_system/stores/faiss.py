@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from qa_system.errors import ConfigError, EncoderMismatchError, StoreMismatchError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
-from qa_system.stores.async_variants import AsyncTwins
+from qa_system.stores.async_variants import AsyncVariants
 from qa_system.stores.contract import NO_PASSAGES, DuplicateIdError, Passages, WriteReport
 from qa_system.stores.documents import decode_document, encode_documents
 from qa_system.stores.embedded.derived.ann import IndexKind
@@ -93,7 +93,7 @@ def stored_similarity(path: Path) -> Similarity | None:
         ledger.close()
 
 
-class FAISSDocumentStore(AsyncTwins):
+class FAISSDocumentStore(AsyncVariants):
     """Keep reviews in a folder, and find them by words, by meaning and by metadata.
 
     One process writes at a time, any number read, each query the newest generation. Every write

@@ -27,9 +27,9 @@ from indexing.sources import Sources, open_sources
 from indexing.state import job_name, state_folder, unique_place
 from qa_system import __version__
 from qa_system.config import ElasticsearchSettings, Settings
+from qa_system.console.progress import progress
 from qa_system.errors import JobError, StoreMismatchError, TooManyRejectsError
 from qa_system.passages import Spans, hash_of, split
-from qa_system.progress import progress
 from qa_system.records import EncoderIdentity, Review
 
 if TYPE_CHECKING:

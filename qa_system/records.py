@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from qa_system.choices import Similarity
+from qa_system.config.choices import Similarity
 
 __all__ = [
     "Answer",

@@ -14,8 +14,8 @@ from haystack.core.errors import PipelineRuntimeError
 
 from qa_system import pipelines
 from qa_system.answers import best_spans, extracted_answers, generated_answer
-from qa_system.choices import AnswerMode as Mode
 from qa_system.config import Settings, load_settings
+from qa_system.config.choices import AnswerMode as Mode
 from qa_system.errors import ConfigError, EmptyQuestionError, QASystemError, UnknownItemError
 from qa_system.generators.drafts import Draft, drafts
 from qa_system.generators.evidence import evidence, promising

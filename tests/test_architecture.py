@@ -47,7 +47,7 @@ import {program} as program
 from typer.testing import CliRunner
 assert CliRunner().invoke(program.app, ["--help"]).exit_code == 0
 """
-    assert not loaded_by(code, root) & {"pydantic", "yaml", "qa_system.config"}
+    assert not loaded_by(code, root) & {"pydantic", "yaml", "qa_system.config.schema"}
 
 
 def test_stores_and_pipelines_load_no_models(root: Path) -> None:

@@ -15,7 +15,7 @@ from eval.cli.pipeline import pipeline
 from eval.cli.reader import reader
 from eval.cli.retriever import SpreadK, retriever
 from eval.cli.split import split
-from qa_system.console import run_app
+from qa_system.console.app import run_app
 
 __all__ = ["app", "main"]
 

@@ -8,7 +8,7 @@ import typer
 
 from eval.cli.evaluation import load, settings_of
 from eval.cli.options import ConfigOption, JsonOption, PrecisionOption, ReaderOption, SetOption
-from qa_system.console import print_json
+from qa_system.console.app import print_json
 
 __all__ = ["calibrate"]
 

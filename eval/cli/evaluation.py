@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from qa_system.console import print_json
+from qa_system.console.app import print_json
 
 if TYPE_CHECKING:
     from eval.runs.run import Run

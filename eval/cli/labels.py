@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from eval.cli.options import ConfigOption, JsonOption, SetOption
-from qa_system.console import print_json
+from qa_system.console.app import print_json
 
 __all__ = ["labels"]
 

@@ -21,9 +21,9 @@ from eval.metrics import ANSWERABLE, Case, Metric, metrics_of, score_all
 from eval.metrics.baselines import first_sentence, human_agreement, random_span
 from eval.metrics.selective import confidence_measures
 from eval.runs.run import Row, System
+from qa_system.console.progress import progress
 from qa_system.errors import DataError, EvaluationError, QASystemError
 from qa_system.labels import gold_texts
-from qa_system.progress import progress
 from qa_system.records import Label
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from eval.metrics.ranking import first_hit_at_random, recall_at_k, recall_at_ran
 from eval.runs.run import Row, System
 from eval.tasks.candidates import Filters, Scope, filters_of
 from qa_system.config import Settings
+from qa_system.console.progress import progress
 from qa_system.errors import EvaluationError, QASystemError
 from qa_system.labels import gold_documents, gold_texts
-from qa_system.progress import progress
 from qa_system.records import Label
 
 if TYPE_CHECKING:

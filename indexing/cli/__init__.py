@@ -9,8 +9,8 @@ from indexing.cli.rollback import rollback
 from indexing.cli.run import run
 from indexing.cli.status import status
 from indexing.cli.verify import verify
-from qa_system.console import run_app
-from qa_system.options import renamed
+from qa_system.console.app import run_app
+from qa_system.console.options import renamed
 
 __all__ = ["app", "main"]
 

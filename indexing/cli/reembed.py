@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from qa_system.console import print_json
-from qa_system.options import ENCODER, STORE, JsonOption, takes_settings
+from qa_system.console.app import print_json
+from qa_system.console.options import ENCODER, STORE, JsonOption, takes_settings
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
@@ -24,7 +24,7 @@ def reembed(settings: Settings, as_json: JsonOption = False) -> None:
     from dataclasses import asdict
     from time import monotonic
 
-    from qa_system.progress import progress
+    from qa_system.console.progress import progress
     from qa_system.retrievers.encoders import load_encoder
     from qa_system.stores import open_store
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from qa_system.console import print_json
-from qa_system.options import STORE, JsonOption, takes_settings
+from qa_system.console.app import print_json
+from qa_system.console.options import STORE, JsonOption, takes_settings
 
 if TYPE_CHECKING:
     from qa_system.config import Settings

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qa_system.choices import IndexKind, Similarity, SourceFormat
-from qa_system.console import print_json
-from qa_system.options import ENCODER, STORE, JsonOption, Setting, takes_settings
+from qa_system.config.choices import IndexKind, Similarity, SourceFormat
+from qa_system.console.app import print_json
+from qa_system.console.options import ENCODER, STORE, JsonOption, Setting, takes_settings
 
 if TYPE_CHECKING:
     from indexing.job import JobReport

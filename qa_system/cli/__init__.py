@@ -10,7 +10,7 @@ from qa_system.cli.distill import distill
 from qa_system.cli.doctor import doctor
 from qa_system.cli.export import export
 from qa_system.cli.train import train
-from qa_system.console import run_app
+from qa_system.console.app import run_app
 
 __all__ = ["app", "main"]
 

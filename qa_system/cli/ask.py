@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qa_system.choices import AnswerMode
-from qa_system.console import print_json
-from qa_system.options import STORE, JsonOption, takes_settings
+from qa_system.config.choices import AnswerMode
+from qa_system.console.app import print_json
+from qa_system.console.options import STORE, JsonOption, takes_settings
 
 if TYPE_CHECKING:
     from qa_system.config import Settings

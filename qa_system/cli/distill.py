@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from qa_system.cli.train import OutOption, RecipeOption, SetOption, show
-from qa_system.options import JsonOption
+from qa_system.console.options import JsonOption
 
 __all__ = ["distill"]
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from qa_system.console import print_json
-from qa_system.options import JsonOption
+from qa_system.console.app import print_json
+from qa_system.console.options import JsonOption
 
 __all__ = ["OutOption", "RecipeOption", "SetOption", "show", "train"]
 

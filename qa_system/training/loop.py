@@ -20,7 +20,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from qa_system.progress import Progress, progress
+from qa_system.console.progress import Progress, progress
 from qa_system.training.run import Run
 
 __all__ = ["Shown", "train"]

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 from typer.testing import CliRunner
 
-import qa_system.options
+import qa_system.console.options
 from qa_system.config import (
     EncoderSettings,
     GeneratorSettings,
@@ -21,7 +21,7 @@ from qa_system.config import (
     Settings,
     StoreSettings,
 )
-from qa_system.console import flag_of
+from qa_system.console.app import flag_of
 from qa_system.errors import ConfigError
 
 PROGRAMS = ("qa_system.cli", "indexing.cli")
@@ -103,13 +103,13 @@ class Program:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.settings: Settings | None = None
-        made = qa_system.options.settings_from
+        made = qa_system.console.options.settings_from
 
         def keep(*given: Any) -> Settings:
             self.settings = made(*given)
             raise SystemExit(0)
 
-        monkeypatch.setattr(qa_system.options, "settings_from", keep)
+        monkeypatch.setattr(qa_system.console.options, "settings_from", keep)
 
     def run(self, program: str, path: tuple[str, ...], *arguments: str) -> Any:
         self.settings = None

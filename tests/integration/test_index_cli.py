@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from indexing.cli import app
 from qa_system.config import EncoderSettings, IndexingSettings, PassageSettings, StoreSettings
-from qa_system.console import flag_of
+from qa_system.console.app import flag_of
 from qa_system.errors import QASystemError
 
 ROOT = Path(__file__).parents[2]

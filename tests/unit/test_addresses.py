@@ -2,7 +2,7 @@
 
 import pytest
 
-from qa_system.addresses import split_address
+from qa_system.config.addresses import split_address
 from qa_system.errors import ConfigError
 
 

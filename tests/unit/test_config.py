@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from qa_system.config import ElasticsearchSettings, Settings, StoreSettings, load_settings
-from qa_system.console import settings_from
+from qa_system.console.app import settings_from
 from qa_system.errors import ConfigError
 
 

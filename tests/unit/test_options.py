@@ -7,8 +7,8 @@ import typer
 from typer.testing import CliRunner
 
 from qa_system.config import Settings
+from qa_system.console.options import STORE, Setting, takes_settings
 from qa_system.errors import ConfigError
-from qa_system.options import STORE, Setting, takes_settings
 
 MODE = Setting(
     "retriever.mode",

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_system.choices import IndexKind
+from qa_system.config.choices import IndexKind
 from qa_system.errors import MissingDependencyError
 from qa_system.records import Similarity
 from qa_system.stores.embedded.derived.stamps import read_stamp, replace_file, write_stamp

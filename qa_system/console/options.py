@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, get_type_hints
 
 import typer
 
-from qa_system.choices import Backend, Precision
-from qa_system.console import flag_of, note, settings_from
+from qa_system.config.choices import Backend, Precision
+from qa_system.console.app import flag_of, note, settings_from
 
 if TYPE_CHECKING:
     from qa_system.config import Settings

@@ -14,7 +14,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 demo: $(VENV)/installed-demo
 	@rm -rf .demo-store .demo-report
 	$(BIN)/qa-index run --config configs/sample.yaml
-	$(BIN)/qa-eval retriever --config configs/sample.yaml --dataset data/sample --split test --scope item --retriever all --k 1 3 5 --out .demo-report
+	$(BIN)/qa-eval retriever --config configs/sample.yaml --dataset data/sample --split test --scope item --retriever-mode all --k 1 3 5 --out .demo-report
 	$(BIN)/python examples/product_page.py configs/sample.yaml
 
 # The same questions, answered in the bundled generator's words where the reviews bear it out. It

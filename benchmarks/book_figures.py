@@ -258,7 +258,7 @@ candidates there is little to rank.
 <!-- not run: needs SubjQA, which is not bundled -->
 ```bash
 qa-eval retriever --dataset subjqa/electronics --split test --scope item-split \\
-    --aggregate --retriever all
+    --aggregate --retriever-mode all
 ```
 
 ![Recall over k, book's setting](figures/recall-over-k-book.svg)
@@ -269,7 +269,7 @@ The harder and more telling setting: all of an item's reviews compete.
 
 <!-- not run: needs SubjQA, which is not bundled -->
 ```bash
-qa-eval retriever --dataset subjqa/electronics --split test --scope item --retriever all
+qa-eval retriever --dataset subjqa/electronics --split test --scope item --retriever-mode all
 ```
 
 ![Recall over k, all of an item's reviews](figures/recall-over-k-item.svg)
@@ -281,7 +281,7 @@ beyond some point.
 
 <!-- not run: needs SubjQA, which is not bundled -->
 ```bash
-qa-eval retriever --dataset subjqa/electronics --split test --scope open --retriever all
+qa-eval retriever --dataset subjqa/electronics --split test --scope open --retriever-mode all
 ```
 
 ![Recall over k, all reviews](figures/recall-over-k-open.svg)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eval.cli.evaluation import load, settings_of
-from eval.cli.options import ConfigOption, JsonOption, PrecisionOption, ReaderOption, SetOption
+from eval.cli.evaluation import load
+from eval.cli.options import READER
 from qa_system.console.app import print_json
+from qa_system.console.options import JsonOption, takes_settings
+
+if TYPE_CHECKING:
+    from qa_system.config import Settings
 
 __all__ = ["calibrate"]
 
 
+@takes_settings(*READER)
 def calibrate(
+    settings: Settings,
     dataset: Annotated[
         list[str] | None,
         typer.Option(
@@ -35,17 +41,12 @@ def calibrate(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of --held-out.")] = 13,
-    model: ReaderOption = None,
-    precision: PrecisionOption = None,
     write: Annotated[
         bool, typer.Option("--write", help="Write the calibration into the model's folder.")
     ] = False,
-    config: ConfigOption = None,
-    set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit the reader's no-answer threshold and its probabilities on labelled questions."""
-    settings = settings_of(config, set_, **{"reader.model": model, "reader.precision": precision})
     named: list[str | None] = [None] if dataset is None else [*dataset]
     loaded = [load(name, split, settings)[0] for name in named]
 

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from eval.cli.options import JsonOption, ResamplesOption
+from eval.cli.options import ResamplesOption
 from qa_system.console.app import print_json
+from qa_system.console.options import JsonOption
 
 __all__ = ["compare"]
 

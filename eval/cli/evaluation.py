@@ -14,15 +14,7 @@ if TYPE_CHECKING:
     from qa_system.config import Settings
     from qa_system.datasets.dataset import Dataset
 
-__all__ = ["check_places", "hand_over", "is_own", "load", "settings_of"]
-
-
-def settings_of(config: Path | None, set_: list[str] | None, **flags: str | None) -> Settings:
-    """Load the settings, changed by `--set` and by flags that stand for a setting."""
-    from qa_system.config import load_settings
-
-    given = [f"{key}={value}" for key, value in flags.items() if value is not None]
-    return load_settings(config, [*(set_ or []), *given])
+__all__ = ["check_places", "hand_over", "is_own", "load"]
 
 
 def load(path: str | None, split: str | None, settings: Settings) -> tuple[Dataset, str | None]:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eval.cli.options import ConfigOption, JsonOption, ReaderOption, SetOption
+from eval.cli.options import READER
 from qa_system.console.app import print_json
+from qa_system.console.options import JsonOption, takes_settings
+
+if TYPE_CHECKING:
+    from qa_system.config import Settings
 
 __all__ = ["explore"]
 
 
+@takes_settings(READER[0])
 def explore(
+    settings: Settings,
     dataset: Annotated[
         str | None,
         typer.Argument(
@@ -25,17 +31,9 @@ def explore(
     out: Annotated[
         Path | None, typer.Option("--out", help="Write a page with plots to this file: FILE.html.")
     ] = None,
-    model: ReaderOption = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Count what a data set holds: splits, question types, lengths, agreement, overlaps."""
-    from qa_system.config import load_settings
-
-    overrides = [*(set_ or ()), *([] if model is None else [f"reader.model={model}"])]
-    settings = load_settings(config, overrides)
-
     from eval.datasets import load_dataset
     from eval.explore import explore as look_at
     from qa_system.models import SAMPLE

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eval.cli.evaluation import check_places, hand_over, is_own, load, settings_of
+from eval.cli.evaluation import check_places, hand_over, is_own, load
 from eval.cli.options import (
+    READER,
+    SEARCHED,
     AggregateOption,
     BatchOption,
-    ConfigOption,
     DatasetOption,
-    GeneratorOption,
-    JsonOption,
     OutOption,
-    PrecisionOption,
-    ReaderOption,
     ResamplesOption,
     RowsOption,
     Scope,
-    SetOption,
     SimilarityOption,
     SplitOption,
-    StoreOption,
 )
+from qa_system.console.options import JsonOption, Setting, takes_settings
+
+if TYPE_CHECKING:
+    from qa_system.config import Settings
 
 __all__ = ["generator"]
 
+GENERATOR = (
+    Setting(
+        "generator.model",
+        "Name of a generator model.",
+        formerly="--generator",
+        default="as configured",
+    ),
+    Setting(
+        "generator.documents",
+        "Reviews read for a question, one of them gold.",
+        type=int,
+        formerly="--documents",
+        default="as configured (5)",
+    ),
+)
 
+
+@takes_settings(SEARCHED, *GENERATOR, *READER)
 def generator(
+    settings: Settings,
     dataset: DatasetOption = None,
     split: SplitOption = None,
     scope: Annotated[
@@ -39,30 +56,17 @@ def generator(
             "names an item."
         ),
     ] = None,
-    documents: Annotated[
-        int | None,
-        typer.Option(
-            "--documents",
-            min=1,
-            help="Reviews read for a question, one of them gold. Default: as configured (5).",
-        ),
-    ] = None,
-    model: GeneratorOption = None,
     questions: Annotated[
         int | None,
         typer.Option("--questions", min=1, help="Size of a random sample. Default: all questions."),
     ] = None,
     aggregate: AggregateOption = False,
-    store: StoreOption = None,
-    reader_model: ReaderOption = None,
-    precision: PrecisionOption = None,
+    store: str | None = None,
     batch: BatchOption = 64,
     sas: SimilarityOption = True,
     out: OutOption = None,
     rows: RowsOption = None,
     resamples: ResamplesOption = 10_000,
-    config: ConfigOption = None,
-    set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure generated answers, given the gold review among others: EM, F1, precision, coverage.
@@ -71,14 +75,6 @@ def generator(
     the reviews' scores, and the reader.
     """
     check_places(out, rows)
-    flags = {
-        "store": store,
-        "generator.model": model,
-        "generator.documents": None if documents is None else str(documents),
-        "reader.model": reader_model,
-        "reader.precision": precision,
-    }
-    settings = settings_of(config, set_, **flags)
     data, split = load(dataset, split, settings)
 
     from eval.tasks.candidates import Selection

@@ -7,24 +7,22 @@ from typing import Annotated, Literal
 
 import typer
 
+from qa_system.config.choices import Precision
+from qa_system.console.options import Setting
+
 __all__ = [
+    "READER",
+    "SEARCHED",
     "AggregateOption",
     "BatchOption",
-    "ConfigOption",
     "DatasetOption",
-    "GeneratorOption",
-    "JsonOption",
     "OutOption",
-    "PrecisionOption",
-    "ReaderOption",
     "ResamplesOption",
     "RowsOption",
     "Scope",
     "ScopeOption",
-    "SetOption",
     "SimilarityOption",
     "SplitOption",
-    "StoreOption",
 ]
 
 Scope = Literal["item-split", "item", "open"]
@@ -56,25 +54,23 @@ AggregateOption = Annotated[
         "gold.",
     ),
 ]
-StoreOption = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        help="Search this store (a folder, or an index on a server) instead of the data set's "
-        "reviews.",
+SEARCHED = Setting(
+    "store",
+    "Search this store instead of the data set's reviews: a folder, or a server's address with its "
+    "index.",
+)
+READER = (
+    Setting(
+        "reader.model", "Name of a reader model.", formerly="--reader", default="as configured"
     ),
-]
-ReaderOption = Annotated[
-    str | None, typer.Option("--reader", help="Name of a reader model. Default: as configured.")
-]
-GeneratorOption = Annotated[
-    str | None,
-    typer.Option("--generator", help="Name of a generator model. Default: as configured."),
-]
-PrecisionOption = Annotated[
-    Literal["auto", "fp32", "bf16", "fp16", "int8"] | None,
-    typer.Option("--precision", help="Precision of the reader. Default: as configured."),
-]
+    Setting(
+        "reader.precision",
+        "Precision of the reader.",
+        type=Precision,
+        formerly="--precision",
+        default="as configured",
+    ),
+)
 BatchOption = Annotated[
     int,
     typer.Option("--batch", min=1, help="Questions in one call. It does not change the results."),
@@ -99,12 +95,3 @@ RowsOption = Annotated[
 ResamplesOption = Annotated[
     int, typer.Option("--resamples", min=100, help="Resamples for each interval and each test.")
 ]
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="YAML file of settings. Default: the built-in settings."),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. retriever.join=..."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]

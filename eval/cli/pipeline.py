@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eval.cli.evaluation import check_places, hand_over, is_own, load, settings_of
+from eval.cli.evaluation import check_places, hand_over, is_own, load
 from eval.cli.options import (
+    READER,
+    SEARCHED,
     AggregateOption,
     BatchOption,
-    ConfigOption,
     DatasetOption,
-    JsonOption,
     OutOption,
-    PrecisionOption,
-    ReaderOption,
     ResamplesOption,
     RowsOption,
     ScopeOption,
-    SetOption,
     SimilarityOption,
     SplitOption,
-    StoreOption,
 )
+from qa_system.console.options import JsonOption, takes_settings
+
+if TYPE_CHECKING:
+    from qa_system.config import Settings
 
 __all__ = ["pipeline"]
 
 
+@takes_settings(SEARCHED, *READER)
 def pipeline(
+    settings: Settings,
     dataset: DatasetOption = None,
     split: SplitOption = None,
     scope: ScopeOption = "item",
@@ -37,22 +39,16 @@ def pipeline(
         bool, typer.Option("--alone/--no-alone", help="Also evaluate the reader alone.")
     ] = True,
     aggregate: AggregateOption = False,
-    store: StoreOption = None,
-    model: ReaderOption = None,
-    precision: PrecisionOption = None,
+    store: str | None = None,
     batch: BatchOption = 64,
     sas: SimilarityOption = True,
     out: OutOption = None,
     rows: RowsOption = None,
     resamples: ResamplesOption = 10_000,
-    config: ConfigOption = None,
-    set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the whole pipeline: EM and F1 of its answers, and the outcome of each question."""
     check_places(out, rows)
-    flags = {"store": store, "reader.model": model, "reader.precision": precision}
-    settings = settings_of(config, set_, **flags)
     data, split = load(dataset, split, settings)
 
     from eval.tasks.candidates import Selection

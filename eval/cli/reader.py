@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eval.cli.evaluation import check_places, hand_over, load, settings_of
+from eval.cli.evaluation import check_places, hand_over, load
 from eval.cli.options import (
+    READER,
     BatchOption,
-    ConfigOption,
     DatasetOption,
-    JsonOption,
     OutOption,
-    PrecisionOption,
-    ReaderOption,
     ResamplesOption,
     RowsOption,
-    SetOption,
     SimilarityOption,
     SplitOption,
 )
+from qa_system.console.options import JsonOption, takes_settings
+
+if TYPE_CHECKING:
+    from qa_system.config import Settings
 
 __all__ = ["reader"]
 
 
+@takes_settings(*READER)
 def reader(
+    settings: Settings,
     dataset: DatasetOption = None,
     split: SplitOption = None,
-    model: ReaderOption = None,
-    precision: PrecisionOption = None,
     predictions: Annotated[
         Path | None,
         typer.Option(
@@ -43,13 +43,10 @@ def reader(
     out: OutOption = None,
     rows: RowsOption = None,
     resamples: ResamplesOption = 10_000,
-    config: ConfigOption = None,
-    set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the reader alone, given the gold review: EM and F1 by the SQuAD 2.0 rules."""
     check_places(out, rows)
-    settings = settings_of(config, set_, **{"reader.model": model, "reader.precision": precision})
     data, split = load(dataset, split, settings)
 
     from eval.tasks.predictions import load_predictions

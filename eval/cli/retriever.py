@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from eval.cli.evaluation import check_places, hand_over, is_own, load, settings_of
+from eval.cli.evaluation import check_places, hand_over, is_own, load
 from eval.cli.options import (
+    SEARCHED,
     AggregateOption,
-    ConfigOption,
     DatasetOption,
-    JsonOption,
     OutOption,
     ResamplesOption,
     RowsOption,
     ScopeOption,
-    SetOption,
     SplitOption,
-    StoreOption,
 )
+from qa_system.console.options import JsonOption, Setting, takes_settings
 from qa_system.errors import ConfigError
 from qa_system.retrievers.registry import mode_named
 from qa_system.retrievers.registry import modes as known_retrievers
 
+if TYPE_CHECKING:
+    from qa_system.config import Settings
+
 __all__ = ["SpreadK", "retriever"]
 
 DEFAULT_KS = (1, 3, 5, 10)
+ALL = "all"
+MODE = Setting(
+    "retriever.mode",
+    "bm25, dense, hybrid, the name of an added retriever, or all.",
+    formerly="--retriever",
+    default="as configured",
+    read=lambda mode: None if mode == ALL else mode,
+)
 
 
 class SpreadK(TyperCommand):
@@ -46,38 +55,30 @@ class SpreadK(TyperCommand):
         return super().parse_args(ctx, spread)
 
 
+@takes_settings(SEARCHED, MODE)
 def retriever(
+    settings: Settings,
     dataset: DatasetOption = None,
     split: SplitOption = None,
     scope: ScopeOption = "item",
-    mode: Annotated[
-        str | None,
-        typer.Option(
-            "--retriever",
-            help="bm25, dense, hybrid, the name of an added retriever, or all. Default: as "
-            "configured.",
-        ),
-    ] = None,
+    retriever_mode: str | None = None,
     k: Annotated[
         list[str] | None, typer.Option("--k", help="Cut-offs of the metrics. Default: 1 3 5 10.")
     ] = None,
     aggregate: AggregateOption = False,
-    store: StoreOption = None,
+    store: str | None = None,
     out: OutOption = None,
     rows: RowsOption = None,
     resamples: ResamplesOption = 10_000,
-    config: ConfigOption = None,
-    set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure how often a retriever finds the gold review: recall@k, MRR, MAP, nDCG."""
     check_places(out, rows)
     ks = _cut_offs(k)
-    settings = settings_of(config, set_, store=store)
-    if mode == "all":
+    if retriever_mode == ALL:
         modes = tuple(known_retrievers())
     else:
-        modes = (mode_named(mode or settings.retriever.mode).name,)
+        modes = (mode_named(settings.retriever.mode).name,)
     data, split = load(dataset, split, settings)
 
     from eval.tasks.candidates import Selection

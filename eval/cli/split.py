@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from eval.cli.options import JsonOption
 from qa_system.console.app import print_json
+from qa_system.console.options import JsonOption
 from qa_system.datasets.splitting import Group
 
 __all__ = ["split"]

@@ -24,7 +24,7 @@ from qa_system.config import (
 from qa_system.console.app import flag_of
 from qa_system.errors import ConfigError
 
-PROGRAMS = ("qa_system.cli", "indexing.cli")
+PROGRAMS = ("qa_system.cli", "indexing.cli", "eval.cli")
 SECTIONS: dict[str, type[BaseModel]] = {
     "store": StoreSettings,
     "encoder": EncoderSettings,
@@ -52,6 +52,10 @@ RENAMED = {
     "--max-seq-length": "encoder.max_seq_length",
     "--batch-tokens": "encoder.batch_tokens",
     "--threads": "encoder.threads",
+    "--retriever": "retriever.mode",
+    "--reader": "reader.model",
+    "--generator": "generator.model",
+    "--documents": "generator.documents",
     "--index": "store.index",
     "--similarity": "store.similarity",
     "--gpu": "store.gpu",
@@ -91,7 +95,7 @@ def kind(key: str) -> Any:
 
 
 def is_text(key: str) -> bool:
-    return kind(key) is str
+    return kind(key) is str and not key.endswith(".device")
 
 
 def choices(key: str) -> tuple[str, ...]:
@@ -141,6 +145,8 @@ def texts_of(key: str) -> tuple[str, ...]:
         return ("text=one", "text=two")
     if key == "indexing.types":
         return ("a=text", "a=number")
+    if key.endswith(".device"):
+        return ("cpu", "cuda:1")
     return choices(key)[:2] or ("256", "257")
 
 

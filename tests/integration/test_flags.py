@@ -52,13 +52,19 @@ RENAMED = {
     "--max-seq-length": "encoder.max_seq_length",
     "--batch-tokens": "encoder.batch_tokens",
     "--threads": "encoder.threads",
-    "--retriever": "retriever.mode",
-    "--reader": "reader.model",
-    "--generator": "generator.model",
-    "--documents": "generator.documents",
     "--index": "store.index",
     "--similarity": "store.similarity",
     "--gpu": "store.gpu",
+}
+EVAL_RENAMED = {
+    ("retriever", "--retriever"): "retriever.mode",
+    ("reader", "--reader"): "reader.model",
+    ("reader", "--precision"): "reader.precision",
+    ("calibrate", "--reader"): "reader.model",
+    ("explore", "--reader"): "reader.model",
+    ("pipeline", "--precision"): "reader.precision",
+    ("generator", "--generator"): "generator.model",
+    ("generator", "--documents"): "generator.documents",
 }
 
 
@@ -118,7 +124,7 @@ class Program:
     def run(self, program: str, path: tuple[str, ...], *arguments: str) -> Any:
         self.settings = None
         app = import_module(program).app
-        needed = ["Good?"] if path == ("ask",) else []
+        needed = {("ask",): ["Good?"], ("labels",): ["bundled:sample"]}.get(path, [])
         done = CliRunner().invoke(app, [*path, *needed, *arguments])
         if isinstance(done.exception, ConfigError):
             raise done.exception
@@ -253,6 +259,22 @@ def test_a_former_spelling_works_and_says_what_it_is_called_now(
     assert f" {former} " not in shown
 
 
+@pytest.mark.parametrize(("words", "key"), EVAL_RENAMED.items())
+def test_a_former_spelling_of_qa_eval_works(
+    program: Program, words: tuple[str, str], key: str
+) -> None:
+    [command, former], [value, _] = words, texts_of(key)
+    done = program.run("eval.cli", (command,), former, value)
+    assert done.exit_code == 0
+    assert done.stderr == f"note: {former} is now called {flag_of(key)}\n"
+    assert program.value(key) == expected(key, value)
+
+
+def test_all_retrievers_leave_the_setting_as_it_is(program: Program) -> None:
+    program.run("eval.cli", ("retriever",), "--retriever-mode", "all")
+    assert program.value("retriever.mode") == "hybrid"
+
+
 def test_a_new_spelling_beats_a_former_one(program: Program) -> None:
     program.run("indexing.cli", ("run",), "--encoder-model", "new", "--encoder", "old")
     assert program.value("encoder.model") == "new"
@@ -269,5 +291,6 @@ def test_commands_that_read_settings_take_store_config_and_set() -> None:
             ("indexing.cli", each)
             for each in ("run", "rollback", "status", "verify", "reembed", "embed")
         ),
+        *(("eval.cli", each) for each in ("retriever", "pipeline", "generator", "labels")),
     ]:
         assert {"--store", "--config", "-c", "--set", "--json"} <= found[words], words

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from qa_system.config import AnyStoreSettings, ElasticsearchSettings
+from qa_system.config import AnyStoreSettings
 from qa_system.errors import ConfigError, JobError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def check_has_versions(settings: AnyStoreSettings) -> None:
         ...
     qa_system.errors.ConfigError: the embedded store has no versions, ... (qa-store). Index into ...
     """
-    if not isinstance(settings, ElasticsearchSettings):
+    if not settings.has_versions:
         raise ConfigError(
             "the embedded store has no versions, so it is neither rebuilt nor rolled back in place",
             where=settings.place,

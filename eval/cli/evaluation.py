@@ -30,7 +30,7 @@ def load(path: str | None, split: str | None, settings: Settings) -> tuple[Datas
 
 def is_own(store: str | None, settings: Settings) -> bool:
     """Tell whether the user's store is searched: one that was named, or one on a server."""
-    return store is not None or settings.store.type != "faiss"
+    return store is not None or settings.store.is_server
 
 
 def check_places(out: Path | None, rows: Path | None) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import orjson
 
-from qa_system.config import AnyStoreSettings, IndexingSettings, Settings, StoreSettings
+from qa_system.config import IndexingSettings, Settings
 from qa_system.errors import EvaluationError
 from qa_system.records import Label, Review
 
@@ -122,16 +122,9 @@ def temporary_index(
             embed=embed,
             max_rejects=0,
         )
-        place = _embedded(settings.store, Path(folder) / "store")
+        place = settings.store.in_folder(str(Path(folder) / "store"))
         run_job(settings.model_copy(update={"store": place, "indexing": indexing}))
         yield settings.model_copy(update={"store": place})
-
-
-def _embedded(chosen: AnyStoreSettings, path: Path) -> StoreSettings:
-    """Return an embedded store's settings, as like the chosen ones as can be."""
-    if isinstance(chosen, StoreSettings):
-        return chosen.model_copy(update={"path": str(path)})
-    return StoreSettings(path=str(path), similarity=chosen.similarity)
 
 
 def _json_line(review: Review) -> bytes:

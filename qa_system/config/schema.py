@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -56,7 +57,16 @@ class Strict(BaseModel):
 
 
 class _PlacedSettings(Strict):
-    """What the settings of both stores can do."""
+    """What every store says of itself, so that nobody asks which one it is."""
+
+    is_server: ClassVar[bool]
+    """Whether it is reached over a network; a job that waits for it may be interrupted."""
+    has_versions: ClassVar[bool]
+    """Whether it can be rebuilt beside what is read, and rolled back."""
+    kept_as: ClassVar[str]
+    """What is deleted to delete it: a folder or an index."""
+    rows_at_once: ClassVar[int]
+    """Reviews between two checkpoints of a job, unless `indexing.batch_size` says otherwise."""
 
     def named(self, name: str) -> AnyStoreSettings:
         """Return the settings of another store, which a name means as in `--store`.
@@ -73,6 +83,11 @@ class _PlacedSettings(Strict):
 class StoreSettings(_PlacedSettings):
     """Where the reviews live: in a folder of this machine."""
 
+    is_server: ClassVar[bool] = False
+    has_versions: ClassVar[bool] = False
+    kept_as: ClassVar[str] = "folder"
+    rows_at_once: ClassVar[int] = 512
+
     type: Literal["faiss"] = "faiss"
     path: str = "qa-store"
     similarity: Similarity | None = None
@@ -84,6 +99,20 @@ class StoreSettings(_PlacedSettings):
     def place(self) -> str:
         """Where it is, in one word."""
         return self.path
+
+    @property
+    def unique_place(self) -> str:
+        """A name that no other store has."""
+        return str(Path(self.path).absolute())
+
+    @property
+    def jobs(self) -> Path:
+        """The folder of its jobs' checkpoints."""
+        return Path(self.path) / "jobs"
+
+    def in_folder(self, path: str) -> StoreSettings:
+        """Return the settings of a store like this one, in a folder."""
+        return self.model_copy(update={"path": path})
 
 
 class BulkWriteSettings(Strict):
@@ -98,6 +127,12 @@ class BulkWriteSettings(Strict):
 
 class ElasticsearchSettings(_PlacedSettings):
     """Where the reviews live: on an Elasticsearch server."""
+
+    is_server: ClassVar[bool] = True
+    has_versions: ClassVar[bool] = True
+    kept_as: ClassVar[str] = "index"
+    rows_at_once: ClassVar[int] = 2048
+    """So many that several requests are on their way."""
 
     type: Literal["elasticsearch"]
     url: str = "http://localhost:9200"
@@ -122,6 +157,27 @@ class ElasticsearchSettings(_PlacedSettings):
     def place(self) -> str:
         """Where it is, in one word."""
         return f"{self.url}/{self.index}"
+
+    @property
+    def gpu(self) -> bool:
+        """Whether this machine's GPU searches it."""
+        return False
+
+    @property
+    def unique_place(self) -> str:
+        """A name that no other store has."""
+        return self.place
+
+    @property
+    def jobs(self) -> Path:
+        """The folder of its jobs' checkpoints: a server keeps no files of ours."""
+        address = urlsplit(self.url.split(",")[0].strip())
+        port = "" if address.port is None else f"-{address.port}"
+        return Path(".qa-index") / f"{address.hostname}{port}-{self.index}"
+
+    def in_folder(self, path: str) -> StoreSettings:
+        """Return the settings of an embedded store, as much like this one as can be."""
+        return StoreSettings(path=path, similarity=self.similarity)
 
 
 def _store_type(value: Any) -> str:

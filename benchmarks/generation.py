@@ -93,7 +93,8 @@ def models() -> tuple[Any, Any]:
         RagTokenForGeneration,
     )
 
-    from qa_system.generators.seq2seq import Seq2Seq, SourceLayout
+    from qa_system.generators.layout import SourceLayout
+    from qa_system.generators.seq2seq import Seq2Seq
 
     config = BartConfig(
         vocab_size=VOCABULARY,

@@ -19,7 +19,8 @@ from qa_system.stages import stage
 
 if TYPE_CHECKING:
     from qa_system.generators.beams import BeamSearch, Hypothesis
-    from qa_system.generators.seq2seq import Mode, Seq2Seq
+    from qa_system.generators.facts import Mode
+    from qa_system.generators.seq2seq import Seq2Seq
 
 __all__ = ["Generated", "RAGGenerator"]
 

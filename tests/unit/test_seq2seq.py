@@ -8,15 +8,10 @@ import torch
 
 import tiny_models as tiny
 from qa_system.errors import ConfigError, ModelError, QuestionTooLongError
-from qa_system.generators.beams import answer_log_probs
-from qa_system.generators.seq2seq import (
-    PARTS_TEMPLATE,
-    GeneratorFacts,
-    SourceLayout,
-    load_seq2seq,
-    read_facts,
-    write_facts,
-)
+from qa_system.generators.decoder import answer_log_probs
+from qa_system.generators.facts import GeneratorFacts, read_facts, write_facts
+from qa_system.generators.layout import SourceLayout
+from qa_system.generators.seq2seq import PARTS_TEMPLATE, load_seq2seq
 from qa_system.models import ModelLocation, locate
 
 TOKENIZER = tiny.tiny_tokenizer()

@@ -1,4 +1,4 @@
-"""Answers that do not stand at their offsets, found again in their review."""
+"""Find answers that are not at their offsets in the review."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ class RepairCounts:
 class SpanFinder:
     """Find tokenised answers in the review that they were marked in.
 
-    A tokeniser adds spaces (`is n't`), changes quotes and drops the odd sign; letters and
-    digits it leaves alone. So the answer is looked for with all white space taken out of both
-    sides, then with everything but letters and digits taken out. The review is reduced once, so
-    that many answers from one review cost one pass over it.
+    A tokeniser adds spaces (`is n't`), changes quotes and drops some signs, but keeps letters and
+    digits. So the answer is searched for with all white space removed from both sides, then with
+    everything but letters and digits removed. The review is reduced once, so that many answers
+    from one review cost one pass over it.
 
     Args:
         text: the review.
@@ -71,7 +71,7 @@ class SpanFinder:
         self._reduced: list[tuple[str, list[int]]] = []
 
     def find(self, span: str, start: int) -> AnswerSpan | None:
-        """Locate an answer; of several places take the one that starts nearest to `start`."""
+        """Locate an answer; of several places, return the one that starts nearest to `start`."""
         for level, keep in enumerate(self._LEVELS):
             wanted = "".join(filter(keep, span))
             if not wanted:

@@ -71,14 +71,14 @@ class SubjQA:
 def read_subjqa(folder: str | Path, split: str | None = None) -> SubjQA:
     """Read the reviews and labels of one domain.
 
-    In a label's `meta` stand the fields of the pair (`domain`, `is_ques_subjective`, ...) and,
-    as lists with one value for each annotator, those that annotators differ in
-    (`question_subj_level`, `is_ans_subjective`, ...). An answer that cannot be located is left
-    out of `answers` and `annotations` and stands, as text, in `meta["unlocated_answers"]`.
+    A label's `meta` has the fields of the pair (`domain`, `is_ques_subjective`, ...) and, as
+    lists with one value for each annotator, the fields that annotators differ in
+    (`question_subj_level`, `is_ans_subjective`, ...). An answer that cannot be located is not in
+    `answers` and `annotations`, but in `meta["unlocated_answers"]`, as text.
 
     Args:
-        folder: holds `train.csv`, `dev.csv` and `test.csv`, or some of them; or one such file;
-            or `hub:subjqa/DOMAIN` for the Hub's copy.
+        folder: a folder with `train.csv`, `dev.csv` and `test.csv`, or some of them; one such
+            file; or `hub:subjqa/DOMAIN` for the Hub's copy.
         split: the one to read; None reads all that are there.
 
     Raises:
@@ -221,7 +221,7 @@ def _pair(row: Row, review: Review, pairs: dict[tuple[str, str], _Pair]) -> _Pai
 
 
 def _review(row: Row) -> Review:
-    # Only at the very end, and once: a customer may well write the word.
+    # Only at the very end, and once: a customer may write the word, too.
     text = _needed(row, "review").removesuffix(f" {NO_ANSWER}")
     if not text.strip():
         raise RecordError("the review is empty", where=row.where)

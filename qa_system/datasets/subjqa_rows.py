@@ -87,11 +87,11 @@ def is_subjqa(path: str | Path) -> bool:
 
 
 def fields_of_hub_row(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Lay out a row of the Hub's `subjqa` as rows of the CSV files, one for each answer.
+    """Convert a row of the Hub's `subjqa` to rows of the CSV files, one for each answer.
 
     The Hub's copy has the item in `title`, the pair's id in `id`, the review in `context`, and
-    the annotators' answers as lists in `answers` (dataset card of megagonlabs/subjqa). It holds
-    no row of an annotator who found no answer where another did.
+    the annotators' answers as lists in `answers` (dataset card of megagonlabs/subjqa). If one
+    annotator found an answer, it leaves out those who found none.
 
     >>> row = {"title": "B00", "id": "q1", "context": "Good.", "question": "How is it?",
     ...        "review_id": "r1", "domain": "books",
@@ -180,10 +180,10 @@ def _chosen(split: str | None, there: Mapping[str, object], where: str) -> list[
 
 
 def _csv_rows(split: str, path: Path, on_error: OnError | None) -> Iterator[Row]:
-    # The default limit of 131,072 characters a field would end the file, not reject the row.
+    # With the default limit of 131,072 characters a field, reading would stop at the row.
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     try:
-        # Bytes that are no UTF-8 come in as surrogates: they spoil their own row, not the file.
+        # Bytes that are not UTF-8 are read as surrogates, so that only their own row is rejected.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
             reader = csv.reader(lines)
             header = next(reader, [])
@@ -242,7 +242,7 @@ def _hub_rows(domain: str, split: str | None) -> Iterator[Row]:
         loaded = datasets.load_dataset(
             "megagonlabs/subjqa", domain, revision="refs/convert/parquet"
         )
-    except Exception as error:  # the Hub's errors share no base
+    except Exception as error:  # the Hub's errors have no common base class
         raise DataError(
             f"the Hub's subjqa cannot be loaded: {type(error).__name__}: {error}",
             where=where,

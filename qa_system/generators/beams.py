@@ -30,8 +30,8 @@ from qa_system.generators.seq2seq import Seq2Seq
 __all__ = ["BeamSearch", "Hypothesis", "sequence_beams", "token_beams"]
 
 LEAVE_AT = 0.25
-"""Share of finished questions at which the rest are moved together; moving costs a copy of their
-keys and values, staying costs their share of each step."""
+"""Share of finished questions at which they are dropped from the batch. Dropping them copies the
+keys and values of the rest; keeping them costs their share of each step."""
 
 Sources = Sequence[Sequence[Sequence[int]]]
 """Token ids of each document of each question, the question in it."""
@@ -39,13 +39,13 @@ Sources = Sequence[Sequence[Sequence[int]]]
 
 @dataclass(frozen=True, slots=True)
 class BeamSearch:
-    """How answers are looked for.
+    """How answers are searched for.
 
     Args:
-        num_beams: open answers that are kept; 1 is greedy search.
+        num_beams: open answers that are kept at each step; 1 is greedy search.
         max_length: tokens of an answer at most, its end and a forced first token included.
-        length_penalty: the power of the length that a log-probability is divided by; 0 ranks by
-            probability, more favours long answers.
+        length_penalty: a log-probability is divided by length ** length_penalty; 0 ranks by
+            probability, larger values favour long answers.
     """
 
     num_beams: int = 5
@@ -58,11 +58,11 @@ class Hypothesis:
     """An answer as token ids.
 
     Args:
-        ids: without what the decoder was given; the end is among them, unless `max_length` came
-            before it.
+        ids: without the decoder's prompt; the last one is the end, unless `max_length` was
+            reached before.
         log_probability: log p(y|x), natural.
-        score: over length ** length_penalty.
-        posterior: p(z|x,y) of each document, of sum 1.
+        score: `log_probability` over length ** length_penalty.
+        posterior: p(z|x,y) of each document; the sum is 1.
     """
 
     ids: tuple[int, ...]
@@ -77,13 +77,13 @@ def token_beams(
     scores: Sequence[Sequence[float]],
     search: BeamSearch,
 ) -> list[list[Hypothesis]]:
-    """Search by RAG-Token: every step is marginalised over the question's documents.
+    """Search by RAG-Token, where every step is marginalised over the question's documents.
 
     Args:
         generator: the model.
         sources: of each question, one document at least.
-        scores: of the documents, as the softmax takes them.
-        search: how to.
+        scores: the documents' scores, scaled for the softmax.
+        search: the search's settings.
 
     Returns:
         For each question `num_beams` answers at most, best first.
@@ -91,7 +91,7 @@ def token_beams(
     most = max(map(len, sources))
     present = torch.tensor([[at < len(each) for at in range(most)] for each in sources])
     padded = torch.tensor([[*each, *[0.0] * (most - len(each))] for each in scores])
-    # A document that is not there has a source of one token, which no probability comes of.
+    # In the place of a missing document stands a source of one token; its prior is 0.
     rows = [row for each in sources for row in (*each, *[[generator.eos_id]] * (most - len(each)))]
     with torch.inference_mode(), sharing_keys(generator.model):
         decoder = Decoder(generator, *encode(generator, rows))
@@ -114,15 +114,15 @@ def sequence_beams(
     *,
     thorough: bool = True,
 ) -> list[list[Hypothesis]]:
-    """Search by RAG-Sequence: beams for each document, whose answers are then marginalised.
+    """Search by RAG-Sequence: for each document, then marginalise the answers over documents.
 
     Args:
         generator: the model.
         sources: of each question, one document at least.
-        scores: of the documents, as the softmax takes them.
-        search: how to; `num_beams` is for each document.
-        thorough: score each answer under each document; False takes it for impossible where a
-            document's own beams did not find it, which the paper calls fast decoding.
+        scores: the documents' scores, scaled for the softmax.
+        search: the search's settings; `num_beams` is for each document.
+        thorough: score each answer under each document. False counts an answer as impossible
+            under documents whose beams did not find it; the paper calls this fast decoding.
 
     Returns:
         For each question all answers found, best first.
@@ -179,12 +179,13 @@ def _ranked(
 
 @dataclass(slots=True)
 class _Open:
-    """Answers that go on, the best first.
+    """Open answers, best first.
 
     Args:
-        scores: log p(y|x) so far, shape (questions, beams); minus infinity: there is no beam.
+        scores: log p(y|x) so far, shape (questions, beams); minus infinity for a missing beam.
         ids: the tokens so far, shape (questions, beams, length).
-        shares: each document's in the tokens so far, summed, shape (questions, beams, documents).
+        shares: each document's share in the tokens so far, summed, shape (questions, beams,
+            documents).
     """
 
     scores: Tensor
@@ -194,13 +195,13 @@ class _Open:
 
 @dataclass(slots=True)
 class _Finished:
-    """The best finished answers so far; minus infinity in `scores` where there are fewer.
+    """The best finished answers so far; a missing one has minus infinity in `scores`.
 
     Args:
         scores: with the length penalty, shape (questions, beams).
-        log_probs: without.
+        log_probs: without it.
         ids: shape (questions, beams, max_length).
-        lengths: tokens of each.
+        lengths: tokens of each answer.
         shares: as in `_Open`.
     """
 
@@ -241,7 +242,7 @@ def _search(
         candidates, parents = _extended(logits, log_prior[active], running, 2 * beams)
         ends = candidates.ids[:, :, -1] == generator.eos_id
         length = float(forced + step) ** search.length_penalty
-        # Only those that would be beams may finish: the others are there to replace them.
+        # Only the first `beams` candidates may finish: the others replace those that do.
         ending = (ends | (step == steps)) & ~done[:, None]
         ending[:, beams:] = False
         _finish(finished, active, candidates, ending, step, length)
@@ -289,15 +290,15 @@ def _extended(logits: Tensor, log_prior: Tensor, running: _Open, most: int) -> t
         logits: shape (groups x documents x beams, vocabulary).
         log_prior: shape (groups, documents).
         running: the open answers.
-        most: how many of the extended ones to give.
+        most: how many of the extended answers to return.
 
     Returns:
-        The best, best first, and the beam that each of them extends, shape (groups, most).
+        The extended answers, best first, and the beam that each extends, shape (groups, most).
     """
     groups, documents = log_prior.shape
     beams = running.scores.shape[1]
     logits = logits.view(groups, documents, beams, -1)
-    # softmax and the sum over documents with one pass of exp: the weights are put on the sums.
+    # One pass of exp serves the softmax and the sum over documents: its sums go into the weights.
     powers = (logits - logits.amax(-1, keepdim=True)).exp_()
     weights = log_prior.exp()[:, :, None] / powers.sum(-1)
     marginal = powers[:, 0] * weights[:, 0, :, None]
@@ -324,7 +325,7 @@ def _extended(logits: Tensor, log_prior: Tensor, running: _Open, most: int) -> t
 
 
 def _filled(few: _Open, missing: int) -> _Open:
-    """Add beams that are none, where the vocabulary is smaller than the beams."""
+    """Fill up with missing beams, where the vocabulary is smaller than the beams."""
     return _Open(
         scores=stretched(few.scores, (0, missing), value=-torch.inf),
         ids=stretched(few.ids, (0, 0, 0, missing)),
@@ -340,7 +341,7 @@ def _finish(
     step: int,
     length: float,
 ) -> None:
-    """Put the candidates that end among the finished answers, as far as they are better."""
+    """Replace the worst finished answers with those candidates that end and are better."""
     ranked = (candidates.scores / length).masked_fill(~ending, -torch.inf)
     both = torch.cat((finished.scores[active], ranked), dim=1)
     beams = finished.scores.shape[1]

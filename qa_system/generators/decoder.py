@@ -37,7 +37,7 @@ def answer_log_probs(
     Args:
         generator: the model.
         sources: token ids of each document, the question in it.
-        answers: token ids, without what the decoder is given first.
+        answers: token ids, without the decoder's prompt.
 
     Returns:
         Shape (documents, answers, longest answer); 0 past an answer's end.
@@ -78,12 +78,12 @@ def encode(generator: Seq2Seq, rows: Sequence[Sequence[int]]) -> tuple[Tensor, T
 
 
 class Decoder:
-    """A decoder over encoded sources, with what it has computed so far.
+    """A decoder over encoded sources, with the keys and values that it has computed so far.
 
     Args:
         generator: the model.
-        states: the encoder's, shape (sources, longest, width).
-        mask: which of them are there, shape (sources, 1, 1, longest).
+        states: the encoder's output, shape (sources, longest, width).
+        mask: which of the states are there, shape (sources, 1, 1, longest).
     """
 
     def __init__(self, generator: Seq2Seq, states: Tensor, mask: Tensor) -> None:
@@ -97,7 +97,7 @@ class Decoder:
         """Read the next tokens and return the logits after the last of them.
 
         Args:
-            ids: the next tokens, shape (rows, length); rows are a multiple of the sources.
+            ids: the next tokens, shape (rows, length); rows is a multiple of sources.
 
         Returns:
             Shape (rows, vocabulary), in float32.
@@ -109,11 +109,11 @@ class Decoder:
         return output[:, -1].float()
 
     def take(self, rows: Tensor, sources: Tensor | None = None) -> None:
-        """Go on with other rows.
+        """Keep some rows, and reorder them.
 
         Args:
-            rows: which of the present ones, in the order in which they are to stand.
-            sources: which of the present sources they read; None: all of them, as before.
+            rows: indexes of the rows to keep, in their new order; a row may occur several times.
+            sources: indexes of the sources that they read; None keeps all sources.
         """
         self._cache.self_attention_cache.reorder_cache(rows)
         if sources is not None:
@@ -121,7 +121,7 @@ class Decoder:
             self._states, self._mask = self._states[sources], self._mask[sources]
 
     def log_probs(self, sources: range, answers: Sequence[Sequence[int]]) -> Tensor:
-        """Return log p(y|x,z), shape (answers, sources); `sources` as they stood at first."""
+        """Return log p(y|x,z), shape (answers, sources); `sources` counts all that were encoded."""
         return self.token_log_probs(sources, answers).sum(-1).T
 
     def token_log_probs(self, sources: range, answers: Sequence[Sequence[int]]) -> Tensor:

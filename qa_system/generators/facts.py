@@ -23,13 +23,13 @@ class GeneratorFacts:
     """What a generator must be told to be used as it was trained.
 
     Args:
-        template: see `SourceLayout`.
+        template: see `layout.SourceLayout`.
         max_source_length: tokens of question and document at most, special tokens included.
         max_answer_length: tokens of an answer at most, its end included.
-        score_scale: what a document's score is multiplied by before the softmax over documents;
-            20 is what sentence-transformers gives cosines.
-        mode: the marginalisation of its loss.
-        question_encoder: the subfolder of the question encoder trained with it, if one was.
+        score_scale: factor of a document's score before the softmax over documents;
+            sentence-transformers uses 20 for cosines.
+        mode: how its loss is marginalised over documents.
+        question_encoder: the subfolder of the question encoder that was trained with it, if any.
     """
 
     template: str

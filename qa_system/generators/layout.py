@@ -17,27 +17,25 @@ __all__ = ["SourceLayout"]
 
 
 class SourceLayout:
-    """How a question and a document become what the encoder reads.
+    """Lay out a question and a document as the token ids that the encoder reads.
 
-    White space is one space, whatever it was. Special tokens that stand in the template are
-    special tokens; in a question or a review the same letters are letters. What the tokenizer
-    puts around a single text comes around the whole.
+    Every run of white space becomes one space. Special tokens in the template are special tokens;
+    in a question or a review the same letters are plain text. The tokens that the tokenizer puts
+    around a single text are put around the whole.
 
     Args:
         tokenizer: without truncation and padding.
-        template: with `{question}`, `{text}` and, where wanted, `{title}`; braces that are meant
-            are doubled.
-        max_length: tokens of a source at most. The text is cut to fit, at its end; question,
-            title and template never are.
+        template: with `{question}`, `{text}` and optionally `{title}`; `{{` and `}}` are braces.
+        max_length: tokens of a source at most. Only the text is cut to fit, at its end.
 
     Raises:
-        ConfigError: the template is not of this form.
+        ConfigError: the template is malformed.
     """
 
     def __init__(self, tokenizer: Tokenizer, template: str, max_length: int) -> None:
         self.template = template
         self.max_length = max_length
-        # A copy: the same switch on the model's own would tokenise the template's special tokens.
+        # A copy: on the model's own tokenizer the switch would split the template's special tokens.
         self._plain = type(tokenizer).from_str(tokenizer.to_str())
         self._plain.encode_special_tokens = True
         around = tokenizer.encode("a")
@@ -114,7 +112,7 @@ class SourceLayout:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A stretch of the template: a special token, or words and fields between two of them."""
+    """A piece of the template: a special token, or the words and fields between two of them."""
 
     token_id: int | None
     pieces: tuple[tuple[str, str | None], ...]
@@ -163,5 +161,5 @@ def _parts(template: str, tokenizer: Tokenizer) -> list[_Part]:
 
 def _first_special(text: str, specials: dict[str, int]) -> str | None:
     found = [token for token in specials if token in text]
-    # Of two at the same place the longer one, as tokenizers has it.
+    # Of two at the same place take the longer one, as tokenizers does.
     return min(found, key=lambda token: (text.index(token), -len(token)), default=None)

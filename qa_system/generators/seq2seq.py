@@ -37,17 +37,17 @@ class Seq2Seq:
 
     Args:
         model: one of transformers' `...ForConditionalGeneration`, in eval mode.
-        tokenizer: its own, without truncation and padding.
+        tokenizer: the model's own, without truncation and padding.
         layout: of question and document.
         score_scale: see `GeneratorFacts`.
-        start_id: the decoder's first token, which no answer shows.
+        start_id: the decoder's first token, which is no part of an answer.
         eos_id: the token that ends an answer.
-        pad_id: the token that fills up.
+        pad_id: the padding token.
         mode: as trained.
         max_answer_length: tokens of an answer at most, as trained.
-        forced_id: a token that every answer is made to begin with (`forced_bos_token_id`), whose
-            probability counts as 1; None: there is none.
-        positions: of the decoder; None: any number.
+        forced_id: the token that every answer has to begin with (`forced_bos_token_id`); its
+            probability counts as 1. None: there is none.
+        positions: the decoder's; None: any number.
         precision: `fp32`, `bf16` or `fp16`.
     """
 
@@ -71,7 +71,7 @@ class Seq2Seq:
 
     @property
     def prompt_ids(self) -> list[int]:
-        """What the decoder is given before it chooses its first token."""
+        """The tokens that the decoder reads before it chooses its first one."""
         return [self.start_id] if self.forced_id is None else [self.start_id, self.forced_id]
 
     def source_ids(
@@ -81,10 +81,10 @@ class Seq2Seq:
         return self.layout.source_ids(question, texts, titles)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Give an answer's text, without special tokens.
+        """Return an answer's text, without special tokens.
 
-        WordPiece does not keep spaces, and its decoder writes "doesn ' t": English contractions
-        are joined again.
+        WordPiece does not keep spaces, and its decoder writes "doesn ' t", so English
+        contractions are joined again.
         """
         from tokenizers.decoders import WordPiece
 

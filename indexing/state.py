@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from qa_system.config import Settings, StoreSettings
+from qa_system.stores.layout import JOBS
 
 __all__ = ["job_name", "state_folder", "unique_place"]
 
@@ -28,7 +29,7 @@ def state_folder(settings: Settings) -> Path:
         return Path(settings.indexing.state)
     store = settings.store
     if isinstance(store, StoreSettings):
-        return Path(store.path) / "jobs"
+        return Path(store.path) / JOBS
     address = urlsplit(store.url.split(",")[0].strip())
     port = "" if address.port is None else f"-{address.port}"
     return Path(".qa-index") / f"{address.hostname}{port}-{store.index}"

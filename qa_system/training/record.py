@@ -39,7 +39,8 @@ def claim(out: str | Path, settings: Training) -> Path:
         The folder.
 
     Raises:
-        ConfigError: it holds a trained model, or a run with other settings or from other weights.
+        ConfigError: it holds a trained model, a run with other settings or from other weights, or
+            something that no run has left there.
         ModelError: a model that the settings name is not there.
     """
     out = Path(out)
@@ -50,6 +51,12 @@ def claim(out: str | Path, settings: Training) -> Path:
             remedy="Name another folder, or delete this one.",
         )
     recipe = out / CHECKPOINTS / RECIPE
+    if not recipe.is_file() and any(not path.is_dir() for path in out.rglob("*")):
+        raise ConfigError(
+            "the folder holds files, and no run was stopped in it",
+            where=str(out),
+            remedy="Name another folder: the model's files would replace those of the same name.",
+        )
     told = {"settings": settings.model_dump(mode="json"), "models": made_of(settings)}
     if recipe.is_file() and (stopped := orjson.loads(recipe.read_bytes())) != told:
         other = "other settings" if stopped.get("settings") != told["settings"] else "other weights"

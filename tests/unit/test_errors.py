@@ -26,6 +26,7 @@ def outside() -> list[type]:
     from indexing.interrupts import JobInterruptedError
     from qa_system.stores.contract import DocumentsRejectedError, DuplicateIdError
     from qa_system.stores.filters import InvalidFilterError
+    from qa_system.stores.lexical import DamagedIndexError
     from qa_system.stores.rows import DocumentTypeError, MetadataError
 
     return [
@@ -33,6 +34,7 @@ def outside() -> list[type]:
         DocumentsRejectedError,
         DuplicateIdError,
         InvalidFilterError,
+        DamagedIndexError,
         DocumentTypeError,
         MetadataError,
     ]

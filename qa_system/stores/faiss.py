@@ -535,6 +535,14 @@ class FAISSDocumentStore(AsyncVariants):
                 vectors_generation=self._folder.vectors.generation(snapshot),
             )
 
+    def check_place(self) -> None:
+        """Refuse a folder that is no store and not free to become one; nothing is made.
+
+        Raises:
+            StoreError: naming what the folder holds.
+        """
+        self._folder.check_place()
+
     def verify(self) -> list[str]:
         """Compare every derived index with the ledger, and give the faults; none: it is sound.
 

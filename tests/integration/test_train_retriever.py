@@ -191,7 +191,7 @@ def test_without_labels_a_store_and_a_teacher_are_enough(
     for name in ("bundled:reader", str(ranker)):
         teacher = {"model": name, "candidates": 3, "questions": str(tmp_path / "asked.txt")}
         settings = recipe(encoder, train=source, labels="teacher", teacher=teacher)
-        record = train_retriever(settings, tmp_path / Path(name).name.replace(":", "-"))
+        record = train_retriever(settings, tmp_path / f"taught-by-{Path(name).name}")
         assert record["counts"] == {"asked_on_dev": 0, "judged": 12}
     cloze = train_retriever(recipe(encoder, train=source, labels="cloze"), tmp_path / "cloze")
     assert cloze["counts"]["pairs"] > 20

@@ -26,6 +26,7 @@ def outside() -> list[type]:
     from indexing.interrupts import JobInterruptedError
     from qa_system.stores.contract import DocumentsRejectedError, DuplicateIdError
     from qa_system.stores.documents import DocumentTypeError, MetadataError
+    from qa_system.stores.embedded.derived.lexical import DamagedIndexError
     from qa_system.stores.filters import InvalidFilterError
 
     return [
@@ -33,6 +34,7 @@ def outside() -> list[type]:
         DocumentsRejectedError,
         DuplicateIdError,
         InvalidFilterError,
+        DamagedIndexError,
         DocumentTypeError,
         MetadataError,
     ]

@@ -87,7 +87,7 @@ def test_a_read_only_store_answers_and_refuses_writes(tmp_path):
         store.write_documents([Document(id="a", content="good battery", embedding=[1.0, 2.0])])
         store.search_bm25("battery")  # and all that is imported late, which nobody may not read
         assert store.search_by_embedding([1.0, 0.0])
-    folders = [path, path / "lexical"]
+    folders = [path, path / "lexical-0"]
     for folder in folders:
         folder.chmod(0o555)
     for folder in (tmp_path, *tmp_path.parents):

@@ -159,7 +159,7 @@ def largest(folder):
 def test_a_damaged_index_is_built_anew(store, tmp_path, damage, caplog):
     store.search_bm25("battery")
     store.close()
-    folder = tmp_path / "lexical"
+    folder = tmp_path / "lexical-0"
     if damage == "missing":
         for path in folder.iterdir():
             path.unlink()

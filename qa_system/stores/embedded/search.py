@@ -2,7 +2,8 @@
 
 A search reads one snapshot of the ledger and derived indexes that may be a moment behind or
 ahead of it. Ahead: the search is done again on a newer snapshot. Behind: the vectors that the
-files lack are read from the ledger; the lexical index is waited for.
+files lack are read from the ledger; the lexical index is waited for, and where it does not come,
+the ledger's texts are indexed in memory. An index that is known to be stale is never searched.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from haystack.dataclasses import Document
 from numpy.typing import NDArray
 
 from qa_system.errors import EmbeddingError, StoreError
-from qa_system.stores.embedded.derived.lexical import Hit, LexicalView
+from qa_system.stores.embedded.derived.lexical import DamagedIndexError, Hit, LexicalView
 from qa_system.stores.embedded.derived.vectors import Found, Matrix, StaleSnapshotError
 from qa_system.stores.embedded.folder import SETTLE_WAIT, StoreFolder
 from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
@@ -46,23 +47,31 @@ class Search:
         condition = compile_filters(filters)
         until = monotonic() + SETTLE_WAIT
         needed: int | None = None
+        is_mended = False
 
         def search(snapshot: Snapshot, attempt: int) -> list[Document]:
-            nonlocal needed
+            nonlocal needed, is_mended
             state = snapshot.state
             if state.generation == 0:
                 return []
             if needed is None or state.generation < needed:
                 needed = state.generation
             lexical = self._folder.lexical
-            view = lexical.view(state) or lexical.substitute(state)
-            is_fit = view is not None and needed <= view.generation <= state.generation
-            if not is_fit and (attempt == 0 or monotonic() < until):
-                raise StaleSnapshotError
+            view = lexical.fit(state, needed)
             if view is None:
-                view = lexical.make_substitute(snapshot)
+                if attempt and (monotonic() > until or lexical.has_given_up(state)):
+                    lexical.give_up(state)
+                    lexical.make_substitute(self._folder.reading)
+                raise StaleSnapshotError
             allowed = None if condition is None else snapshot.rows(condition)
-            hits = _lexical_hits(snapshot, view, query, top_k, allowed)
+            try:
+                hits = _lexical_hits(snapshot, view, query, top_k, allowed)
+            except DamagedIndexError as error:
+                if is_mended:
+                    raise
+                is_mended = True
+                lexical.condemn(view, error)
+                raise StaleSnapshotError from error
             if allowed is not None and len(hits) < top_k:
                 found = {row for row, _ in hits}
                 rest = [row for row in allowed[:top_k].tolist() if row not in found]
@@ -77,6 +86,7 @@ class Search:
         """Give each embedding's nearest documents, best first."""
         check_top_k(top_k)
         condition = compile_filters(filters)
+        until = monotonic() + SETTLE_WAIT
 
         def search(snapshot: Snapshot, attempt: int) -> list[list[Document]]:
             dimension = snapshot.state.embedding_dim
@@ -86,7 +96,12 @@ class Search:
             if attempt == 0 and self._folder.vectors.lag(snapshot):
                 raise StaleSnapshotError
             allowed = None if condition is None else snapshot.rows(condition)
-            view = self._folder.vectors.view(snapshot)
+            try:
+                view = self._folder.vectors.view(snapshot)
+            except StaleSnapshotError:
+                if monotonic() > until:
+                    self._folder.vectors.give_up(snapshot)
+                raise
             hits = self._folder.approximate.search(view, queries, top_k, allowed)
             return [_nearest_documents(snapshot, found) for found in hits]
 

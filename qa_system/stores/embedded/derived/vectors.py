@@ -5,6 +5,7 @@ cosine), `vectors-SPACE-EPOCH.rows` their row numbers in ascending order, and
 `vectors-SPACE.json` says how many of them count and of which generation they are. Files are only
 ever appended to; deleted rows are skipped until so many are dead that the rest is copied into
 the next epoch's files. A reader therefore needs no lock: what it has mapped stays as it was.
+Files that cannot be appended to are written anew as the next epoch's, too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from qa_system.errors import MissingDependencyError
 from qa_system.records import Similarity
 from qa_system.stores.documents import decode_vectors
 from qa_system.stores.embedded.derived.stamps import read_stamp, write_stamp
+from qa_system.stores.embedded.layout import VECTORS_FILE, VECTORS_STAMP
 from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
 
 __all__ = ["Candidates", "Found", "StaleSnapshotError", "VectorFiles", "VectorView", "import_faiss"]
@@ -43,6 +45,15 @@ GATHERED: Final = 4_000
 LONG_TAIL: Final = 4_000
 DEAD_SHARE: Final = 0.25
 FEWEST_DEAD: Final = 1_000
+_STAMP: Final[dict[str, type]] = {
+    "store_id": str,
+    "epoch": int,
+    "since": int,
+    "generation": int,
+    "count": int,
+    "last_row": int,
+    "dimension": int,
+}
 
 
 class StaleSnapshotError(Exception):
@@ -275,6 +286,7 @@ class VectorFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._view: VectorView | None = None
+        self._unusable: dict[str, Any] | None = None
 
     def view(self, snapshot: Snapshot) -> VectorView:
         """Give the vectors at the snapshot's generation, wherever the files have got to.
@@ -294,6 +306,8 @@ class VectorFiles:
         if known is not None and not len(known.tail):
             return known
         stamp = self._read_stamp(snapshot)
+        if stamp is not None and stamp == self._unusable:
+            stamp = None
         if known is not None and (stamp is None or stamp["generation"] < state.generation):
             return known
         rows, matrix = np.empty(0, np.int64), np.empty((0, state.embedding_dim or 1), np.float32)
@@ -305,6 +319,7 @@ class VectorFiles:
             except (OSError, ValueError) as fault:
                 if self._read_stamp(snapshot) != stamp:
                     raise StaleSnapshotError from fault
+                self._unusable = stamp
                 log.warning("the vectors in %s cannot be read: %s", self._folder, fault)
             else:
                 epoch, since, covered = stamp["epoch"], stamp["since"], stamp["last_row"]
@@ -329,6 +344,10 @@ class VectorFiles:
         )
         self._view = view
         return view
+
+    def give_up(self, snapshot: Snapshot) -> None:
+        """Use the files no more as they are now: they stay ahead of the ledger."""
+        self._unusable = self._read_stamp(snapshot)
 
     def _live(self, snapshot: Snapshot, rows: Rows, epoch: int, since: int) -> NDArray[np.bool_]:
         state, known = snapshot.state, self._view
@@ -363,35 +382,68 @@ class VectorFiles:
         return bool(snapshot.last_row() - stamp["last_row"] > LONG_TAIL)
 
     def catch_up(self, snapshot: Snapshot) -> None:
-        """Bring the files to the snapshot's generation; the caller holds the writer's lock."""
+        """Bring the files to the snapshot's generation; the caller holds the writer's lock.
+
+        Files that cannot follow are written anew, beside the old ones.
+
+        Raises:
+            OSError: they cannot be written anew either.
+        """
         state = snapshot.state
         if state.embedding_dim is None:
             return
-        stamp = self._read_stamp(snapshot)
-        if stamp is not None and not self._is_sound(state.space, stamp):
-            stamp = None
-        if stamp is None or not stamp["generation"] <= state.generation:
-            if stamp is not None or any(self._folder.glob("vectors-*")):
-                log.warning("the vectors in %s are built anew from the ledger", self._folder)
+        try:
+            is_kept, reason = self._follow(snapshot)
+        except (OSError, ValueError) as error:
+            is_kept, reason = False, str(error)
+        if not is_kept:
             self.write_space(snapshot, state.space, state.embedding_dim)
-        elif stamp["since"] < state.history or self._is_worn(snapshot, stamp):
-            self.write_space(snapshot, state.space, state.embedding_dim)
-        elif stamp["generation"] < state.generation:
-            self._append(snapshot, state.space, stamp)
+            if reason is not None:
+                log.warning("the vectors in %s were built anew: %s", self._folder, reason)
         self._sweep(snapshot)
+
+    def _follow(self, snapshot: Snapshot) -> tuple[bool, str | None]:
+        """Bring the files that count to the snapshot's generation.
+
+        Returns:
+            Whether they are there now, and the reason why not, if a user should know it.
+
+        Raises:
+            OSError: they cannot be written.
+            ValueError: the same.
+        """
+        state = snapshot.state
+        stamp = self._read_stamp(snapshot)
+        if stamp is None:
+            is_new = all(space != state.space for space, *_ in self._files())
+            return False, None if is_new else "no stamp says what they hold"
+        if not self._is_sound(state.space, stamp):
+            return False, "some are missing or too short"
+        if stamp["generation"] > state.generation:
+            return False, "they were newer than the ledger"
+        if stamp["since"] < state.history or self._is_worn(snapshot, stamp):
+            return False, None
+        if stamp["generation"] < state.generation:
+            self._append(snapshot, state.space, stamp)
+        return True, None
 
     def write_space(self, snapshot: Snapshot, space: int, dimension: int) -> None:
         """Write the vectors of a space into files of a new epoch."""
-        epochs = [int(path.stem.split("-")[2]) for path in self._folder.glob(f"vectors-{space}-*")]
+        epoch = 1 + max((known for of, known, _ in self._files() if of == space), default=-1)
         stamp = {
             "store_id": snapshot.state.store_id,
-            "epoch": max(epochs, default=-1) + 1,
+            "epoch": epoch,
             "since": snapshot.state.generation,
             "count": 0,
             "last_row": 0,
             "dimension": dimension,
         }
-        self._append(snapshot, space, stamp)
+        try:
+            self._append(snapshot, space, stamp)
+        except Exception:
+            for path in self._paths(space, epoch):
+                path.unlink(missing_ok=True)
+            raise
 
     def since(self, snapshot: Snapshot) -> int | None:
         """Give the generation since which the files need the tombstones; None if they don't."""
@@ -405,7 +457,7 @@ class VectorFiles:
 
     def close(self) -> None:
         """Let the files go."""
-        self._view = None
+        self._view = self._unusable = None
 
     def _append(self, snapshot: Snapshot, space: int, stamp: dict[str, Any]) -> None:
         state, dimension = snapshot.state, stamp["dimension"]
@@ -441,13 +493,29 @@ class VectorFiles:
     def _sweep(self, snapshot: Snapshot) -> None:
         """Remove the files of earlier epochs and of spaces that are no more."""
         state = snapshot.state
-        spaces = {state.space, state.pending_space}
-        for path in self._folder.glob("vectors-*"):
-            space, *epoch = path.stem.removeprefix("vectors-").split("-")
-            stamp = read_stamp(self._stamp_path(int(space))) if epoch else None
-            is_old = stamp is not None and int(epoch[0]) != stamp["epoch"]
-            if is_old or int(space) not in spaces:
-                path.unlink(missing_ok=True)
+        stamps = {
+            space: read_stamp(self._stamp_path(space), **_STAMP)
+            for space in (state.space, state.pending_space)
+            if space is not None
+        }
+        for path in list(self._folder.iterdir()):
+            found = VECTORS_FILE.fullmatch(path.name) or VECTORS_STAMP.fullmatch(path.name)
+            if found is None or not path.is_file():
+                continue
+            space = int(found[1])
+            if space in stamps:
+                stamp = stamps[space]
+                if found.re is VECTORS_STAMP or stamp is None or int(found[2]) == stamp["epoch"]:
+                    continue
+            with suppress(OSError):  # it is tried again after the next write
+                path.unlink()
+
+    def _files(self) -> Iterator[tuple[int, int, Path]]:
+        """Yield the space, the epoch and the path of every file of vectors or rows."""
+        for path in self._folder.iterdir():
+            found = VECTORS_FILE.fullmatch(path.name)
+            if found is not None:
+                yield int(found[1]), int(found[2]), path
 
     def _map(self, space: int, stamp: dict[str, Any]) -> tuple[Rows, Matrix]:
         count, dimension = stamp["count"], stamp["dimension"]
@@ -467,9 +535,9 @@ class VectorFiles:
         return self._folder / f"vectors-{space}.json"
 
     def _read_stamp(self, snapshot: Snapshot) -> dict[str, Any] | None:
-        stamp = read_stamp(self._stamp_path(snapshot.state.space))
+        stamp = read_stamp(self._stamp_path(snapshot.state.space), **_STAMP)
         known = (snapshot.state.store_id, snapshot.state.embedding_dim)
-        if stamp is None or (stamp.get("store_id"), stamp.get("dimension")) != known:
+        if stamp is None or (stamp["store_id"], stamp["dimension"]) != known:
             return None
         return stamp
 

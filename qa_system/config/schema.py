@@ -36,6 +36,7 @@ __all__ = [
     "GeneratorSettings",
     "IndexingSettings",
     "PassageSettings",
+    "Positive",
     "RankerSettings",
     "ReaderSettings",
     "RetrieverSettings",

@@ -19,7 +19,7 @@ import pytest
 import tantivy
 from haystack.dataclasses import Document
 
-from qa_system.stores import ann, lexical_index
+from qa_system.stores.embedded.derived import ann, lexical_index
 from qa_system.stores.embedded.derived.lexical import (
     DamagedIndexError,
     LexicalView,

@@ -17,8 +17,10 @@ from indexing.cli import app
 from qa_system.config import StoreSettings
 from qa_system.errors import StoreError
 from qa_system.records import Label
-from qa_system.stores import ann, ledger, open_store
+from qa_system.stores import open_store
+from qa_system.stores.embedded.derived import ann
 from qa_system.stores.embedded.layout import check_free
+from qa_system.stores.embedded.ledger import database as ledger
 from qa_system.stores.faiss import FAISSDocumentStore
 
 DOCUMENT = Document(id="a", content="good battery", embedding=[1.0, 2.0])

@@ -7,6 +7,7 @@ from haystack.dataclasses import Document
 
 from qa_system.stores.documents import encode_documents
 from qa_system.stores.embedded.ledger.database import Ledger
+from qa_system.stores.embedded.ledger.snapshot import Stored
 from qa_system.stores.faiss import FAISSDocumentStore
 
 
@@ -24,7 +25,7 @@ def ledger(tmp_path):
 
 def write(ledger, *names):
     with ledger.transaction() as transaction:
-        transaction.insert(rows_of(*names), [None] * len(names))
+        transaction.insert(map(Stored, rows_of(*names)))
 
 
 def test_every_write_is_a_generation(ledger):

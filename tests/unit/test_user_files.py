@@ -1,11 +1,11 @@
 """What a command is told to write to may hold something of a user's: that is refused, and kept."""
 
 import pytest
-from qa_system.training.settings import ReaderTraining
 
 from indexing.rejects import RejectFile
 from qa_system.errors import ConfigError
-from qa_system.training.record import claim
+from qa_system.training.recipes import ReaderTraining
+from qa_system.training.run import claim
 
 
 @pytest.mark.parametrize("content", [b"5\n", b"[1]\n", b'"file line reason"\n', b"text\n"])

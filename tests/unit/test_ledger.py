@@ -69,7 +69,8 @@ def test_a_snapshot_does_not_move(ledger):
 def test_a_failed_write_leaves_nothing(ledger):
     write(ledger, "a")
     with pytest.raises(ZeroDivisionError), ledger.transaction() as transaction:
-        transaction.insert(rows_of("b"), (1 // n for n in (0,)))
+        transaction.insert(Stored(row) for row in rows_of("b"))
+        _ = 1 // 0
     with ledger.snapshot() as snapshot:
         assert (snapshot.count(), snapshot.state.generation) == (1, 1)
 

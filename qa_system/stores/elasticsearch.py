@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from qa_system.errors import (
     ConfigError,
-    EncoderMismatchError,
     StoreError,
     StoreNotFoundError,
 )
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
 from qa_system.stores.async_variants import AsyncVariants
+from qa_system.stores.checks import check_choice, check_encoder, check_top_k, query_matrix
 from qa_system.stores.contract import (
     NO_PASSAGES,
     DocumentsRejectedError,
@@ -55,7 +55,6 @@ from qa_system.stores.elastic.mapping import (
 )
 from qa_system.stores.elastic.reembedding import embedded
 from qa_system.stores.elastic.search import WINDOW, pages
-from qa_system.stores.embedded.search import check_top_k, query_matrix
 
 if TYPE_CHECKING:
     from qa_system.stores.embedded.reembedding import PassageEncoder
@@ -164,8 +163,8 @@ class ElasticsearchReviewStore(AsyncVariants):
         timeout: float = 30.0,
         bulk: dict[str, Any] | None = None,
     ) -> None:
-        _check_choice("similarity", similarity, (None, *get_args(Similarity)))
-        _check_choice("index_options", index_options, get_args(IndexOptions))
+        check_choice("similarity", similarity, (None, *get_args(Similarity)))
+        check_choice("index_options", index_options, get_args(IndexOptions))
         self._settings: dict[str, Any] = {
             "url": url,
             "index": index,
@@ -916,16 +915,10 @@ class ElasticsearchReviewStore(AsyncVariants):
             self.close()
 
     def _check_encoder(self, state: IndexState, identity: EncoderIdentity) -> None:
-        known, dimension = state.encoder, state.dimension
-        if known == identity or (known is None and dimension in (None, identity.dimension)):
-            return
-        made_by = f"by {known.named}" if known is not None else f"with {dimension} numbers each"
-        raise EncoderMismatchError(
-            f"the store's embeddings were made {made_by}, not by {identity.named}",
-            where=self._at.where,
-            remedy="Use that encoder, or re-embed the store with "
-            f"`update_embeddings` (encoder {identity.name}).",
-        )
+        # A version is re-embedded by the name that it stands behind.
+        store = f"{self._settings['url']}/{elastic_versions.base_of(self._at.name)}"
+        where = self._at.where
+        check_encoder(identity, state.encoder, state.dimension, where=where, store=store)
 
 
 def _own_similarities(
@@ -939,9 +932,3 @@ def _own_similarities(
     elif similarity == "l2":
         scores = -np.square(embeddings - embeddings[0]).sum(axis=1)
     return scores
-
-
-def _check_choice(name: str, value: str | None, choices: Sequence[str | None]) -> None:
-    if value not in choices:
-        named = ", ".join(each for each in choices if each is not None)
-        raise ConfigError(f"there is no {name} {value!r}", remedy=f"Choose of: {named}.")

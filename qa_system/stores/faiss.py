@@ -17,10 +17,11 @@ from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 
-from qa_system.errors import ConfigError, EncoderMismatchError, StoreMismatchError
+from qa_system.errors import StoreMismatchError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
 from qa_system.stores.async_variants import AsyncVariants
+from qa_system.stores.checks import check_choice, check_encoder
 from qa_system.stores.contract import NO_PASSAGES, DuplicateIdError, Passages, WriteReport
 from qa_system.stores.documents import decode_document, encode_documents
 from qa_system.stores.embedded.derived.ann import IndexKind
@@ -131,8 +132,8 @@ class FAISSDocumentStore(AsyncVariants):
         index: IndexKind = "auto",
         gpu: bool = False,
     ) -> None:
-        _check_choice("similarity", similarity, get_args(Similarity))
-        _check_choice("index", index, get_args(IndexKind))
+        check_choice("similarity", similarity, get_args(Similarity))
+        check_choice("index", index, get_args(IndexKind))
         self._path = Path(path)
         self._embedding_dim = embedding_dim
         self._similarity: Similarity = similarity
@@ -596,20 +597,6 @@ class FAISSDocumentStore(AsyncVariants):
                 )
 
     def _check_encoder(self, state: State, identity: EncoderIdentity) -> None:
-        known, dimension = state.encoder, self._dimension(state)
-        if known == identity or (known is None and dimension in (None, identity.dimension)):
-            return
-        made_by = f"by {known.named}" if known is not None else f"with {dimension} numbers each"
-        raise EncoderMismatchError(
-            f"the store's embeddings were made {made_by}, not by {identity.named}",
-            where=str(self._path),
-            remedy=f"Use that encoder, or re-embed the store: qa-index reembed --store {self._path}"
-            f" --encoder-model {identity.name}",
-        )
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ConfigError(
-            f"there is no {name} {value!r}", remedy=f"Choose of: {', '.join(choices)}."
-        )
+        place = str(self._path)
+        dimension = self._dimension(state)
+        check_encoder(identity, state.encoder, dimension, where=place, store=place)

@@ -13,7 +13,7 @@ import pytest
 import tantivy
 from haystack.dataclasses import Document
 
-from qa_system.stores.embedded.derived.lexical import ANALYZER
+from qa_system.stores.analysis import ANALYZER
 from qa_system.stores.faiss import FAISSDocumentStore
 
 WORKER = Path(__file__).with_name("store_worker.py")

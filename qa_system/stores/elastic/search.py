@@ -20,7 +20,7 @@ from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.documents import READ, decode
 from qa_system.stores.elastic.filters import Query
 from qa_system.stores.elastic.mapping import IndexState
-from qa_system.stores.embedded.derived.lexical import FUNCTION_WORD_WEIGHT, FUNCTION_WORDS
+from qa_system.stores.function_words import FUNCTION_WORD_WEIGHT, FUNCTION_WORDS
 from qa_system.stores.matching import best_passage
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ _ORDER: Final[list[Any]] = ["_score", {"written": "asc"}]
 """Best first; among equals, the one that was written first, as in the embedded store."""
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _PART = re.compile(r"[^\W_]+")
-_FUNCTION_WORDS: Final = frozenset(FUNCTION_WORDS.split())
 
 
 def word_query(text: str, selected: Query | None) -> Query | None:
@@ -58,7 +57,7 @@ def word_query(text: str, selected: Query | None) -> Query | None:
     function: list[str] = []
     for word in _WORD.findall(text):
         parts = _PART.findall(word.lower())
-        (function if all(part in _FUNCTION_WORDS for part in parts) else rare).append(word)
+        (function if all(part in FUNCTION_WORDS for part in parts) else rare).append(word)
     should: list[Query] = []
     if rare:
         should.append({"match": {"content": {"query": " ".join(rare)}}})

@@ -21,7 +21,7 @@ from haystack.dataclasses import ByteStream, Document, SparseEmbedding
 from numpy.typing import NDArray
 
 from qa_system.errors import EmbeddingError, StoreError
-from qa_system.stores.contract import Passages
+from qa_system.stores.writes import Passages
 
 __all__ = [
     "COLUMNS",

@@ -11,7 +11,7 @@ from qa_system.config import ElasticsearchSettings
 from qa_system.errors import QASystemError, StoreMismatchError
 from qa_system.records import Finding
 from qa_system.stores.elastic.connection import Connection, Credentials, explained
-from qa_system.stores.elastic.versions import base_of, live
+from qa_system.stores.elastic.versions.aliases import base_of, live
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from qa_system.errors import EmbeddingError, StoreError
 from qa_system.passages import Spans
-from qa_system.stores.contract import Passages
 from qa_system.stores.documents import (
     MetadataError,
     decode_document,
@@ -27,6 +26,7 @@ from qa_system.stores.documents import (
     encode_passages,
 )
 from qa_system.stores.elastic.mapping import KEYWORDS
+from qa_system.stores.writes import Passages
 
 __all__ = [
     "READ",

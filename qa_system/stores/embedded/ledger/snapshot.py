@@ -195,6 +195,10 @@ class Snapshot:
         """Count the documents that a filter selects."""
         return int(self.select("count(*)", condition).fetchone()[0])
 
+    def count_items(self) -> int:
+        """Count the distinct `meta.item_id`s."""
+        return int(self.select(f"count(DISTINCT {ITEM})", None).fetchone()[0])
+
     def count_embedded(self) -> int:
         """Count the documents that have an embedding."""
         sql = f"SELECT count(*) FROM embeddings_{self.state.space}"

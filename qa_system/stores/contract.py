@@ -87,7 +87,7 @@ class ReviewStore(SearchableStore, Protocol):
 
     @property
     def encoder(self) -> EncoderIdentity | None:
-        """Who made the store's embeddings; None where nobody said."""
+        """Who made the store's embeddings; None where it is not known."""
         ...
 
     def bind_encoder(self, identity: EncoderIdentity) -> None:
@@ -227,7 +227,7 @@ class ReviewStore(SearchableStore, Protocol):
         """Write labelled questions beside the documents.
 
         A label is told from others by all that it holds: written again it is there once, so a
-        job that is run again doubles nothing. A label that was changed is another one; delete
+        job that is run again adds nothing. A label that was changed is another one; delete
         the old ones first. Several annotators may write labels of their own about one question
         and review; `get_labels_aggregated` joins them. The embedded store writes all or none. A
         server keeps them in an index of their own, `<index>-labels`, whatever version of the

@@ -50,13 +50,13 @@ class NewIndex:
     refresh_interval: str
 
     def similarity_for(self, encoder: EncoderIdentity | None) -> Similarity:
-        """Give the similarity of an index that an encoder fills."""
+        """Return the similarity of an index that an encoder fills."""
         if self.similarity is not None:
             return self.similarity
         return "dot_product" if encoder is None else encoder.similarity
 
     def settings(self) -> dict[str, Any]:
-        """Give the server's settings."""
+        """Return the server's settings."""
         return {
             "number_of_shards": self.shards,
             "number_of_replicas": self.replicas,
@@ -94,7 +94,7 @@ class ElasticIndex:
         return self.connection.client
 
     def state(self, *, fresh: bool = False) -> IndexState | None:
-        """Give the version that is read, as it was when it was first looked at; None: none is.
+        """Return the version that is read, as it was when it was first looked at; None: none is.
 
         Raises:
             StoreMismatchError: it was made with other settings, or by somebody else.
@@ -107,7 +107,7 @@ class ElasticIndex:
         return known
 
     def state_with_dimension(self, fresh: bool = False) -> IndexState | None:
-        """Give it as `state` does, but look again for the dimension that the first write set."""
+        """Return it as `state` does, but look again for the dimension that the first write set."""
         state = self.state(fresh=fresh)
         if not fresh and state is not None and state.dimension is None:
             state = self.state(fresh=True)
@@ -195,7 +195,7 @@ class ElasticIndex:
         return made
 
     def writer(self, index: str | None = None) -> BulkWriter:
-        """Give what writes here in bulk, or into another index."""
+        """Return what writes here in bulk, or into another index."""
         is_alias = index is None and not aliases.number_of(self.name)
         return BulkWriter(self.client, index or self.name, self.where, self.bulk, is_alias=is_alias)
 
@@ -251,7 +251,7 @@ class ElasticIndex:
         return int(found["count"])
 
     def stamps(self, number: int) -> int:
-        """Give the first of so many numbers, all higher than those before."""
+        """Return the first of so many numbers, all higher than those before."""
         with self._lock:
             first = max(time.time_ns(), self._last_stamp + 1)
             self._last_stamp = first + number - 1

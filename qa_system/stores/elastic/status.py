@@ -31,7 +31,7 @@ class ElasticsearchStatus:
         similarity: how embeddings are compared.
         index_options: how they are searched.
         shards: of the version.
-        encoder: who made the embeddings; None where nobody said.
+        encoder: who made the embeddings; None where it is not known.
         bytes_on_disk: of the version, replicas not counted.
     """
 

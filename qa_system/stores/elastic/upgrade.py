@@ -188,8 +188,8 @@ def _join(writer: BulkWriter, batch: Sequence[_Split], outcome: _Outcome) -> Non
         else:
             try:
                 to_write[split.review_id] = (split, *split.joined())
-            except (StoreError, ValueError) as fault:
-                outcome.refused[split.review_id] = str(fault)
+            except (StoreError, ValueError) as error:
+                outcome.refused[split.review_id] = str(error)
     report = writer.write(action for _, action, _ in to_write.values())
     outcome.refused.update((each.id, each.reason) for each in report.rejected)
     for review_id, (split, _, is_exact) in to_write.items():

@@ -27,7 +27,7 @@ class StoreStatus:
         similarity: how embeddings are compared.
         index: the kind of vector index asked for.
         generation: counts the writes.
-        encoder: who made the embeddings; None where nobody said.
+        encoder: who made the embeddings; None where it is not known.
         bytes_on_disk: of the whole folder.
         lexical_generation: that of the lexical index; -1 where there is none.
         vectors_generation: that of the vector files; -1 where there are none.

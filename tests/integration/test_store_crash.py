@@ -14,7 +14,7 @@ import pytest
 import tantivy
 from haystack.dataclasses import Document
 
-from qa_system.stores.embedded.derived.lexical import ANALYZER
+from qa_system.stores.analysis import ANALYZER
 from qa_system.stores.faiss import FAISSDocumentStore
 from store_health import assert_healed
 

@@ -10,8 +10,8 @@ from haystack.document_stores.types import DuplicatePolicy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qa_system.stores.analysis import analyze
 from qa_system.stores.embedded.derived import lexical
-from qa_system.stores.embedded.derived.lexical import analyze
 from qa_system.stores.embedded.lock import WriterLock
 from qa_system.stores.faiss import FAISSDocumentStore
 

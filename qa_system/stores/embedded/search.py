@@ -18,15 +18,15 @@ import numpy as np
 from haystack.dataclasses import Document
 from numpy.typing import NDArray
 
-from qa_system.errors import EmbeddingError, StoreError
+from qa_system.stores.checks import check_top_k, query_matrix
 from qa_system.stores.embedded.derived.lexical import DamagedIndexError, Hit, LexicalView
-from qa_system.stores.embedded.derived.vectors import Found, Matrix, StaleSnapshotError
+from qa_system.stores.embedded.derived.vectors import Found, StaleSnapshotError
 from qa_system.stores.embedded.folder import SETTLE_WAIT, StoreFolder
 from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
 from qa_system.stores.filters import compile_filters
 from qa_system.stores.matching import best_passage
 
-__all__ = ["Search", "check_top_k", "query_matrix"]
+__all__ = ["Search"]
 
 Result = TypeVar("Result")
 
@@ -135,33 +135,3 @@ def _lexical_hits(
         return np.isin(rows, snapshot.still_there(rows.tolist()))
 
     return view.search(query, top_k, allowed, are_live)
-
-
-def check_top_k(top_k: int) -> None:
-    """Refuse to look for no document at all."""
-    if top_k < 1:
-        raise StoreError(f"top_k is {top_k}", remedy="Ask for at least 1.")
-
-
-def query_matrix(embeddings: Any, dimension: int | None) -> Matrix:
-    """Give one or several embeddings as an (n, dimension) array.
-
-    Raises:
-        EmbeddingError: they are not finite, no numbers, or have another dimension (None: any).
-    """
-    try:
-        queries = np.atleast_2d(np.asarray(embeddings, dtype=np.float32))
-        is_sound = queries.ndim == 2 and bool(np.isfinite(queries).all())
-    except (TypeError, ValueError):
-        is_sound = False
-    if not is_sound:
-        raise EmbeddingError(
-            "the query's embedding holds NaN, infinity, or what is not a number",
-            remedy="Check the encoder that it came from.",
-        )
-    if dimension is not None and queries.shape[1] != dimension:
-        raise EmbeddingError(
-            f"the query's embedding has {queries.shape[1]} numbers, the store's have {dimension}",
-            remedy="Ask with the encoder that filled the store.",
-        )
-    return queries

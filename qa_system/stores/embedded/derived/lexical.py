@@ -19,19 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.errors import StoreError
+from qa_system.stores.analysis import ANALYZER, analyze, analyzer, function_terms
 from qa_system.stores.embedded.ledger.snapshot import Rows
+from qa_system.stores.function_words import FUNCTION_WORD_WEIGHT
 
 if TYPE_CHECKING:
-    from tantivy import Index, Query, Searcher, TextAnalyzer
+    from tantivy import Index, Query, Searcher
 
 __all__ = [
-    "ANALYZER",
     "DamagedIndexError",
     "Hit",
     "LexicalView",
-    "analyze",
     "any_of_rows",
-    "function_terms",
     "make_index",
     "newer_than",
     "open_index",
@@ -40,41 +39,10 @@ __all__ = [
 
 Hit = tuple[int, float]
 
-ANALYZER: Final = "english-1"
-"""Names the analysis in the stamp: an index made by another is built anew."""
-FUNCTION_WORDS: Final = """
-i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she
-her hers herself it its itself they them their theirs themselves what which who whom this that
-these those am is are was were be been being have has had having do does did doing would should
-could ought a an the and but if or because as until while of at by for with about against
-between into through during before after above below to from up down in out on off over under
-again further then once here there when where why how all any both each few more most other some
-such no nor not only own same so than too very can will just don now s t d ll m re ve isn aren
-wasn weren hasn haven hadn doesn didn won wouldn shan shouldn couldn mustn
-"""
-"""Snowball's English stop words, and what contractions leave of themselves."""
-FUNCTION_WORD_WEIGHT: Final = 0.1
-"""Half of a question is function words. Lucene's `english` drops them; a tenth of their score
-still decides between reviews that have nothing else in common with the question. Chosen on the
-train and dev questions of four SubjQA domains, over the reviews of an item."""
-LONGEST_TERM: Final = 255
 FEW_ROWS: Final = 50
 SMALL_SET: Final = 500
 """A filter that selects at most so many rows is part of the query; a larger one is applied to
 the hits of a deeper search, whose cost does not grow with the filter."""
-
-
-@cache
-def _analyzer() -> TextAnalyzer:
-    from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
-
-    return (
-        TextAnalyzerBuilder(Tokenizer.simple())
-        .filter(Filter.remove_long(LONGEST_TERM))
-        .filter(Filter.lowercase())
-        .filter(Filter.stemmer("english"))
-        .build()
-    )
 
 
 class DamagedIndexError(StoreError):
@@ -114,22 +82,6 @@ class reporting_damage:  # noqa: N801 - a context manager, used like a function
                 f"the lexical index cannot be read or written: {error}",
                 where=None if self._folder is None else str(self._folder),
             ) from error
-
-
-def analyze(text: str) -> list[str]:
-    """Give the terms that a text is indexed and asked by.
-
-    >>> analyze("The batteries' runtime isn't great!")
-    ['the', 'batteri', 'runtim', 'isn', 't', 'great']
-    """
-    terms: list[str] = _analyzer().analyze(text)
-    return terms
-
-
-@cache
-def function_terms() -> frozenset[str]:
-    """Return the terms of function words."""
-    return frozenset(analyze(FUNCTION_WORDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +234,6 @@ def open_index(folder: Path) -> Index:
 
 
 def _prepared(index: Index) -> Index:
-    index.register_tokenizer(ANALYZER, _analyzer())
+    index.register_tokenizer(ANALYZER, analyzer())
     index.config_reader("manual")
     return index

@@ -19,8 +19,8 @@ from threading import Lock
 from time import sleep
 from typing import TYPE_CHECKING, Any, Final
 
+from qa_system.stores.analysis import ANALYZER
 from qa_system.stores.embedded.derived.lexical import (
-    ANALYZER,
     DamagedIndexError,
     LexicalView,
     any_of_rows,

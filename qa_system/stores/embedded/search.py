@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from qa_system.stores.checks import check_top_k, query_matrix
 from qa_system.stores.embedded.derived.lexical import DamagedIndexError, Hit, LexicalView
-from qa_system.stores.embedded.derived.vectors import Found, StaleSnapshotError
+from qa_system.stores.embedded.derived.vector_view import Found
+from qa_system.stores.embedded.derived.vectors import StaleSnapshotError
 from qa_system.stores.embedded.folder import SETTLE_WAIT, StoreFolder
 from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
 from qa_system.stores.filters import compile_filters

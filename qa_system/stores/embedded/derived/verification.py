@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from qa_system.stores.documents import decode_vectors
 from qa_system.stores.embedded.derived.lexical import DamagedIndexError
 from qa_system.stores.embedded.derived.lexical_index import LexicalIndex
-from qa_system.stores.embedded.derived.vectors import VectorFiles, VectorView, normalized
+from qa_system.stores.embedded.derived.vector_view import VectorView, normalized
+from qa_system.stores.embedded.derived.vectors import VectorFiles
 from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
 
 __all__ = ["find_faults"]

@@ -47,6 +47,15 @@ QuestionEncoderOption = Annotated[
     str | None,
     typer.Option(help="A second tower for questions, as DPR has it.", rich_help_panel=ENCODER),
 ]
+EmbedTitleOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--embed-title/--no-embed-title",
+        help="Read a review's title and text as a pair, as DPR was trained.",
+        rich_help_panel=ENCODER,
+        show_default="no-embed-title",
+    ),
+]
 BackendOption = Annotated[
     str | None, typer.Option(help="auto, onnx or torch.", rich_help_panel=ENCODER)
 ]
@@ -169,6 +178,7 @@ def run(
     ] = None,
     encoder: EncoderOption = None,
     question_encoder: QuestionEncoderOption = None,
+    embed_title: EmbedTitleOption = None,
     embed: Annotated[
         bool | None,
         typer.Option(
@@ -212,6 +222,7 @@ def run(
         "store.gpu": gpu,
         "encoder.model": encoder,
         "encoder.question_model": question_encoder,
+        "encoder.embed_title": embed_title,
         "encoder.backend": backend,
         "encoder.precision": precision,
         "encoder.device": device,

@@ -10,27 +10,24 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
+
+import typer
 
 from qa_system.errors import QASystemError
-
-if TYPE_CHECKING:
-    import typer
+from qa_system.noise import set_verbosity
 
 __all__ = ["print_json", "run_app"]
 
 
 def run_app(app: typer.Typer) -> None:
     """Run a command line; a fault becomes one message on stderr and an exit code."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
-    )
-    for package in ("qa_system", "indexing", "eval"):
-        logging.getLogger(package).setLevel(logging.INFO)
+    arguments = set_verbosity(sys.argv[1:])
+    app.callback()(_common)
     # A server's client logs each of its retries with a traceback; what comes of them, we say.
     logging.getLogger("elastic_transport").setLevel(logging.ERROR)
     try:
-        app()
+        app(arguments)
     except QASystemError as fault:
         sys.stderr.write(f"error: {fault}\n")
         sys.exit(fault.exit_code)
@@ -38,6 +35,15 @@ def run_app(app: typer.Typer) -> None:
         # Whoever read our output has gone; nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _common(
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Show what the libraries underneath log, too."),
+    ] = False,
+) -> None:
+    """Take the option that all commands have: `set_verbosity` has read it already."""
 
 
 def print_json(value: Mapping[str, Any]) -> None:

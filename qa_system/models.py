@@ -11,17 +11,21 @@ import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
+from pydantic import Field, ValidationError, model_validator
 
+from qa_system.config import Positive, Strict, describe
 from qa_system.errors import MissingDependencyError, ModelError
 
 __all__ = [
     "BUNDLED_PREFIX",
     "MANIFEST",
+    "POSITIONS",
     "SAMPLE",
     "TRAINING",
+    "Manifest",
     "ModelLocation",
     "bundled_models",
     "data_place",
@@ -29,6 +33,7 @@ __all__ = [
     "locate_checkpoint",
     "read_manifest",
     "resource",
+    "stamp",
     "weights_hash",
     "weights_sha256",
 ]
@@ -38,6 +43,8 @@ PACKAGE_PREFIX = "package:"
 MANIFEST = "model.json"
 CONFIG = "config.json"
 TRAINING = "training.json"
+POSITIONS = 512
+"""Tokens that an exported encoder can read, where its manifest does not say."""
 SAMPLE = "bundled:sample"
 _PACKAGE = Path(__file__).parent
 
@@ -146,16 +153,62 @@ def locate_checkpoint(name: str) -> ModelLocation:
     return location
 
 
+class Manifest(Strict):
+    """What `qa export` writes beside the weights; an unknown key is an error."""
+
+    format: Literal[1] = 1
+    task: Literal["reader", "encoder"]
+    precision: Literal["fp32", "fp16", "int8"] | None = None
+    architecture: str = ""
+    max_seq_length: Positive | None = None
+    """Tokens that are read: of a reader's window at most, of an encoder's text; None: any number.
+    """
+    positions: Positive | None = POSITIONS
+    """Of an encoder: tokens that it can read; None: any number."""
+    pad_id: Annotated[int, Field(ge=0)] = 0
+    calibration: dict[str, Any] | None = None
+    role: Literal["both", "question", "passage"] = "both"
+    """What an encoder encodes."""
+    dimension: Positive | None = None
+    similarity: Literal["dot_product", "cosine", "l2"] | None = None
+    normalize: bool = False
+    pooling: str = "none"
+    question_prefix: str = ""
+    passage_prefix: str = ""
+    made_with: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _encoder_is_whole(self) -> Manifest:
+        if self.task == "encoder" and None in (
+            self.dimension,
+            self.similarity,
+            self.max_seq_length,
+        ):
+            raise ValueError("an encoder has a dimension, a similarity and a max_seq_length")
+        return self
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read what `qa export` wrote beside the weights."""
+    """Read what `qa export` wrote beside the weights; see `Manifest`.
+
+    Raises:
+        ModelError: it is missing or damaged, or a key or a value is not one that is known.
+    """
+    path = folder / MANIFEST
+    remedy = "Export the model again with `qa export`."
     try:
-        manifest: dict[str, Any] = orjson.loads((folder / MANIFEST).read_bytes())
-    except (OSError, orjson.JSONDecodeError) as fault:
+        manifest: dict[str, Any] = orjson.loads(path.read_bytes())
+        Manifest.model_validate(manifest)
+    except ValidationError as error:
         raise ModelError(
-            f"the model's manifest cannot be read: {fault}",
-            where=str(folder / MANIFEST),
-            remedy="Export the model again with `qa export`.",
-        ) from fault
+            f"the model's manifest cannot be used: {describe(error, {})}",
+            where=str(path),
+            remedy=remedy,
+        ) from error
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise ModelError(
+            f"the model's manifest cannot be read: {error}", where=str(path), remedy=remedy
+        ) from error
     return manifest
 
 
@@ -165,10 +218,17 @@ def weights_hash(folder: Path) -> str:
     >>> len(weights_hash(locate("bundled:reader").path))
     64
     """
+    return _hash_files(folder, stamp(folder))
+
+
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+def stamp(folder: Path) -> Stamp:
+    """Return name, size and time of a model's files: what changes when they do, without a look."""
     suffixes = {".safetensors", ".onnx", ".bin", ".json", ".txt", ".model"}
     files = sorted(path for path in folder.rglob("*") if path.suffix in suffixes)
-    stamp = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
-    return _hash_files(folder, stamp)
+    return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
 
 
 def weights_sha256(location: ModelLocation) -> str:
@@ -187,9 +247,9 @@ def weights_sha256(location: ModelLocation) -> str:
 
 
 @lru_cache(maxsize=32)
-def _hash_files(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
+def _hash_files(folder: Path, files: Stamp) -> str:
     total = hashlib.sha256()
-    for name, _, _ in stamp:
+    for name, _, _ in files:
         path = Path(name)
         total.update(path.relative_to(folder).as_posix().encode() + b"\0")
         with path.open("rb") as file:

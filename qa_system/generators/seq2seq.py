@@ -7,16 +7,12 @@ import string
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from qa_system.errors import (
-    ConfigError,
-    MissingDependencyError,
-    ModelError,
-    QuestionTooLongError,
-)
+from qa_system.checkpoints import load_config, load_model, load_part, positions_of
+from qa_system.errors import ConfigError, ModelError, QuestionTooLongError
 from qa_system.inference import choose_torch_device, choose_torch_precision, load_tokenizer
 from qa_system.models import ModelLocation
 from qa_system.readers.windows import MINIMUM_CONTEXT
@@ -47,6 +43,7 @@ PARTS_TEMPLATE = "question: {question} context: {text}"
 """For a BART or T5 that nobody trained as a RAG generator; T5 was trained on SQuAD in this form."""
 
 PARTS_SOURCE_LENGTH = 384
+PURPOSE = "generation"
 REMEDY = (
     "Name a folder that `qa train generator` wrote, a RAG checkpoint, or a BART or T5, "
     "with its weights in safetensors."
@@ -358,13 +355,6 @@ def load_seq2seq(
     """
     torch_device = choose_torch_device(device)
     dtype = choose_torch_precision(precision, torch_device)
-    try:
-        from transformers import AutoConfig
-    except ImportError as fault:
-        raise MissingDependencyError(
-            f"the generator {location.name!r} needs transformers, which is not installed",
-            remedy="Install it: pip install 'qa-system[torch]'.",
-        ) from fault
     from qa_system.generators.attention import share_keys
 
     if location.format != "torch":
@@ -373,20 +363,18 @@ def load_seq2seq(
             where=str(location.path),
             remedy=REMEDY,
         )
-    try:
-        config = AutoConfig.from_pretrained(location.path, trust_remote_code=False)
-    except Exception as fault:  # what a damaged config.json raises shares no base
-        raise _unloadable(location, fault) from fault
+    config = load_config(location, purpose=PURPOSE, remedy=REMEDY)
     if config.model_type == "rag":
         model, facts = _rag_generator(location, config, dtype), _rag_facts(config)
-        tokenizer = _tokenizer(location, "generator_tokenizer", config.generator)
+        tokenizer = load_tokenizer(location.path / "generator_tokenizer", config.generator)
     else:
-        model, facts = _parts_generator(location, dtype), _parts_facts(location, config)
-        tokenizer = _tokenizer(location, ".", config)
+        model = _parts_generator(location, dtype)
+        facts = _parts_facts(location, positions_of(model.get_encoder()))
+        tokenizer = load_tokenizer(location.path, config)
     ids = config if config.model_type == "rag" else model.generation_config
     model = model.to(torch_device).eval()
     share_keys(model, where=str(location.path))
-    positions = _positions(model.config)
+    positions = positions_of(model.get_encoder())
     length = max_source_length or facts.max_source_length
     if positions is not None and length > positions:
         raise ConfigError(
@@ -407,7 +395,7 @@ def load_seq2seq(
         mode=facts.mode,
         max_answer_length=facts.max_answer_length,
         forced_id=getattr(ids, "forced_bos_token_id", None),
-        positions=positions,
+        positions=positions_of(model.get_decoder()),
         precision={"bfloat16": "bf16", "float16": "fp16"}.get(
             str(dtype).removeprefix("torch."), "fp32"
         ),
@@ -415,58 +403,30 @@ def load_seq2seq(
 
 
 def _rag_generator(location: ModelLocation, config: Any, dtype: Any) -> Any:
-    from safetensors import SafetensorError, safe_open
     from transformers import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
 
-    weights: dict[str, Any] = {}
-    try:
-        for path in sorted(location.path.glob("*.safetensors")):
-            with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118 (it is no mapping)
-                    _, found, own = f".{name}".partition(".generator.")
-                    if found:
-                        weights[own] = file.get_tensor(name)
-        if not weights:
-            raise OSError("no file in safetensors holds weights named generator.*")
-        kind = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING[type(config.generator)]
-        model, report = kind.from_pretrained(
-            None,
-            config=config.generator,
-            state_dict=weights,
-            dtype=dtype,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as fault:
-        raise _unloadable(location, fault) from fault
-    return _complete(location, model, report)
-
-
-def _parts_generator(location: ModelLocation, dtype: Any) -> Any:
-    from safetensors import SafetensorError
-    from transformers import AutoModelForSeq2SeqLM
-
-    try:
-        model, report = AutoModelForSeq2SeqLM.from_pretrained(
-            location.path,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            dtype=dtype,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as fault:
-        raise _unloadable(location, fault) from fault
-    return _complete(location, model, report)
-
-
-def _complete(location: ModelLocation, model: Any, report: dict[str, Any]) -> Any:
-    missing = sorted(report["missing_keys"])
-    if missing:
+    kind = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING.get(type(config.generator), None)
+    if kind is None:
         raise ModelError(
-            f"the generator has no weights for {', '.join(missing[:3])}",
+            f"the generator is a {config.generator.model_type}, which is no seq2seq model",
             where=str(location.path),
             remedy=REMEDY,
         )
-    return model
+    return load_part(
+        location,
+        kind.__name__,
+        config.generator,
+        "generator",
+        purpose=PURPOSE,
+        remedy=REMEDY,
+        dtype=dtype,
+    )
+
+
+def _parts_generator(location: ModelLocation, dtype: Any) -> Any:
+    return load_model(
+        location, "AutoModelForSeq2SeqLM", purpose=PURPOSE, remedy=REMEDY, dtype=dtype
+    )
 
 
 def _rag_facts(config: Any) -> GeneratorFacts:
@@ -483,36 +443,11 @@ def _rag_facts(config: Any) -> GeneratorFacts:
     return GeneratorFacts(template, config.max_combined_length, score_scale=1.0, mode=mode)
 
 
-def _parts_facts(location: ModelLocation, config: Any) -> GeneratorFacts:
+def _parts_facts(location: ModelLocation, positions: int | None) -> GeneratorFacts:
     if (location.path / GENERATOR).exists():
         return read_facts(location.path)
-    length = min(PARTS_SOURCE_LENGTH, _positions(config) or PARTS_SOURCE_LENGTH)
+    length = min(PARTS_SOURCE_LENGTH, positions or PARTS_SOURCE_LENGTH)
     return GeneratorFacts(PARTS_TEMPLATE, length, score_scale=1.0)
-
-
-def _tokenizer(location: ModelLocation, inside: str, config: Any) -> Tokenizer:
-    folder = location.path / inside
-    if (folder / "tokenizer.json").is_file():
-        return load_tokenizer(folder)
-    from transformers import AutoTokenizer
-
-    try:
-        slow = AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
-        tokenizer = cast("Tokenizer", slow.backend_tokenizer)
-    except Exception as fault:  # transformers' and tokenizers' faults share no base
-        raise ModelError(
-            f"the generator's tokenizer cannot be read: {fault}",
-            where=str(folder),
-            remedy="It is a tokenizer.json, or the files that transformers makes one from.",
-        ) from fault
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
-
-
-def _positions(config: Any) -> int | None:
-    positions = getattr(config, "max_position_embeddings", None)
-    return None if positions is None else int(positions)
 
 
 def _id(name: str, location: ModelLocation, *configs: Any, otherwise: int | None = None) -> int:
@@ -527,9 +462,3 @@ def _id(name: str, location: ModelLocation, *configs: Any, otherwise: int | None
             f"the generator's config.json has no {name}", where=str(location.path), remedy=REMEDY
         )
     return otherwise
-
-
-def _unloadable(location: ModelLocation, fault: Exception) -> ModelError:
-    return ModelError(
-        f"the generator cannot be loaded: {fault}", where=str(location.path), remedy=REMEDY
-    )

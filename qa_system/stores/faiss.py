@@ -597,7 +597,7 @@ class FAISSDocumentStore(AsyncTwins):
             f"the store's embeddings were made {made_by}, not by {identity.named}",
             where=str(self._path),
             remedy=f"Use that encoder, or re-embed the store: qa-index embed --store {self._path}"
-            f" --encoder {identity.name}",
+            f" {identity.options}",
         )
 
 

@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qa_system.checkpoints import has_token_types
 from qa_system.errors import ConfigError, ModelError
 from qa_system.inference import choose_torch_device, load_tokenizer, pad, token_batches
 from qa_system.models import ModelLocation, locate, locate_checkpoint
 from qa_system.progress import progress
-from qa_system.readers.backends import ReaderBackend, has_token_types, load_backend
+from qa_system.readers.backends import ReaderBackend, load_backend
 from qa_system.training.packages import training_packages
 from qa_system.training.reader import Lessons, fit_reader, start_from
 from qa_system.training.record import CHECKPOINTS, claim
@@ -200,7 +201,7 @@ def _check_tokens(
             remedy="Name a student with the teacher's tokenizer, or none and --layers: it is "
             "then cut out of the teacher.",
         )
-    if settings.max_seq_length > teacher.positions:
+    if teacher.positions is not None and settings.max_seq_length > teacher.positions:
         raise ConfigError(
             f"max_seq_length is {settings.max_seq_length}, "
             f"and the teacher has {teacher.positions} positions",

@@ -19,19 +19,27 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from qa_system.errors import MissingDependencyError, ModelError
+from qa_system.checkpoints import has_token_types, pad_id_of, positions_of, reason
+from qa_system.errors import MissingDependencyError, ModelError, QASystemError
 from qa_system.inference import load_tokenizer
-from qa_system.models import MANIFEST, ModelLocation, locate, weights_sha256
-from qa_system.readers.backends import has_token_types, load_checkpoint, usable_positions
+from qa_system.models import MANIFEST, POSITIONS, ModelLocation, locate, weights_sha256
+from qa_system.noise import without_stderr
+from qa_system.readers.backends import load_checkpoint
 from qa_system.readers.calibration import calibration_of
+from qa_system.readers.windows import WindowCutter
+from qa_system.retrievers.sentence_models import load_sentence_model
 from qa_system.training.fuse import fuse_attention
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+    from tokenizers import Tokenizer
 
 __all__ = ["MANIFEST_FORMAT", "export_model"]
 
 MANIFEST_FORMAT = 1
+UNSAID = ("inputs", "outputs", "tokenizer", "vocabulary")
+"""Of what is known of a network, what the manifest does not say."""
+
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TOLERANCE = 1e-4
 """The largest difference between torch's output and the fp32 export's."""
@@ -100,28 +108,25 @@ def export_model(
         ) from fault
     calibration = calibration_of(location)
     network, facts = _load_reader(location) if task == "reader" else _load_encoder(location)
-    model = _trace(network, facts)
-    _check_equal(network, model, facts, location)
-    if task == "reader":
-        fuse_attention(model)
-        _check_equal(network, model, facts, location, padded=False)
-    if precision == "int8":
-        from qa_system.training.quantize import quantize
-
-        model = quantize(
-            model,
-            _probes(location.path, facts),
-            blockwise=task == "encoder",
-        )
-    elif precision == "fp16":
-        model = _halved(model, facts, location)
+    try:
+        with without_stderr():  # a graph that torch cannot export is printed whole
+            model = _convert(network, facts, location, task, precision)
+    except QASystemError:
+        raise
+    except Exception as error:  # the errors of torch's exporter and of ONNX Runtime share no base
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        raise ModelError(
+            f"the architecture {facts['architecture']} cannot be exported: {reason(cause)}",
+            where=str(location.path),
+            remedy="Run the checkpoint as it is, with backend: torch.",
+        ) from error
     folder = Path(location.name).expanduser()
     named = "/".join(folder.resolve().parts[-2:]) if folder.is_dir() else location.name
     manifest = {
         "format": MANIFEST_FORMAT,
         "task": task,
         "precision": precision,
-        **{key: value for key, value in facts.items() if key not in ("inputs", "outputs")},
+        **{key: value for key, value in facts.items() if key not in UNSAID},
         "made_with": {
             "command": f"qa export {named} --task {task} --precision {precision}",
             "source": named,
@@ -133,8 +138,30 @@ def export_model(
     }
     if task == "reader" and calibration.fitted_on is not None:
         manifest["calibration"] = calibration.to_dict()
-    _write(Path(out), model, location, manifest)
+    try:
+        _write(Path(out), model, load_tokenizer(facts["tokenizer"]), manifest)
+    except OSError as error:
+        raise ModelError(
+            f"the export cannot be written: {error.strerror or error}",
+            where=str(out),
+            remedy="Name a folder that can be written, on a disk with room.",
+        ) from error
     return manifest
+
+
+def _convert(
+    network: Any, facts: dict[str, Any], location: ModelLocation, task: str, precision: str
+) -> ModelProto:
+    model = _trace(network, facts)
+    _check_equal(network, model, facts, location)
+    if task == "reader":
+        fuse_attention(model)
+        _check_equal(network, model, facts, location, padded=False)
+    if precision == "int8":
+        from qa_system.training.quantize import quantize
+
+        return quantize(model, _probes(facts), blockwise=task == "encoder")
+    return _halved(model, facts, location) if precision == "fp16" else model
 
 
 def _load_reader(location: ModelLocation) -> tuple[Any, dict[str, Any]]:
@@ -156,44 +183,27 @@ def _load_reader(location: ModelLocation) -> tuple[Any, dict[str, Any]]:
             output = self.checkpoint(**feeds)
             return output.start_logits, output.end_logits
 
+    # No window could be cut for a reader without a token that stands for "no answer".
+    WindowCutter(load_tokenizer(location.path, checkpoint.config), where=str(location.path))
     config = checkpoint.config
     return Reader().eval(), {
+        "tokenizer": location.path,
+        "vocabulary": config.vocab_size,
         "inputs": _inputs_of(config),
         "outputs": ("start_logits", "end_logits"),
         "architecture": type(checkpoint).__name__,
-        "max_seq_length": usable_positions(config),
-        "pad_id": 0 if config.pad_token_id is None else int(config.pad_token_id),
+        "max_seq_length": positions_of(checkpoint),
+        "pad_id": pad_id_of(config),
     }
 
 
 def _load_encoder(location: ModelLocation) -> tuple[Any, dict[str, Any]]:
     import torch
 
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError as fault:
-        raise MissingDependencyError(
-            "exporting an encoder needs sentence-transformers",
-            remedy="Install it: pip install 'qa-system[train]'.",
-        ) from fault
-    try:
-        checkpoint = SentenceTransformer(
-            str(location.path),
-            device="cpu",
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={
-                "dtype": torch.float32,
-                "attn_implementation": "eager",
-                "use_safetensors": True,
-            },
-        )
-    except (OSError, ValueError, KeyError) as fault:
-        raise ModelError(
-            f"the checkpoint cannot be loaded for sentence embeddings: {fault}",
-            where=str(location.path),
-            remedy="Name a sentence-transformers model with its weights in safetensors.",
-        ) from fault
+    loaded = load_sentence_model(
+        location, model_options={"dtype": torch.float32, "attn_implementation": "eager"}
+    )
+    checkpoint = loaded.model
 
     class Encoder(torch.nn.Module):
         def __init__(self) -> None:
@@ -208,25 +218,32 @@ def _load_encoder(location: ModelLocation) -> tuple[Any, dict[str, Any]]:
                 features = stage(features)
             return features["sentence_embedding"]
 
-    config = checkpoint[0].auto_model.config
+    encoder = checkpoint[0].auto_model
     stages = {type(stage).__name__: stage for stage in checkpoint}
     normalised = "Normalize" in stages
-    trained_with = {"dot": "dot_product", "euclidean": "l2"}.get(
-        str(checkpoint.similarity_fn_name), "cosine"
-    )
+    question_prefix, passage_prefix = loaded.prefixes
+    # What manifests of version 0.1.0 do not say has the value that it had then.
+    further: dict[str, Any] = {"role": loaded.role} if loaded.role != "both" else {}
+    if loaded.positions != POSITIONS:
+        further["positions"] = loaded.positions
     return Encoder().eval(), {
-        "inputs": _inputs_of(config),
+        "tokenizer": loaded.tokenizer,
+        "vocabulary": encoder.config.vocab_size,
+        "inputs": _inputs_of(encoder.config),
         "outputs": ("sentence_embedding",),
-        "architecture": type(checkpoint[0].auto_model).__name__,
+        "architecture": type(encoder).__name__,
         "dimension": checkpoint.get_embedding_dimension(),
         # Of unit vectors the cosine is the dot product, which every index computes fastest.
-        "similarity": "dot_product" if normalised and trained_with == "cosine" else trained_with,
+        "similarity": "dot_product"
+        if normalised and loaded.similarity == "cosine"
+        else loaded.similarity,
         "normalize": normalised,
         "pooling": str(getattr(stages.get("Pooling"), "pooling_mode", "none")),
-        "max_seq_length": min(int(checkpoint.max_seq_length), usable_positions(config)),
-        "pad_id": 0 if config.pad_token_id is None else int(config.pad_token_id),
-        "question_prefix": checkpoint.prompts.get("query") or "",
-        "passage_prefix": checkpoint.prompts.get("document") or "",
+        "max_seq_length": loaded.max_seq_length,
+        "pad_id": pad_id_of(encoder.config),
+        "question_prefix": question_prefix,
+        "passage_prefix": passage_prefix,
+        **further,
     }
 
 
@@ -238,9 +255,7 @@ def _trace(network: Any, facts: dict[str, Any]) -> ModelProto:
     import torch
 
     inputs = facts["inputs"]
-    example = {
-        name: torch.from_numpy(value) for name, value in _random_batch(2, 16, inputs).items()
-    }
+    example = {name: torch.from_numpy(value) for name, value in _random_batch(2, 16, facts).items()}
     axes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
@@ -278,8 +293,9 @@ def _check_equal(
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    for rows, width in ((1, 7), (3, 40), (5, 96)):
-        batch = _random_batch(rows, width, facts["inputs"], padded=padded)
+    for rows, most in ((1, 7), (3, 40), (5, 96)):
+        width = min(most, facts.get("positions") or facts["max_seq_length"] or most)
+        batch = _random_batch(rows, width, facts, padded=padded)
         with torch.inference_mode():
             expected = network(**{name: torch.from_numpy(value) for name, value in batch.items()})
         expected = expected if isinstance(expected, tuple) else (expected,)
@@ -311,7 +327,7 @@ def _halved(exact: ModelProto, facts: dict[str, Any], location: ModelLocation) -
         "Export this model in fp32 or int8, or run the checkpoint in bf16 (backend: torch): "
         "bf16 has fp32's range."
     )
-    largest = largest_activation(exact, _probes(location.path, facts))
+    largest = largest_activation(exact, _probes(facts))
     if largest > LARGEST:
         raise ModelError(
             f"the model's activations reach {largest:.2g}, and fp16 ends at {LARGEST:,.0f}",
@@ -323,7 +339,7 @@ def _halved(exact: ModelProto, facts: dict[str, Any], location: ModelLocation) -
         onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         for model in (exact, half)
     ]
-    for batch in _probes(location.path, facts):
+    for batch in _probes(facts):
         expected, found = (_run(session, batch) for session in sessions)
         for name, ours, theirs in zip(facts["outputs"], found, expected, strict=True):
             worst = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
@@ -342,20 +358,20 @@ def _run(session: Any, batch: dict[str, NDArray[np.int64]]) -> Any:
 
 
 def _random_batch(
-    rows: int, width: int, inputs: tuple[str, ...], *, padded: bool = True
+    rows: int, width: int, facts: dict[str, Any], *, padded: bool = True
 ) -> dict[str, NDArray[np.int64]]:
     """Give rows of ordinary tokens, of different lengths if padded; the same for the same shape."""
     generator = np.random.default_rng(rows * 1000 + width)
     lengths = np.maximum(width - 2 * np.arange(rows) * padded, 3)[:, None]
     mask = (np.arange(width) < lengths).astype(np.int64)
-    ids = generator.integers(5, 100, size=(rows, width)) * mask
+    ids = generator.integers(5, min(100, facts["vocabulary"]), size=(rows, width)) * mask
     types = (np.arange(width) >= lengths // 3) * mask
     batch = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-    return {name: batch[name] for name in inputs}
+    return {name: batch[name] for name in facts["inputs"]}
 
 
-def _probes(folder: Path, facts: dict[str, Any]) -> Iterator[dict[str, NDArray[np.int64]]]:
-    tokenizer = load_tokenizer(folder)
+def _probes(facts: dict[str, Any]) -> Iterator[dict[str, NDArray[np.int64]]]:
+    tokenizer = load_tokenizer(facts["tokenizer"])
     for question, review in PROBES:
         encodings = (
             [tokenizer.encode(question, review)]
@@ -371,7 +387,7 @@ def _probes(folder: Path, facts: dict[str, Any]) -> Iterator[dict[str, NDArray[n
             yield {name: batch[name] for name in facts["inputs"]}
 
 
-def _write(out: Path, model: ModelProto, source: ModelLocation, manifest: dict[str, Any]) -> None:
+def _write(out: Path, model: ModelProto, tokenizer: Tokenizer, manifest: dict[str, Any]) -> None:
     """Put the files in place, the manifest last: a folder with a manifest is complete."""
     import onnx
 
@@ -380,7 +396,7 @@ def _write(out: Path, model: ModelProto, source: ModelLocation, manifest: dict[s
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as folder:
         work = Path(folder)
         onnx.save(model, work / "model.onnx")
-        load_tokenizer(source.path).save(str(work / "tokenizer.json"), pretty=False)
+        tokenizer.save(str(work / "tokenizer.json"), pretty=False)
         (work / MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
         for name in ("model.onnx", "tokenizer.json", MANIFEST):
             shutil.move(work / name, out / name)

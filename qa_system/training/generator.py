@@ -235,7 +235,7 @@ def _weighing(settings: GeneratorTraining, scale: float, device: torch.device) -
         from qa_system.training import towers
 
         location = locate_checkpoint(settings.question_encoder)
-        tower = towers.start(location, QUESTION_LENGTH, device, seed=settings.seed)
+        tower = towers.start(location, QUESTION_LENGTH, device, seed=settings.seed, role="question")
     encoder = load_encoder(EncoderSettings(model=passages, device=settings.device))
     return Weighing(encoder, tower, scale)
 

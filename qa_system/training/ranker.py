@@ -11,10 +11,10 @@ from statistics import fmean
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from qa_system.checkpoints import has_token_types
 from qa_system.errors import DataError, ModelError
 from qa_system.inference import choose_torch_device, choose_torch_precision
 from qa_system.models import ModelLocation, locate, locate_checkpoint
-from qa_system.readers.backends import has_token_types
 from qa_system.training.lists import TextList, dev_lists, rank_metrics, train_lists
 from qa_system.training.packages import training_packages
 from qa_system.training.record import claim, write_record
@@ -150,37 +150,25 @@ def _to_measure(part: Part, candidates: int) -> list[TextList]:
 
 
 def _start(location: ModelLocation, settings: RankerTraining, device: Any) -> CrossEncoder:
-    from sentence_transformers import CrossEncoder
+    from qa_system.rankers.cross_encoder import open_cross_encoder
 
-    remedy = "Name an encoder, a reader or a cross-encoder, in safetensors."
-    try:
-        model = CrossEncoder(
-            str(location.path),
-            num_labels=1,
-            max_length=settings.max_seq_length,
-            device=str(device),
-            local_files_only=True,
-            model_kwargs={
-                "use_safetensors": True,
-                # The fused kernel is slower than its parts on a CPU; see `training.reader`.
-                "attn_implementation": "sdpa" if device.type == "cuda" else "eager",
-            },
-            config_kwargs={"attention_probs_dropout_prob": 0.0},
-        )
-    except Exception as fault:  # transformers, safetensors and tokenizers share no base
-        raise ModelError(
-            f"no ranker can start from this model: {fault}",
-            where=str(location.path),
-            remedy=remedy,
-        ) from fault
+    model, positions = open_cross_encoder(
+        location,
+        str(device),
+        remedy="Name an encoder, a reader or a cross-encoder, in safetensors.",
+        num_labels=1,
+        max_length=settings.max_seq_length,
+        # The fused kernel is slower than its parts on a CPU; see `training.reader`.
+        model_kwargs={} if device.type == "cuda" else {"attn_implementation": "eager"},
+        config_kwargs={"attention_probs_dropout_prob": 0.0},
+    )
     names = model.tokenizer.model_input_names
     if has_token_types(model.model.config) and "token_type_ids" not in names:
         # Without them the model would not be told which tokens are the question's.
         model.tokenizer.model_input_names = [*names, "token_type_ids"]
         # That alone is not saved.
         model.tokenizer.init_kwargs["model_input_names"] = [*names, "token_type_ids"]
-    positions = model.model.config.max_position_embeddings
-    if settings.max_seq_length > positions:
+    if positions is not None and settings.max_seq_length > positions:
         raise ModelError(
             f"max_seq_length is {settings.max_seq_length}, and the model has {positions} positions",
             where=str(location.path),

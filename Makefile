@@ -2,6 +2,7 @@
 #   make demo   sets up, indexes the sample reviews, measures retrieval, answers questions
 #               (make demo-generate: answers some in words of its own, too)
 #   make test   sets up, then runs linters, types, architecture and every test
+#               (make test-slow: those that take minutes)
 
 PYTHON ?= python3
 VENV   := .venv
@@ -12,8 +13,8 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 
 demo: $(VENV)/installed-demo
 	@rm -rf .demo-store .demo-report
-	$(BIN)/qa-index run configs/sample.yaml
-	$(BIN)/qa-eval retriever --config configs/sample.yaml --dataset data/sample --split test --scope item --retriever all --k 1 3 5 --out .demo-report
+	$(BIN)/qa-index run --config configs/sample.yaml
+	$(BIN)/qa-eval retriever --config configs/sample.yaml --dataset data/sample --split test --scope item --retriever-mode all --k 1 3 5 --out .demo-report
 	$(BIN)/python examples/product_page.py configs/sample.yaml
 
 # The same questions, answered in the bundled generator's words where the reviews bear it out. It
@@ -24,10 +25,22 @@ demo-generate: demo
 
 test: lint types unit
 
+SCHEMA := $(BIN)/check-jsonschema --builtin-schema
+
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python docs/generate_cli.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/pre-commit validate-config .pre-commit-config.yaml
+	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
+	$(SCHEMA) vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml
+	$(SCHEMA) vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(SCHEMA) vendor.dependabot .github/dependabot.yml
+	$(SCHEMA) vendor.compose-spec docker-compose.yml
+	$(SCHEMA) vendor.citation-file-format CITATION.cff
 
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
@@ -36,7 +49,12 @@ types: $(VENV)/installed-dev
 WORKERS ?= 2
 
 unit: $(VENV)/installed-dev chromium
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term --cov-fail-under=88
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term --cov-fail-under=88 -m "not long"
+
+# What takes minutes, such as training on real data. Status 5 is pytest's for no test found.
+.PHONY: test-slow
+test-slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m long || [ $$? -eq 5 ]
 
 # For the browser tests. Elsewhere they take the Chromium that is there, or skip and say so.
 chromium:

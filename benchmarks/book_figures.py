@@ -38,10 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"SubjQA is not at {DATA}: set QA_DATA.", file=sys.stderr)
         return 2
 
-    from eval import plots
-    from eval.evaluate import pipeline_run, reader_run, retriever_run
-    from eval.labels import load_dataset
-    from eval.summary import summarise
+    from eval.datasets import load_dataset
+    from eval.report import plots
+    from eval.runs.summary import summarise
+    from eval.tasks.candidates import Selection
+    from eval.tasks.run import pipeline_run, reader_run, retriever_run
     from qa_system.config import load_settings
 
     settings = load_settings(overrides=chosen.set_)
@@ -52,10 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
             retriever_run(
                 data[domain],
                 settings,
-                split="test",
+                Selection("test", **options),
                 modes=("bm25", "dense", "hybrid"),
                 ks=KS,
-                **options,
             )
         )
 
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         domain: summarise(reader_run(data[domain], settings, split="test")) for domain in DOMAINS
     }
     pipeline = {
-        domain: summarise(pipeline_run(data[domain], settings, split="test", scope="item"))
+        domain: summarise(pipeline_run(data[domain], settings, Selection("test", "item")))
         for domain in DOMAINS
     }
     draw(plots.recall_over_k(book), "recall-over-k-book")
@@ -95,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def draw(plot: Any, name: str) -> None:
     """Write a plot as a file that the page shows."""
-    from eval.plots import to_svg
+    from eval.report.plots import to_svg
 
     folder = DOCS / "figures"
     folder.mkdir(exist_ok=True)
@@ -181,7 +181,7 @@ def reading_table(summary: Mapping[str, Any]) -> str:
 
 
 def outcomes_table(summary: Mapping[str, Any]) -> str:
-    from eval.wording import OUTCOMES
+    from eval.runs.wording import OUTCOMES
 
     outcomes = summary["systems"]["pipeline"]["details"]["outcomes"]
     rows = {
@@ -193,7 +193,7 @@ def outcomes_table(summary: Mapping[str, Any]) -> str:
         ]
         for name, each in outcomes.items()
     }
-    return table(["questions", "share", "F1 lost", "of it to the reader alone"], rows)
+    return table(["questions", "share", "F1 lost", "F1 below the reader alone"], rows)
 
 
 def reading_domains_table(reader: Mapping[str, Any], pipeline: Mapping[str, Any]) -> str:
@@ -255,9 +255,10 @@ setting (the item's reviews in the test split, the same question of an item aske
 answerable questions only. Random order is nearly as good: with a median of two or three
 candidates there is little to rank.
 
-```
+<!-- not run: needs SubjQA, which is not bundled -->
+```bash
 qa-eval retriever --dataset subjqa/electronics --split test --scope item-split \\
-    --aggregate --retriever all
+    --aggregate --retriever-mode all
 ```
 
 ![Recall over k, book's setting](figures/recall-over-k-book.svg)
@@ -266,8 +267,9 @@ qa-eval retriever --dataset subjqa/electronics --split test --scope item-split \
 
 The harder and more telling setting: all of an item's reviews compete.
 
-```
-qa-eval retriever --dataset subjqa/electronics --split test --scope item --retriever all
+<!-- not run: needs SubjQA, which is not bundled -->
+```bash
+qa-eval retriever --dataset subjqa/electronics --split test --scope item --retriever-mode all
 ```
 
 ![Recall over k, all of an item's reviews](figures/recall-over-k-item.svg)
@@ -277,8 +279,9 @@ qa-eval retriever --dataset subjqa/electronics --split test --scope item --retri
 All reviews of all items compete. The questions do not name the product, so that this is ill-posed
 beyond some point.
 
-```
-qa-eval retriever --dataset subjqa/electronics --split test --scope open --retriever all
+<!-- not run: needs SubjQA, which is not bundled -->
+```bash
+qa-eval retriever --dataset subjqa/electronics --split test --scope open --retriever-mode all
 ```
 
 ![Recall over k, all reviews](figures/recall-over-k-open.svg)
@@ -291,7 +294,8 @@ Four domains, all of an item's reviews as candidates:
 
 ## The reader, given the gold review
 
-```
+<!-- not run: needs SubjQA, which is not bundled -->
+```bash
 qa-eval reader --dataset subjqa/electronics --split test
 ```
 
@@ -301,7 +305,8 @@ qa-eval reader --dataset subjqa/electronics --split test
 
 ## The reader alone against the whole pipeline (the book's figure 7-12)
 
-```
+<!-- not run: needs SubjQA, which is not bundled -->
+```bash
 qa-eval pipeline --dataset subjqa/electronics --split test --scope item
 ```
 

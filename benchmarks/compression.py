@@ -133,7 +133,7 @@ def threshold_of(checkpoint: Path, dev: Sequence[Any]) -> tuple[float, str]:
     from qa_system.readers.backends import load_backend
     from qa_system.readers.calibration import calibration_of
     from qa_system.readers.windows import WindowCutter
-    from qa_system.training.measuring import measure, read_labels
+    from qa_system.training.reader.evaluate import measure, read_labels
 
     carried = calibration_of(locate(str(checkpoint)))
     if carried.fitted_on is not None:
@@ -148,7 +148,7 @@ def made(
     checkpoint: Path, distilled: Path | None, threshold: float, folder: Path
 ) -> dict[str, Variant]:
     """Make every variant of a checkpoint, each in a folder of its own."""
-    from qa_system.training.export import export_model
+    from qa_system.export.onnx import export_model
 
     def exported(source: Path, name: str, precision: Any) -> Path:
         export_model(source, folder / name, task="reader", precision=precision)
@@ -215,7 +215,7 @@ def plain_int8(fp32: Path, folder: Path) -> Path:
 
 def accuracy(readers: Mapping[str, Any], labels: Sequence[Any]) -> dict[str, dict[str, float]]:
     """Read each question's gold review with each reader."""
-    from eval.reading import evaluate_reader
+    from eval.tasks.reader import evaluate_reader
 
     runs = {name: evaluate_reader(labels, reader) for name, reader in readers.items()}
     table = {}
@@ -329,7 +329,7 @@ def draw(rows: Mapping[str, Mapping[str, float]], path: Path) -> None:
     """Draw F1 against a question's time; a disc's area is the model's size."""
     from matplotlib.figure import Figure
 
-    from eval.plots import COLOURS
+    from eval.report.plots import COLOURS
 
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()

@@ -46,7 +46,7 @@ from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 
-from eval.tables import print_cells
+from eval.report.tables import print_cells
 from qa_system.stores.elasticsearch import ElasticsearchReviewStore
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -386,14 +386,16 @@ def electronics(chosen: argparse.Namespace, url: str) -> int:
     if not ELECTRONICS.is_dir():
         print(f"SubjQA is not at {ELECTRONICS}: set QA_DATA.", file=sys.stderr)
         return 2
-    from eval.evaluate import pipeline_run, retriever_run
-    from eval.labels import load_dataset
+    from eval.datasets import load_dataset
+    from eval.tasks.candidates import Selection
+    from eval.tasks.run import pipeline_run, retriever_run
     from indexing.job import run_job
     from qa_system.config import load_settings
     from qa_system.stores import open_store
 
     data = load_dataset(ELECTRONICS)
     subset = replace(data, labels=data.labels_of("test")[: chosen.questions])
+    selection = Selection("test", own_store=True)
     retrieval, pipeline = {}, {}
     with tempfile.TemporaryDirectory(prefix="qa-bench-") as folder:
         index = f"bench-{uuid4().hex[:12]}"
@@ -419,13 +421,12 @@ def electronics(chosen: argparse.Namespace, url: str) -> int:
                 retrieval[name] = retriever_run(
                     data,
                     settings,
-                    split="test",
+                    selection,
                     modes=("bm25", "dense", "hybrid"),
                     ks=KS,
-                    own_store=True,
                 )
                 pipeline[name] = pipeline_run(
-                    subset, settings, split="test", alone=False, own_store=True, similarity=False
+                    subset, settings, selection, alone=False, similarity=False
                 )
             finally:
                 if name == "Elasticsearch":

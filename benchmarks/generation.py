@@ -212,7 +212,7 @@ def print_rows(
     same: dict[str, float],
     chosen: argparse.Namespace,
 ) -> None:
-    from eval.tables import print_table
+    from eval.report.tables import print_table
 
     mean_length = sum(map(len, answers[THEIRS])) / chosen.questions
     distinct = len({tuple(answer) for answer in answers[THEIRS]})

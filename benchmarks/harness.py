@@ -51,15 +51,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"SubjQA is not at {DATA}: set QA_DATA.", file=sys.stderr)
         return 2
 
-    from eval.candidates import indexed
-    from eval.end_to_end import evaluate_pipeline, headline_of
-    from eval.evaluate import similarity_of
-    from eval.labels import load_dataset
-    from eval.reading import references_of
-    from eval.run import Run
-    from eval.slices import slices_of
-    from eval.summary import summarise
-    from eval.tables import print_table
+    from eval.datasets import load_dataset
+    from eval.report.tables import print_table
+    from eval.runs.run import Run
+    from eval.runs.slices import slices_of
+    from eval.runs.summary import summarise
+    from eval.tasks.candidates import temporary_index
+    from eval.tasks.pipeline import evaluate_pipeline, headline_of
+    from eval.tasks.predictions import baselines_of
+    from eval.tasks.run import similarity_of
     from qa_system import QASystem
     from qa_system.config import load_settings
 
@@ -67,7 +67,10 @@ def main(arguments: list[str] | None = None) -> int:
     labels = data.labels_of("test")[: chosen.questions]
     settings = load_settings(overrides={"reader.precision": "int8", "retriever.top_k": 10})
     rows = {}
-    with indexed(data.reviews, settings, embed=True) as placed, QASystem.open(placed) as system:
+    with (
+        temporary_index(data.reviews, settings, embed=True) as placed,
+        QASystem.open(placed) as system,
+    ):
         similarity = similarity_of(settings)
         for number in range(1, RUNS + 1):
             timed = Timed(system)
@@ -80,8 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
                 slices=slices_of(labels, data),
                 similarity=similarity,
             )
-            references = references_of(labels, first_read, settings.seed)
-            summarise(Run("pipeline", "f1", headline_of(3), systems, references))
+            baselines = baselines_of(labels, first_read, settings.seed)
+            summarise(Run("pipeline", "f1", headline_of(3), systems, baselines))
             total = perf_counter() - start
             rows[f"run {number}"] = {
                 "all s": total,

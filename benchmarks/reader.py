@@ -53,8 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     import torch
 
-    from eval.tables import print_table
-    from qa_system.training.export import export_model
+    from eval.report.tables import print_table
+    from qa_system.export.onnx import export_model
 
     torch.set_num_threads(1)
     asked = questions_with_reviews(chosen.questions)

@@ -18,11 +18,11 @@ import os
 import sys
 from pathlib import Path
 
-from eval.candidates import indexed
-from eval.labels import load_dataset
-from eval.retrieval import evaluate_retriever, references_of
-from eval.run import System
-from eval.tables import print_table
+from eval.datasets import load_dataset
+from eval.report.tables import print_table
+from eval.runs.run import System
+from eval.tasks.candidates import temporary_index
+from eval.tasks.retriever import baselines_of, evaluate_retriever
 from qa_system.config import Settings, load_settings
 from qa_system.stores import open_store
 
@@ -63,13 +63,16 @@ def main(arguments: list[str] | None = None) -> int:
         labels = list(data.labels_of("test"))
         runs = {mode: {"mode": mode} for mode in ("bm25", "dense", "hybrid")}
     found: dict[str, System] = {}
-    with indexed(data.reviews, settings, embed=True) as placed, open_store(placed.store) as store:
+    with (
+        temporary_index(data.reviews, settings, embed=True) as placed,
+        open_store(placed.store) as store,
+    ):
         for name, changes in runs.items():
             run = _with(settings, changes)
             found[name] = evaluate_retriever(labels, store, run, scope="item", ks=KS)
     first = next(iter(found.values()))
     rows = {name: system.metrics for name, system in found.items()}
-    rows |= {name: system.metrics for name, system in references_of(first, KS).items()}
+    rows |= {name: system.metrics for name, system in baselines_of(labels, first, KS).items()}
     notes = [
         "{answerable} answerable questions; candidates: median {candidates_median:g}, "
         "at most {candidates_max}".format_map(first.counts)

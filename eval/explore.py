@@ -1,9 +1,9 @@
-"""A first look at a data set, before any model sees it: what is asked, how long, how surely.
+"""What a data set holds: splits, question types, lengths, agreement, overlap of splits.
 
-Chapter 7 of "Natural Language Processing with Transformers" (Tunstall, von Werra and Wolf) looks
-at SubjQA this way: splits, question types, and the share of reviews that are longer than the
-reader's window. What else spoils an evaluation is counted with it: answers that are not where
-their annotators say, annotators who disagree, questions and items that stand in two splits.
+Chapter 7 of "Natural Language Processing with Transformers" (Tunstall, von Werra and Wolf) explores
+SubjQA this way: splits, question types, and the share of reviews that are longer than the reader's
+window. Other sources of error are counted, too: answers that are not at their annotated place,
+annotators who disagree, questions and items that are in two splits.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from eval.slices import slices_of
+from eval.runs.slices import slices_of
 from qa_system.config import ReaderSettings
 from qa_system.datasets.dataset import Dataset
 from qa_system.errors import EvaluationError
@@ -27,7 +28,9 @@ from qa_system.records import Label
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["explore", "print_exploration"]
+__all__ = ["explore"]
+
+Lengths = NDArray[np.int64]
 
 TEXTS_AT_ONCE = 1_000
 BARS = 40
@@ -38,8 +41,8 @@ def explore(dataset: Dataset, reader: ReaderSettings) -> dict[str, Any]:
     """Count what a data set holds.
 
     Args:
-        dataset: all its splits are looked at.
-        reader: whose tokenizer counts tokens, and whose window they have to fit into.
+        dataset: all its splits are counted.
+        reader: its tokenizer counts tokens, and its window limits them.
 
     Returns:
         JSON values:
@@ -48,24 +51,17 @@ def explore(dataset: Dataset, reader: ReaderSettings) -> dict[str, Any]:
         - `counts`: `all`, each split and (as `domain NAME`) each of several domains ->
           questions, reviews, items, `answerable` (share of the questions),
           `questions_of_review` and `reviews_of_item` (means), `annotated_twice` (questions with
-          two annotators or more) and `agreement` (the share of those on which all say alike
-          whether there is an answer);
-        - `question_words`: the word that opens a question -> how many do, and `answerable`;
-        - `lengths`: `question`, `review` and `answer` -> how many there are, and the median,
-          95th percentile and maximum of their tokens;
-        - `window`: `tokens` and `stride` of the `reader`, the `questions` that it can take in,
-          those `too_long` for it, and `several_windows`: the share of the former whose review
-          needs more than one window;
-        - `answers`: annotators' answers that were `exact`, `repaired` and `given_up` where a
-          data set's offsets had to be mended; questions with an answer that is not `located`
-          in the review, and those that have `only_unlocated` ones;
-        - `overlap`: question ids in more than one split, and the items, reviews and questions
-          (item and text) of the dev and the test split that stand in the training split, too;
-        - `histograms`: name -> arguments of `eval.plots.histogram`.
+          two annotators or more) and `agreement` (the share of those on which all agree whether
+          there is an answer);
+        - `question_words`: first word of the questions -> how many, and `answerable`;
+        - `lengths`: `question`, `review` and `answer` -> their number, and the median, 95th
+          percentile and maximum of their tokens;
+        - `window`: see `_window`; `answers`: see `_answers`; `overlap`: see `_overlap`;
+        - `histograms`: name -> arguments of `eval.report.plots.histogram`.
 
     Raises:
         EvaluationError: the data set has no questions.
-        ModelError: the reader's tokenizer cannot be had.
+        ModelError: the reader's tokenizer cannot be loaded.
     """
     labels = dataset.labels
     if not labels:
@@ -88,58 +84,8 @@ def explore(dataset: Dataset, reader: ReaderSettings) -> dict[str, Any]:
         "window": _window(labels, tokens, WindowCutter(tokenizer, reader.max_seq_length), reader),
         "answers": _answers(dataset),
         "overlap": _overlap(labels),
-        "histograms": {
-            f"{name}_tokens": {
-                "title": f"Length of {name}s",
-                **_histogram(found, f"{name}s"),
-                "xlabel": "tokens",
-                "ylabel": f"{name}s",
-                "lines": {"the reader's window": reader.max_seq_length} if name == "review" else {},
-            }
-            for name, found in lengths.items()
-            if len(found)
-        },
+        "histograms": _histograms(lengths, reader.max_seq_length),
     }
-
-
-def print_exploration(found: Mapping[str, Any]) -> None:
-    """Print what `explore` gave as tables."""
-    from eval.tables import print_cells
-
-    print_cells(
-        f"Data set: {found['title']}",
-        [
-            *("questions", "reviews", "items", "answerable", "questions\na review"),
-            *("reviews\nan item", "two annotators\nor more", "of which\nagree"),
-        ],
-        {
-            name: [
-                *(f"{part[key]:,}" for key in ("questions", "reviews", "items")),
-                _percent(part["answerable"]),
-                *(_mean(part[key]) for key in ("questions_of_review", "reviews_of_item")),
-                f"{part['annotated_twice']:,}",
-                _percent(part["agreement"]),
-            ]
-            for name, part in found["counts"].items()
-        },
-        _notes(found),
-    )
-    print_cells(
-        "Tokens",
-        ["number", "median", "95 %", "longest"],
-        {
-            f"{name}s": [_whole(of[key]) for key in ("count", "median", "p95", "max")]
-            for name, of in found["lengths"].items()
-        },
-    )
-    print_cells(
-        "How questions begin",
-        ["questions", "answerable"],
-        {
-            word: [f"{of['questions']:,}", _percent(of["answerable"])]
-            for word, of in found["question_words"].items()
-        },
-    )
 
 
 def _parts(dataset: Dataset) -> Iterator[tuple[str, Sequence[Label]]]:
@@ -172,9 +118,9 @@ def _counts(labels: Sequence[Label]) -> dict[str, Any]:
 
 
 def _votes(label: Label) -> list[bool]:
-    """Say of each annotator whether they found an answer.
+    """Return for each annotator whether they found an answer.
 
-    Who marked one that could not be located is left out of `annotations`.
+    An annotator whose answer could not be located is not among the `annotations`.
     """
     found = [bool(spans) for spans in label.annotations]
     return found + [True] * len(label.meta.get(UNLOCATED, ()))
@@ -209,7 +155,7 @@ def _token_counts(tokenizer: Tokenizer, texts: Iterable[str]) -> dict[str, int]:
     return counts
 
 
-def _spread(lengths: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, float | None]:
+def _spread(lengths: Lengths) -> dict[str, float | None]:
     if not len(lengths):
         return {"count": 0, "median": None, "p95": None, "max": None}
     median, p95 = np.percentile(lengths, (50, 95))
@@ -224,6 +170,13 @@ def _spread(lengths: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, float | N
 def _window(
     labels: Sequence[Label], tokens: Mapping[str, int], cutter: WindowCutter, reader: ReaderSettings
 ) -> dict[str, Any]:
+    """Count the questions whose review needs more than one of the reader's windows.
+
+    Returns:
+        `tokens` and `stride` of the `reader`; the `questions` that fit into a window, those
+        `too_long` for it, and `several_windows`, the share of the former whose review needs more
+        than one.
+    """
     rooms = [cutter.room(tokens[label.question]) for label in labels]
     fitting = [
         tokens[label.context] > room
@@ -241,6 +194,13 @@ def _window(
 
 
 def _answers(dataset: Dataset) -> dict[str, int | None]:
+    """Count the answers by how they were located.
+
+    Returns:
+        Annotators' answers that were `exact`, `repaired` and `given_up`, where a data set's
+        offsets had to be repaired; questions with an answer that is `unlocated`, and those with
+        `only_unlocated` ones.
+    """
     unlocated = [label for label in dataset.labels if label.meta.get(UNLOCATED)]
     repairs = dataset.repairs
     return {
@@ -254,6 +214,12 @@ def _answers(dataset: Dataset) -> dict[str, int | None]:
 
 
 def _overlap(labels: Sequence[Label]) -> dict[str, int]:
+    """Count question ids in several splits, and what dev and test share with the training split.
+
+    Returns:
+        `doubled_question_ids`; of the dev and the test split the items, reviews and questions
+        (item and text), and how many of them are `in_train`, too.
+    """
     splits: dict[str, set[str | None]] = {}
     for label in labels:
         splits.setdefault(label.question_id, set()).add(label.split)
@@ -267,71 +233,39 @@ def _overlap(labels: Sequence[Label]) -> dict[str, int]:
             "questions": {(label.item_id, label.question) for label in asked},
         }
 
-    learnt = of("train")
+    trained = of("train")
     found = {"doubled_question_ids": sum(len(each) > 1 for each in splits.values())}
     for split in MEASURED:
         for kind, values in of(split).items():
             found[f"{split}_{kind}"] = len(values)
-            found[f"{split}_{kind}_in_train"] = len(values & learnt[kind])
+            found[f"{split}_{kind}_in_train"] = len(values & trained[kind])
     return found
 
 
-def _histogram(lengths: np.ndarray[Any, np.dtype[np.int64]], name: str) -> dict[str, Any]:
-    """Count lengths in bars of equal width; a long tail is the last one."""
+def _histograms(lengths: Mapping[str, Lengths], window: int) -> dict[str, dict[str, Any]]:
+    return {
+        f"{name}_tokens": {
+            "title": f"Length of {name}s",
+            **_histogram(found, f"{name}s"),
+            "xlabel": "tokens",
+            "ylabel": f"{name}s",
+            "lines": {"the reader's window": window} if name == "review" else {},
+        }
+        for name, found in lengths.items()
+        if len(found)
+    }
+
+
+def _histogram(lengths: Lengths, name: str) -> dict[str, Any]:
+    """Count lengths in bars of equal width; the last one has the long tail."""
     most = float(np.percentile(lengths, 99))
     width = max(int(np.ceil(most / BARS)), 1)
     edges = np.arange(0, most + width + 1, width)
     counts, _ = np.histogram(np.minimum(lengths, edges[-1]), edges)
     longer = int((lengths > edges[-1]).sum())
-    caption = f"The last bar holds {longer:,} that are longer, too." if longer else ""
+    caption = f"The last bar includes {longer:,} longer ones." if longer else ""
     return {"edges": edges.tolist(), "counts": {name: counts.tolist()}, "caption": caption}
-
-
-def _notes(found: Mapping[str, Any]) -> Iterator[str]:
-    window, answers, overlap = found["window"], found["answers"], found["overlap"]
-    yield (
-        f"{_percent(window['several_windows'])} of the questions have a review that needs more "
-        f"than one window of {window['tokens']} tokens ({window['reader']})."
-    )
-    if window["too_long"]:
-        yield f"{window['too_long']:,} questions are too long for the window."
-    if answers["exact"] is not None:
-        yield (
-            "Annotators' answers: {exact:,} stand where they say, {repaired:,} were found "
-            "elsewhere in the review, {given_up:,} nowhere.".format_map(answers)
-        )
-    if answers["unlocated"]:
-        yield (
-            "{unlocated:,} questions have an answer whose place is not known, {only_unlocated:,} "
-            "have only such ones.".format_map(answers)
-        )
-    if overlap["doubled_question_ids"]:
-        yield "{doubled_question_ids:,} question ids stand in more than one split.".format_map(
-            overlap
-        )
-    for split in MEASURED:
-        if overlap[f"{split}_items_in_train"] or overlap[f"{split}_reviews_in_train"]:
-            parts = [
-                f"{overlap[f'{split}_{kind}_in_train']:,} of {overlap[f'{split}_{kind}']:,} {kind}"
-                for kind in ("items", "reviews", "questions")
-            ]
-            yield (
-                f"Of the {split} split {parts[0]}, {parts[1]} and {parts[2]} stand in the "
-                "training split, too."
-            )
 
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}"
-
-
-def _mean(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _whole(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"

@@ -24,12 +24,12 @@ from indexing.rebuild import check_has_versions, next_version, promote, versione
 from indexing.rejects import RejectFile
 from indexing.rows import Reason, Reject, Row
 from indexing.sources import Sources, open_sources
-from indexing.state import job_name, state_folder, unique_place
+from indexing.state import job_name, state_folder
 from qa_system import __version__
-from qa_system.config import ElasticsearchSettings, Settings
+from qa_system.config import Settings
+from qa_system.console.progress import progress
 from qa_system.errors import JobError, StoreMismatchError, TooManyRejectsError
 from qa_system.passages import Spans, hash_of, split
-from qa_system.progress import progress
 from qa_system.records import EncoderIdentity, Review
 
 if TYPE_CHECKING:
@@ -47,9 +47,6 @@ logger = logging.getLogger(__name__)
 WITNESSES = 16
 """Reviews of the last batch by which an unfinished run knows its store again."""
 REFUSED: Reason = "refused by the store"
-BATCH_SIZE = 512
-BATCH_SIZE_OF_A_SERVER = 2048
-"""So many that several requests are on their way."""
 
 
 @dataclass(slots=True)
@@ -227,7 +224,7 @@ def _fingerprint(
         ),
         None if encoder is None else asdict(encoder.identity),
         str(rejects_path.absolute()),
-        unique_place(settings),
+        settings.store.unique_place,
         store.model_dump(include={"index_options", "shards", "similarity"}) if rebuild else None,
     ]
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
@@ -236,9 +233,7 @@ def _fingerprint(
 def _bind(store: ReviewStore, encoder: Encoder | None, settings: Settings) -> None:
     """Make sure that encoder and store belong together, before anything is read."""
     path = settings.store.place
-    is_server = isinstance(settings.store, ElasticsearchSettings)
-    which = "--config FILE" if is_server else f"--store {path}"
-    remedy = f"Embed them: qa-index embed {which} --encoder NAME"
+    remedy = f"Embed them: qa-index reembed --store {path} --encoder-model NAME"
     if encoder is None:
         if store.encoder is not None:
             raise StoreMismatchError(
@@ -278,9 +273,8 @@ class _Run:
         self._sources = job.sources
         self._store = store
         self._store_path = job.settings.store.place
-        self._is_server = isinstance(job.settings.store, ElasticsearchSettings)
-        default_size = BATCH_SIZE_OF_A_SERVER if self._is_server else BATCH_SIZE
-        self._batch_size = self._settings.batch_size or default_size
+        self._place = job.settings.store
+        self._batch_size = self._settings.batch_size or self._place.rows_at_once
         self._version = version
         self._encoder = job.encoder
         self._embed_title = job.settings.encoder.embed_title
@@ -371,7 +365,7 @@ class _Run:
         documents, passages, truncated = self._documents(changed)
 
         # A transaction is waited for; a server, which may be away for minutes, is not.
-        with nullcontext() if self._is_server else self._interrupts.held():
+        with nullcontext() if self._place.is_server else self._interrupts.held():
             self._state.attempt(self._attempted.union(written))
             refused = self._write(documents, stale, passages)
             for review_id, reason in refused.items():
@@ -524,8 +518,7 @@ class _Run:
             raise JobError(
                 "the sources held no review, and --delete-missing would empty the store",
                 where=self._store_path,
-                remedy="Check the sources. To empty a store, delete its "
-                f"{'index' if self._is_server else 'folder'}.",
+                remedy=f"Check the sources. To empty a store, delete its {self._place.kept_as}.",
             )
         if counts.rejected:
             logger.warning(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from qa_system.config import AnyStoreSettings, ElasticsearchSettings
+from qa_system.config import AnyStoreSettings
 from qa_system.errors import ConfigError, JobError
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def check_has_versions(settings: AnyStoreSettings) -> None:
         ...
     qa_system.errors.ConfigError: the embedded store has no versions, ... (qa-store). Index into ...
     """
-    if not isinstance(settings, ElasticsearchSettings):
+    if not settings.has_versions:
         raise ConfigError(
             "the embedded store has no versions, so it is neither rebuilt nor rolled back in place",
             where=settings.place,
             remedy="Index into a folder of another name, qa-index run --store FOLDER, and let the "
             "readers open that; keep the old folder as long as you may want to go back.",
         )
-    from qa_system.stores.elastic_versions import base_of
+    from qa_system.stores.elastic.versions import base_of
 
     if base_of(settings.index) != settings.index:
         raise ConfigError(

@@ -42,8 +42,8 @@ _HOMES = {
     "RAGGenerator": "qa_system.generators.rag",
     "Review": "qa_system.records",
     "ReviewChat": "qa_system.generators.chat",
-    "Settings": "qa_system.config",
-    "load_settings": "qa_system.config",
+    "Settings": "qa_system.config.schema",
+    "load_settings": "qa_system.config.loading",
 }
 
 __all__ = [

@@ -7,15 +7,17 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import assert_never
 
 from qa_system.config import ElasticsearchSettings, Settings, StoreSettings, load_settings
 from qa_system.errors import QASystemError, StoreNotFoundError
 from qa_system.records import Finding
+from qa_system.retrievers.registry import mode_of
 
 __all__ = ["Finding", "examine"]
 
 
-def examine(config: Path | None = None, overrides: Iterable[str] = ()) -> list[Finding]:
+def examine(config: Path | Settings | None = None, overrides: Iterable[str] = ()) -> list[Finding]:
     """Look at the installation as the settings would use it.
 
     Raises:
@@ -24,19 +26,22 @@ def examine(config: Path | None = None, overrides: Iterable[str] = ()) -> list[F
     >>> any(finding.name == "python" for finding in examine())
     True
     """
-    settings = load_settings(config, overrides)
+    settings = config if isinstance(config, Settings) else load_settings(config, overrides)
     findings = [Finding("python", ok=True, required=True, detail=platform.python_version())]
     findings.extend(_packages(settings))
-    findings.append(_model("encoder", settings.encoder.model, settings.retriever.mode != "bm25"))
+    findings.append(_model("encoder", settings.encoder.model, mode_of(settings).needs_embeddings))
     if settings.ranker.model is not None:
         findings.append(_model("ranker", settings.ranker.model, settings.ranker.type != "none"))
     findings.append(_model("reader", settings.reader.model, required=True))
     if settings.generator.type == "rag":
         findings.append(_model("generator", settings.generator.model, required=False))
-    if isinstance(settings.store, ElasticsearchSettings):
-        findings.extend(_server(settings, settings.store))
-    else:
-        findings.append(_store(settings))
+    match settings.store:
+        case ElasticsearchSettings() as server:
+            findings.extend(_server(settings, server))
+        case StoreSettings():
+            findings.append(_store(settings))
+        case other:
+            assert_never(other)
     return findings
 
 
@@ -46,10 +51,13 @@ def _packages(settings: Settings) -> Iterator[Finding]:
     )
     yield _package("haystack", ["haystack-ai"], "qa-system", required=True)
     yield _package("tantivy", ["tantivy"], "qa-system", required=True)
-    is_embedded = isinstance(settings.store, StoreSettings)
-    yield _package("faiss", _FAISS, "qa-system[cpu]", required=is_embedded)
+    is_server = settings.store.is_server
+    yield _package("faiss", _FAISS, "qa-system[cpu]", required=not is_server)
     yield _package(
-        "elasticsearch", ["elasticsearch"], "qa-system[elasticsearch]", required=not is_embedded
+        "elasticsearch",
+        ["elasticsearch"],
+        "qa-system[elasticsearch]",
+        required=is_server,
     )
     yield _package("onnxruntime", _ONNXRUNTIME, "qa-system[cpu]", required=bundled)
     yield _package("torch", ["torch"], "qa-system[torch]", required=False)
@@ -88,8 +96,8 @@ def _package(name: str, distributions: list[str], extra: str, *, required: bool)
 
 
 def _gpu(settings: Settings) -> Finding:
-    on_gpu = isinstance(settings.store, StoreSettings) and settings.store.gpu
-    wanted = on_gpu or "cuda" in (settings.encoder.device, settings.reader.device)
+    devices = (settings.encoder.device, settings.reader.device)
+    wanted = settings.store.gpu or any(device.startswith("cuda") for device in devices)
     seen = []
     try:
         import onnxruntime
@@ -141,7 +149,7 @@ def _model(role: str, name: str, required: bool) -> Finding:
 
 
 def _server(settings: Settings, store: ElasticsearchSettings) -> Iterator[Finding]:
-    from qa_system.stores.elastic_diagnosis import diagnose
+    from qa_system.stores.elastic.diagnosis import diagnose
 
     found = list(diagnose(store))
     yield from found

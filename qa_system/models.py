@@ -11,21 +11,17 @@ import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import orjson
-from pydantic import Field, ValidationError, model_validator
 
-from qa_system.config import Positive, Strict, describe
 from qa_system.errors import MissingDependencyError, ModelError
 
 __all__ = [
     "BUNDLED_PREFIX",
     "MANIFEST",
-    "POSITIONS",
     "SAMPLE",
     "TRAINING",
-    "Manifest",
     "ModelLocation",
     "bundled_models",
     "data_place",
@@ -43,8 +39,6 @@ PACKAGE_PREFIX = "package:"
 MANIFEST = "model.json"
 CONFIG = "config.json"
 TRAINING = "training.json"
-POSITIONS = 512
-"""Tokens that an exported encoder can read, where its manifest does not say."""
 SAMPLE = "bundled:sample"
 _PACKAGE = Path(__file__).parent
 
@@ -153,47 +147,17 @@ def locate_checkpoint(name: str) -> ModelLocation:
     return location
 
 
-class Manifest(Strict):
-    """What `qa export` writes beside the weights; an unknown key is an error."""
-
-    format: Literal[1] = 1
-    task: Literal["reader", "encoder"]
-    precision: Literal["fp32", "fp16", "int8"] | None = None
-    architecture: str = ""
-    max_seq_length: Positive | None = None
-    """Tokens that are read: of a reader's window at most, of an encoder's text; None: any number.
-    """
-    positions: Positive | None = POSITIONS
-    """Of an encoder: tokens that it can read; None: any number."""
-    pad_id: Annotated[int, Field(ge=0)] = 0
-    calibration: dict[str, Any] | None = None
-    role: Literal["both", "question", "passage"] = "both"
-    """What an encoder encodes."""
-    dimension: Positive | None = None
-    similarity: Literal["dot_product", "cosine", "l2"] | None = None
-    normalize: bool = False
-    pooling: str = "none"
-    question_prefix: str = ""
-    passage_prefix: str = ""
-    made_with: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _encoder_is_whole(self) -> Manifest:
-        if self.task == "encoder" and None in (
-            self.dimension,
-            self.similarity,
-            self.max_seq_length,
-        ):
-            raise ValueError("an encoder has a dimension, a similarity and a max_seq_length")
-        return self
-
-
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read what `qa export` wrote beside the weights; see `Manifest`.
+    """Read what `qa export` wrote beside the weights; see `qa_system.manifest`.
 
     Raises:
         ModelError: it is missing or damaged, or a key or a value is not one that is known.
     """
+    from pydantic import ValidationError
+
+    from qa_system.config import describe
+    from qa_system.manifest import Manifest
+
     path = folder / MANIFEST
     remedy = "Export the model again with `qa export`."
     try:

@@ -12,15 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from haystack import Pipeline
-from haystack.components.joiners import DocumentJoiner
 from haystack.core.serialization import allow_deserialization_module
 
-from qa_system.config import RankerSettings, RetrieverSettings, Settings
+from qa_system.config import RankerSettings, Settings
 from qa_system.errors import MissingDependencyError
 from qa_system.generators.evidence import EvidenceSelector
-from qa_system.retrievers.bm25 import BM25Retriever
-from qa_system.retrievers.dense import DenseRetriever
-from qa_system.retrievers.normalize import ScoreNormalizer
+from qa_system.retrievers.registry import mode_of
 
 if TYPE_CHECKING:
     from qa_system.generators.chat import ReviewChat
@@ -43,9 +40,6 @@ __all__ = [
     "to_read",
 ]
 
-CANDIDATES_PER_RESULT = 2
-"""Hybrid: documents that each retriever hands to the joiner for one that comes out."""
-
 OF_RAG = {
     "device",
     "length_penalty",
@@ -66,7 +60,7 @@ allow_deserialization_module("qa_system.*")
 
 
 def retrieve(store: ReviewStore, settings: Settings) -> Pipeline:
-    """Build question -> documents: BM25, dense, or both joined; then a ranker, if one is set.
+    """Build question -> documents: the retriever of `retriever.mode`; then a ranker, if one is set.
 
     Args:
         store: the embedded store, or that on a server.
@@ -76,6 +70,7 @@ def retrieve(store: ReviewStore, settings: Settings) -> Pipeline:
         A pipeline whose component `last(settings)` gives `documents`, best first.
 
     Raises:
+        ConfigError: no retriever has that mode's name.
         MissingDependencyError: the ranker is a cross-encoder, and sentence-transformers or its
             Haystack integration is not installed.
         ModelError: the ranker's device is not there.
@@ -88,9 +83,9 @@ def retrieve(store: ReviewStore, settings: Settings) -> Pipeline:
     pipeline = Pipeline()
     ranker = settings.ranker
     if ranker.type == "none":
-        _add_retriever(pipeline, store, settings)
+        mode_of(settings).add(pipeline, store, settings)
         return pipeline
-    _add_retriever(pipeline, store, _retrieving(settings, _candidates(settings)))
+    mode_of(settings).add(pipeline, store, _retrieving(settings, _candidates(settings)))
     pipeline.add_component("ranker", _build_ranker(settings))
     pipeline.connect("retriever.documents", "ranker.documents")
     return pipeline
@@ -150,7 +145,7 @@ def dense(settings: Settings) -> str | None:
     >>> dense(Settings())
     'dense'
     """
-    return {"bm25": None, "dense": "retriever", "hybrid": "dense"}[settings.retriever.mode]
+    return mode_of(settings).scorer
 
 
 def reader_ranks(settings: Settings) -> bool:
@@ -229,33 +224,3 @@ def _build_ranker(settings: Settings) -> ReaderRanker | CrossEncoderRanker:
             remedy="Install it: pip install 'qa-system[torch]'.",
         ) from fault
     return rank_by(str(chosen.model), device=chosen.device, top_k=top_k)
-
-
-def _add_retriever(pipeline: Pipeline, store: ReviewStore, settings: Settings) -> None:
-    chosen = settings.retriever
-    encoder = settings.encoder.model_dump(exclude_defaults=True)
-    if chosen.mode == "bm25":
-        pipeline.add_component("retriever", BM25Retriever(store, top_k=chosen.top_k))
-    elif chosen.mode == "dense":
-        pipeline.add_component("retriever", DenseRetriever(store, encoder, top_k=chosen.top_k))
-    else:
-        candidates = CANDIDATES_PER_RESULT * chosen.top_k
-        pipeline.add_component("bm25", BM25Retriever(store, top_k=candidates))
-        pipeline.add_component("dense", DenseRetriever(store, encoder, top_k=candidates))
-        _add_joiner(pipeline, chosen)
-
-
-def _add_joiner(pipeline: Pipeline, chosen: RetrieverSettings) -> None:
-    weighted = chosen.join == "weighted_sum"
-    joiner = DocumentJoiner(
-        join_mode="merge" if weighted else "reciprocal_rank_fusion", top_k=chosen.top_k
-    )
-    pipeline.add_component("retriever", joiner)
-    for name, weight in (("bm25", chosen.bm25_weight), ("dense", 1 - chosen.bm25_weight)):
-        if weighted:
-            # The joiner takes the mean of the two, hence the factor of two.
-            pipeline.add_component(f"{name}_scores", ScoreNormalizer(2 * weight))
-            pipeline.connect(f"{name}.documents", f"{name}_scores.documents")
-            pipeline.connect(f"{name}_scores.documents", "retriever.documents")
-        else:
-            pipeline.connect(f"{name}.documents", "retriever.documents")

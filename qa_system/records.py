@@ -10,9 +10,11 @@ import hashlib
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import orjson
+
+from qa_system.config.choices import Similarity
 
 __all__ = [
     "Answer",
@@ -26,8 +28,6 @@ __all__ = [
     "Similarity",
     "stable_review_id",
 ]
-
-Similarity = Literal["dot_product", "cosine", "l2"]
 
 
 def stable_review_id(item_id: str, text: str) -> str:
@@ -273,14 +273,14 @@ class EncoderIdentity:
 
     @property
     def options(self) -> str:
-        """The options of `qa-index embed` that name the encoder.
+        """The options of `qa-index reembed` that name the encoder.
 
         >>> EncoderIdentity("ctx", 768, "cosine", "00" * 32, "q", "11" * 32).options
-        '--encoder ctx --question-encoder q'
+        '--encoder-model ctx --encoder-question-model q'
         """
-        parts = ["--encoder", self.name]
+        parts = ["--encoder-model", self.name]
         if self.question_name is not None:
-            parts += ["--question-encoder", self.question_name]
+            parts += ["--encoder-question-model", self.question_name]
         return shlex.join(parts)
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from haystack.core.errors import PipelineRuntimeError
 
 from qa_system import pipelines
 from qa_system.answers import best_spans, extracted_answers, generated_answer
 from qa_system.config import Settings, load_settings
+from qa_system.config.choices import AnswerMode as Mode
 from qa_system.errors import ConfigError, EmptyQuestionError, QASystemError, UnknownItemError
 from qa_system.generators.drafts import Draft, drafts
 from qa_system.generators.evidence import evidence, promising
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
     from qa_system.stores.contract import ReviewStore
 
 __all__ = ["Examination", "Mode", "QASystem"]
-
-Mode = Literal["extract", "generate", "auto"]
-"""What answers are: spans of reviews; generated, where the reviews support them; or generated, and
-spans where all that was generated is withheld."""
 
 SPANS_PER_ANSWER = 4
 """Spans asked of the reader for one answer that is shown: several may stand in one review."""

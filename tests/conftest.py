@@ -1,7 +1,6 @@
 """Every test runs offline; tests that need the research data say so and skip without it."""
 
 import os
-import runpy
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -210,8 +209,7 @@ def lasting_elastic_store(elasticsearch_url: str) -> Iterator[Callable[..., Any]
 
 @pytest.fixture(scope="session")
 def made_up_run() -> Callable[..., Any]:
-    """Builds runs of made-up questions; see `tests/made_up_runs.py`."""
-    built: Callable[..., Any] = runpy.run_path(str(ROOT / "tests" / "made_up_runs.py"))[
-        "made_up_run"
-    ]
-    return built
+    """Builds runs of made-up questions; see `tests/support/made_up_runs.py`."""
+    from made_up_runs import made_up_run as build
+
+    return build

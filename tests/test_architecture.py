@@ -40,6 +40,16 @@ def test_start_up_loads_nothing_heavy(code: str, root: Path) -> None:
     assert not loaded_by(code, root) & set(HEAVY)
 
 
+@pytest.mark.parametrize("program", ["qa_system.cli", "indexing.cli"])
+def test_help_waits_for_no_settings(program: str, root: Path) -> None:
+    code = f"""
+import {program} as program
+from typer.testing import CliRunner
+assert CliRunner().invoke(program.app, ["--help"]).exit_code == 0
+"""
+    assert not loaded_by(code, root) & {"pydantic", "yaml", "qa_system.config.schema"}
+
+
 def test_stores_and_pipelines_load_no_models(root: Path) -> None:
     # Haystack itself imports torch wherever it is installed.
     loaded = loaded_by("import qa_system.stores.faiss, qa_system.pipelines", root)

@@ -1,22 +1,26 @@
-"""`qa-eval`: is the right review found, is the right answer read, and is that more than luck?"""
+"""`qa-eval`: evaluate retrieval, reading, generation and the whole pipeline."""
 
 from __future__ import annotations
 
 import typer
 
 from eval.cli.adapt import adapt
+from eval.cli.calibrate import calibrate
 from eval.cli.check import check
 from eval.cli.compare import compare
-from eval.cli.evaluate import SpreadK, calibrate, generator, pipeline, reader, retriever
 from eval.cli.explore import explore
+from eval.cli.generator import generator
 from eval.cli.labels import labels
+from eval.cli.pipeline import pipeline
+from eval.cli.reader import reader
+from eval.cli.retriever import SpreadK, retriever
 from eval.cli.split import split
-from qa_system.console import run_app
+from qa_system.console.app import run_app
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
-    help="Evaluate retrieval, reading, generating and the whole pipeline on labelled questions.",
+    help="Evaluate retrieval, reading, generation and the whole pipeline on labelled questions.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -37,7 +41,3 @@ app.command()(adapt)
 def main() -> None:
     """Run the command line."""
     run_app(app)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""`qa-eval adapt`: what adapting a reader to a domain buys, and what it costs."""
+"""`qa-eval adapt`: what adapting a reader to a domain gains, and what it costs."""
 
 from __future__ import annotations
 
@@ -7,71 +7,91 @@ from typing import Annotated
 
 import typer
 
-from eval.cli.options import JsonOption, ResamplesOption
-from qa_system.console import print_json
+from eval.cli.options import ResamplesOption
+from qa_system.console.app import print_json
+from qa_system.console.options import JsonOption
 
 __all__ = ["adapt"]
 
+SOURCE = "SOURCE[:SPLIT]"
+
+DomainArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Data set with train, dev and test: SubjQA folder, SQuAD .json or labels .jsonl. "
+        "`qa-eval split` writes such a file."
+    ),
+]
+GeneralOption = Annotated[
+    str, typer.Option("--general", help="Checkpoint of a reader trained on general questions.")
+]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder for the readers and the report.")]
+StartOption = Annotated[
+    str | None,
+    typer.Option(
+        "--start",
+        help="Plain encoder for a reader trained on the domain only. Default: no such reader.",
+    ),
+]
+ReplayOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar=SOURCE,
+        help="General questions that one reader is also trained on. May be repeated. Default: no "
+        "such reader.",
+    ),
+]
+ReplayDevOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar=SOURCE, help="General questions that reader is also tuned on. May be repeated."
+    ),
+]
+HeldOutOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar=SOURCE,
+        help="General questions that no reader was trained on: they measure the cost. May be "
+        "repeated.",
+    ),
+]
+RecipeOption = Annotated[
+    Path | None,
+    typer.Option("--recipe", "-r", help="YAML file; configs/train/adapt.yaml explains the keys."),
+]
+FoldsOption = Annotated[
+    int | None,
+    typer.Option(min=2, help="Also cross-validate with so many folds, over all splits joined."),
+]
+RecipeSetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe, e.g. epochs=3."),
+]
+
 
 def adapt(
-    domain: Annotated[
-        str,
-        typer.Argument(
-            help="With train, dev and test: SubjQA folder, SQuAD .json, labels .jsonl; "
-            "`qa-eval split` makes such a file."
-        ),
-    ],
-    general: Annotated[
-        str, typer.Option("--general", help="A reader of general questions: a checkpoint.")
-    ],
-    out: Annotated[Path, typer.Option("--out", help="A folder for readers and report.")],
-    start: Annotated[
-        str | None,
-        typer.Option("--start", help="A plain encoder; none: no reader learns the domain only."),
-    ] = None,
-    replay: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SOURCE[:SPLIT]",
-            help="General questions to go on learning from; may be repeated; none: no such reader.",
-        ),
-    ] = None,
-    replay_dev: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SOURCE[:SPLIT]", help="General questions that reader is tuned on, too."
-        ),
-    ] = None,
-    held_out: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SOURCE[:SPLIT]",
-            help="General questions that nothing was learnt from: what adaptation costs.",
-        ),
-    ] = None,
-    recipe: Annotated[
-        Path | None,
-        typer.Option("--recipe", "-r", help="YAML: configs/train/adapt.yaml, explained."),
-    ] = None,
-    folds: Annotated[
-        int | None, typer.Option(min=2, help="Also cross-validate, over all splits joined.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe, e.g. epochs=3."),
-    ] = None,
+    domain: DomainArgument,
+    general: GeneralOption,
+    out: OutOption,
+    start: StartOption = None,
+    replay: ReplayOption = None,
+    replay_dev: ReplayDevOption = None,
+    held_out: HeldOutOption = None,
+    recipe: RecipeOption = None,
+    folds: FoldsOption = None,
+    set_: RecipeSetOption = None,
     resamples: ResamplesOption = 10_000,
     as_json: JsonOption = False,
 ) -> None:
-    """Adapt a reader to a domain in several ways, and compare them on its test split.
+    """Adapt a reader to a domain in several ways, and compare the readers on its test split.
 
-    Run again after a stop, it goes on where it was: a reader that is there is not trained again.
+    A run that was stopped resumes: readers that are trained already are not trained again.
     """
-    from eval.adapt import PAGE
-    from eval.adapt import adapt as run
-    from eval.adapt_readers import Ingredients, source_of
-    from eval.labels import load_dataset
-    from qa_system.training.settings import Adaptation, load_training
+    from eval.adaptation.compare import PAGE
+    from eval.adaptation.compare import adapt as run
+    from eval.adaptation.readers import Ingredients, source_of
+    from eval.datasets import load_dataset
+    from qa_system.training.recipes import Adaptation, load_training
 
     ingredients = Ingredients(
         general,
@@ -92,7 +112,7 @@ def adapt(
         print_json(result)
         return
 
-    from eval.tables import print_adaptation
+    from eval.report.adaptation import print_adaptation
 
     print_adaptation(result)
     typer.echo(f"report: {out / PAGE}")

@@ -1,4 +1,4 @@
-"""`qa-eval check`: small evaluations, held against the scores written beside them."""
+"""`qa-eval check`: small evaluations, compared with their expected scores."""
 
 from __future__ import annotations
 
@@ -8,31 +8,33 @@ from typing import Annotated
 
 import typer
 
-from eval.cli.options import JsonOption
-from qa_system.console import print_json
+from qa_system.console.app import print_json
+from qa_system.console.options import JsonOption
 
 __all__ = ["check"]
 
 
 def check(
-    files: Annotated[list[Path], typer.Argument(help="YAML: an evaluation and its scores.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="YAML files: an evaluation and its expected scores.")
+    ],
     update: Annotated[
-        bool, typer.Option("--update", help="Write down what was measured instead.")
+        bool, typer.Option("--update", help="Write the measured scores into the files.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run small evaluations again and compare with the scores written beside them."""
-    from eval import expected
+    """Run small evaluations again, and compare the scores with the expected ones."""
+    from eval import regression
 
-    expectations = {path: expected.load_expectation(path) for path in files}
-    checked: dict[str, list[expected.Checked]] = {}
+    expectations = {path: regression.load_expectation(path) for path in files}
+    checked: dict[str, list[regression.Checked]] = {}
     changed_models: dict[str, list[str]] = {}
     for path, expectation in expectations.items():
-        run = expected.evaluate(expectation)
-        checked[str(path)] = expected.check(expectation, run)
-        changed_models[str(path)] = expected.changed_models(expectation, run)
+        run = regression.evaluate(expectation)
+        checked[str(path)] = regression.check(expectation, run)
+        changed_models[str(path)] = regression.changed_models(expectation, run)
         if update:
-            expected.write(expected.updated(expectation, run), path)
+            regression.write(regression.updated(expectation, run), path)
     surprises = sum(each.verdict != "as expected" for found in checked.values() for each in found)
     if as_json:
         found_in = {
@@ -41,13 +43,13 @@ def check(
         }
         print_json({"surprises": surprises, "updated": update, "files": found_in})
     else:
-        from eval.tables import print_checked
+        from eval.report.tables import print_checked
 
         for name, found in checked.items():
             print_checked(name, found, changed_models[name])
     if surprises and not update:
         sys.stderr.write(
-            f"error: {surprises} numbers are not as expected. If they should be as they are now: "
+            f"error: {surprises} numbers are not as expected. To expect the measured ones: "
             f"qa-eval check --update {' '.join(map(str, files))}\n"
         )
         raise typer.Exit(1)

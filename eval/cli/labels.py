@@ -1,43 +1,39 @@
-"""`qa-eval labels`: a data set's labels into a store's label index."""
+"""`qa-eval labels`: write a data set's labels into a store's label index."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eval.cli.options import ConfigOption, JsonOption, SetOption
-from qa_system.console import print_json
+from qa_system.console.app import print_json
+from qa_system.console.options import STORE, JsonOption, takes_settings
+
+if TYPE_CHECKING:
+    from qa_system.config import Settings
 
 __all__ = ["labels"]
 
 
+@takes_settings(STORE)
 def labels(
+    settings: Settings,
     dataset: Annotated[
         str,
         typer.Argument(
             help="SubjQA folder (or a folder of them), SQuAD .json, labels .jsonl, bundled:sample."
         ),
     ],
-    store: Annotated[
-        str | None,
-        typer.Option("--store", help="Its folder, or its index on a server; none: the configured."),
+    split: Annotated[
+        str | None, typer.Option("--split", help="Part of the data set. Default: all.")
     ] = None,
-    split: Annotated[str | None, typer.Option("--split", help="One part; none: all.")] = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write labelled questions into a store, beside its reviews; `store:PATH` reads them.
 
-    Run again, it doubles nothing: a label that is there already is passed over.
+    Labels that are in the store already are skipped.
     """
-    from qa_system.config import load_settings
-
-    overrides = [*(set_ or ()), *([] if store is None else [f"store={store}"])]
-    settings = load_settings(config, overrides)
-
-    from eval.labels import load_dataset
+    from eval.datasets import load_dataset
     from qa_system.stores import open_store
 
     data = load_dataset(dataset)

@@ -1,65 +1,97 @@
-"""Options that several commands share, and what they lead to."""
+"""The options that several commands share, each written once."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-if TYPE_CHECKING:
-    pass
+from qa_system.config.choices import Precision
+from qa_system.console.options import Setting
+
+__all__ = [
+    "READER",
+    "SEARCHED",
+    "AggregateOption",
+    "BatchOption",
+    "DatasetOption",
+    "OutOption",
+    "ResamplesOption",
+    "RowsOption",
+    "Scope",
+    "ScopeOption",
+    "SimilarityOption",
+    "SplitOption",
+]
+
+Scope = Literal["item-split", "item", "open"]
 
 DatasetOption = Annotated[
     str | None,
     typer.Option(
         "--dataset",
-        help="SubjQA folder, SQuAD .json, labels .jsonl, store:NAME; none: the bundled sample.",
+        help="SubjQA folder, SQuAD .json, labels .jsonl, store:NAME. Default: the bundled sample.",
     ),
 ]
 SplitOption = Annotated[
-    str | None, typer.Option("--split", help="Part of the data set; none: test if there is one.")
+    str | None,
+    typer.Option("--split", help="Part of the data set. Default: test if there is one, else all."),
 ]
 ScopeOption = Annotated[
-    Literal["item-split", "item", "open"],
-    typer.Option(help="Candidates: the item's reviews in the split; all the item's; all."),
-]
-StoreOption = Annotated[
-    str | None,
+    Scope,
     typer.Option(
-        "--store",
-        help="Search this store (a folder, or a server's index), not the data set's reviews.",
+        "--scope",
+        help="Candidates. item: all reviews of the item. item-split: those that the split asks "
+        "about. open: all reviews.",
     ),
 ]
-ReaderOption = Annotated[
-    str | None, typer.Option("--reader", help="A model's name; none: the configured one.")
-]
-PrecisionOption = Annotated[
-    Literal["auto", "fp32", "bf16", "fp16", "int8"] | None,
-    typer.Option("--precision", help="None: the configured one."),
-]
-OutOption = Annotated[
-    Path | None,
-    typer.Option("--out", help="A folder for the report: JSON, rows, and a page with plots."),
-]
-RowsOption = Annotated[
-    Path | None,
-    typer.Option("--rows", help="A row for each question, hardest first: .jsonl or .parquet."),
-]
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="YAML settings; none: the defaults.")
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. retriever.join=..."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 AggregateOption = Annotated[
     bool,
     typer.Option(
-        "--aggregate", help="Ask the same question about an item once; all its reviews are gold."
+        "--aggregate",
+        help="Ask the same question about an item once, and count every review that answers it as "
+        "gold.",
+    ),
+]
+SEARCHED = Setting(
+    "store",
+    "Search this store instead of the data set's reviews: a folder, or a server's address with its "
+    "index.",
+)
+READER = (
+    Setting(
+        "reader.model", "Name of a reader model.", formerly="--reader", default="as configured"
+    ),
+    Setting(
+        "reader.precision",
+        "Precision of the reader.",
+        type=Precision,
+        formerly="--precision",
+        default="as configured",
+    ),
+)
+BatchOption = Annotated[
+    int,
+    typer.Option("--batch", min=1, help="Questions in one call. It does not change the results."),
+]
+SimilarityOption = Annotated[
+    bool,
+    typer.Option(
+        "--sas/--no-sas", help="Also score semantic answer similarity, by the configured encoder."
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="Write a report to this folder: JSON, rows and a page with plots."),
+]
+RowsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--rows",
+        help="Write a row for each question to this file (.jsonl or .parquet), hardest first.",
     ),
 ]
 ResamplesOption = Annotated[
-    int, typer.Option("--resamples", min=100, help="Of the intervals and tests.")
+    int, typer.Option("--resamples", min=100, help="Resamples for each interval and each test.")
 ]

@@ -1,4 +1,4 @@
-"""`qa-eval split`: a data set divided into train, dev and test."""
+"""`qa-eval split`: divide a data set into train, dev and test."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from eval.cli.options import JsonOption
-from qa_system.console import print_json
+from qa_system.console.app import print_json
+from qa_system.console.options import JsonOption
 from qa_system.datasets.splitting import Group
 
 __all__ = ["split"]
 
-AMOUNT = "Below 1 a share of the groups, else their number."
+AMOUNT = "Below 1: a share of the groups; else their number."
 
 
 def split(
@@ -21,24 +21,24 @@ def split(
         str,
         typer.Argument(help="SubjQA folder, SQuAD .json, labels .jsonl, bundled:sample."),
     ],
-    out: Annotated[Path, typer.Option("--out", help="A file: .json for SQuAD, or .jsonl.")],
+    out: Annotated[Path, typer.Option("--out", help="File to write: .json for SQuAD, or .jsonl.")],
     by: Annotated[
         Group | None,
         typer.Option(
-            help="What comes into one split as a whole; none: the item, or the text where no item "
-            "is named."
+            help="Group that is kept in one split. Default: the item, or the text where no item is "
+            "named."
         ),
     ] = None,
-    test: Annotated[float, typer.Option(help=f"To test on. {AMOUNT}")] = 0.2,
-    dev: Annotated[float, typer.Option(help=f"To tune on. {AMOUNT}")] = 0.05,
-    seed: Annotated[int, typer.Option(help="Of the draw.")] = 13,
+    test: Annotated[float, typer.Option(help=f"Size of the test split. {AMOUNT}")] = 0.2,
+    dev: Annotated[float, typer.Option(help=f"Size of the dev split. {AMOUNT}")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 13,
     as_json: JsonOption = False,
 ) -> None:
-    """Divide labelled questions, whatever their splits, so that no group is in two of them.
+    """Divide labelled questions into new splits, so that no group is in two of them.
 
-    The draw depends on the seed and the groups' names, not on the order of the file.
+    The splits depend on the seed and the names of the groups, not on the order of the file.
     """
-    from eval.dividing import described, division_of, group_of, undivided, write_divided
+    from eval.splitting import described, division_of, group_of, undivided, write_divided
     from qa_system.datasets.dataset import read_dataset
     from qa_system.datasets.splitting import split_labels
 
@@ -67,7 +67,7 @@ def split(
     for line in described(division):
         typer.echo(line)
     if len(labels) < len(data.labels):
-        typer.echo(f"{len(data.labels) - len(labels):,} asked twice, joined")
+        typer.echo(f"{len(data.labels) - len(labels):,} duplicates joined")
     if left_out:
         typer.echo(f"{left_out:,} left out: SQuAD cannot hold their answers (.jsonl can)")
     typer.echo(f"{out}, by {group}, seed {seed}")

@@ -6,23 +6,29 @@ from typing import Annotated
 
 import typer
 
-from qa_system.cli.train import JsonOption, OutOption
-from qa_system.console import print_json
+from qa_system.cli.train import OutOption
+from qa_system.console.app import print_json
+from qa_system.console.options import JsonOption
 
 __all__ = ["average"]
 
 
 def average(
-    models: Annotated[list[str], typer.Argument(help="Checkpoints of one shape.")],
+    models: Annotated[
+        list[str], typer.Argument(help="Average these checkpoints, which have one shape.")
+    ],
     *,
     out: OutOption,
     weight: Annotated[
         list[float] | None,
-        typer.Option(help="What each model counts for, one --weight each; none: all alike."),
+        typer.Option(
+            help="Weigh a model by this number; one --weight for each model.",
+            show_default="all the same",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Average the weights of models that were trained on from the same one."""
+    """Average the weights of models that were trained from the same model."""
     from qa_system.training.average import average as make
 
     record = make(models, out, weights=weight)

@@ -8,24 +8,33 @@ from typing import Annotated, Any
 
 import typer
 
-from qa_system.console import print_json
+from qa_system.console.app import print_json
+from qa_system.console.options import JsonOption
 
-__all__ = ["JsonOption", "OutOption", "RecipeOption", "SetOption", "show", "train"]
+__all__ = ["OutOption", "RecipeOption", "SetOption", "show", "train"]
 
 train = typer.Typer(
-    help="Train models on labelled questions; run again after a stop, each goes on where it was.",
+    help="Train models on labelled questions. A stopped run goes on when it is run again.",
     no_args_is_help=True,
 )
 
 RecipeOption = Annotated[
-    Path, typer.Option("--recipe", "-r", help="YAML; configs/train/ has some, explained.")
+    Path,
+    typer.Option(
+        "--recipe",
+        "-r",
+        help="Train as this YAML file says; configs/train/ has examples.",
+    ),
 ]
-OutOption = Annotated[Path, typer.Option("--out", help="The folder that becomes the model.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Write the model to this folder.")]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe, e.g. epochs=3."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set any key of the recipe, for example epochs=3. Repeatable.",
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
 @train.command()
@@ -33,8 +42,8 @@ def reader(
     recipe: RecipeOption, out: OutOption, set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
     """Train an extractive reader."""
-    from qa_system.training.reader import train_reader
-    from qa_system.training.settings import ReaderTraining, load_training
+    from qa_system.training.reader.train import train_reader
+    from qa_system.training.recipes import ReaderTraining, load_training
 
     show(train_reader(load_training(ReaderTraining, recipe, set_ or ()), out), as_json)
 
@@ -44,8 +53,8 @@ def retriever(
     recipe: RecipeOption, out: OutOption, set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
     """Train encoders of questions and passages."""
-    from qa_system.training.retriever import train_retriever
-    from qa_system.training.settings import RetrieverTraining, load_training
+    from qa_system.training.recipes import RetrieverTraining, load_training
+    from qa_system.training.retriever.train import train_retriever
 
     show(train_retriever(load_training(RetrieverTraining, recipe, set_ or ()), out), as_json)
 
@@ -55,8 +64,8 @@ def ranker(
     recipe: RecipeOption, out: OutOption, set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
     """Train a cross-encoder that orders reviews."""
-    from qa_system.training.ranker import train_ranker
-    from qa_system.training.settings import RankerTraining, load_training
+    from qa_system.training.ranker.train import train_ranker
+    from qa_system.training.recipes import RankerTraining, load_training
 
     show(train_ranker(load_training(RankerTraining, recipe, set_ or ()), out), as_json)
 
@@ -66,14 +75,14 @@ def generator(
     recipe: RecipeOption, out: OutOption, set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
     """Train a RAG generator, and a question encoder with it."""
-    from qa_system.training.generator import train_generator
-    from qa_system.training.settings import GeneratorTraining, load_training
+    from qa_system.training.generator.train import train_generator
+    from qa_system.training.recipes import GeneratorTraining, load_training
 
     show(train_generator(load_training(GeneratorTraining, recipe, set_ or ()), out), as_json)
 
 
 def show(record: Mapping[str, Any], as_json: bool) -> None:
-    """Print what a training run came to."""
+    """Print the scores of a training run."""
     if as_json:
         print_json(record)
         return

@@ -29,7 +29,8 @@ from qa_system.inference import (
     pad,
     token_batches,
 )
-from qa_system.models import POSITIONS, ModelLocation, locate, weights_hash
+from qa_system.manifest import POSITIONS
+from qa_system.models import ModelLocation, locate, weights_hash
 from qa_system.records import EncoderIdentity, Similarity
 from qa_system.retrievers.sentence_models import Role, check_role, load_sentence_model
 from qa_system.tokenizing import encodable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from qa_system.config import AnyStoreSettings, ElasticsearchSettings, StoreSettings
 from qa_system.errors import StoreError, StoreNotFoundError
@@ -43,9 +43,13 @@ def open_store(
     ...     store.count_documents()
     0
     """
-    if isinstance(settings, ElasticsearchSettings):
-        return _open_elasticsearch(settings, create, similarity)
-    return _open_faiss(settings, create, similarity)
+    match settings:
+        case ElasticsearchSettings():
+            return _open_elasticsearch(settings, create, similarity)
+        case StoreSettings():
+            return _open_faiss(settings, create, similarity)
+        case _:
+            assert_never(settings)
 
 
 def _open_faiss(

@@ -18,7 +18,7 @@ from qa_system.errors import StoreError
 from qa_system.records import EncoderIdentity, Label, Similarity
 
 if TYPE_CHECKING:
-    from qa_system.stores.reembedding import PassageEncoder
+    from qa_system.stores.embedded.reembedding import PassageEncoder
 
 __all__ = [
     "DocumentsRejectedError",

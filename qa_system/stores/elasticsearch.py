@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -17,33 +17,48 @@ from numpy.typing import NDArray
 
 from qa_system.errors import (
     ConfigError,
-    EmbeddingError,
     EncoderMismatchError,
     StoreError,
     StoreNotFoundError,
 )
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
-from qa_system.stores import (
-    elastic_labels,
-    elastic_metadata,
-    elastic_search,
-    elastic_versions,
-    elastic_writing,
+from qa_system.stores.async_variants import AsyncVariants
+from qa_system.stores.contract import (
+    NO_PASSAGES,
+    DocumentsRejectedError,
+    Passages,
+    WriteReport,
 )
-from qa_system.stores.async_twins import AsyncTwins
-from qa_system.stores.contract import DocumentsRejectedError, WriteReport
-from qa_system.stores.elastic_bulk import BulkSettings, delete_selected
-from qa_system.stores.elastic_connection import Connection, Credentials, explained
-from qa_system.stores.elastic_documents import READ_WITH_EMBEDDING, decode
-from qa_system.stores.elastic_filters import Query, compile_query
-from qa_system.stores.elastic_index import ElasticIndex, NewIndex
-from qa_system.stores.elastic_mapping import IndexOptions, IndexState, embedding_field, meta_of
-from qa_system.stores.elastic_search import WINDOW, pages
-from qa_system.stores.search import check_top_k, query_matrix
+from qa_system.stores.elastic import labels as elastic_labels
+from qa_system.stores.elastic import metadata as elastic_metadata
+from qa_system.stores.elastic import search as elastic_search
+from qa_system.stores.elastic import versions as elastic_versions
+from qa_system.stores.elastic import writing as elastic_writing
+from qa_system.stores.elastic.bulk import BulkSettings, delete_selected
+from qa_system.stores.elastic.connection import Connection, Credentials, explained
+from qa_system.stores.elastic.documents import (
+    READ,
+    READ_WHOLE,
+    READ_WITH_EMBEDDING,
+    decode,
+    passages_of,
+)
+from qa_system.stores.elastic.filters import Query, compile_query
+from qa_system.stores.elastic.index import ElasticIndex, NewIndex
+from qa_system.stores.elastic.mapping import (
+    FORMAT,
+    IndexOptions,
+    IndexState,
+    embedding_fields,
+    meta_of,
+)
+from qa_system.stores.elastic.reembedding import embedded
+from qa_system.stores.elastic.search import WINDOW, pages
+from qa_system.stores.embedded.search import check_top_k, query_matrix
 
 if TYPE_CHECKING:
-    from qa_system.stores.reembedding import PassageEncoder
+    from qa_system.stores.embedded.reembedding import PassageEncoder
 
 __all__ = ["ElasticsearchReviewStore", "ElasticsearchStatus"]
 
@@ -87,7 +102,7 @@ class ElasticsearchStatus:
     bytes_on_disk: int
 
 
-class ElasticsearchReviewStore(AsyncTwins):
+class ElasticsearchReviewStore(AsyncVariants):
     """Keep reviews on an Elasticsearch server, and find them by words, meaning and metadata.
 
     The same contract as `FAISSDocumentStore`. When a write returns, what it wrote is acknowledged
@@ -204,6 +219,9 @@ class ElasticsearchReviewStore(AsyncTwins):
 
     def filter_documents(self, filters: dict[str, Any] | None = None) -> list[Document]:
         """Give all documents that a filter selects, with embeddings, oldest write first.
+
+        A review in passages has an embedding for each, and a document has room for one: it comes
+        without.
 
         Raises:
             InvalidFilterError: the filter is malformed, or asks what the index cannot tell.
@@ -368,6 +386,7 @@ class ElasticsearchReviewStore(AsyncTwins):
         documents: Sequence[Document],
         policy: DuplicatePolicy = DuplicatePolicy.OVERWRITE,
         stale_ids: Sequence[str] = (),
+        passages: Mapping[str, Passages] = NO_PASSAGES,
     ) -> WriteReport:
         """Write documents as `write_documents` does, and tell all that came of it.
 
@@ -378,17 +397,24 @@ class ElasticsearchReviewStore(AsyncTwins):
             documents: to write.
             policy: what to do about ids that are there already.
             stale_ids: of documents to delete, when all others are written.
+            passages: of those documents, by id, that a dense search finds by their passages; they
+                need no embedding of their own.
 
         Raises: as `write_documents`, but for DocumentsRejectedError.
         """
-        return elastic_writing.write(self._at, documents, policy, stale_ids)
+        return elastic_writing.write(self._at, documents, policy, stale_ids, passages)
 
-    def replace(self, documents: Sequence[Document], stale_ids: Sequence[str]) -> WriteReport:
+    def replace(
+        self,
+        documents: Sequence[Document],
+        stale_ids: Sequence[str],
+        passages: Mapping[str, Passages] = NO_PASSAGES,
+    ) -> WriteReport:
         """Write documents over what is there, then delete others; tell all that came of it.
 
         A document that cannot be taken stands in the report's `rejected`; see `write_bulk`.
         """
-        return self.write_bulk(documents, DuplicatePolicy.OVERWRITE, stale_ids)
+        return self.write_bulk(documents, DuplicatePolicy.OVERWRITE, stale_ids, passages)
 
     @contextmanager
     def loading(self) -> Iterator[None]:
@@ -445,7 +471,9 @@ class ElasticsearchReviewStore(AsyncTwins):
             StoreError: telling how many could not be deleted, and why.
         """
         selected = compile_query(filters) or {"match_all": {}}
-        return 0 if self._at.state() is None else delete_selected(self._at.writer(), selected)
+        if self._at.state_for_writing() is None:
+            return 0
+        return delete_selected(self._at.writer(), selected)
 
     def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
         """Merge metadata into the documents that a filter selects, and give their number.
@@ -458,7 +486,7 @@ class ElasticsearchReviewStore(AsyncTwins):
             DocumentsRejectedError: naming the documents that the server does not take so.
         """
         selected = compile_query(filters)
-        if self._at.state() is None:
+        if self._at.state_for_writing() is None:
             return 0
         return elastic_writing.update(self._at, selected, meta)
 
@@ -477,15 +505,13 @@ class ElasticsearchReviewStore(AsyncTwins):
             EncoderMismatchError: it has another one, or embeddings of another dimension.
         """
         self.check_encoder(identity)
-        state = self._at.state() or self._at.create(identity)
+        state = self._at.state_for_writing() or self._at.create(identity)
         self._check_encoder(state, identity)
         if state.encoder is None:
-            field = embedding_field(state.similarity, state.index_options, identity.dimension)
+            fields = embedding_fields(state.similarity, state.index_options, identity.dimension)
             meta = meta_of(state.similarity, identity, promoted=state.promoted)
             with explained(self._at.where):
-                self._at.client.indices.put_mapping(
-                    index=state.index, properties={"embedding": field}, meta=meta
-                )
+                self._at.client.indices.put_mapping(index=state.index, properties=fields, meta=meta)
             self._at.forget()
 
     def check_encoder(self, identity: EncoderIdentity) -> None:
@@ -507,6 +533,8 @@ class ElasticsearchReviewStore(AsyncTwins):
     ) -> int:
         """Embed every document anew, in a new version; the old one answers until it is whole.
 
+        A review in passages keeps them, each with its own embedding.
+
         Stopped half way, the next call with the same encoder goes on where this one ended. What
         is written meanwhile into the old version is not in the new one.
 
@@ -523,22 +551,18 @@ class ElasticsearchReviewStore(AsyncTwins):
             DocumentsRejectedError: the new version does not take some of them.
         """
         identity, done = encoder.identity, 0
+        self._at.state_for_writing()
         with self.new_version(resume=True, encoder=identity) as built:
-            hits = pages(self._at.client, self._at.name, None, READ_WITH_EMBEDDING, size=batch_size)
+            hits = pages(self._at.client, self._at.name, None, READ, size=batch_size)
             with built.loading():
-                while batch := [decode(hit) for hit in islice(hits, batch_size)]:
-                    there = set(
-                        elastic_writing.existing(built._at, [document.id for document in batch])
-                    )
-                    left = [document for document in batch if document.id not in there]
-                    texts = [each.content for each in left if each.content is not None]
-                    vectors = iter(_encoded(encoder, texts))
-                    embedded = [
-                        replace(each, embedding=None if each.content is None else next(vectors))
-                        for each in left
-                    ]
-                    built.write_documents(embedded, DuplicatePolicy.SKIP)
-                    done += len(texts)
+                while batch := list(islice(hits, batch_size)):
+                    there = set(elastic_writing.existing(built._at, [hit["_id"] for hit in batch]))
+                    left = [hit for hit in batch if hit["_id"] not in there]
+                    documents, passages = embedded(encoder, left)
+                    report = built.write_bulk(documents, DuplicatePolicy.SKIP, passages=passages)
+                    if report.rejected:
+                        raise DocumentsRejectedError(report.rejected, report.written, built.index)
+                    done += sum(document.content is not None for document in documents)
                     if on_progress is not None and left:
                         on_progress(len(left))
             self.promote(built, expected=self.count_documents())
@@ -576,13 +600,13 @@ class ElasticsearchReviewStore(AsyncTwins):
                 found.setdefault(review, {})[hit["_id"]] = hashed
         return found
 
-    def iter_ids(self) -> Iterator[tuple[str, str]]:
-        """Stream every document's id and its review's (its own where it names none)."""
+    def iter_ids(self) -> Iterator[tuple[str, str | None]]:
+        """Stream every document's id and its review's, None where it names no review."""
         if self._at.state() is None:
             return
         hits = pages(self._at.client, self._at.name, None, ["review_id"], size=WINDOW)
         for hit in hits:
-            yield hit["_id"], hit["_source"].get("review_id", hit["_id"])
+            yield hit["_id"], hit["_source"].get("review_id")
 
     def count_items(self) -> int:
         """Count the distinct `meta.item_id`s."""
@@ -694,7 +718,8 @@ class ElasticsearchReviewStore(AsyncTwins):
         if resume:
             for each in elastic_versions.versions(self._at.client, base, self._at.where):
                 is_left = not each.promoted and elastic_versions.number_of(each.index) > above
-                is_left = is_left and resume in (True, each.index)
+                # What version 0.1 has left may end within a review.
+                is_left = is_left and each.format == FORMAT and resume in (True, each.index)
                 if is_left and (encoder is None or each.encoder in (None, encoder)):
                     name = each.index
         if name is None:
@@ -785,25 +810,24 @@ class ElasticsearchReviewStore(AsyncTwins):
         state = self._at.state()
         sample: Query = {"function_score": {"random_score": {}}}
         hits = pages(
-            self._at.client,
-            self._at.name,
-            sample,
-            READ_WITH_EMBEDDING,
-            sort=["_score"],
-            limit=SAMPLES,
+            self._at.client, self._at.name, sample, READ_WHOLE, sort=["_score"], limit=SAMPLES
         )
-        for document in map(decode, hits):
+        for hit in hits:
+            document, passages = decode(hit), passages_of(hit)
             itself = {"field": "id", "operator": "==", "value": document.id}
             words = (document.content or "")[:200]
             found = self.search_bm25(words, 1, itself)
             # Without a filter nothing is found that shares no word with the question.
             if not found or (self.search_bm25(words, 1) and not found[0].score):
                 faults.append(f"it does not find {document.id!r} by its words")
-            if document.embedding is None or state is None:
+            embeddings = document.embedding if passages is None else passages.embeddings
+            if embeddings is None or state is None:
                 continue
-            near = self.search_by_embedding(document.embedding, 1, itself)
-            own = _own_similarity(document.embedding, state.similarity)
-            if not near or not np.isclose(near[0].score or 0.0, own, rtol=1e-4, atol=1e-4):
+            matrix = np.atleast_2d(np.asarray(embeddings, np.float64))
+            near = self.search_by_embedding(matrix[0], 1, itself)
+            # Any passage will do: of two that are nearly as near, int8_hnsw may take the other.
+            own = _own_similarities(matrix, state.similarity)
+            if not near or not np.isclose(own, near[0].score or 0.0, rtol=1e-4, atol=1e-4).any():
                 faults.append(f"it does not find {document.id!r} by its embedding")
         return faults
 
@@ -904,26 +928,17 @@ class ElasticsearchReviewStore(AsyncTwins):
         )
 
 
-def _own_similarity(embedding: Sequence[float], similarity: Similarity) -> float:
-    """Give the score of an embedding that is asked for itself."""
-    if similarity == "dot_product":
-        return float(np.square(embedding).sum())
-    return 1.0 if similarity == "cosine" else 0.0
-
-
-def _encoded(encoder: PassageEncoder, texts: list[str]) -> NDArray[np.float32]:
-    identity = encoder.identity
-    matrix = np.asarray(encoder.encode_passages(texts) if texts else [], np.float32)
-    if texts and (
-        matrix.shape != (len(texts), identity.dimension) or not np.isfinite(matrix).all()
-    ):
-        raise EmbeddingError(
-            f"the encoder gave an array of shape {matrix.shape} instead of"
-            f" ({len(texts)}, {identity.dimension}), or numbers that are not finite",
-            where=identity.name,
-            remedy="Check the encoder; the store still answers from its old embeddings.",
-        )
-    return matrix
+def _own_similarities(
+    embeddings: NDArray[np.float64], similarity: Similarity
+) -> NDArray[np.float64]:
+    """Return the scores that a review's embeddings have when the first of them is asked for."""
+    scores: NDArray[np.float64] = embeddings @ embeddings[0]
+    if similarity == "cosine":
+        lengths = np.linalg.norm(embeddings, axis=1)
+        scores /= lengths * lengths[0]
+    elif similarity == "l2":
+        scores = -np.square(embeddings - embeddings[0]).sum(axis=1)
+    return scores
 
 
 def _check_choice(name: str, value: str | None, choices: Sequence[str | None]) -> None:

@@ -20,19 +20,26 @@ from numpy.typing import NDArray
 from qa_system.errors import ConfigError, EncoderMismatchError, StoreMismatchError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
-from qa_system.stores import labels as label_index
-from qa_system.stores import metadata
-from qa_system.stores.ann import IndexKind
-from qa_system.stores.async_twins import AsyncTwins
+from qa_system.stores.async_variants import AsyncVariants
 from qa_system.stores.contract import NO_PASSAGES, DuplicateIdError, Passages, WriteReport
+from qa_system.stores.documents import decode_document, encode_documents
+from qa_system.stores.embedded.derived.ann import IndexKind
+from qa_system.stores.embedded.folder import StoreFolder
+from qa_system.stores.embedded.ledger import labels as label_index
+from qa_system.stores.embedded.ledger import metadata
+from qa_system.stores.embedded.ledger.database import Ledger
+from qa_system.stores.embedded.ledger.snapshot import (
+    ITEM,
+    REVIEW,
+    Rows,
+    Snapshot,
+    State,
+    Transaction,
+)
+from qa_system.stores.embedded.reembedding import PassageEncoder, reembed
+from qa_system.stores.embedded.search import Search
+from qa_system.stores.embedded.writing import fix_dimension, write
 from qa_system.stores.filters import Condition, compile_filters
-from qa_system.stores.folder import StoreFolder
-from qa_system.stores.ledger import Ledger
-from qa_system.stores.reembedding import PassageEncoder, reembed
-from qa_system.stores.rows import decode_document, encode_documents
-from qa_system.stores.search import Search
-from qa_system.stores.snapshot import ITEM, REVIEW, Rows, Snapshot, State, Transaction
-from qa_system.stores.writing import fix_dimension, write
 
 __all__ = ["DuplicateIdError", "FAISSDocumentStore", "StoreStatus", "stored_similarity"]
 
@@ -86,7 +93,7 @@ def stored_similarity(path: Path) -> Similarity | None:
         ledger.close()
 
 
-class FAISSDocumentStore(AsyncTwins):
+class FAISSDocumentStore(AsyncVariants):
     """Keep reviews in a folder, and find them by words, by meaning and by metadata.
 
     One process writes at a time, any number read, each query the newest generation. Every write
@@ -596,7 +603,7 @@ class FAISSDocumentStore(AsyncTwins):
         raise EncoderMismatchError(
             f"the store's embeddings were made {made_by}, not by {identity.named}",
             where=str(self._path),
-            remedy=f"Use that encoder, or re-embed the store: qa-index embed --store {self._path}"
+            remedy=f"Use that encoder, or re-embed the store: qa-index reembed --store {self._path}"
             f" {identity.options}",
         )
 

@@ -8,6 +8,7 @@ tells whether it was guessed right.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice, product
@@ -18,7 +19,9 @@ from haystack.dataclasses import Document
 from qa_system.passages import hash_of
 from qa_system.records import Review
 
-__all__ = ["Joined", "is_passage", "join"]
+__all__ = ["Joined", "is_passage", "join", "tell"]
+
+log = logging.getLogger(__name__)
 
 OWN: Final = ("review_id", "item_id", "content_hash", "passage_start")
 BLANKS: Final = (" ", "\n", "\t", "\u00a0")
@@ -96,6 +99,28 @@ def join(passages: Sequence[Document]) -> Joined:
     return Joined(
         Document(id=review.id, content=found.text, meta=meta | own), spans, exact is not None
     )
+
+
+def tell(format_: int, joined: int, guessed: int) -> None:
+    """Log what became of a store of version 0.1.
+
+    Args:
+        format_: that the store has now.
+        joined: reviews that were made whole.
+        guessed: those of them that are not exact.
+    """
+    log.info(
+        "the store was made by version 0.1, and is of format %d now; %d reviews that were kept as "
+        "passages are whole again",
+        format_,
+        joined,
+    )
+    if guessed:
+        log.warning(
+            "of %d reviews not every character was kept by version 0.1: what is missing is blank. "
+            "Run qa-index with their source again; it writes them as they are there",
+            guessed,
+        )
 
 
 def _texts(known: Sequence[str | None]) -> Iterator[str]:

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 
 from qa_system.passages import Spans
-from qa_system.stores.lexical import FUNCTION_WORD_WEIGHT, analyze, function_terms
+from qa_system.stores.embedded.derived.lexical import FUNCTION_WORD_WEIGHT, analyze, function_terms
 
 __all__ = ["best_passage"]
 

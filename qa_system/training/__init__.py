@@ -1,1 +1,1 @@
-"""Making models: exports today; training follows."""
+"""Training models: a room for each kind of model, on common ground."""

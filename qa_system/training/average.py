@@ -45,7 +45,7 @@ def average(
         weights: what each counts for, above 0; they need not sum to 1. None: all alike.
 
     Returns:
-        What `training.json` says of it.
+        The content of its `training.json`.
 
     Raises:
         ConfigError: too few models, weights that do not fit them, or a folder that is not free.
@@ -63,27 +63,9 @@ def average(
             "the folder is not empty", where=str(out), remedy="Name another, or delete this one."
         )
     locations = [locate_checkpoint(name) for name in models]
-    first = _tensors(locations[0])
-    kinds = {name: tensor.dtype for name, tensor in first.items()}
-    total = {name: tensor.float() * shares[0] for name, tensor in first.items()}
-    words = load_tokenizer(locations[0].path).to_str()
-    for location, share in zip(locations[1:], shares[1:], strict=True):
-        tensors = _tensors(location)
-        _compare(total, tensors, location, locations[0])
-        if load_tokenizer(location.path).to_str() != words:
-            raise ModelError(
-                f"its tokenizer is not that of {locations[0].name!r}",
-                where=str(location.path),
-                remedy="Average models that were trained on from the same one.",
-            )
-        for name, tensor in tensors.items():
-            total[name].add_(tensor.float(), alpha=share)
+    mean = _mean(locations, shares)
     out.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {name: tensor.to(kinds[name]).contiguous() for name, tensor in total.items()},
-        out / WEIGHTS,
-        metadata={"format": "pt"},
-    )
+    save_file(mean, out / WEIGHTS, metadata={"format": "pt"})
     (out / CONFIG).write_bytes((locations[0].path / CONFIG).read_bytes())
     keep_tokenizer(locations[0], out)
     record = {
@@ -98,6 +80,26 @@ def average(
     }
     (out / TRAINING).write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n")
     return record
+
+
+def _mean(locations: Sequence[ModelLocation], shares: Sequence[float]) -> dict[str, torch.Tensor]:
+    """Return the weighted mean of models' weights, in the types of the first one's."""
+    first = _tensors(locations[0])
+    kinds = {name: tensor.dtype for name, tensor in first.items()}
+    total = {name: tensor.float() * shares[0] for name, tensor in first.items()}
+    tokenizer = load_tokenizer(locations[0].path).to_str()
+    for location, share in zip(locations[1:], shares[1:], strict=True):
+        tensors = _tensors(location)
+        _compare(total, tensors, location, locations[0])
+        if load_tokenizer(location.path).to_str() != tokenizer:
+            raise ModelError(
+                f"its tokenizer is not that of {locations[0].name!r}",
+                where=str(location.path),
+                remedy="Average models that were trained on from the same one.",
+            )
+        for name, tensor in tensors.items():
+            total[name].add_(tensor.float(), alpha=share)
+    return {name: tensor.to(kinds[name]).contiguous() for name, tensor in total.items()}
 
 
 def _shares(models: Sequence[str], weights: Sequence[float] | None) -> list[float]:
@@ -121,12 +123,12 @@ def _tensors(location: ModelLocation) -> dict[str, torch.Tensor]:
     path = location.path / WEIGHTS
     try:
         return load_file(path)
-    except (OSError, SafetensorError) as fault:
+    except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"the weights cannot be read: {fault}",
+            f"the weights cannot be read: {error}",
             where=str(path),
             remedy=f"Name a checkpoint whose weights are in one file, {WEIGHTS}.",
-        ) from fault
+        ) from error
 
 
 def _compare(

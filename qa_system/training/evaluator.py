@@ -1,4 +1,4 @@
-"""Our measurements, as the trainers of sentence-transformers ask for them.
+"""Our measurements as an evaluator of sentence-transformers.
 
 Importing this module imports sentence-transformers.
 """
@@ -17,7 +17,7 @@ class Evaluator(BaseEvaluator):  # type: ignore[misc]  # sentence-transformers i
     """Measure a model as it stands.
 
     Args:
-        measure: gives scores by name.
+        measure: returns scores by name.
         score: the one that the weights are chosen by.
     """
 
@@ -27,5 +27,5 @@ class Evaluator(BaseEvaluator):  # type: ignore[misc]  # sentence-transformers i
         self._measure = measure
 
     def __call__(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Give the scores."""
+        """Return the scores."""
         return dict(self._measure())

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from transformers import (
@@ -21,11 +20,10 @@ from transformers import (
     TrainingArguments,
 )
 
-from qa_system.progress import Progress, progress
-from qa_system.training.record import CHECKPOINTS
-from qa_system.training.settings import Schedule
+from qa_system.console.progress import Progress, progress
+from qa_system.training.run import Run
 
-__all__ = ["Shown", "run"]
+__all__ = ["Shown", "train"]
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Of glibc's `mallopt` (malloc.h)."""
@@ -34,16 +32,13 @@ _ABOUT_TIME = ("_runtime", "_per_second")
 _log = logging.getLogger(__name__)
 
 
-def run(
+def train(
     build: Callable[..., Any],
-    kind: type[TrainingArguments] = TrainingArguments,
+    run: Run,
     *,
     rows: int,
-    schedule: Schedule,
     score: str,
-    bf16: bool,
-    on_cpu: bool,
-    out: Path,
+    kind: type[TrainingArguments] = TrainingArguments,
     **options: Any,
 ) -> list[dict[str, float]]:
     """Train by one of transformers' trainers, or go on where a run into this folder was stopped.
@@ -53,13 +48,10 @@ def run(
 
     Args:
         build: makes the trainer of `args` and `callbacks`.
-        kind: the class of its arguments.
+        run: where checkpoints stand, how long, how fast, on what.
         rows: that an epoch goes through.
-        schedule: how long, how fast, from which seed.
         score: what the weights are chosen by; the larger the better.
-        bf16: whether products are taken in bf16 (weights stay in fp32).
-        on_cpu: whether the model is on the CPU.
-        out: where checkpoints stand, in the folder `checkpoints`.
+        kind: the class of the trainer's arguments.
         options: further arguments of `kind`.
 
     Returns:
@@ -67,43 +59,47 @@ def run(
         measurement, each with its `step` and `epoch`.
     """
     _keep_freed_memory()
-    steps = max(round(rows / schedule.batch_size * schedule.epochs), 1)
-    every = max(steps // schedule.evaluations, 1)
-    arguments = kind(
-        output_dir=str(out / CHECKPOINTS),
-        max_steps=steps,
-        per_device_train_batch_size=schedule.batch_size,
-        learning_rate=schedule.learning_rate,
-        warmup_steps=round(schedule.warmup * steps),
-        lr_scheduler_type="linear",
-        weight_decay=schedule.weight_decay,
-        max_grad_norm=1.0,
-        bf16=bf16,
-        use_cpu=on_cpu,
-        seed=schedule.seed,
-        logging_steps=max(steps // 100, 1),
-        eval_strategy="steps",
-        eval_steps=every,
-        save_strategy="steps",
-        save_steps=every,
-        save_total_limit=2,
-        load_best_model_at_end=True,
-        metric_for_best_model=score,
-        greater_is_better=True,
-        report_to=[],
-        disable_tqdm=True,
-        **options,
-    )
+    steps = max(round(rows / run.schedule.batch_size * run.schedule.epochs), 1)
+    arguments = kind(**_arguments(run, steps, score), **options)
     with progress("training", unit="steps", total=steps) as shown:
         trainer = build(
             args=arguments,
-            callbacks=[Shown(shown, score), EarlyStoppingCallback(schedule.patience)],
+            callbacks=[Shown(shown, score), EarlyStoppingCallback(run.schedule.patience)],
         )
         for callback in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(callback)
-        has_checkpoint = any((out / CHECKPOINTS).glob("checkpoint-*"))
+        has_checkpoint = any(run.checkpoints.glob("checkpoint-*"))
         trainer.train(resume_from_checkpoint=has_checkpoint or None)
     return list(trainer.state.log_history)
+
+
+def _arguments(run: Run, steps: int, score: str) -> dict[str, Any]:
+    schedule = run.schedule
+    every = max(steps // schedule.evaluations, 1)
+    return {
+        "output_dir": str(run.checkpoints),
+        "max_steps": steps,
+        "per_device_train_batch_size": schedule.batch_size,
+        "learning_rate": schedule.learning_rate,
+        "warmup_steps": round(schedule.warmup * steps),
+        "lr_scheduler_type": "linear",
+        "weight_decay": schedule.weight_decay,
+        "max_grad_norm": 1.0,
+        "bf16": run.bf16,
+        "use_cpu": run.device.type == "cpu",
+        "seed": schedule.seed,
+        "logging_steps": max(steps // 100, 1),
+        "eval_strategy": "steps",
+        "eval_steps": every,
+        "save_strategy": "steps",
+        "save_steps": every,
+        "save_total_limit": 2,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": score,
+        "greater_is_better": True,
+        "report_to": [],
+        "disable_tqdm": True,
+    }
 
 
 class Shown(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
@@ -121,7 +117,7 @@ class Shown(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
     def on_train_begin(
         self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any
     ) -> None:
-        """Count the steps of the run that is gone on with."""
+        """Count the steps that a stopped run had done."""
         self._shown.advance(state.global_step)
 
     def on_step_end(
@@ -138,7 +134,7 @@ class Shown(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
         logs: Mapping[str, float],
         **_: Any,
     ) -> None:
-        """Tell what was measured."""
+        """Log what was measured."""
         if self._score in logs:
             _log.info(
                 "step %d of %d: %s",

@@ -7,74 +7,27 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import orjson
 
 from qa_system.datasets.dataset import Dataset
-from qa_system.errors import ConfigError
 from qa_system.inference import load_tokenizer
-from qa_system.models import TRAINING, ModelLocation, locate, weights_sha256
-from qa_system.training.settings import Training
+from qa_system.models import TRAINING, ModelLocation
+from qa_system.training.run import Run
 
-__all__ = ["claim", "keep_tokenizer", "made_of", "origin_of", "versions", "write_record"]
+__all__ = ["keep_tokenizer", "origin_of", "versions", "write_record"]
 
 FORMAT = 1
-CHECKPOINTS = "checkpoints"
-RECIPE = "recipe.json"
 PACKAGES = ("qa-system", "torch", "transformers", "sentence-transformers", "numpy", "tokenizers")
 
 History = Sequence[Mapping[str, float]]
-"""What was logged: `loss`, or measurements as `eval_...`; each with its `step`."""
-
-
-def claim(out: str | Path, settings: Training) -> Path:
-    """Take a folder for a training run, or take up the run that was stopped there.
-
-    Args:
-        out: the folder.
-        settings: of the run.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ConfigError: it holds a trained model, or a run with other settings or from other weights.
-        ModelError: a model that the settings name is not there.
-    """
-    out = Path(out)
-    if (out / TRAINING).is_file():
-        raise ConfigError(
-            "the folder holds a trained model",
-            where=str(out),
-            remedy="Name another folder, or delete this one.",
-        )
-    recipe = out / CHECKPOINTS / RECIPE
-    told = {"settings": settings.model_dump(mode="json"), "models": made_of(settings)}
-    if recipe.is_file() and (stopped := orjson.loads(recipe.read_bytes())) != told:
-        other = "other settings" if stopped.get("settings") != told["settings"] else "other weights"
-        raise ConfigError(
-            f"a run with {other} was stopped in this folder",
-            where=str(recipe),
-            remedy="Go on as it began, name another folder, or delete this one.",
-        )
-    recipe.parent.mkdir(parents=True, exist_ok=True)
-    recipe.write_bytes(_dumps(told))
-    return out
-
-
-def made_of(settings: Training) -> dict[str, str]:
-    """Give the digest of each model's weights that a recipe names, by what it is to the run.
-
-    Raises:
-        ModelError: one is not there.
-        MissingDependencyError: one is on the Hub, and huggingface_hub is not installed.
-    """
-    return {role: weights_sha256(locate(name)) for role, name in settings.models().items()}
+"""Logged values: `loss`, or measurements as `eval_...`; each with its `step`."""
 
 
 def origin_of(dataset: Dataset, split: str | None, questions: int) -> dict[str, Any]:
-    """Say what a run took from a data set."""
+    """Return what the record says of a data set and the split of it that a run took."""
     return {
         "path": dataset.path,
         "split": split,
@@ -84,55 +37,53 @@ def origin_of(dataset: Dataset, split: str | None, questions: int) -> dict[str, 
 
 
 def write_record(
-    out: Path,
+    run: Run,
     *,
     task: str,
-    settings: Training,
     data: Iterable[Mapping[str, Any]],
     scores: Mapping[str, Any],
     history: History,
-    seconds: float,
     **further: Any,
 ) -> dict[str, Any]:
-    """Write `training.json`, `README.md` and `curve.png`, and drop the run's checkpoints.
+    """Write `training.json`, `README.md` and `curve.png`, and delete the run's checkpoints.
 
     Args:
-        out: what `claim` gave: the model's folder.
+        run: that is done.
         task: `reader`, `retriever`, ...
-        settings: the recipe.
-        data: what was learnt from and measured on, as `origin_of` says it.
+        data: what was learnt from and measured on, as `origin_of` returns it.
         scores: the model's, on dev.
         history: what was logged.
-        seconds: that the run took.
         further: more for `training.json`, for example `calibration`.
 
     Returns:
-        What `training.json` holds.
+        The content of `training.json`.
     """
+    # The digests are those of the run's beginning: the models may be gone by now.
+    begun = orjson.loads(run.recipe.read_bytes())
     record = {
         "format": FORMAT,
         "task": task,
         "command": " ".join(["qa", *sys.argv[1:]]),
-        "settings": settings.model_dump(mode="json"),
-        # As `claim` found them: they may be gone by now.
-        "models": orjson.loads((out / CHECKPOINTS / RECIPE).read_bytes())["models"],
+        "settings": begun["settings"],
+        "models": begun["models"],
         "data": list(data),
         "scores": dict(scores),
         **further,
-        "seconds": round(seconds, 1),
+        "seconds": round(monotonic() - run.started, 1),
         "versions": dict(versions()),
         "history": list(history),
     }
-    (out / "README.md").write_text(_card(out.name, record), encoding="utf-8")
-    _draw(history, out / "curve.png")
+    (run.folder / "README.md").write_text(_card(run.folder.name, record), encoding="utf-8")
+    _draw(history, run.folder / "curve.png")
     # The record last: a folder with one is complete.
-    (out / TRAINING).write_bytes(_dumps(record))
-    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    content = orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n"
+    (run.folder / TRAINING).write_bytes(content)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
     return record
 
 
 def keep_tokenizer(source: ModelLocation, out: Path) -> None:
-    """Put a model's tokenizer beside the weights that were made from it."""
+    """Copy a model's tokenizer to the folder of the weights that were made from it."""
     load_tokenizer(source.path).save(str(out / "tokenizer.json"), pretty=False)
     config = source.path / "tokenizer_config.json"
     if config.is_file():
@@ -140,16 +91,12 @@ def keep_tokenizer(source: ModelLocation, out: Path) -> None:
 
 
 def versions() -> Iterable[tuple[str, str]]:
-    """Give name and version of what a model is made with, so far as it is installed."""
+    """Yield name and version of the installed packages that a model is made with."""
     for name in PACKAGES:
         try:
             yield name, version(name)
         except PackageNotFoundError:
             continue
-
-
-def _dumps(tree: Any) -> bytes:
-    return orjson.dumps(tree, option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def _card(name: str, record: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""One loop for all readers in training: transformers' `Trainer`, told what a batch and a loss are.
+"""transformers' `Trainer` with our batches, loss and measurement, for readers and generators.
 
 Importing this module imports torch and transformers.
 """
@@ -6,34 +6,46 @@ Importing this module imports torch and transformers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
 from transformers import Trainer, TrainerControl
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from qa_system.training.loop import run
-from qa_system.training.settings import Schedule
+from qa_system.training.loop import train
+from qa_system.training.run import Run
 
-__all__ = ["Batch", "fit"]
+__all__ = ["Batch", "TrainingSet", "fit"]
 
 Batch = dict[str, torch.Tensor]
 Row = TypeVar("Row")
 
 
+@dataclass(frozen=True)
+class TrainingSet(Generic[Row]):
+    """What a model learns from.
+
+    Args:
+        rows: what an epoch goes through.
+        length: tokens of a row.
+        collate: rows -> a batch.
+        loss: model and batch -> a scalar.
+    """
+
+    rows: Sequence[Row]
+    length: Callable[[Row], int]
+    collate: Callable[[Sequence[Row]], Batch]
+    loss: Callable[[torch.nn.Module, Batch], torch.Tensor]
+
+
 def fit(
     model: torch.nn.Module,
-    rows: Sequence[Row],
+    learnt: TrainingSet[Row],
     *,
-    length: Callable[[Row], int],
-    collate: Callable[[Sequence[Row]], Batch],
-    loss: Callable[[torch.nn.Module, Batch], torch.Tensor],
     evaluate: Callable[[], Mapping[str, float]],
-    schedule: Schedule,
-    bf16: bool,
-    out: Path,
+    run: Run,
 ) -> list[dict[str, float]]:
     """Train a model, or go on where a run into the same folder was stopped.
 
@@ -42,37 +54,29 @@ def fit(
     weights with the best one.
 
     Args:
-        model: on the device that it is trained on.
-        rows: what an epoch goes through.
-        length: tokens of a row.
-        collate: rows -> a batch.
-        loss: model and batch -> a scalar.
-        evaluate: measures the model as it stands; `f1` is among what it gives.
-        schedule: how long, how fast, from which seed.
-        bf16: whether products are taken in bf16 (weights stay in fp32).
-        out: where checkpoints stand, in the folder `checkpoints`.
+        model: on the run's device.
+        learnt: what it learns from.
+        evaluate: measures the model as it stands; `f1` is among what it returns.
+        run: where checkpoints stand, how long, how fast.
 
     Returns:
         What was logged: `loss` every so many steps, `eval_f1` and the like at each measurement,
         each with its `step` and `epoch`.
     """
-    return run(
+    return train(
         partial(
             _Trainer,
-            length=length,
-            loss=loss,
+            length=learnt.length,
+            loss=learnt.loss,
             measure=evaluate,
             model=model,
-            train_dataset=_Rows(rows),
+            train_dataset=_Rows(learnt.rows),
             eval_dataset=_Rows(()),
-            data_collator=collate,
+            data_collator=learnt.collate,
         ),
-        rows=len(rows),
-        schedule=schedule,
+        run,
+        rows=len(learnt.rows),
         score="f1",
-        bf16=bf16,
-        on_cpu=next(model.parameters()).device.type == "cpu",
-        out=out,
         remove_unused_columns=False,
         label_names=[],
     )

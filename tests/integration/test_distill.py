@@ -20,10 +20,10 @@ from qa_system.datasets.dataset import read_dataset
 from qa_system.errors import ModelError
 from qa_system.inference import load_tokenizer
 from qa_system.readers.windows import WindowCutter
-from qa_system.training.distill import distill, distillation_loss
-from qa_system.training.examples import examples_of
-from qa_system.training.settings import DistillTraining
-from qa_system.training.targets import collate, targets_of
+from qa_system.training.reader.distill import distill, distillation_loss
+from qa_system.training.reader.examples import examples_of
+from qa_system.training.reader.targets import collate, targets_of
+from qa_system.training.recipes import DistillTraining
 
 pytestmark = pytest.mark.slow
 Save = Callable[[Any, Path], Path]
@@ -95,10 +95,11 @@ def test_from_the_command_line(teacher: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_bytes(orjson.dumps(told))  # JSON is YAML
     app = typer.Typer()
     app.command()(command)
-    options = ["--recipe", str(tmp_path / "recipe.yaml"), "--layers", "1", "--json"]
+    options = ["--recipe", str(tmp_path / "recipe.yaml"), "--layers", "2", "--json"]
+    options += ["--set", "alpha=0.25", "--set", "layers=1"]
     run = CliRunner().invoke(
         app,
-        [str(teacher), *options, "--out", str(tmp_path / "out"), "--set", "alpha=0.25"],
+        [str(teacher), *options, "--out", str(tmp_path / "out")],
         catch_exceptions=False,
     )
     record = orjson.loads(run.stdout)

@@ -157,6 +157,25 @@ def test_the_sample_from_end_to_end(job, sample):
     assert (verdict["documents"], verdict["faults"]) == (total, [])
 
 
+def test_every_command_finds_a_store_by_its_address(job, tmp_path):
+    config = tmp_path / "qa.yaml"
+    config.write_text(
+        f"store: {{path: {tmp_path / 'folder'}, index: flat}}\n"
+        f"indexing: {{embed: false, state: {job.state}}}\n"
+    )
+    address = f"{job.settings['store.url']}/{job.settings['store.index']}"
+    flags = ("--config", config, "--store", address, "--set", "store.replicas=0", "--json")
+    source = write(tmp_path / "a.csv", made_up(30))
+    for more in ((), ("--rebuild",)):
+        report = json.loads(qa_index("run", "--source", source, *flags, *more).stdout)
+        assert (report["store"], report["written"]) == (address, 30)
+    assert json.loads(qa_index("rollback", *flags).stdout)["store"] == address
+    assert json.loads(qa_index("status", *flags).stdout)["documents"] == 30
+    verified = json.loads(qa_index("verify", *flags).stdout)
+    assert verified == {"store": address, "documents": 30, "faults": []}
+    assert not (tmp_path / "folder").exists()
+
+
 def test_what_changed_is_replaced_and_what_is_missing_deleted_if_told(job, tmp_path):
     rows = made_up(300)
     source = write(tmp_path / "a.csv", rows)
@@ -222,6 +241,27 @@ def test_a_review_is_refused_whole(job, tmp_path, tiny_encoder):
         report = job.run(source, **keys)
         assert report.counts.rejected == 1
         assert set(job.contents()) == {"r2"}
+
+
+def test_long_reviews_are_kept_whole_through_a_rebuild(job, tmp_path, tiny_encoder):
+    text = "One two three. Four five six seven. Eight nine ten."
+    source = write(tmp_path / "a.csv", [("r1", "B0", text, 1), ("r1#0", "B1", "Fine.", 1)])
+    keys = {"embed": True, "indexing__passages__overlap_words": 0}
+    for rebuild, max_words, passages in ((False, 4, 4), (True, 4, 4), (True, 3, 5)):
+        keys["indexing__passages__max_words"] = max_words
+        report = job.run(source, rebuild=rebuild, **keys)
+        assert counts(report) == (2, 2, 0, 0, 0)
+        assert report.counts.passages == passages
+        found = job.contents()
+        assert {name: content for name, (content, _) in found.items()} == {
+            "r1": text,
+            "r1#0": "Fine.",
+        }
+        assert counts(job.run(source, **keys)) == (2, 0, 2, 0, 0)
+    keys["indexing__passages__max_words"] = None
+    assert counts(job.run(source, **keys)) == (2, 1, 1, 0, 0)
+    with job.open() as store:
+        assert all(each.embedding is not None for each in store.filter_documents())
 
 
 def test_where_the_state_is_kept(tmp_path, monkeypatch):

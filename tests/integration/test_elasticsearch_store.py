@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from eval.labels import load_dataset
+from eval.datasets import load_dataset
 from qa_system import pipelines
 from qa_system.config import EncoderSettings, load_settings
 from qa_system.errors import (
@@ -32,7 +32,7 @@ from qa_system.records import AnswerSpan, EncoderIdentity, Label
 from qa_system.retrievers.bm25 import BM25Retriever
 from qa_system.retrievers.encoders import load_encoder
 from qa_system.stores import open_store
-from qa_system.stores.contract import DocumentsRejectedError, DuplicateIdError
+from qa_system.stores.contract import DocumentsRejectedError, DuplicateIdError, Passages
 from qa_system.stores.elasticsearch import ElasticsearchReviewStore
 from qa_system.stores.faiss import FAISSDocumentStore
 from qa_system.stores.filters import InvalidFilterError
@@ -251,6 +251,63 @@ def test_the_same_vectors_score_alike(elastic_store, tmp_path, similarity, index
         theirs.search_by_embedding(queries[0], 10_001)
 
 
+@pytest.mark.parametrize("similarity", ["dot_product", "cosine", "l2"])
+@pytest.mark.parametrize("index_options", ["flat", "hnsw", "int8_hnsw"])
+def test_a_review_with_very_many_near_passages_is_one_result(
+    elastic_store, similarity, index_options
+):
+    generator = np.random.default_rng(13)
+    query = generator.normal(size=64).astype(np.float32)
+    documents, passages, vectors = [], {}, {}
+    for n in range(200):
+        count = 400 if n in (50, 61) else n % 4 + 1
+        vectors[f"r{n}"] = own = generator.normal(size=(count, 64))
+        if count == 400:
+            own[:] = query + 0.1 * own
+        spans = [(5 * number, 5 * number + 4) for number in range(count)]
+        is_whole = n % 4 == 0
+        documents.append(
+            Document(
+                id=f"r{n}",
+                content="word " * count,
+                meta={"item_id": f"B{n % 2}"},
+                embedding=own[0].tolist() if is_whole else None,
+            )
+        )
+        if not is_whole:
+            passages[f"r{n}"] = Passages(spans, own.astype(np.float32))
+    store = elastic_store(similarity=similarity, index_options=index_options)
+    store.replace(documents, [], passages)
+    scores = {name: _similarities(own, query, similarity) for name, own in vectors.items()}
+    best = {name: own.max() for name, own in scores.items()}
+    # Which passage of a review is the nearest, int8_hnsw tells by bytes.
+    tolerance = 0.1 * np.ptp([*best.values()]) if index_options == "int8_hnsw" else 1e-3
+    for item in (None, "B0", "B1"):
+        chosen = [name for name in best if item in (None, f"B{int(name[1:]) % 2}")]
+        for top_k in (1, 10, 200):
+            expected = sorted(chosen, key=best.get, reverse=True)[:top_k]
+            hits = store.search_by_embedding(query, top_k, item and of_item(item))
+            assert len({hit.id for hit in hits}) == len(hits) == len(expected)
+            assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+            if index_options != "int8_hnsw":
+                assert ids(hits) == expected
+            elif top_k > 1:
+                assert {*ids(hits[:2])} == {*expected[:2]}
+            for hit in hits:
+                passage = hit.meta.get("passage_start", 0) // 5
+                assert scores[hit.id][passage] == pytest.approx(hit.score, rel=1e-4, abs=1e-4)
+                assert hit.score == pytest.approx(best[hit.id], abs=tolerance)
+
+
+def _similarities(vectors, query, similarity):
+    if similarity == "l2":
+        return -np.square(vectors - query).sum(axis=1)
+    products = vectors @ query
+    if similarity == "dot_product":
+        return products
+    return products / np.linalg.norm(vectors, axis=1) / np.linalg.norm(query)
+
+
 def test_words_rank_as_in_the_embedded_store(elastic_store, tmp_path, sample):
     data = load_dataset(sample)
     documents = [
@@ -351,6 +408,30 @@ def test_bad_documents_in_a_bulk_are_named_and_no_others(elastic_store):
     assert store.count_documents() == 9_993
     with pytest.raises(DocumentsRejectedError, match="1 document was rejected, 0 are written"):
         store.write_documents([documents[100]])
+
+
+def test_an_embedding_of_no_size_is_named_and_decides_nothing(elastic_store):
+    store = elastic_store()
+    sizes = {"none": 0, "too many": 4_097, "good": 4_096}
+    documents = [Document(id=name, embedding=[1.0] * size) for name, size in sizes.items()]
+    report = store.write_bulk(documents)
+    assert {one.id: one.reason for one in report.rejected} == {
+        name: f"the embedding has {sizes[name]} numbers, and 1 to 4096 can be"
+        for name in ("none", "too many")
+    }
+    assert store.status().embedding_dim == 4_096
+    assert ids(store.search_by_embedding([1.0] * 4_096, 1)) == ["good"]
+
+
+def test_a_review_of_too_many_passages_is_named(elastic_store):
+    store = elastic_store()
+    documents = [Document(id=name, content="a " * 10_001) for name in ("most", "too many")]
+    spans = [(2 * n, 2 * n + 1) for n in range(10_001)]
+    passages = {"most": Passages(spans[:-1]), "too many": Passages(spans)}
+    report = store.replace(documents, [], passages)
+    assert [one.id for one in report.rejected] == ["too many"]
+    assert "10000" in report.rejected[0].reason
+    assert ids(store.search_bm25("a", 2)) == ["most"]
 
 
 def test_duplicates(elastic_store):
@@ -528,7 +609,7 @@ def test_reviews_are_known_by_their_hashes(elastic_store):
         "r1": {"r1#0": "a", "r1#1": "b"},
         "r2": {"r2": ""},
     }
-    assert dict(store.iter_ids()) == {"r1#0": "r1", "r1#1": "r1", "r2": "r2", "alone": "alone"}
+    assert dict(store.iter_ids()) == {"r1#0": "r1", "r1#1": "r1", "r2": "r2", "alone": None}
     store.replace([Document(id="r1", meta={"review_id": "r1", "content_hash": "c"})], ["r1#0", "x"])
     assert store.documents_of_reviews(["r1"]) == {"r1": {"r1#1": "b", "r1": "c"}}
     store.delete_documents(["r1#1", "nowhere"])

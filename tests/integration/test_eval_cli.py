@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from eval import cli
-from eval.labels import load_dataset
+from eval.datasets import load_dataset
 from indexing.job import run_job
 from qa_system.config import load_settings
 from qa_system.datasets.splitting import hold_out
@@ -88,7 +88,7 @@ def test_all_retrievers_on_the_bundled_sample(qa_eval, tmp_path):
 
 
 @pytest.mark.slow
-def test_bm25_is_a_line_of_reference_and_compared(qa_eval, tmp_path):
+def test_bm25_is_a_baseline_and_compared(qa_eval, tmp_path):
     args = ("retriever", "--split", "dev", "--retriever", "dense", "--k", 3, "--json")
     report = json.loads(qa_eval(*args).stdout)
     assert report["systems"].keys() == {"dense"}
@@ -203,7 +203,7 @@ def test_predictions_of_another_system(qa_eval, sample, tmp_path):
 def test_pipeline_with_its_report(qa_eval, tmp_path):
     args = ("pipeline", "--split", "dev", "--set", "retriever.mode=bm25", "--top-k", 2)
     done = qa_eval(*args, "--out", "run", "--rows", "rows.parquet")
-    for said in ("reader alone", "f1@2", "What became of the questions", "run/report.html"):
+    for said in ("reader alone", "f1@2", "Outcomes: pipeline", "run/report.html"):
         assert said in done.stdout
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     pipeline, alone = (report["systems"][name] for name in ("pipeline", "reader alone"))

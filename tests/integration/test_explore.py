@@ -1,4 +1,4 @@
-"""A first look at a data set, held against a count of its files by other means."""
+"""A first look at a data set, compared with a count of its files by other means."""
 
 import csv
 import json
@@ -9,8 +9,8 @@ from collections import defaultdict
 import pytest
 
 from eval import cli
+from eval.datasets import load_dataset
 from eval.explore import explore
-from eval.labels import load_dataset
 from qa_system.config import ReaderSettings
 from qa_system.datasets.dataset import Dataset
 from qa_system.datasets.jsonl import write_labels_jsonl
@@ -202,7 +202,7 @@ def test_silence_and_emptiness():
 def test_the_command_prints_tables_json_and_a_page(qa_eval, sample, tmp_path):
     shown = qa_eval("explore")
     assert "of the questions have a review that needs more than one window of 384" in shown
-    assert "Annotators' answers: 318 stand where they say" in shown
+    assert "Annotators' answers: 318 are at the annotated place" in shown
     page = tmp_path / "look.html"
     report = json.loads(qa_eval("explore", sample, "--json", "--out", page))
     assert report == explore(load_dataset(sample), READER)

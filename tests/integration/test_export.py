@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from architectures import save_dpr, save_rag, save_reader
+from tiny_models import tiny_bart
+
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
@@ -21,14 +24,12 @@ from transformers import (
 
 from qa_system.config import EncoderSettings
 from qa_system.errors import ModelError
+from qa_system.export.onnx import export_model
 from qa_system.inference import OnnxSession
 from qa_system.models import locate, read_manifest
 from qa_system.readers.backends import load_backend
 from qa_system.readers.calibration import Calibration, Sigmoid, keep_calibration
 from qa_system.retrievers.encoders import Encoder, load_encoder
-from qa_system.training.export import export_model
-from tests.support.architectures import save_dpr, save_rag, save_reader
-from tests.tiny_models import tiny_bart
 
 pytestmark = pytest.mark.slow
 Save = Callable[[Any, Path], Path]

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import runpy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,15 @@ from haystack import Document
 from typer.testing import CliRunner, Result
 
 from qa_system import QASystem, pipelines
-from qa_system.cli import _print_answers, app
+from qa_system.cli import app
+from qa_system.cli.ask import print_answers
 from qa_system.config import EncoderSettings, Settings, load_settings
 from qa_system.errors import ConfigError, ModelError
 from qa_system.generators.rag import Generated
 from qa_system.records import Answer, Answers, Question
 from qa_system.retrievers.encoders import load_encoder
 from qa_system.stores.faiss import FAISSDocumentStore
+from tiny_models import save_seq2seq
 
 REVIEWS = {
     "r1": ("lamp", "The light is warm and bright enough for reading in bed."),
@@ -90,12 +91,9 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generator of random weights: what it says is nonsense, the way that it takes is not."""
-    save: Callable[[Path], Path] = runpy.run_path(str(root / "tests" / "tiny_models.py"))[
-        "save_seq2seq"
-    ]
-    return save(tmp_path_factory.mktemp("tiny"))
+    return save_seq2seq(tmp_path_factory.mktemp("tiny"))
 
 
 def settings_of(folder: Path, **overrides: Any) -> Settings:
@@ -353,7 +351,7 @@ def test_the_command_line_shows_sources(capsys: pytest.CaptureFixture[str]) -> N
     written = Answer(
         "ten hours", 0.8, "r3", "lamp", 0, 9, "ten hours", {}, 0.8, ("r3", "r1"), generated=True
     )
-    _print_answers(Answers(BATTERY, "lamp", (written,), 0.2, 3))
+    print_answers(Answers(BATTERY, "lamp", (written,), 0.2, 3))
     shown = capsys.readouterr().out
     assert "ten hours  (generated, support 80%)" in shown
     assert "written from r3, r1" in shown

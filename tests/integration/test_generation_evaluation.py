@@ -2,17 +2,16 @@
 generator of random weights. What it says is nonsense; how it is asked and counted is not."""
 
 import json
-import runpy
 import sys
 from random import Random
 
 import pytest
 
 from eval import cli
-from eval.candidates import filters_of, indexed
-from eval.evaluate import generator_run
-from eval.generation import gold_evidence
-from eval.labels import load_dataset
+from eval.datasets import load_dataset
+from eval.tasks.candidates import Selection, filters_of, temporary_index
+from eval.tasks.generator import gold_evidence
+from eval.tasks.run import generator_run
 from qa_system import pipelines
 from qa_system.config import load_settings
 from qa_system.errors import EvaluationError
@@ -21,6 +20,7 @@ from qa_system.passages import matched
 from qa_system.records import Label, Review
 from qa_system.retrievers.encoders import load_encoder
 from qa_system.stores import open_store
+from tiny_models import save_seq2seq
 
 SAID = {
     "lamp": (
@@ -84,9 +84,8 @@ def made_up(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory, root):
-    save = runpy.run_path(str(root / "tests" / "tiny_models.py"))["save_seq2seq"]
-    return save(tmp_path_factory.mktemp("tiny"))
+def tiny(tmp_path_factory):
+    return save_seq2seq(tmp_path_factory.mktemp("tiny"))
 
 
 def settings_of(tiny=None, **overrides):
@@ -105,7 +104,7 @@ def data(made_up):
 
 @pytest.fixture(scope="module")
 def placed(data):
-    with indexed(data.reviews, settings_of(), embed=True) as settings:
+    with temporary_index(data.reviews, settings_of(), embed=True) as settings:
         yield settings
 
 
@@ -186,7 +185,7 @@ def test_of_a_split_review_the_nearest_passage_is_read():
         indexing__passages={"max_words": 20, "overlap_words": 5},
     )
     label = Label("q", "How long do batteries last?", "lamp", "r0", texts[0], (), meta={})
-    with indexed(reviews, settings, embed=True) as placed:
+    with temporary_index(reviews, settings, embed=True) as placed:
         [evidence] = chosen(placed, [label])
     assert "r0" in ids(evidence)
     [part] = [each for each in evidence.documents if each.meta["review_id"] == "r0"]
@@ -198,14 +197,14 @@ def test_of_a_split_review_the_nearest_passage_is_read():
 
 def test_same_questions_asked_once_have_several_gold_reviews(tiny, data):
     settings = settings_of(tiny, generator__documents=1)
-    run = generator_run(data, settings, split="test", aggregated=True, similarity=False)
+    run = generator_run(data, settings, Selection("test", aggregated=True), similarity=False)
     rows = run.systems["generated"].rows
     assert len(rows) == len({(question, item) for question, item, _, _ in ASKED})
     assert all(row.scores["gold_posterior"] in (1, None) for row in rows)
 
 
 def test_items_where_there_are_items_and_unanswerable_questions(tiny, data):
-    run = generator_run(data, settings_of(tiny), split="test", similarity=False)
+    run = generator_run(data, settings_of(tiny), Selection("test"), similarity=False)
     assert run.made_with["scope"] == "item"
     assert {"reader", "encoder", "generator"} <= run.made_with["models"].keys()
     assert list(run.systems) == ["generated", "supported", "uniform prior", "reader"]
@@ -234,7 +233,7 @@ def test_items_where_there_are_items_and_unanswerable_questions(tiny, data):
 def test_a_prior_is_none_without_scores(tiny, data):
     """Sharp scores leave one review in charge, none at all share among the three."""
     settings = settings_of(tiny, generator__prior="retriever", generator__score_scale=300.0)
-    run = generator_run(data, settings, split="test", similarity=False)
+    run = generator_run(data, settings, Selection("test"), similarity=False)
 
     def most(name):
         rows = run.systems[name].rows
@@ -243,7 +242,7 @@ def test_a_prior_is_none_without_scores(tiny, data):
     assert all(share > 0.9 for share in most("generated"))
     assert min(most("uniform prior")) < 0.9
     settings = settings_of(tiny, generator__prior="retriever", generator__score_scale=0.0)
-    flat = generator_run(data, settings, split="test", similarity=False).systems
+    flat = generator_run(data, settings, Selection("test"), similarity=False).systems
     assert [row.output["prediction"] for row in flat["generated"].rows] == [
         row.output["prediction"] for row in flat["uniform prior"].rows
     ]
@@ -252,7 +251,7 @@ def test_a_prior_is_none_without_scores(tiny, data):
 def test_the_readers_prior_asks_for_no_scores(tiny, data):
     def posteriors(scale):
         settings = settings_of(tiny, generator__score_scale=scale)
-        run = generator_run(data, settings, split="test", similarity=False)
+        run = generator_run(data, settings, Selection("test"), similarity=False)
         return [row.output["posterior"] for row in run.systems["generated"].rows], run
 
     sharp, run = posteriors(300.0)
@@ -264,7 +263,7 @@ def test_the_readers_prior_asks_for_no_scores(tiny, data):
 def test_the_size_of_batches_changes_nothing(tiny, data):
     settings = settings_of(tiny)
     one, all_ = (
-        generator_run(data, settings, split="test", similarity=False, batch=batch)
+        generator_run(data, settings, Selection("test"), similarity=False, batch=batch)
         for batch in (1, 64)
     )
     for name, system in one.systems.items():
@@ -275,7 +274,7 @@ def test_the_size_of_batches_changes_nothing(tiny, data):
 
 def test_a_drawn_part_is_the_same_every_time(tiny, data):
     settings = settings_of(tiny)
-    run = generator_run(data, settings, split="test", similarity=False, questions=3)
+    run = generator_run(data, settings, Selection("test"), similarity=False, questions=3)
     asked = [row.question_id for row in run.systems["reader"].rows]
     assert asked == [f"q{at}" for at in sorted(Random(settings.seed).sample(range(8), 3))]
     assert run.made_with["questions"] == 3

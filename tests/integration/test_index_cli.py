@@ -8,9 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from indexing.cli import app
+from qa_system.config import EncoderSettings, IndexingSettings, PassageSettings, StoreSettings
+from qa_system.console.app import flag_of
 from qa_system.errors import QASystemError
 
 ROOT = Path(__file__).parents[2]
@@ -77,9 +80,8 @@ def test_a_configuration_file_and_flags_that_win(tmp_path, source):
         f"indexing:\n  sources: [{source}]\n  embed: false\n  columns:\n    text: stars\n"
     )
     store = tmp_path / "store"
-    result = invoke(
-        "run", config, "--store", store, "--column", "text=text", "--type", "stars=text", "--json"
-    )
+    flags = ("--store", store, "--column", "text=text", "--type", "stars=text", "--json")
+    result = invoke("run", "--config", config, *flags)
     assert json.loads(result.stdout)["written"] == 2
     assert not (tmp_path / "wrong").exists()
     shown = json.loads(invoke("status", "--config", config, "--store", store, "--json").stdout)
@@ -89,7 +91,19 @@ def test_a_configuration_file_and_flags_that_win(tmp_path, source):
     assert job["read"] == 3
 
 
-def test_status_verify_and_embed(tmp_path, source):
+def test_the_configuration_as_an_argument_works_and_is_noted(tmp_path, source):
+    config = tmp_path / "qa.yaml"
+    config.write_text(f"indexing: {{sources: [{source}], embed: false}}\n")
+    done = qa_index("run", config, "--store", tmp_path / "store", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["written"] == 2
+    assert f"note: name the configuration with --config: --config {config}" in done.stderr
+    refused = invoke("run", config, "--config", config, "--store", tmp_path / "other", code=2)
+    assert "two configurations" in refused.output
+    assert not (tmp_path / "other").exists()
+
+
+def test_status_verify_and_reembed(tmp_path, source):
     store = tmp_path / "store"
     invoke("run", "--source", source, "--store", store, "--no-embed")
     assert "documents" in invoke("status", "--store", store).output
@@ -97,12 +111,18 @@ def test_status_verify_and_embed(tmp_path, source):
     assert sound == {"store": str(store), "documents": 2, "faults": []}
     assert "2 documents, sound" in invoke("verify", "--store", store).output
     embedded = json.loads(
-        invoke("embed", "--store", store, "--encoder", "bundled:encoder", "--json").stdout
+        invoke("reembed", "--store", store, "--encoder-model", "bundled:encoder", "--json").stdout
     )
     assert embedded["embedded"] == 2
     status = json.loads(invoke("status", "--store", store, "--json").stdout)
     assert status["embedded"] == 2
     assert status["encoder"]["name"] == "bundled:encoder"
+    old = invoke("embed", "--store", store, "--encoder", "bundled:encoder", "--json")
+    assert json.loads(old.stdout)["encoder"] == embedded["encoder"]
+    assert old.stderr.splitlines()[:2] == [
+        "note: qa-index embed is now called qa-index reembed",
+        "note: --encoder is now called --encoder-model",
+    ]
     # Now that the store has embeddings, the job goes on with them.
     again = invoke("run", "--source", source, "--store", store, "--json")
     assert json.loads(again.stdout)["unchanged"] == 2
@@ -113,12 +133,15 @@ def test_status_verify_and_embed(tmp_path, source):
     [
         ([], "no source is named"),
         (["--source", "no/such.csv"], "no such file"),
-        (["--source", "{source}", "--format", "xml"], "indexing.format"),
+        (["--source", "{source}", "--format", "xml"], "--format"),
         (["--source", "{source}", "--column", "text"], "NAME=VALUE"),
         (["--source", "{source}", "--column", "text=body"], "--column text=NAME"),
-        (["--source", "{source}", "--batch-size", "0"], "indexing.batch_size"),
+        (["--source", "{source}", "--batch-size", "0"], "[--batch-size]"),
+        (["--source", "{source}", "--type", "zip=date"], "[--type]"),
+        (["--source", "{source}", "--set", "indexing.batch_size=0"], "[--set]"),
         (["--source", "{source}", "--set", "indexing.nonsense=1"], "indexing.nonsense"),
-        (["no/such.yaml"], "no/such.yaml"),
+        (["--config", "no/such.yaml"], "no/such.yaml"),
+        (["--set", "store.type=elasticsearch"], "store.path: no such key [--store]"),
     ],
 )
 def test_bad_usage_ends_with_2(tmp_path, source, arguments, message):
@@ -126,6 +149,13 @@ def test_bad_usage_ends_with_2(tmp_path, source, arguments, message):
     result = invoke("run", *arguments, "--store", tmp_path / "store", code=2)
     assert message in result.output + str(result.exception)
     assert not (tmp_path / "store").exists()
+
+
+def test_the_index_of_embeddings_is_never_the_name_of_a_servers_index(source):
+    flags = ("--source", source, "--store-index", "hnsw")
+    for server in (("--store", "http://es/reviews"), ("--set", "store.type=elasticsearch")):
+        result = invoke("run", *flags, *server, code=2)
+        assert "Set store.index_options instead" in str(result.exception)
 
 
 def test_too_many_rejects_end_with_1(tmp_path, source):
@@ -140,7 +170,7 @@ def test_too_many_rejects_end_with_1(tmp_path, source):
 
 
 def test_a_store_that_is_not_there(tmp_path):
-    for command in ("status", "verify", "embed"):
+    for command in ("status", "verify", "reembed"):
         result = invoke(command, "--store", tmp_path / "none", code=1)
         assert "qa-index run" in str(result.exception)
 
@@ -180,20 +210,23 @@ def test_a_signal_ends_the_job_which_can_go_on(tmp_path, number, code):
     assert invoke("verify", "--store", tmp_path / "store")
 
 
-def test_help_names_every_key_of_store_encoder_and_indexing():
-    from qa_system.config import EncoderSettings, IndexingSettings, StoreSettings
+def test_every_key_of_store_encoder_and_indexing_has_an_option():
+    flags = {spelling for each in get_command(app).commands["run"].params for spelling in each.opts}
+    keys = [f"store.{key}" for key in StoreSettings.model_fields if key not in ("type", "path")]
+    keys += [f"encoder.{key}" for key in EncoderSettings.model_fields]
+    keys += [f"indexing.{key}" for key in IndexingSettings.model_fields if key != "passages"]
+    keys += [f"indexing.passages.{key}" for key in PassageSettings.model_fields]
+    for key in ("store", *keys):
+        assert flag_of(key) in flags
 
-    text = invoke("run", "--help").output
-    flags = {
-        "path": "--store",
-        "model": "--encoder",
-        "question_model": "--question-encoder",
-        "sources": "--source",
-        "columns": "--column",
-        "types": "--type",
-        "passages": "--max-words",
-        "type": "--store",
-    }
-    for settings in (StoreSettings, EncoderSettings, IndexingSettings):
-        for key in settings.model_fields:
-            assert flags.get(key, "--" + key.replace("_", "-")) in text, key
+
+@pytest.mark.parametrize("command", ["run", "rollback", "status", "verify", "reembed"])
+def test_a_server_is_named_by_its_address(tmp_path, source, command):
+    config = tmp_path / "qa.yaml"
+    config.write_text(f"store: {{path: {tmp_path / 'x'}, index: flat, gpu: false}}\n")
+    more = ["--source", source, "--set", "store.bulk.retry_for=0"] if command == "run" else []
+    address = "http://127.0.0.1:1/reviews"
+    failed = invoke(command, "--config", config, "--store", address, *more, code=1)
+    assert "cannot be reached" in str(failed.exception)
+    assert "http://127.0.0.1:1" in str(failed.exception)
+    assert not (tmp_path / "x").exists()

@@ -380,7 +380,7 @@ def test_reviews_are_embedded_and_the_store_remembers_by_what(tmp_path, source, 
             )
             assert hit.score == pytest.approx(float(vector @ vector))
     assert counts(index(tmp_path, source, **keys)) == (5, 0, 5, 0)
-    with pytest.raises(EncoderMismatchError, match="qa-index embed"):
+    with pytest.raises(EncoderMismatchError, match="qa-index reembed"):
         index(tmp_path, source, embed=True, encoder__model=encoders[1])
     with pytest.raises(StoreMismatchError, match="--no-embed"):
         index(tmp_path, source)

@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import pytest
 
-from eval.compare import compare_runs
-from eval.page import comparison_page
-from eval.run import hardest_first
-from eval.saved import save_run
-from eval.summary import summarise
+from eval.report.folder import save_run
+from eval.report.page import comparison_page
+from eval.runs.compare import compare_runs
+from eval.runs.run import hardest_first
+from eval.runs.summary import summarise
 
 pytestmark = pytest.mark.slow
 

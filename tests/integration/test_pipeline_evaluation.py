@@ -2,10 +2,10 @@
 
 import pytest
 
-from eval.candidates import indexed
-from eval.end_to_end import evaluate_pipeline
-from eval.labels import load_dataset
-from eval.reading import evaluate_reader
+from eval.datasets import load_dataset
+from eval.tasks.candidates import temporary_index
+from eval.tasks.pipeline import evaluate_pipeline
+from eval.tasks.reader import evaluate_reader
 from qa_system import QASystem, Question
 from qa_system.config import load_settings
 
@@ -18,7 +18,10 @@ def data(sample):
 @pytest.fixture(scope="module")
 def system(data):
     settings = load_settings(overrides={"retriever.mode": "bm25"}, environ={})
-    with indexed(data.reviews, settings, embed=False) as placed, QASystem.open(placed) as opened:
+    with (
+        temporary_index(data.reviews, settings, embed=False) as placed,
+        QASystem.open(placed) as opened,
+    ):
         yield opened
 
 

@@ -1,6 +1,7 @@
 """`qa` as a user runs it: output, JSON and exit codes."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,12 @@ def test_ask_json_is_for_machines(store: Path, tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["ask", "Good?", "--store", "nowhere"], 1, "qa-index run"),
+        (["ask", "Good?", "--store", "010"], 1, "(010)"),
+        (["ask", "Good?", "--store", "http://127.0.0.1:1/reviews"], 1, "cannot be reached"),
+        (["ask", "Good?", "--store", "http://127.0.0.1:1"], 2, "has no index"),
+        (["ask", "Good?", "--store", "http://me:secret@es/reviews"], 2, "store.username_env"),
+        (["ask", "Good?", "--store", ""], 2, "name is empty"),
+        (["ask", "Good?", "--mode", "psychic"], 2, "extract"),
         (["ask", "Good?", "--set", "retriever.mode=psychic"], 2, "retriever.mode"),
         (["ask", "Good?", "--config", "nowhere.yaml"], 2, "nowhere.yaml"),
         (["ask"], 2, "question"),
@@ -74,6 +81,7 @@ def test_exit_codes(arguments: list[str], code: int, message: str, tmp_path: Pat
     done = qa(*arguments, cwd=tmp_path)
     assert done.returncode == code
     assert message in done.stderr + done.stdout
+    assert "secret" not in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -107,7 +115,7 @@ def test_every_command_explains_itself(program: str, tmp_path: Path) -> None:
             text=True,
             check=True,
             cwd=tmp_path,
-            env={"COLUMNS": "200", "TERM": "dumb"},
+            env={**os.environ, "COLUMNS": "200", "TERM": "dumb"},
         )
         return done.stdout
 
@@ -118,5 +126,5 @@ def test_every_command_explains_itself(program: str, tmp_path: Path) -> None:
     overview = help_of()
     for command_info in app.registered_commands:
         name = command_info.name or command_info.callback.__name__
-        assert name in overview
+        assert (f" {name} " in overview) is not command_info.hidden
         assert command_info.callback.__doc__

@@ -6,9 +6,9 @@ from statistics import fmean
 
 import pytest
 
-from eval.candidates import indexed
-from eval.labels import load_dataset
-from eval.retrieval import evaluate_retriever, headline_of, references_of
+from eval.datasets import load_dataset
+from eval.tasks.candidates import temporary_index
+from eval.tasks.retriever import baselines_of, evaluate_retriever, headline_of
 from qa_system.config import load_settings
 from qa_system.errors import EvaluationError
 from qa_system.labels import gold_texts
@@ -48,7 +48,7 @@ def settings(**overrides):
 
 @contextmanager
 def store_of(reviews, run):
-    with indexed(reviews, run, embed=False) as placed, open_store(placed.store) as opened:
+    with temporary_index(reviews, run, embed=False) as placed, open_store(placed.store) as opened:
         yield opened
 
 
@@ -119,24 +119,24 @@ def test_the_answers_words_are_counted_apart(store):
 def test_a_gold_review_that_is_not_there_is_a_miss_and_counted(store):
     labels = [*LABELS[:1], label(2, "Is the chair strong?", "r5", "strong", item="lamp")]
     found = evaluate_retriever(labels, store, settings(), scope="item", ks=[5])
-    beside = references_of(found, [5])
+    beside = baselines_of(labels, found, [5])
     assert found.counts["gold_missing"] == 1
     assert found.metrics["recall@5"] == 1 / 2
     assert beside["oracle"].metrics["recall@5"] == 1 / 2
     assert beside["random"].metrics["recall@5"] == 1 / 2
 
 
-def test_references(store):
+def test_baselines(store):
     found = evaluate_retriever(LABELS, store, settings(), scope="item", ks=[1, 3])
-    beside = references_of(found, [1, 3])
+    beside = baselines_of(LABELS, found, [1, 3])
     assert beside["oracle"].metrics["recall@1"] == beside["oracle"].metrics["mrr"] == 1
     assert beside["random"].metrics["recall@3"] == 3 / 4
     assert beside["random"].metrics["mrr"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
 
 
-def test_every_line_of_reference_has_the_same_columns(store):
+def test_every_baseline_has_the_same_columns(store):
     found = evaluate_retriever(LABELS, store, settings(), scope="item", ks=[1, 3])
-    for system in references_of(found, [1, 3]).values():
+    for system in baselines_of(LABELS, found, [1, 3]).values():
         assert set(system.scores.metrics) == set(found.scores.metrics)
         curve = system.details["recall_at"]
         assert curve["gold"][2] == pytest.approx(system.metrics["recall@3"])
@@ -199,7 +199,7 @@ def test_unanswerable_questions_are_never_hits(sample):
     assert {row.question_id for row in found.rows} == answerable
     assert found.counts["unanswerable"] == len(labels) - len(answerable) > 0
     assert found.metrics["recall@100"] == 1
-    beside = references_of(found, [1, 3])
+    beside = baselines_of(labels, found, [1, 3])
     assert beside["random"].metrics["recall@3"] == pytest.approx(
         fmean(min(3, row.output["candidates"]) / row.output["candidates"] for row in found.rows)
     )
@@ -211,10 +211,9 @@ def test_unanswerable_questions_are_never_hits(sample):
 def test_electronics_is_better_than_chance(qa_data):
     data = load_dataset(qa_data / "subjqa" / "electronics")
     with store_of(data.reviews, settings()) as store:
-        found = evaluate_retriever(
-            data.labels_of("test"), store, settings(), scope="item", ks=[1, 3, 5]
-        )
-    beside = references_of(found, [1, 3, 5])
+        labels = data.labels_of("test")
+        found = evaluate_retriever(labels, store, settings(), scope="item", ks=[1, 3, 5])
+    beside = baselines_of(labels, found, [1, 3, 5])
     assert found.counts["answerable"] == 238
     assert beside["random"].metrics["recall@3"] == pytest.approx(0.6132, abs=1e-4)
     assert found.metrics["recall@3"] > 0.66

@@ -26,8 +26,8 @@ from qa_system.errors import (
 from qa_system.records import EncoderIdentity
 from qa_system.retrievers.bm25 import BM25Retriever
 from qa_system.stores import open_store
+from qa_system.stores.documents import DocumentTypeError, MetadataError
 from qa_system.stores.faiss import DuplicateIdError, FAISSDocumentStore
-from qa_system.stores.rows import DocumentTypeError, MetadataError
 
 
 @pytest.fixture
@@ -270,7 +270,7 @@ def test_a_bound_store_refuses_another_encoder(store):
     for refuse in (store.bind_encoder, store.check_encoder):
         with pytest.raises(EncoderMismatchError) as caught:
             refuse(other)
-        for part in ("'first'", "'other'", "qa-index embed --store", "--encoder other"):
+        for part in ("'first'", "'other'", "qa-index reembed --store", "--encoder-model other"):
             assert part in str(caught.value)
     with pytest.raises(EmbeddingError, match="'a'"):
         store.write_documents([review("a")])
@@ -479,8 +479,8 @@ def test_delete_all(store):
 
 
 def test_tombstones_are_forgotten(store, monkeypatch):
-    monkeypatch.setattr("qa_system.stores.folder.FORGOTTEN_AT", 20)
-    monkeypatch.setattr("qa_system.stores.vectors.FEWEST_DEAD", 20)
+    monkeypatch.setattr("qa_system.stores.embedded.folder.FORGOTTEN_AT", 20)
+    monkeypatch.setattr("qa_system.stores.embedded.derived.vectors.FEWEST_DEAD", 20)
     for turn in range(6):
         batch = [review(str(n), f"turn{turn}", embedding=[1.0, turn]) for n in range(30)]
         store.write_documents(batch, DuplicatePolicy.OVERWRITE)

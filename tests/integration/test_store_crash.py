@@ -13,8 +13,8 @@ import pytest
 import tantivy
 from haystack.dataclasses import Document
 
+from qa_system.stores.embedded.derived.lexical import ANALYZER
 from qa_system.stores.faiss import FAISSDocumentStore
-from qa_system.stores.lexical import ANALYZER
 
 WORKER = Path(__file__).with_name("store_worker.py")
 

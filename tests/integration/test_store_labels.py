@@ -12,7 +12,7 @@ import pytest
 from haystack.dataclasses import Document
 
 from eval import cli
-from eval.labels import load_dataset
+from eval.datasets import load_dataset
 from qa_system.errors import DataError, StoreLockedError
 from qa_system.labels import UNLOCATED, aggregate
 from qa_system.records import AnswerSpan, Label

@@ -115,7 +115,8 @@ def test_the_next_job_writes_only_what_was_not_known(old, tmp_path):
 UPGRADE = """
 import sys
 from haystack.dataclasses import Document
-from qa_system.stores import joining, open_store, upgrade
+from qa_system.stores import joining, open_store
+from qa_system.stores.embedded.ledger import upgrade
 from qa_system.config import StoreSettings
 print("ready", flush=True)
 slow, join = float(sys.argv[2]), joining.join

@@ -21,10 +21,13 @@ from qa_system.generators.beams import BeamSearch, token_beams
 from qa_system.generators.seq2seq import load_seq2seq, read_facts
 from qa_system.models import locate
 from qa_system.retrievers.encoders import load_encoder
-from qa_system.training.exercises import answer_exercises
-from qa_system.training.generator import train_generator
-from qa_system.training.learner import Learner, Weighing, lessons_of
-from qa_system.training.settings import GeneratorTraining
+from qa_system.training.generator.bart_from_bert import build
+from qa_system.training.generator.examples import answer_examples
+from qa_system.training.generator.model import RagModel, start
+from qa_system.training.generator.prior import Prior
+from qa_system.training.generator.tokens import learnable_tokens
+from qa_system.training.generator.train import train_generator
+from qa_system.training.recipes import GeneratorTraining
 
 pytestmark = pytest.mark.slow
 
@@ -117,39 +120,40 @@ def test_denoising_then_answers_then_rag(
 
 @pytest.mark.parametrize("mode", ["token", "sequence"])
 def test_the_gradient_reaches_the_question_encoder_and_not_the_passages(
-    recipe: dict[str, Any], encoder: Path, tmp_path: Path, mode: Any
+    encoder: Path, tmp_path: Path, mode: Any
 ) -> None:
     from qa_system.datasets.dataset import read_dataset
-    from qa_system.training import generator, towers
+    from qa_system.training.retriever import bi_encoder
 
-    settings = GeneratorTraining.model_validate(recipe | {"dropout": 0.0})
-    seq2seq = generator._start(settings, tmp_path, torch.device("cpu"))
-    tower = towers.start(locate(str(encoder)), 64, torch.device("cpu"), seed=1)
-    weighing = Weighing(load_encoder(EncoderSettings(model=str(encoder))), tower, 20.0)
+    cpu = torch.device("cpu")
+    built = build(locate(str(encoder)), 1, tmp_path / "built")
+    seq2seq = start(built, cpu, dropout=0.0, max_source_length=96)
+    question_encoder = bi_encoder.start(locate(str(encoder)), 64, cpu, seed=1)
+    passage_encoder = load_encoder(EncoderSettings(model=str(encoder)))
+    prior = Prior(passage_encoder, question_encoder, 20.0)
     labels = read_dataset("bundled:sample").labels_of("dev")
-    exercises, _ = answer_exercises(labels, 3)
-    lessons, _ = lessons_of(exercises[:4], seq2seq, 16, weighing)
-    learner = Learner(seq2seq, mode=mode, weighing=weighing)
-    learner.eval()
-    batch = learner.collate(lessons)
-    loss = learner(batch)
+    examples, _ = answer_examples(labels, 3)
+    learnable, _ = learnable_tokens(examples[:4], seq2seq, 16, prior)
+    model = RagModel(seq2seq, mode=mode, prior=prior)
+    model.eval()
+    batch = model.collate(learnable)
+    loss = model(batch)
     loss.backward()
     assert not batch["passages"].requires_grad
-    query = next(
-        weight for name, weight in tower.named_parameters() if name.endswith("query.weight")
-    )
+    weights = dict(question_encoder.named_parameters())
+    query = next(weight for name, weight in weights.items() if name.endswith("query.weight"))
     assert query.grad is not None
     assert float(query.grad.abs().max()) > 0
     # A step against it makes the answers likelier.
-    gradients = [(weight, weight.grad) for weight in tower.parameters() if weight.grad is not None]
+    gradients = [(weight, weight.grad) for weight in weights.values() if weight.grad is not None]
     norm = sum(float(gradient.square().sum()) for _, gradient in gradients) ** 0.5
     with torch.no_grad():
         for weight, gradient in gradients:
             weight -= 0.01 / norm * gradient
-        assert learner(batch).item() < loss.item()
+        assert model(batch).item() < loss.item()
 
 
-def test_a_run_learns_its_lessons(recipe: dict[str, Any], tmp_path: Path) -> None:
+def test_a_run_learns_its_examples(recipe: dict[str, Any], tmp_path: Path) -> None:
     record = trained(
         recipe,
         tmp_path / "one",

@@ -17,8 +17,8 @@ from transformers import BertConfig, BertModel
 
 from qa_system.errors import ConfigError, DataError, ModelError
 from qa_system.readers.extractive import ExtractiveReader
-from qa_system.training.reader import train_reader
-from qa_system.training.settings import ReaderTraining
+from qa_system.training.reader.train import train_reader
+from qa_system.training.recipes import ReaderTraining
 
 pytestmark = pytest.mark.slow
 
@@ -130,6 +130,11 @@ def test_what_cannot_be_trained_is_said(recipe: dict[str, Any], tmp_path: Path) 
     with pytest.raises(ModelError, match="is an export"):
         train_reader(
             ReaderTraining.model_validate(recipe | {"model": "bundled:reader"}), tmp_path / "c"
+        )
+    train = [{"path": "bundled:sample", "split": "train"}]
+    with pytest.raises(DataError, match="nothing to measure on"):
+        train_reader(
+            ReaderTraining.model_validate(recipe | {"train": train, "dev": []}), tmp_path / "d"
         )
     with pytest.raises(DataError, match="there is no split"):
         train_reader(

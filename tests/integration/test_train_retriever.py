@@ -14,15 +14,17 @@ from typer.testing import CliRunner
 from indexing.cli import app
 from qa_system.config import EncoderSettings, StoreSettings
 from qa_system.errors import ConfigError, DataError, EncoderMismatchError, ModelError
+from qa_system.export.onnx import export_model
 from qa_system.models import locate
 from qa_system.retrievers.dense import DenseRetriever
 from qa_system.retrievers.encoders import Encoder, load_encoder
 from qa_system.stores import open_store
-from qa_system.training import loop, towers
-from qa_system.training.export import export_model
-from qa_system.training.pairs import Triple
-from qa_system.training.retriever import PASSAGE_ENCODER, QUESTION_ENCODER, train_retriever
-from qa_system.training.settings import RetrieverTraining
+from qa_system.training import loop
+from qa_system.training.recipes import RetrieverTraining
+from qa_system.training.retriever import bi_encoder
+from qa_system.training.retriever.examples import Triple
+from qa_system.training.retriever.train import PASSAGE_ENCODER, QUESTION_ENCODER, train_retriever
+from qa_system.training.run import begin
 
 pytestmark = pytest.mark.slow
 
@@ -105,7 +107,7 @@ def test_from_training_to_a_store_that_only_it_searches(
 ) -> None:
     folder, _ = trained
     store = tmp_path / "store"
-    invoke("run", "--source", sample, "--store", store, "--encoder", "bundled:encoder")
+    invoke("run", "--source", sample, "--store", store, "--encoder-model", "bundled:encoder")
     for precision in ("fp32", "int8"):
         export_model(folder, tmp_path / precision, task="encoder", precision=precision)
     exported = {name: loaded(name) for name in (folder, tmp_path / "fp32", tmp_path / "int8")}
@@ -118,7 +120,7 @@ def test_from_training_to_a_store_that_only_it_searches(
     adapted = {"model": str(tmp_path / "int8"), "device": "cpu"}
     with open_store(StoreSettings(path=str(store))) as opened, pytest.raises(EncoderMismatchError):
         DenseRetriever(opened, adapted).warm_up()
-    invoke("embed", "--store", store, "--encoder", tmp_path / "int8")
+    invoke("reembed", "--store", store, "--encoder-model", tmp_path / "int8")
     with open_store(StoreSettings(path=str(store))) as opened:
         retriever = DenseRetriever(opened, adapted, top_k=3)
         retriever.warm_up()
@@ -135,7 +137,7 @@ def test_from_training_to_a_store_that_only_it_searches(
             DenseRetriever(opened, {"model": "bundled:encoder"}).warm_up()
 
 
-def test_two_towers_are_two_encoders_that_search_together(encoder: Path, tmp_path: Path) -> None:
+def test_two_encoders_search_together(encoder: Path, tmp_path: Path) -> None:
     train_retriever(recipe(encoder, towers="two"), tmp_path / "two")
     folders = tmp_path / "two" / PASSAGE_ENCODER, tmp_path / "two" / QUESTION_ENCODER
     both = loaded(*folders)
@@ -198,21 +200,20 @@ def test_without_labels_a_store_and_a_teacher_are_enough(
 
 
 def test_the_gradient_of_chunks_is_that_of_the_whole_batch(encoder: Path, tmp_path: Path) -> None:
-    rows = [Triple(f"Is {n} good?", f"Yes, {n} is good.", (f"No {n}.",)) for n in range(8)]
+    triples = [Triple(f"Is {n} good?", f"Yes, {n} is good.", (f"No {n}.",)) for n in range(8)]
     losses = []
     for chunk in (None, 2):
-        model = towers.start(locate(str(encoder)), 48, torch.device("cpu"), seed=1)
+        model = bi_encoder.start(locate(str(encoder)), 48, torch.device("cpu"), seed=1)
         model[0].auto_model.config.hidden_dropout_prob = 0.0
         for module in model.modules():
             if type(module).__name__ == "Dropout":
                 module.p = 0.0
-        history = towers.fit(
+        history = bi_encoder.fit(
             model,
-            rows,
+            triples,
+            loss=bi_encoder.Loss(scale=20.0, chunk_size=chunk),
             evaluate=lambda: {"mrr": 0.5},
-            settings=recipe(encoder, chunk_size=chunk, epochs=2),
-            bf16=False,
-            out=tmp_path / str(chunk),
+            run=begin(recipe(encoder, epochs=2), tmp_path / str(chunk)),
         )
         losses.append([entry["loss"] for entry in history if "loss" in entry])
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)

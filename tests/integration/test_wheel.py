@@ -40,7 +40,7 @@ def test_the_wheel_holds_three_packages_and_what_they_need(unpacked: Path) -> No
     assert (bundled / "default.yaml").is_file()
     assert (unpacked / "qa_system" / "py.typed").is_file()
     assert {"run.html", "page.js"} <= {
-        path.name for path in (unpacked / "eval/templates").iterdir()
+        path.name for path in (unpacked / "eval/report/templates").iterdir()
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.labels import load_labels
+from eval.datasets import load_labels
 from qa_system.errors import DataError
 from qa_system.labels import UNLOCATED, aggregate, gold_documents, gold_texts, join_annotators
 from qa_system.records import AnswerSpan, Label

@@ -13,13 +13,13 @@ pytest.importorskip("transformers")
 import torch
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
+from architectures import ARCHITECTURES, save_reader
 from qa_system.checkpoints import positions_of
 from qa_system.errors import ModelError, QASystemError
 from qa_system.models import locate
 from qa_system.readers.backends import load_backend
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.readers.windows import WindowCutter
-from tests.support.architectures import ARCHITECTURES, save_reader
 
 QUESTION = "How long does the battery last?"
 TEXTS = [

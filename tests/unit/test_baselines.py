@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.baselines import first_sentence, human_agreement, random_span
-from eval.labels import load_dataset
+from eval.datasets import load_dataset
+from eval.metrics.baselines import first_sentence, human_agreement, random_span
 from qa_system.records import AnswerSpan, Label
 
 

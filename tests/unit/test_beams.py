@@ -1,13 +1,11 @@
 """Beam search over documents: against brute force, and against transformers' own RAG."""
 
 import itertools
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
+import tiny_models as tiny
 from qa_system.errors import ModelError
 from qa_system.generators.attention import share_keys, sharing_keys
 from qa_system.generators.beams import (
@@ -17,8 +15,6 @@ from qa_system.generators.beams import (
     token_beams,
 )
 from qa_system.generators.seq2seq import Seq2Seq, SourceLayout
-
-tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "tiny_models.py")))
 
 SHAPES = [(1, 1, 1), (1, 5, 5), (3, 2, 4), (4, 5, 1), (2, 3, 8)]
 """Questions, documents, beams."""

@@ -54,7 +54,7 @@ def test_the_job_waits_and_its_settings_exist(services: dict, root: Path) -> Non
     job = services["index"]
     assert job["depends_on"] == {"elasticsearch": {"condition": "service_healthy"}}
     *command, config = job["command"]
-    assert command == ["qa-index", "run"]
+    assert command == ["qa-index", "run", "--config"]
     settings = load_settings(root / config, environ=job["environment"])
     assert settings.store.url == "http://elasticsearch:9200"
     assert settings.indexing.state in {volume.split(":")[1] for volume in job["volumes"]}

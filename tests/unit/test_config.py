@@ -2,9 +2,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from qa_system.config import ElasticsearchSettings, Settings, StoreSettings, load_settings
+from qa_system.console.app import settings_from
 from qa_system.errors import ConfigError
 
 
@@ -24,7 +27,7 @@ def test_later_sources_win(tmp_path: Path) -> None:
     assert settings.seed == 1
 
 
-def test_every_fault_is_reported_at_once_with_its_path(tmp_path: Path) -> None:
+def test_every_error_is_reported_at_once_with_its_path(tmp_path: Path) -> None:
     path = write(tmp_path, "retriever: {top_k: 0, mod: bm25}\nreader: {stride: many}\n")
     with pytest.raises(ConfigError) as caught:
         load_settings(path, ["store.index=tree"], environ={"QA_INDEXING__BATCH_SIZE": "-1"})
@@ -135,5 +138,82 @@ def test_the_other_configurations_load(root: Path, name: str) -> None:
 
 def test_a_store_is_named_in_one_word_whichever_it_is() -> None:
     assert load_settings(overrides=["store=mine"], environ={}).store.place == "mine"
+    assert load_settings(overrides=["store=010"], environ={}).store.place == "010"
     server = {"store.type": "elasticsearch", "store": "mine", "store.url": "http://es:9200"}
     assert load_settings(overrides=server, environ={}).store.place == "http://es:9200/mine"
+    first_the_name = dict(reversed(server.items()))
+    assert load_settings(overrides=first_the_name, environ={}).store.place == "http://es:9200/mine"
+
+
+FOLDER = "store: {path: here, index: hnsw, gpu: true, similarity: cosine}\n"
+SERVER = "store: {type: elasticsearch, url: 'http://es:1', similarity: cosine, shards: 3}"
+KEY = "store: {api_key_env: KEY}"
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "place", "kept"),
+    [
+        ("", "there", "there", {}),
+        ("", "https://es/reviews", "https://es/reviews", {"replicas": 1}),
+        (FOLDER, "there", "there", {"index": "hnsw", "gpu": True, "similarity": "cosine"}),
+        (FOLDER, "http://es:9200/new", "http://es:9200/new", {"similarity": "cosine"}),
+        (SERVER, "new", "http://es:1/new", {"shards": 3, "similarity": "cosine"}),
+        (SERVER, "http://es:2/new", "http://es:2/new", {"shards": 3, "similarity": "cosine"}),
+        (SERVER, "./there", "./there", {"index": "auto", "similarity": "cosine"}),
+        (KEY, "http://es:9200/new", "http://es:9200/new", {"api_key_env": "KEY"}),
+    ],
+)
+def test_what_a_stores_name_means(
+    tmp_path: Path, file: str, name: str, place: str, kept: dict
+) -> None:
+    named = load_settings(write(tmp_path, file), {"store": name}, environ={}).store
+    assert named.place == place
+    assert {key: getattr(named, key) for key in kept} == kept
+    if file != KEY:
+        before = load_settings(write(tmp_path, file), environ={}).store
+        assert before.named(name) == named
+
+
+def test_a_key_of_the_other_store_beside_an_address_is_refused(tmp_path: Path) -> None:
+    for wrong in (["store.path=x"], ["store.type=faiss"]):
+        with pytest.raises(ConfigError, match=r"store\.(path|url): no such key"):
+            load_settings(None, ["store=http://es/reviews", *wrong], environ={})
+    with pytest.raises(ConfigError, match=r"store\.pth: no such key"):
+        load_settings(write(tmp_path, "store: {pth: x}"), {"store": "http://es/a"}, environ={})
+
+
+@given(
+    st.lists(
+        st.from_regex(r"https?://[a-z]{1,9}(:[1-9][0-9]{0,3})?(/[a-z]{1,3}){0,2}", fullmatch=True),
+        min_size=1,
+        max_size=3,
+    ),
+    st.from_regex(r"[a-z0-9][a-z0-9_-]{3,9}", fullmatch=True),
+)
+def test_a_servers_place_names_it_again(hosts: list[str], index: str) -> None:
+    store = {"type": "elasticsearch", "url": ",".join(hosts), "index": index}
+    place = load_settings(overrides={"store": store}, environ={}).store.place
+    named = load_settings(overrides={"store": place}, environ={}).store
+    assert (named.url, named.index) == (store["url"], index)
+
+
+def test_settings_from_says_where_a_wrong_value_came_from() -> None:
+    flags = {"encoder.batch_tokens": 0, "indexing.types": {"a.b": "date"}, "store": "x"}
+    with pytest.raises(ConfigError) as caught:
+        settings_from(None, flags, ["retriever.top_k=0", "store.size=3"])
+    message = str(caught.value)
+    assert (
+        "encoder.batch_tokens: Input should be greater than 0, got 0 [--encoder-batch-tokens]"
+        in message
+    )
+    assert "got 'date' [--type]" in message
+    assert "retriever.top_k: Input should be greater than 0, got 0 [--set]" in message
+    assert "store.size: no such key [--set]" in message
+
+
+def test_pairs_change_single_entries(tmp_path: Path) -> None:
+    path = write(tmp_path, "indexing: {columns: {text: body, item_id: asin}, types: {a.b: text}}")
+    flags = {"indexing.columns": {"text": "x=y"}, "indexing.types": {"c": "number"}}
+    found = settings_from(path, flags).indexing
+    assert found.columns == {"text": "x=y", "item_id": "asin"}
+    assert found.types == {"a.b": "text", "c": "number"}

@@ -139,7 +139,7 @@ def test_the_vector_of_a_dpr_with_a_projection_is_projected(tmp_path: Path) -> N
     import torch
     from transformers import AutoTokenizer, DPRContextEncoder
 
-    from tests.support.architectures import save_dpr
+    from architectures import save_dpr
 
     passages, questions = save_dpr(tmp_path, projection=24)
     pair = {"model": str(passages), "question_model": str(questions)}
@@ -152,8 +152,8 @@ def test_the_vector_of_a_dpr_with_a_projection_is_projected(tmp_path: Path) -> N
 
 
 def test_the_question_encoder_inside_a_rag_checkpoint_is_found(tmp_path: Path) -> None:
-    from tests.support.architectures import save_dpr, save_rag
-    from tests.tiny_models import tiny_bart
+    from architectures import save_dpr, save_rag
+    from tiny_models import tiny_bart
 
     passages, questions = save_dpr(tmp_path)
     rag = save_rag(tmp_path / "rag", questions, tiny_bart())
@@ -222,7 +222,7 @@ def test_brackets_in_a_text_are_letters(dpr: Path, minilm: Path) -> None:
 
 @pytest.mark.parametrize("name", ["roberta", "xlmr", "bart", "t5"])
 def test_a_bare_encoder_reads_as_much_as_it_has_positions_for(name: str, tmp_path: Path) -> None:
-    from tests.support.architectures import ARCHITECTURES, save_reader
+    from architectures import ARCHITECTURES, save_reader
 
     folder = save_reader(name, tmp_path / name)
     encoder = load_encoder(EncoderSettings(model=str(folder), precision="fp32", device="cpu"))

@@ -25,8 +25,8 @@ def outside() -> list[type]:
     """The errors that stand with what raises them: another library's too, or with records."""
     from indexing.interrupts import JobInterruptedError
     from qa_system.stores.contract import DocumentsRejectedError, DuplicateIdError
+    from qa_system.stores.documents import DocumentTypeError, MetadataError
     from qa_system.stores.filters import InvalidFilterError
-    from qa_system.stores.rows import DocumentTypeError, MetadataError
 
     return [
         JobInterruptedError,

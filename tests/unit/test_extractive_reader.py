@@ -114,7 +114,7 @@ def test_it_gives_them_on_the_real_checkpoint(reader_seed: Path) -> None:
 @pytest.mark.slow
 def test_the_fp32_export_gives_them_too(tiny: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
-    from qa_system.training.export import export_model
+    from qa_system.export.onnx import export_model
 
     export_model(tiny, tmp_path / "export", task="reader", precision="fp32")
     exported = ExtractiveReader(str(tmp_path / "export"), no_answer_threshold=ALWAYS)

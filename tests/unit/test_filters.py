@@ -16,8 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qa_system.errors import StoreError
+from qa_system.stores.documents import COLUMNS, encode_documents
 from qa_system.stores.filters import InvalidFilterError, Matcher, compile_filters, json_extract
-from qa_system.stores.rows import COLUMNS, encode_documents
 
 
 class Table:

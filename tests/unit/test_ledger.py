@@ -5,9 +5,9 @@ import os
 import pytest
 from haystack.dataclasses import Document
 
+from qa_system.stores.documents import encode_documents
+from qa_system.stores.embedded.ledger.database import Ledger
 from qa_system.stores.faiss import FAISSDocumentStore
-from qa_system.stores.ledger import Ledger
-from qa_system.stores.rows import encode_documents
 
 
 def rows_of(*names):

@@ -10,10 +10,10 @@ from haystack.document_stores.types import DuplicatePolicy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qa_system.stores import lexical
+from qa_system.stores.embedded.derived import lexical
+from qa_system.stores.embedded.derived.lexical import analyze
+from qa_system.stores.embedded.lock import WriterLock
 from qa_system.stores.faiss import FAISSDocumentStore
-from qa_system.stores.lexical import analyze
-from qa_system.stores.lock import WriterLock
 
 TEXTS = [
     "The battery lasts long, long enough for a flight.",
@@ -198,8 +198,8 @@ def test_a_commit_without_its_stamp_is_not_added_twice(store, tmp_path):
 
 def test_a_reader_that_may_not_mend_answers_from_the_ledger(store, tmp_path, monkeypatch):
     """The index is gone and a writer that does nothing holds the lock."""
-    monkeypatch.setattr("qa_system.stores.search.SETTLE_WAIT", 0.05)
-    monkeypatch.setattr("qa_system.stores.folder.SETTLE_WAIT", 0.05)
+    monkeypatch.setattr("qa_system.stores.embedded.search.SETTLE_WAIT", 0.05)
+    monkeypatch.setattr("qa_system.stores.embedded.folder.SETTLE_WAIT", 0.05)
     store.search_bm25("battery")
     store.close()
     (tmp_path / "lexical.json").unlink()

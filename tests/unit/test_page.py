@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from eval.page import exploration_page, run_page
-from eval.run import hardest_first
-from eval.summary import summarise
+from eval.report.page import exploration_page, run_page
+from eval.runs.run import hardest_first
+from eval.runs.summary import summarise
 
 
 class Elements(HTMLParser):
@@ -121,8 +121,8 @@ def test_links_lead_somewhere(made):
 
 @pytest.mark.slow
 def test_the_page_of_a_data_set():
+    from eval.datasets import load_dataset
     from eval.explore import explore
-    from eval.labels import load_dataset
     from qa_system.config import ReaderSettings
 
     found = explore(load_dataset("bundled:sample"), ReaderSettings())

@@ -155,7 +155,7 @@ def test_run_arguments_take_the_place_of_the_components(store: FAISSDocumentStor
 
 def test_another_question_encoder_than_the_stores_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    from tests.support.architectures import save_dpr
+    from architectures import save_dpr
 
     passages, questions = map(str, save_dpr(tmp_path / "one"))
     others = str(save_dpr(tmp_path / "two", seed=4)[1])
@@ -202,4 +202,4 @@ def test_another_encoder_than_the_stores_is_refused(tmp_path: Path) -> None:
         with pytest.raises(EncoderMismatchError, match="some/other") as caught:
             retriever.warm_up()
     assert "bundled:encoder" in str(caught.value)
-    assert "qa-index embed" in str(caught.value)
+    assert "qa-index reembed" in str(caught.value)

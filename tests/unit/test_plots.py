@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from eval import plots
-from eval.summary import summarise
+from eval.report import plots
+from eval.runs.summary import summarise
 
 HOSTILE = "$\\frac{$</svg><script>alert(1)</script> \x00\x1b 日本 _"
 
@@ -106,6 +106,17 @@ def test_without_a_reader_alone_there_is_no_gap(summaries):
     assert plots.gap(summary) is None
 
 
+@pytest.mark.parametrize("kind", ["retriever", "reader", "pipeline"])
+def test_a_legend_fits_into_its_figure(made_up_run, kind):
+    systems = ("reader alone", "bm25 + cross_encoder", "uniform prior", "supported")
+    summary = summarise(made_up_run(kind, systems, questions=60), resamples=100)
+    for plot in plots.plots_of(summary):
+        plot.figure.canvas.draw()
+        for legend in plot.figure.legends:
+            box, room = legend.get_window_extent(), plot.figure.bbox
+            assert room.x0 - 1 <= box.x0 < box.x1 <= room.x1 + 1, plot.title
+
+
 def test_the_same_numbers_give_the_same_drawing(summaries):
     first, second = ([p.svg for p in plots.plots_of(summaries["reader"])] for _ in range(2))
     assert first == second
@@ -151,7 +162,7 @@ def test_a_histogram_draws_its_counts_and_lines():
 
 
 def test_nothing_counts(made_up_run):
-    """No question has an answer: no retrieval score, and nothing to draw, is no fault."""
+    """No question has an answer: no retrieval score and nothing to draw, which is no error."""
     run = made_up_run("retriever", ("hybrid",), questions=60)
     summary = summarise(run, resamples=100)
     system = summary["systems"]["hybrid"]

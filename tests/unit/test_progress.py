@@ -2,8 +2,8 @@ import io
 
 import pytest
 
-from qa_system import progress as module
-from qa_system.progress import progress
+from qa_system.console import progress as module
+from qa_system.console.progress import progress
 
 
 class Terminal(io.StringIO):

@@ -1,14 +1,12 @@
 """The component: questions and documents in, answers with what carried them out."""
 
 import math
-import runpy
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from haystack import Document, Pipeline
 
+import tiny_models as tiny
 from qa_system.errors import (
     ConfigError,
     DataError,
@@ -22,7 +20,6 @@ from qa_system.generators.seq2seq import GeneratorFacts, load_seq2seq, write_fac
 from qa_system.models import locate
 from qa_system.stages import timed
 
-tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "tiny_models.py")))
 QUESTION = "How long does the battery last?"
 REVIEWS = [
     Document(id="a", content="The battery lasts ten hours.", score=0.3),

@@ -182,8 +182,8 @@ class TestCrossEncoderRanker:
         import torch
         from transformers import RobertaConfig, RobertaForSequenceClassification
 
+        from architectures import AFTER_PADDING, SIZES, fast, tokenizer_of
         from qa_system.rankers.cross_encoder import rank_by
-        from tests.support.architectures import AFTER_PADDING, SIZES, fast, tokenizer_of
 
         torch.manual_seed(13)
         tokenizer = tokenizer_of("roberta")

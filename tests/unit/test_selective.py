@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.selective import (
+from eval.metrics.selective import (
     aurc,
     best_threshold,
+    confidence_measures,
     reliability,
     risk_coverage,
     threshold_curve,
-    worth_of_confidence,
 )
 from qa_system.readers.calibration import expected_calibration_error
 
@@ -171,13 +171,13 @@ def test_the_bins_are_those_of_the_calibration_error(told):
 
 
 def test_all_of_it_as_json():
-    measures, details = worth_of_confidence(
+    measures, details = confidence_measures(
         [3.0, 1.0, NOTHING, 2.0],
         [0.9, 0.6, 0.0, 0.7],
         {"em": [1, 0, 0, 0], "f1": [1, 0.5, 0, 0]},
         [0, 0, 1, 1],
     )
-    # Answering the first only leaves the last two rightly silent.
+    # Answering the first only lets the system abstain rightly on the last two.
     assert measures == {
         "best_em": 3 / 4,
         "best_em_threshold": 2.5,

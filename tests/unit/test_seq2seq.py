@@ -1,13 +1,12 @@
 """Generators as they are loaded, and how question and document are laid out for them."""
 
 import json
-import runpy
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
+import tiny_models as tiny
 from qa_system.errors import ConfigError, ModelError, QuestionTooLongError
 from qa_system.generators.beams import answer_log_probs
 from qa_system.generators.seq2seq import (
@@ -20,7 +19,6 @@ from qa_system.generators.seq2seq import (
 )
 from qa_system.models import ModelLocation, locate
 
-tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "tiny_models.py")))
 TOKENIZER = tiny.tiny_tokenizer()
 QUESTION, TEXT = "How long does the battery last?", "The battery lasts ten hours."
 

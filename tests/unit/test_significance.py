@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-import eval.significance
-from eval.significance import (
+from eval.runs import significance
+from eval.runs.significance import (
     bootstrap_means,
     bootstrap_p_values,
     holm,
@@ -102,7 +102,7 @@ def test_the_seed_decides_and_the_chunks_do_not(rng, monkeypatch):
 
     means, p_values = both(5)
     assert (means != both(6)[0]).any()
-    monkeypatch.setattr(eval.significance, "CELLS", 100)
+    monkeypatch.setattr(significance, "CELLS", 100)
     in_chunks, p_in_chunks = both(5)
     assert in_chunks == pytest.approx(means)
     assert p_in_chunks == pytest.approx(p_values)

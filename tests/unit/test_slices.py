@@ -2,8 +2,8 @@ from collections import Counter
 
 import pytest
 
-from eval.labels import load_dataset
-from eval.slices import slices_of
+from eval.datasets import load_dataset
+from eval.runs.slices import slices_of
 from qa_system.datasets.dataset import Dataset
 from qa_system.labels import UNLOCATED
 from qa_system.records import AnswerSpan, Label, Review

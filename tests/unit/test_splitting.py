@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.dividing import division_of, group_of, undivided, write_divided, write_splits
+from eval.splitting import division_of, group_of, undivided, write_divided, write_splits
 from qa_system.datasets.dataset import read_dataset
 from qa_system.datasets.splitting import folds, split_labels
 from qa_system.errors import DataError

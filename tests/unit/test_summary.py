@@ -5,9 +5,9 @@ import numpy as np
 import orjson
 import pytest
 
-from eval.run import Row, Run, System
-from eval.significance import bootstrap_means, intervals, permutation_p_values
-from eval.summary import summarise
+from eval.runs.run import Row, Run, System
+from eval.runs.significance import bootstrap_means, intervals, permutation_p_values
+from eval.runs.summary import summarise
 from qa_system.errors import EvaluationError
 
 
@@ -39,8 +39,8 @@ def system(f1, *, clusters=None, slices=None, **fields):
     return System(tuple(rows), **fields)
 
 
-def run(systems, references=None, **made_with):
-    return Run("reader", "f1", ("f1", "has_ans_f1"), systems, references or {}, made_with)
+def run(systems, baselines=None, **made_with):
+    return Run("reader", "f1", ("f1", "has_ans_f1"), systems, baselines or {}, made_with)
 
 
 GOOD = [1.0, 0.5, 1.0, 0.0, 0.5, 1.0]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from qa_system.training.settings import (
+from qa_system.training.recipes import (
     Adaptation,
     DistillTraining,
     GeneratorTraining,

@@ -6,7 +6,7 @@ import pytest
 
 from qa_system.datasets.dataset import read_dataset
 from qa_system.errors import DataError
-from qa_system.training.settings import Source
+from qa_system.training.recipes import Source
 from qa_system.training.sources import read_sources
 
 SAMPLE = "bundled:sample"

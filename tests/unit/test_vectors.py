@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qa_system.errors import ConfigError, EmbeddingError, MissingDependencyError
-from qa_system.stores import vectors as vectors_module
-from qa_system.stores.ann import FEWEST, chosen_kind
+from qa_system.stores.embedded.derived import vectors as vectors_module
+from qa_system.stores.embedded.derived.ann import FEWEST, chosen_kind
+from qa_system.stores.embedded.derived.vectors import VectorView, normalized
 from qa_system.stores.faiss import FAISSDocumentStore
-from qa_system.stores.vectors import VectorView, normalized
 
 SIMILARITIES = ("dot_product", "cosine", "l2")
 

@@ -1,0 +1,1 @@
+"""What adapting a reader to a domain gains, and what it costs."""

@@ -1,0 +1,71 @@
+"""`qa-eval calibrate`: a reader's no-answer threshold and probabilities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eval.cli.evaluation import load
+from eval.cli.options import READER
+from qa_system.console.app import print_json
+from qa_system.console.options import JsonOption, takes_settings
+
+if TYPE_CHECKING:
+    from qa_system.config import Settings
+
+__all__ = ["calibrate"]
+
+
+@takes_settings(*READER)
+def calibrate(
+    settings: Settings,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dataset",
+            help="May be repeated; each data set has the same weight. Default: the bundled sample.",
+        ),
+    ] = None,
+    split: Annotated[
+        str, typer.Option("--split", help="Questions to fit on, which must not be tested on.")
+    ] = "dev",
+    held_out: Annotated[
+        float | None,
+        typer.Option(
+            "--held-out",
+            help="Fit on this share of the split's items only: those that a recipe with the same "
+            "`held_out` and `seed` held out of training.",
+            min=0,
+            max=1,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed of --held-out.")] = 13,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write the calibration into the model's folder.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit the reader's no-answer threshold and its probabilities on labelled questions."""
+    named: list[str | None] = [None] if dataset is None else [*dataset]
+    loaded = [load(name, split, settings)[0] for name in named]
+
+    from eval.runs.provenance import made_with
+    from eval.tasks.calibration import calibrated
+    from qa_system.models import locate
+    from qa_system.readers.calibration import keep_calibration
+
+    fitted, runs = calibrated(loaded, settings, split, held_out=held_out, seed=seed)
+    if write:
+        keep_calibration(fitted, locate(settings.reader.model))
+    if as_json:
+        models = {"reader": settings.reader.model}
+        made = [made_with(settings, data, split, models) for data in loaded]
+        each = [
+            {"metrics": run.metrics, "made_with": how} for run, how in zip(runs, made, strict=True)
+        ]
+        print_json({"calibration": fitted.to_dict(), "runs": each})
+        return
+    typer.echo(f"no_answer_threshold: {fitted.threshold:.4f}")
+    for name, scale in (("right", fitted.right), ("answerable", fitted.answerable)):
+        typer.echo(f"{name}: center {scale.center:.3f}, temperature {scale.temperature:.3f}")

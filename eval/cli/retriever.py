@@ -1,0 +1,101 @@
+"""`qa-eval retriever`: is the gold review found?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from eval.cli.evaluation import check_places, hand_over, is_own, load
+from eval.cli.options import (
+    SEARCHED,
+    AggregateOption,
+    DatasetOption,
+    OutOption,
+    ResamplesOption,
+    RowsOption,
+    ScopeOption,
+    SplitOption,
+)
+from qa_system.console.options import JsonOption, Setting, takes_settings
+from qa_system.errors import ConfigError
+from qa_system.retrievers.registry import mode_named
+from qa_system.retrievers.registry import modes as known_retrievers
+
+if TYPE_CHECKING:
+    from qa_system.config import Settings
+
+__all__ = ["SpreadK", "retriever"]
+
+DEFAULT_KS = (1, 3, 5, 10)
+ALL = "all"
+MODE = Setting(
+    "retriever.mode",
+    "bm25, dense, hybrid, the name of an added retriever, or all.",
+    formerly="--retriever",
+    default="as configured",
+    read=lambda mode: None if mode == ALL else mode,
+)
+
+
+class SpreadK(TyperCommand):
+    """Let `--k 1 3 5` mean what `--k 1 --k 3 --k 5` means."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the option before each of its values."""
+        spread: list[str] = []
+        after_k = False
+        for arg in args:
+            if after_k and arg[:1].isdigit() and spread[-1] != "--k":
+                spread.append("--k")
+            elif arg.startswith("-"):
+                after_k = arg == "--k"
+            spread.append(arg)
+        return super().parse_args(ctx, spread)
+
+
+@takes_settings(SEARCHED, MODE)
+def retriever(
+    settings: Settings,
+    dataset: DatasetOption = None,
+    split: SplitOption = None,
+    scope: ScopeOption = "item",
+    retriever_mode: str | None = None,
+    k: Annotated[
+        list[str] | None, typer.Option("--k", help="Cut-offs of the metrics. Default: 1 3 5 10.")
+    ] = None,
+    aggregate: AggregateOption = False,
+    store: str | None = None,
+    out: OutOption = None,
+    rows: RowsOption = None,
+    resamples: ResamplesOption = 10_000,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how often a retriever finds the gold review: recall@k, MRR, MAP, nDCG."""
+    check_places(out, rows)
+    ks = _cut_offs(k)
+    if retriever_mode == ALL:
+        modes = tuple(known_retrievers())
+    else:
+        modes = (mode_named(settings.retriever.mode).name,)
+    data, split = load(dataset, split, settings)
+
+    from eval.tasks.candidates import Selection
+    from eval.tasks.run import retriever_run
+
+    selection = Selection(split, scope, aggregate, is_own(store, settings))
+    run = retriever_run(data, settings, selection, modes=modes, ks=ks)
+    hand_over(run, data, out, rows, resamples, as_json=as_json)
+
+
+def _cut_offs(given: list[str] | None) -> tuple[int, ...]:
+    if not given:
+        return DEFAULT_KS
+    texts = [part for text in given for part in text.split(",") if part]
+    if not texts or not all(text.isdecimal() and int(text) > 0 for text in texts):
+        raise ConfigError(
+            f"--k {' '.join(given)} is not a list of whole numbers from 1",
+            remedy="Write --k 1 3 5, --k 1,3,5 or --k 1 --k 3 --k 5.",
+        )
+    return tuple(sorted({int(text) for text in texts}))

@@ -1,0 +1,1 @@
+"""Reports of runs: tables on a terminal, plots, HTML pages."""

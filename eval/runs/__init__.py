@@ -1,0 +1,1 @@
+"""Runs: rows, summaries, tests of significance, comparisons, storage."""

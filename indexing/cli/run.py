@@ -1,0 +1,192 @@
+"""`qa-index run`: reviews into a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qa_system.config.choices import IndexKind, Similarity, SourceFormat
+from qa_system.console.app import print_json
+from qa_system.console.options import ENCODER, STORE, JsonOption, Setting, takes_settings
+
+if TYPE_CHECKING:
+    from indexing.job import JobReport
+    from qa_system.config import Settings
+
+__all__ = ["run"]
+
+
+def _pairs(
+    flag: str, split: Callable[[str, str], tuple[str, str, str]]
+) -> Callable[[Sequence[str]], dict[str, str]]:
+    """Return what reads the NAME=VALUE words of an option."""
+
+    def read(items: Sequence[str]) -> dict[str, str]:
+        pairs = {}
+        for item in items:
+            name, equals, value = split(item, "=")
+            if not (equals and name and value):
+                raise typer.BadParameter(f"{item!r} is not NAME=VALUE", param_hint=flag)
+            pairs[name] = value
+        return pairs
+
+    return read
+
+
+SOURCE = (
+    Setting(
+        "indexing.sources",
+        "Index these reviews: a file, a folder, a glob, or - for standard input. SubjQA, CSV, "
+        "JSON Lines and Parquet are recognised, plain or .gz. Repeatable.",
+        type=list[str],
+        short="-s",
+        panel="Source",
+    ),
+    Setting(
+        "indexing.format", "Read the sources in this format.", type=SourceFormat, panel="Source"
+    ),
+    Setting(
+        "indexing.columns",
+        "Read review_id, item_id or text from this column, for example text=body. Repeatable.",
+        type=list[str],
+        metavar="FIELD=COLUMN",
+        panel="Source",
+        # A column's name may hold the sign, a field's does not.
+        read=_pairs("--column", str.partition),
+    ),
+    Setting(
+        "indexing.types",
+        "Read a metadata column as text or number, for example zip=text. Repeatable.",
+        type=list[str],
+        metavar="COLUMN=TYPE",
+        panel="Source",
+        read=_pairs("--type", str.rpartition),
+    ),
+    Setting(
+        "indexing.max_text_chars",
+        "Reject reviews with more characters than this.",
+        type=int,
+        panel="Source",
+    ),
+    Setting(
+        "indexing.passages.max_words",
+        "Split longer reviews into passages of this many words.",
+        type=int,
+        panel="Source",
+    ),
+    Setting(
+        "indexing.passages.overlap_words",
+        "Repeat this many words in the next passage.",
+        type=int,
+        panel="Source",
+    ),
+)
+JOB = (
+    Setting("indexing.batch_size", "Write a checkpoint after this many reviews.", type=int),
+    Setting("indexing.rejects", "Write the rejected rows to this file."),
+    Setting(
+        "indexing.max_rejects",
+        "Stop with exit code 1 if more rows than this are rejected.",
+        type=int,
+    ),
+    Setting(
+        "indexing.delete_missing",
+        "Delete or keep reviews that the sources no longer hold, after a complete run.",
+        type=bool,
+        default="keep",
+        negative="--keep-missing",
+    ),
+    Setting(
+        "indexing.state",
+        "Keep the checkpoints in this folder.",
+        default="STORE/jobs, of a server .qa-index/HOST-PORT-INDEX",
+    ),
+)
+INDEX = (
+    Setting(
+        "store.index",
+        "Search the embeddings of a store in a folder with this index.",
+        type=IndexKind,
+        formerly="--index",
+        panel="Store",
+    ),
+    Setting(
+        "store.similarity",
+        "Compare embeddings by this similarity.",
+        type=Similarity,
+        default="the encoder's",
+        formerly="--similarity",
+        panel="Store",
+    ),
+    Setting(
+        "store.gpu",
+        "Search on a GPU, or not.",
+        type=bool,
+        formerly="--gpu",
+        panel="Store",
+    ),
+)
+EMBED = Setting(
+    "indexing.embed",
+    "Embed the reviews, or not: without embeddings, only BM25 finds them.",
+    type=bool,
+    default="embed",
+    panel="Encoder",
+)
+
+
+@takes_settings(*SOURCE, *JOB, STORE, *INDEX, EMBED, *ENCODER, config_argument=True)
+def run(
+    settings: Settings,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="Index everything into a new version, which is read once it is complete "
+            "(Elasticsearch).",
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Index reviews. A second run of the same command does only what is left to do.
+
+    Unchanged reviews are skipped, changed ones replaced. A run that was stopped
+    or killed goes on from its checkpoint when the same command is run again.
+    Rows that cannot be used go to a reject file with their line and the reason.
+    """
+    from indexing.job import run_job
+
+    report = run_job(settings, rebuild=rebuild)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        _print_report(report)
+
+
+def _print_report(report: JobReport) -> None:
+    counts = report.counts
+    rate = counts.read / report.seconds if report.seconds > 0 else 0.0
+    typer.echo(
+        f"{counts.read:,} rows read: {counts.written:,} written, {counts.unchanged:,} unchanged, "
+        f"{counts.rejected:,} rejected; {counts.deleted:,} deleted. "
+        f"{report.seconds:,.1f} s, {rate:,.0f} rows/s"
+    )
+    if report.resumed:
+        typer.echo(f"{report.resumed:,} of them by an earlier run that was not finished")
+    if counts.truncated:
+        typer.echo(
+            f"{counts.truncated:,} of {counts.passages:,} passages are longer than the encoder "
+            "reads; --max-words splits them"
+        )
+    if report.rejects_file is not None:
+        reasons = ", ".join(
+            f"{count:,} {reason}" for reason, count in sorted(counts.reasons.items())
+        )
+        typer.echo(f"rejected: {reasons}. See {report.rejects_file}")
+    if report.writing.retried:
+        share = report.writing.to_dict()["share_retried"]
+        typer.echo(f"{100 * share:.1f} % of the documents were sent more than once")
+    version = "" if report.version is None else f", read now from {report.version}"
+    typer.echo(f"store: {report.store}{version}")

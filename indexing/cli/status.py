@@ -1,0 +1,53 @@
+"""`qa-index status`: what a store holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from qa_system.console.app import note, print_json
+from qa_system.console.options import STORE, JsonOption, takes_settings
+
+if TYPE_CHECKING:
+    from qa_system.config import Settings
+
+__all__ = ["status"]
+
+
+@takes_settings(STORE)
+def status(settings: Settings, as_json: JsonOption = False) -> None:
+    """Show what a store holds and how its jobs went.
+
+    If a job was killed, searches on the server find what it wrote from now on.
+    """
+    from dataclasses import asdict
+
+    from indexing.checkpoint import read_checkpoints
+    from indexing.state import state_folder
+    from qa_system.stores import open_store
+
+    jobs = read_checkpoints(state_folder(settings))
+    with open_store(settings.store) as opened:
+        if not any(job["running"] for job in jobs.values()) and opened.settle():
+            note("a job was killed: what it has written is found from now on")
+        found = asdict(opened.status())
+    found["path"] = str(found["path"])
+    if as_json:
+        print_json({**found, "jobs": jobs})
+        return
+    for key, value in found.items():
+        shown = value["name"] if isinstance(value, dict) else value
+        typer.echo(f"{key.replace('_', ' '):20} {_shown(shown)}")
+    for job, counts in jobs.items():
+        how = "finished" if counts["finished"] else "not finished: run it again to go on"
+        how = "running" if counts["running"] else how
+        typer.echo(f"job {job}: {how}; {counts['read']:,} rows read")
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

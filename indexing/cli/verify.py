@@ -1,0 +1,34 @@
+"""`qa-index verify`: a store's indexes compared with its documents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from qa_system.console.app import print_json
+from qa_system.console.options import STORE, JsonOption, takes_settings
+
+if TYPE_CHECKING:
+    from qa_system.config import Settings
+
+__all__ = ["verify"]
+
+
+@takes_settings(STORE)
+def verify(settings: Settings, as_json: JsonOption = False) -> None:
+    """Compare every index of a store with its documents; the exit code is 1 if one is wrong."""
+    from qa_system.stores import open_store
+
+    with open_store(settings.store) as opened:
+        documents = opened.count_documents()
+        faults = opened.verify()
+    if as_json:
+        print_json({"store": settings.store.place, "documents": documents, "faults": faults})
+    else:
+        for fault in faults:
+            typer.echo(fault)
+        verdict = "sound" if not faults else f"{len(faults)} faults"
+        typer.echo(f"{settings.store.place}: {documents:,} documents, {verdict}")
+    if faults:
+        raise typer.Exit(1)

@@ -1,0 +1,209 @@
+"""Settings from defaults, a YAML file, the environment and flags; later ones win.
+
+Every error is reported at once, each with its path. An environment variable is named after the
+path of its key: `QA_STORE__PATH` sets `store.path`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import ValidationError
+
+from qa_system.config.schema import Settings, place_store
+from qa_system.errors import ConfigError
+
+__all__ = [
+    "Override",
+    "Overrides",
+    "apply_overrides",
+    "describe",
+    "load_settings",
+    "read_yaml",
+]
+
+ENVIRONMENT_PREFIX = "QA_"
+
+
+class Override(NamedTuple):
+    """A value that takes the place of another, and where it came from, for error messages."""
+
+    path: tuple[str, ...]
+    value: Any
+    source: str
+
+    @classmethod
+    def parse(cls, text: str, source: str = "command line") -> Override:
+        """Read `KEY=VALUE`, of which the value is YAML; a store's name is text.
+
+        Raises:
+            ConfigError: there is no key, or the value is not YAML.
+
+        >>> Override.parse("retriever.top_k=5", "--set")
+        Override(path=('retriever', 'top_k'), value=5, source='--set')
+        """
+        key, equals, written = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(
+                f"{text!r} is not KEY=VALUE", remedy="Write for example retriever.top_k=5."
+            )
+        value = _yaml_value(written, key)
+        if key == "store" and not isinstance(value, Mapping):
+            value = written
+        return cls(tuple(key.split(".")), value, source)
+
+
+Overrides = Mapping[str, Any] | Iterable[str | Override]
+
+
+def load_settings(
+    path: str | Path | None = None,
+    overrides: Overrides = (),
+    *,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read settings; later sources win: defaults, file, environment, overrides.
+
+    Args:
+        path: a YAML file; None takes the defaults.
+        overrides: `{"store.path": "x"}`; or `["store.path=x"]` with YAML values as after `--set`,
+            among which `Override`s are taken as they are. A None in the mapping means "not given"
+            and is passed over. `store` alone names the store: its folder, its index where the
+            other settings say `type: elasticsearch`, or a server's address with the index.
+        environ: the environment; None takes the process's.
+
+    Raises:
+        ConfigError: naming every unknown key and wrong value by its path.
+
+    >>> load_settings(overrides=["retriever.top_k=3"], environ={}).retriever.top_k
+    3
+    >>> load_settings(overrides={"store": "http://localhost:9200/reviews"}, environ={}).store.index
+    'reviews'
+    """
+    tree = {} if path is None else read_yaml(Path(path))
+    in_environment = _environment(os.environ if environ is None else environ)
+    sources = apply_overrides(tree, [*in_environment, *_overrides_of(overrides)])
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(
+            describe(error, sources),
+            where=None if path is None else str(path),
+            remedy="configs/default.yaml lists every key with its meaning.",
+        ) from None
+
+
+def apply_overrides(tree: dict[str, Any], overrides: Overrides) -> dict[str, str]:
+    """Put values into a tree, later ones over earlier ones.
+
+    Returns:
+        By key, with dots between its parts: where its value came from.
+    """
+    given = list(_overrides_of(overrides))
+    # What a store's name means depends on the type, which may be given after the name.
+    types = [value for path, value, _ in given if path == ("store", "type")]
+    type_ = {"type": types[-1]} if types else {}
+    sources: dict[str, str] = {}
+    for path, value, source in given:
+        if path == ("store",) and not isinstance(value, Mapping):
+            written = tree.get("store")
+            section = written if isinstance(written, Mapping) else {}
+            tree["store"] = placed = place_store({**section, **type_}, str(value))
+            changed = [key for key in placed if placed[key] != section.get(key)]
+            sources |= {f"store.{key}": source for key in changed}
+        else:
+            _assign(tree, path, value)
+            sources[".".join(path)] = source
+    return sources
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a file of keys and values."""
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as fault:
+        raise ConfigError(
+            f"cannot read the configuration: {fault.strerror or fault}",
+            where=str(path),
+            remedy="Name an existing YAML file, or none to run on the defaults.",
+        ) from fault
+    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+        raise ConfigError(
+            f"the configuration is not YAML: {fault}", where=str(path), remedy="Mend the file."
+        ) from fault
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigError(
+            f"the configuration holds a {type(loaded).__name__}, not keys",
+            where=str(path),
+            remedy="Write `key: value` lines; configs/default.yaml shows them.",
+        )
+    return loaded
+
+
+def _environment(environ: Mapping[str, str]) -> Iterator[Override]:
+    for name, text in environ.items():
+        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
+            path = tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
+            yield Override(path, _yaml_value(text, name), f"environment variable {name}")
+
+
+def _overrides_of(overrides: Overrides) -> Iterator[Override]:
+    if isinstance(overrides, Mapping):
+        for key, value in overrides.items():
+            if value is not None:
+                yield Override(tuple(key.split(".")), value, "command line")
+        return
+    for each in overrides:
+        yield Override.parse(each) if isinstance(each, str) else each
+
+
+def _yaml_value(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{text!r} is not a YAML value: {error}", where=where) from error
+
+
+def _assign(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    *parents, last = path
+    node = tree
+    for parent in parents:
+        child = node.get(parent)
+        if not isinstance(child, dict):
+            child = {}
+            node[parent] = child
+        node = child
+    node[last] = value
+
+
+def describe(invalid: ValidationError, sources: Mapping[str, str]) -> str:
+    """Return every error of settings in one line, with the source of each value if it is known."""
+    lines = []
+    for error in invalid.errors():
+        place = list(map(str, error["loc"]))
+        if place[:1] == ["store"] and len(place) > 1:
+            del place[1]  # the type of the store, which is no key
+        dotted = ".".join(place) or "settings"
+        origin = _origin(place, sources)
+        if error["type"] == "union_tag_invalid":
+            given, known = error["ctx"]["tag"], error["ctx"]["expected_tags"]
+            lines.append(f"store.type: there is no {given!r}, but {known}{origin}")
+        elif error["type"] == "extra_forbidden":
+            lines.append(f"{dotted}: no such key{origin}")
+        else:
+            lines.append(f"{dotted}: {error['msg']}, got {error['input']!r}{origin}")
+    return "; ".join(lines)
+
+
+def _origin(place: list[str], sources: Mapping[str, str]) -> str:
+    for length in range(len(place), 0, -1):
+        source = sources.get(".".join(place[:length]))
+        if source is not None:
+            return f" [{source}]"
+    return ""

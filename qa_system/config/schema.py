@@ -1,0 +1,397 @@
+"""Everything that can be set, as one strict tree; `configs/default.yaml` explains every key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    model_validator,
+)
+
+from qa_system.config.addresses import is_address, split_address
+from qa_system.config.choices import (
+    Backend,
+    IndexKind,
+    Precision,
+    Similarity,
+    SourceFormat,
+)
+from qa_system.errors import ConfigError
+
+__all__ = [
+    "AnyStoreSettings",
+    "BulkWriteSettings",
+    "Device",
+    "ElasticsearchSettings",
+    "EncoderSettings",
+    "GeneratorSettings",
+    "IndexingSettings",
+    "PassageSettings",
+    "Positive",
+    "RankerSettings",
+    "ReaderSettings",
+    "RetrieverSettings",
+    "Settings",
+    "StoreSettings",
+    "Strict",
+    "place_store",
+]
+
+Positive = Annotated[int, Field(gt=0)]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+"""Where a model runs: `auto`, `cpu`, `cuda`, `cuda:1` and so on, or `mps`."""
+
+
+class Strict(BaseModel):
+    """A part of the settings: unknown keys are errors, and nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class _PlacedSettings(Strict):
+    """What every store says of itself, so that nobody asks which one it is."""
+
+    is_server: ClassVar[bool]
+    """Whether it is reached over a network; a job that waits for it may be interrupted."""
+    has_versions: ClassVar[bool]
+    """Whether it can be rebuilt beside what is read, and rolled back."""
+    kept_as: ClassVar[str]
+    """What is deleted to delete it: a folder or an index."""
+    rows_at_once: ClassVar[int]
+    """Reviews between two checkpoints of a job, unless `indexing.batch_size` says otherwise."""
+
+    def named(self, name: str) -> AnyStoreSettings:
+        """Return the settings of another store, which a name means as in `--store`.
+
+        >>> StoreSettings(path="here").named("http://localhost:9200/reviews").place
+        'http://localhost:9200/reviews'
+        """
+        settings: AnyStoreSettings = TypeAdapter(AnyStoreSettings).validate_python(
+            place_store(self.model_dump(exclude_unset=True), name)
+        )
+        return settings
+
+
+class StoreSettings(_PlacedSettings):
+    """Where the reviews live: in a folder of this machine."""
+
+    is_server: ClassVar[bool] = False
+    has_versions: ClassVar[bool] = False
+    kept_as: ClassVar[str] = "folder"
+    rows_at_once: ClassVar[int] = 512
+
+    type: Literal["faiss"] = "faiss"
+    path: str = "qa-store"
+    similarity: Similarity | None = None
+    """None: the one that the encoder was trained with."""
+    index: IndexKind = "auto"
+    gpu: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where it is, in one word."""
+        return self.path
+
+    @property
+    def unique_place(self) -> str:
+        """A name that no other store has."""
+        return str(Path(self.path).absolute())
+
+    @property
+    def jobs(self) -> Path:
+        """The folder of its jobs' checkpoints."""
+        return Path(self.path) / "jobs"
+
+    def in_folder(self, path: str) -> StoreSettings:
+        """Return the settings of a store like this one, in a folder."""
+        return self.model_copy(update={"path": path})
+
+
+class BulkWriteSettings(Strict):
+    """How much is written to a server at a time."""
+
+    chunk_documents: Positive = 500
+    chunk_bytes: Positive = 4_000_000
+    workers: Positive = 2
+    retry_for: Annotated[float, Field(ge=0)] = 300.0
+    """Seconds for which a server that does not take a write is waited for."""
+
+
+class ElasticsearchSettings(_PlacedSettings):
+    """Where the reviews live: on an Elasticsearch server."""
+
+    is_server: ClassVar[bool] = True
+    has_versions: ClassVar[bool] = True
+    kept_as: ClassVar[str] = "index"
+    rows_at_once: ClassVar[int] = 2048
+    """So many that several requests are on their way."""
+
+    type: Literal["elasticsearch"]
+    url: str = "http://localhost:9200"
+    """Of a cluster: several, separated by commas."""
+    index: str = "reviews"
+    similarity: Similarity | None = None
+    """None: the one that the encoder was trained with."""
+    index_options: Literal["flat", "hnsw", "int8_hnsw"] = "flat"
+    shards: Positive = 1
+    replicas: Annotated[int, Field(ge=0)] = 1
+    refresh_interval: str = "1s"
+    api_key_env: str | None = None
+    """Secrets are never settings: these are names of environment variables."""
+    username_env: str | None = None
+    password_env: str | None = None
+    ca_certs_env: str | None = None
+    verify_certs: bool = True
+    timeout: Annotated[float, Field(gt=0)] = 30.0
+    bulk: BulkWriteSettings = BulkWriteSettings()
+
+    @property
+    def place(self) -> str:
+        """Where it is, in one word."""
+        return f"{self.url}/{self.index}"
+
+    @property
+    def gpu(self) -> bool:
+        """Whether this machine's GPU searches it."""
+        return False
+
+    @property
+    def unique_place(self) -> str:
+        """A name that no other store has."""
+        return self.place
+
+    @property
+    def jobs(self) -> Path:
+        """The folder of its jobs' checkpoints: a server keeps no files of ours."""
+        address = urlsplit(self.url.split(",")[0].strip())
+        port = "" if address.port is None else f"-{address.port}"
+        return Path(".qa-index") / f"{address.hostname}{port}-{self.index}"
+
+    def in_folder(self, path: str) -> StoreSettings:
+        """Return the settings of an embedded store, as much like this one as can be."""
+        return StoreSettings(path=path, similarity=self.similarity)
+
+
+def _store_type(value: Any) -> str:
+    """Tell which store is meant; the embedded one, where nothing says."""
+    if isinstance(value, Mapping):
+        return str(value.get("type", "faiss"))
+    return str(getattr(value, "type", "faiss"))
+
+
+AnyStoreSettings = Annotated[
+    Annotated[StoreSettings, Tag("faiss")] | Annotated[ElasticsearchSettings, Tag("elasticsearch")],
+    Discriminator(_store_type),
+]
+
+
+class EncoderSettings(Strict):
+    """The model that turns questions and passages into vectors."""
+
+    model: str = "bundled:encoder"
+    question_model: str | None = None
+    """A second tower for questions, as DPR has it; None: `model` encodes both."""
+    embed_title: bool = False
+    """Whether a review's `meta.title` and its text are read as a pair, as DPR was trained."""
+    backend: Backend = "auto"
+    precision: Precision = "auto"
+    device: Device = "auto"
+    max_seq_length: Annotated[int, Field(ge=8)] | None = None
+    """Tokens read of a text; None: the model's own (256 for DPR, as it was trained)."""
+    batch_tokens: Positive | None = None
+    """Padded tokens in one forward pass; None: what measured best for the device."""
+    threads: Positive | None = None
+
+
+class RetrieverSettings(Strict):
+    """How reviews are found."""
+
+    mode: str = "hybrid"
+    """`bm25`, `dense`, `hybrid`, or a retriever of your own (`qa_system.retrievers.registry`)."""
+    top_k: Positive = 10
+    join: Literal["weighted_sum", "reciprocal_rank_fusion"] = "weighted_sum"
+    bm25_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Weighted sum: the share of BM25 in the joined score; the dense retriever has the rest."""
+
+
+class RankerSettings(Strict):
+    """How the reviews that were found are put in order, before the best are read."""
+
+    type: Literal["none", "reader", "cross_encoder"] = "none"
+    model: str | None = None
+    """None: the reader ranks, too; a cross-encoder has to be named."""
+    prior: Annotated[float, Field(ge=0)] = 0.0
+    """Of a reader: log-odds that the retriever's best review has over its worst beforehand."""
+    candidates: Positive = 30
+    """Reviews that the retriever hands over; never fewer than `retriever.top_k`, the number that
+    the ranker lets through."""
+    device: Device = "auto"
+    """Of a model named here; the reader's has its own."""
+
+    @model_validator(mode="after")
+    def _cross_encoder_is_named(self) -> RankerSettings:
+        if self.type == "cross_encoder" and self.model is None:
+            raise ValueError("type cross_encoder needs a model")
+        return self
+
+
+class ReaderSettings(Strict):
+    """How answers are found in a review."""
+
+    model: str = "bundled:reader"
+    backend: Backend = "auto"
+    precision: Precision = "auto"
+    device: Device = "auto"
+    max_seq_length: Annotated[int, Field(ge=16)] = 384
+    stride: Annotated[int, Field(ge=0)] = 128
+    max_answer_length: Positive = 40
+    no_answer_threshold: float | None = None
+    """Log-odds below which the reviews "don't say"; None: the one fitted with the model."""
+    temperature: Annotated[float, Field(gt=0)] | None = None
+    batch_tokens: Positive | None = None
+    threads: Positive | None = None
+    snippet_chars: Positive = 160
+
+    @model_validator(mode="after")
+    def _stride_leaves_room(self) -> ReaderSettings:
+        if self.stride >= self.max_seq_length // 2:
+            raise ValueError("stride must be less than half of max_seq_length")
+        return self
+
+
+class GeneratorSettings(Strict):
+    """How answers are written from reviews."""
+
+    type: Literal["rag", "chat"] = "rag"
+    model: str = "bundled:generator"
+    """Of a chat: the name that the server has for it."""
+    documents: Positive = 5
+    """How many of the reviews that were found it reads."""
+    prior: Literal["reader", "retriever"] = "reader"
+    """What says beforehand which of them to believe, and which are read: the reader's log-odds that
+    they answer, or the dense retriever's scores. A chat model is given the retriever's best."""
+    mode: Literal["token", "sequence"] | None = None
+    """None: as the model was trained."""
+    thorough: bool = True
+    """Mode sequence: an answer found in one review is scored in all of them."""
+    num_beams: Positive = 5
+    max_length: Annotated[int, Field(ge=2)] | None = None
+    """Tokens of an answer at most; None: as the model was trained, or what the server allows."""
+    length_penalty: float = 1.0
+    template: str | None = None
+    """How `{question}`, `{text}` and `{title}` become what is read; None: as it was trained."""
+    max_source_length: Annotated[int, Field(ge=16)] | None = None
+    """Tokens read of question and review; None: as the model was trained."""
+    score_scale: Annotated[float, Field(ge=0)] | None = None
+    """The dense retriever's score times this is a review's log-odds beforehand; None: as the model
+    was trained."""
+    device: Device = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    threads: Positive | None = None
+    min_support: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """An answer that the reviews support less is withheld."""
+    check_with_reader: bool = True
+    """Whether what the reader finds counts for the support, too."""
+    url: str | None = None
+    """Of a server that speaks OpenAI's chat protocol; None: OpenAI's own."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Secrets are never settings: this is the name of an environment variable."""
+    timeout: Annotated[float, Field(gt=0)] = 60.0
+    options: Mapping[str, Any] = Field(default_factory=dict)
+    """Further fields of the request to the server; one that is null is not sent."""
+
+    @property
+    def reader_is_prior(self) -> bool:
+        """Whether the reader says which reviews to believe; a chat model has no prior."""
+        return self.type == "rag" and self.prior == "reader"
+
+    @model_validator(mode="after")
+    def _chat_model_is_named(self) -> GeneratorSettings:
+        if self.type == "chat" and "model" not in self.model_fields_set:
+            raise ValueError("type chat needs a model, by the server's name for it")
+        return self
+
+
+class PassageSettings(Strict):
+    """How long reviews are embedded; they are kept, searched by words and read as a whole."""
+
+    max_words: Positive | None = None
+    """Words in a passage, each of which has an embedding; None: a review has one embedding."""
+    overlap_words: Annotated[int, Field(ge=0)] = 20
+
+    @model_validator(mode="after")
+    def _overlap_is_shorter(self) -> PassageSettings:
+        if self.max_words is not None and self.overlap_words >= self.max_words:
+            raise ValueError("overlap_words must be less than max_words")
+        return self
+
+
+class IndexingSettings(Strict):
+    """The batch job that fills a store."""
+
+    sources: tuple[str, ...] = ()
+    format: SourceFormat = "auto"
+    columns: Mapping[Literal["review_id", "item_id", "text"], str] = Field(default_factory=dict)
+    """Which column of the source holds `review_id`, `item_id` and `text`."""
+    types: Mapping[str, Literal["text", "number"]] = Field(default_factory=dict)
+    """Metadata columns that are always text or always a number; without it, a CSV cell is a
+    number if writing that number gives the same cell (`5` and `4.5`; not `007` nor `4.50`)."""
+    batch_size: Positive | None = None
+    """Reviews between two checkpoints; None: 512, and 2048 on a server, to which several requests
+    are on their way at a time."""
+    embed: bool = True
+    passages: PassageSettings = PassageSettings()
+    max_text_chars: Positive = 100_000
+    rejects: str | None = None
+    """The reject file; None: `<job>.rejects.jsonl` in the state folder."""
+    max_rejects: Annotated[int, Field(ge=0)] | None = None
+    delete_missing: bool = False
+    state: str | None = None
+    """The folder of checkpoints; None: `jobs` beside the embedded store's files, and for a server
+    `.qa-index/<host>-<port>-<index>` in the working folder."""
+
+
+class Settings(Strict):
+    """Everything that can be set."""
+
+    seed: int = 13
+    store: AnyStoreSettings = StoreSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    retriever: RetrieverSettings = RetrieverSettings()
+    ranker: RankerSettings = RankerSettings()
+    reader: ReaderSettings = ReaderSettings()
+    generator: GeneratorSettings = GeneratorSettings()
+    indexing: IndexingSettings = IndexingSettings()
+
+
+def place_store(section: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a store's settings for another place, without those that only its old type has.
+
+    Args:
+        section: as it was; its type says whether a bare name is a folder or an index.
+        name: a folder; an index; or an address with the index.
+    """
+    if not name.strip():
+        raise ConfigError("the store's name is empty", remedy="Name a folder or an address.")
+    former = section.get("type", "faiss")
+    if is_address(name):
+        url, index = split_address(name)
+        place = {"type": "elasticsearch", "url": url, "index": index}
+    elif former == "elasticsearch" and Path(name).name == name:
+        place = {"type": former, "index": name}
+    else:
+        place = {"type": "faiss" if former == "elasticsearch" else former, "path": name}
+    if place["type"] != former:
+        model = ElasticsearchSettings if former == "elasticsearch" else StoreSettings
+        dropped = model.model_fields.keys() - {"similarity"}
+        section = {key: value for key, value in section.items() if key not in dropped}
+    return {**section, **place}

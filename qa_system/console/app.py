@@ -1,0 +1,119 @@
+"""What the three command lines share: logging, settings, errors as messages, exit codes.
+
+Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 130 interrupted. What machines read
+goes to stdout as JSON; everything else goes to stderr.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qa_system.console.noise import set_verbosity
+from qa_system.errors import ConfigError, QASystemError
+
+if TYPE_CHECKING:
+    from qa_system.config import Settings
+
+__all__ = ["flag_of", "note", "print_json", "run_app", "settings_from"]
+
+REPEATED = {"sources": "source", "columns": "column", "types": "type"}
+"""An option that may be repeated names one of them."""
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a command line; an error becomes one message on stderr and an exit code."""
+    arguments = set_verbosity(sys.argv[1:])
+    app.callback()(_common)
+    # A server's client logs each of its retries with a traceback; what comes of them, we say.
+    logging.getLogger("elastic_transport").setLevel(logging.ERROR)
+    try:
+        app(arguments)
+    except QASystemError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing is left to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _common(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show what other libraries log, too.")
+    ] = False,
+) -> None:
+    """Take the option that all commands have: `set_verbosity` has read it already."""
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object to stdout, for machines and for `jq`."""
+    import orjson
+
+    options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+    sys.stdout.write(orjson.dumps(value, option=options).decode() + "\n")
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Print a line on stderr that is no error."""
+    sys.stderr.write(f"note: {text}\n")
+
+
+def flag_of(key: str) -> str:
+    """Return the option that sets a key of the settings: it is named after the key.
+
+    The keys of `indexing`, which are all `qa-index`'s own, leave that word out.
+
+    >>> flag_of("encoder.question_model"), flag_of("store")
+    ('--encoder-question-model', '--store')
+    >>> flag_of("indexing.passages.max_words"), flag_of("indexing.sources")
+    ('--max-words', '--source')
+    """
+    name = key.removeprefix("indexing.").removeprefix("passages.")
+    return "--" + REPEATED.get(name, name).replace(".", "-").replace("_", "-")
+
+
+def settings_from(
+    config: Path | None, flags: Mapping[str, Any], set_: Iterable[str] | None = None
+) -> Settings:
+    """Read the settings of a command: its flags win over the environment, `--set` over the flags.
+
+    Args:
+        config: a YAML file; None: the defaults.
+        flags: what the options said, by the key that each sets; a text is taken as it is, a
+            mapping changes single entries, None was not given.
+        set_: `KEY=VALUE`, of which the value is YAML.
+
+    Raises:
+        ConfigError: naming each wrong value by its key, and the flag that it came from.
+
+    >>> settings = settings_from(None, {"store": "010", "seed": 3}, ["seed=5"])
+    >>> settings.store.path, settings.seed
+    ('010', 5)
+    """
+    from qa_system.config import Override, load_settings
+
+    overrides = []
+    for key, value in flags.items():
+        path, flag = tuple(key.split(".")), flag_of(key)
+        if isinstance(value, Mapping):
+            overrides += [Override((*path, name), each, flag) for name, each in value.items()]
+        elif value is not None:
+            overrides.append(Override(path, value, flag))
+    overrides += [Override.parse(text, "--set") for text in set_ or ()]
+    settings = load_settings(config, overrides)
+    if flags.get("store.index") is not None and settings.store.type == "elasticsearch":
+        # On a server the same key is the index's name, which this flag never means.
+        raise ConfigError(
+            "--store-index says how a store in a folder is searched, and this one is on a server",
+            where=settings.store.place,
+            remedy="Set store.index_options instead.",
+        )
+    return settings

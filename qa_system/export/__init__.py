@@ -1,0 +1,1 @@
+"""Checkpoints as ONNX models: `qa export`."""

@@ -1,0 +1,189 @@
+"""Checkpoint -> ONNX export: a folder that answers without torch.
+
+An export is `model.onnx`, `tokenizer.json` and the manifest `model.json`, which says what the
+model is, how to use it, and what it was made from. Nothing in it depends on when or where it was
+made: the same checkpoint and the same packages give the same bytes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import orjson
+
+from qa_system.checkpoints import reason
+from qa_system.console.noise import without_stderr
+from qa_system.errors import MissingDependencyError, ModelError, QASystemError
+from qa_system.export.checks import checked_fp16, compare, example_batch, probes
+from qa_system.export.fuse_attention import fuse_attention
+from qa_system.export.int8 import quantize
+from qa_system.export.networks import Network, load_encoder, load_reader
+from qa_system.inference import load_tokenizer
+from qa_system.models import MANIFEST, locate, weights_sha256
+from qa_system.readers.calibration import calibration_of
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from tokenizers import Tokenizer
+
+__all__ = ["MANIFEST_FORMAT", "export_model"]
+
+MANIFEST_FORMAT = 1
+
+Task = Literal["reader", "encoder"]
+Precision = Literal["int8", "fp16", "fp32"]
+
+
+def export_model(
+    source: str | Path, out: str | Path, *, task: Task, precision: Precision = "int8"
+) -> dict[str, Any]:
+    """Export a checkpoint to ONNX.
+
+    A reader's calibration, where training left one in the checkpoint's `training.json`, goes
+    into the manifest.
+
+    Args:
+        source: a checkpoint's folder or Hub id: one for extractive question answering, or a
+            sentence-transformers model.
+        out: the folder to write; what else it holds (a model card) is left alone.
+        task: `reader` computes start and end logits, of windows without padding; `encoder`
+            computes sentence embeddings, pooled and normalised inside the graph as the model was
+            trained.
+        precision: `int8` quantises (see `qa_system.export.int8`); `fp16` is for a GPU
+            (see `qa_system.export.fp16`): a CPU without fp16 arithmetic runs it, no faster than
+            fp32.
+
+    Returns:
+        The manifest that was written.
+
+    Raises:
+        MissingDependencyError: torch, transformers or onnx is not installed.
+        ModelError: the source is not a checkpoint of that kind, its export does not compute
+            what it computes, or its `training.json` is damaged.
+    """
+    location = locate(str(source))
+    if location.format != "torch":
+        raise ModelError(
+            f"{location.name!r} is an export already",
+            where=str(location.path),
+            remedy="Name the checkpoint that it was exported from.",
+        )
+    _check_packages()
+    calibration = calibration_of(location)
+    network = load_reader(location) if task == "reader" else load_encoder(location)
+    try:
+        with without_stderr():  # a graph that torch cannot export is printed whole
+            model = _convert(network, task, precision)
+    except QASystemError:
+        raise
+    except Exception as error:  # the errors of torch's exporter and of ONNX Runtime share no base
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        raise ModelError(
+            f"the architecture {network.facts['architecture']} cannot be exported: {reason(cause)}",
+            where=str(location.path),
+            remedy="Run the checkpoint as it is, with backend: torch.",
+        ) from error
+    manifest = _manifest(network, task, precision)
+    if task == "reader" and calibration.fitted_on is not None:
+        manifest["calibration"] = calibration.to_dict()
+    try:
+        _write(Path(out), model, load_tokenizer(network.tokenizer), manifest)
+    except OSError as error:
+        raise ModelError(
+            f"the export cannot be written: {error.strerror or error}",
+            where=str(out),
+            remedy="Name a folder that can be written, on a disk with room.",
+        ) from error
+    return manifest
+
+
+def _check_packages() -> None:
+    try:
+        import onnx  # noqa: F401
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"an export needs the package {error.name!r}",
+            remedy="Install it: pip install 'qa-system[train]'.",
+        ) from error
+
+
+def _convert(network: Network, task: Task, precision: Precision) -> ModelProto:
+    model = _trace(network)
+    compare(network, model)
+    if task == "reader":
+        fuse_attention(model)
+        compare(network, model, padded=False)
+    if precision == "int8":
+        return quantize(model, probes(network), blockwise=task == "encoder")
+    if precision == "fp16":
+        return checked_fp16(network, model)
+    return model
+
+
+def _trace(network: Network) -> ModelProto:
+    import torch
+
+    batch = example_batch(network, 2, 16)
+    axes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network.module,
+            (),
+            kwargs={name: torch.from_numpy(value) for name, value in batch.items()},
+            input_names=list(network.inputs),
+            output_names=list(network.outputs),
+            dynamic_shapes=dict.fromkeys(network.inputs, axes),
+            opset_version=20,
+            dynamo=True,
+            verbose=False,
+        )
+    model: ModelProto = cast("Any", program).model_proto
+    for node in model.graph.node:  # stack traces of the machine that it was made on
+        del node.metadata_props[:]
+        node.doc_string = ""
+    del model.graph.metadata_props[:]
+    del model.metadata_props[:]
+    return model
+
+
+def _manifest(network: Network, task: Task, precision: Precision) -> dict[str, Any]:
+    location = network.location
+    folder = Path(location.name).expanduser()
+    named = "/".join(folder.resolve().parts[-2:]) if folder.is_dir() else location.name
+    return {
+        "format": MANIFEST_FORMAT,
+        "task": task,
+        "precision": precision,
+        **network.facts,
+        "made_with": {
+            "command": f"qa export {named} --task {task} --precision {precision}",
+            "source": named,
+            "source_sha256": weights_sha256(location),
+            "versions": {
+                name: version(name) for name in ("onnx", "onnxruntime", "torch", "transformers")
+            },
+        },
+    }
+
+
+def _write(out: Path, model: ModelProto, tokenizer: Tokenizer, manifest: dict[str, Any]) -> None:
+    """Put the files in place, the manifest last: a folder with a manifest is complete."""
+    import onnx
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MANIFEST).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as folder:
+        work = Path(folder)
+        onnx.save(model, work / "model.onnx")
+        tokenizer.save(str(work / "tokenizer.json"), pretty=False)
+        (work / MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
+        for name in ("model.onnx", "tokenizer.json", MANIFEST):
+            shutil.move(work / name, out / name)

@@ -1,0 +1,206 @@
+"""What ails an Elasticsearch server, looked at from outside: one finding for each thing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from qa_system.config import ElasticsearchSettings
+from qa_system.errors import QASystemError, StoreMismatchError
+from qa_system.records import Finding
+from qa_system.stores.elastic.connection import Connection, Credentials, explained
+from qa_system.stores.elastic.versions import base_of, live
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+__all__ = ["diagnose"]
+
+PATIENCE: Final = 5.0
+"""Seconds for one answer: who asks what is wrong does not want to wait for it."""
+MASTER_PATIENCE: Final = "2s"
+WATERMARKS: Final = (
+    ("flood stage", "flood_stage_free_space_in_bytes", "its indexes take no more writes"),
+    ("high watermark", "high_watermark_free_space_in_bytes", "shards are moved away from it"),
+    ("low watermark", "low_watermark_free_space_in_bytes", "it is given no more copies of shards"),
+)
+"""Of a disk, the worst first: name, the bytes that must be free, what the server does otherwise."""
+BLOCK: Final = "index.blocks."
+
+
+def diagnose(settings: ElasticsearchSettings) -> Iterator[Finding]:
+    """Look at each address, and through the first that answers at cluster, disks and index.
+
+    Nothing is written. A finding that is not ok and `required` keeps the store from working.
+
+    Args:
+        settings: of the store; a request waits five seconds at most, whatever `timeout` says.
+
+    Returns:
+        Findings named `server`, one for each address; then, if one of them answers, `cluster`,
+        `disk` and `index`.
+
+    Raises:
+        ConfigError: an address is none.
+    """
+    connections = [_connection(settings, url.strip()) for url in settings.url.split(",")]
+    servers = [_look("server", partial(_server, each)) for each in connections]
+    answering = [each for each, found in zip(connections, servers, strict=True) if found.ok]
+    yield from (replace(found, required=not answering) for found in servers)
+    if answering:
+        client = answering[0].client
+        yield _look("cluster", partial(_cluster, client, settings))
+        yield _look("disk", partial(_disk, client, settings))
+        yield _look("index", partial(_index, client, settings), required=True)
+    for each in connections:
+        each.close()
+
+
+def _connection(settings: ElasticsearchSettings, url: str) -> Connection:
+    return Connection(
+        url,
+        Credentials(
+            settings.api_key_env,
+            settings.username_env,
+            settings.password_env,
+            settings.ca_certs_env,
+        ),
+        verify_certs=settings.verify_certs,
+        timeout=min(settings.timeout, PATIENCE),
+    )
+
+
+def _look(name: str, look: Callable[[], Finding], *, required: bool = False) -> Finding:
+    """Take a fault for a finding."""
+    try:
+        return look()
+    except QASystemError as fault:
+        detail = fault.what if fault.where is None else f"{fault.what} ({fault.where})"
+        return Finding(name, ok=False, required=required, detail=detail, remedy=fault.remedy)
+
+
+def _server(connection: Connection) -> Finding:
+    client = connection.client
+    with explained(connection.url):
+        said = client.info()
+    number, cluster = said["version"]["number"], said["cluster_name"]
+    detail = f"Elasticsearch {number} on {connection.url}, cluster {cluster!r}"
+    return Finding("server", ok=True, required=True, detail=detail)
+
+
+def _cluster(client: Elasticsearch, settings: ElasticsearchSettings) -> Finding:
+    with explained(settings.place):
+        health = client.cluster.health(level="indices", master_timeout=MASTER_PATIENCE)
+    status, nodes = health["status"], health["number_of_nodes"]
+    detail = f"{status}, {_counted(nodes, 'node')}"
+    if status == "green":
+        return Finding("cluster", ok=True, required=True, detail=detail)
+    missing = health["unassigned_shards"] + health["initializing_shards"]
+    shards = health["active_shards"] + missing
+    detail = f"{detail}; {missing} of {shards} shards are on none"
+    if status == "yellow":
+        remedy = (
+            "All documents are there, but copies of shards have no node to be on. Start another "
+            "node, or have no copies on a single one (store.replicas: 0; of an index that is "
+            f'there: PUT /{settings.index}/_settings {{"index.number_of_replicas": 0}}).'
+        )
+        return Finding("cluster", ok=False, required=False, detail=detail, remedy=remedy)
+    red = {name for name, index in health["indices"].items() if index["status"] == "red"}
+    own = sorted(each for each in red if _is_own(each, settings.index))
+    return Finding(
+        "cluster",
+        ok=False,
+        required=bool(own),
+        detail=f"{detail}; whole shards are missing of: {', '.join(own or sorted(red))}",
+        remedy="Start the nodes that hold them; GET /_cluster/allocation/explain says what a "
+        "shard waits for.",
+    )
+
+
+def _is_own(index: str, name: str) -> bool:
+    """Tell whether an index is a version of the store, or its labels."""
+    return index == name or index.startswith(f"{base_of(name)}-")
+
+
+def _disk(client: Elasticsearch, settings: ElasticsearchSettings) -> Finding:
+    with explained(settings.place):
+        nodes = client.nodes.stats(metric="fs")["nodes"].values()
+    disks = [(node["name"], disk) for node in nodes for disk in node["fs"].get("data", [])]
+    for watermark, field, consequence in WATERMARKS:
+        for name, disk in disks:
+            free, wanted = disk["available_in_bytes"], disk.get(field, 0)
+            if free < wanted:
+                return Finding(
+                    "disk",
+                    ok=False,
+                    required=watermark == "flood stage",
+                    detail=f"node {name!r} has {_gigabytes(free)} free, and its {watermark} is "
+                    f"at {_gigabytes(wanted)}: {consequence}",
+                    remedy="Make room on that disk, or add a node; the server goes on by itself.",
+                )
+    least = min((disk["available_in_bytes"] for _, disk in disks), default=0)
+    return Finding("disk", ok=True, required=False, detail=f"{_gigabytes(least)} or more are free")
+
+
+def _index(client: Elasticsearch, settings: ElasticsearchSettings) -> Finding:
+    state = live(client, settings.index, settings.place)
+    if state is None:
+        return Finding(
+            "index",
+            ok=False,
+            required=False,
+            detail=f"the server has no index or alias {settings.index!r}",
+            remedy="qa-index run with these settings makes it.",
+        )
+    if settings.similarity not in (None, state.similarity):
+        raise StoreMismatchError(
+            f"{state.index} compares embeddings by {state.similarity!r}, the settings say "
+            f"{settings.similarity!r}",
+            remedy=f"Set store.similarity to {state.similarity!r} or null; qa-index run "
+            "--rebuild makes a version with another one.",
+        )
+    with explained(settings.place):
+        [made] = client.indices.get_settings(index=state.index, flat_settings=True).body.values()
+    blocks = sorted(
+        key.removeprefix(BLOCK)
+        for key, value in made["settings"].items()
+        if key.startswith(BLOCK) and value == "true"
+    )
+    if blocks:
+        return Finding(
+            "index",
+            ok=False,
+            required=True,
+            detail=f"{state.index} is blocked: {', '.join(blocks)}",
+            remedy="The server lifts read_only_allow_delete when the disk has room again; another "
+            f'block goes by PUT /{state.index}/_settings {{"{BLOCK}{blocks[0]}": null}}.',
+        )
+    detail = f"{state.index}: {state.index_options}, {_counted(state.shards, 'shard')}"
+    if made["settings"].get("index.refresh_interval") == "-1":
+        return Finding(
+            "index",
+            ok=True,
+            required=True,
+            detail=f"{detail}; what is written is not shown: a job is at work, or was killed",
+            remedy="Let it end, or run the same qa-index run again: it goes on where it stopped.",
+        )
+    if (state.index_options, state.shards) == (settings.index_options, settings.shards):
+        return Finding("index", ok=True, required=True, detail=detail)
+    return Finding(
+        "index",
+        ok=True,
+        required=True,
+        detail=f"{detail}; the settings say {settings.index_options}, "
+        f"{_counted(settings.shards, 'shard')}",
+        remedy="They are those of new versions: qa-index run --rebuild makes one.",
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _gigabytes(number: int) -> str:
+    return f"{number / 1e9:,.1f} GB"

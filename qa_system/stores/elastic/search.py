@@ -1,0 +1,287 @@
+"""Reading from an index: questions by words and by meaning, and everything, page by page."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from haystack.dataclasses import Document
+from numpy.typing import NDArray
+
+from qa_system.errors import EmbeddingError, StoreError
+from qa_system.passages import Spans
+from qa_system.records import Similarity
+from qa_system.stores.elastic.connection import explained
+from qa_system.stores.elastic.documents import READ, decode
+from qa_system.stores.elastic.filters import Query
+from qa_system.stores.elastic.mapping import IndexState
+from qa_system.stores.embedded.derived.lexical import FUNCTION_WORD_WEIGHT, FUNCTION_WORDS
+from qa_system.stores.matching import best_passage
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+__all__ = ["WINDOW", "by_vectors", "by_words", "hits_of_each", "pages", "plain_score", "word_query"]
+
+WINDOW: Final = 10_000
+"""Documents that the server gives in one answer (index.max_result_window), and candidates that a
+vector search may have."""
+CANDIDATES_PER_RESULT: Final = 10
+FEWEST_CANDIDATES: Final = 100
+OVERSAMPLE: Final = 3.0
+"""Quantised vectors propose so many times as many as are asked for; they are scored exactly."""
+PAGE: Final = 1_000
+_KEEP_ALIVE: Final = "5m"
+_ORDER: Final[list[Any]] = ["_score", {"written": "asc"}]
+"""Best first; among equals, the one that was written first, as in the embedded store."""
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_PART = re.compile(r"[^\W_]+")
+_FUNCTION_WORDS: Final = frozenset(FUNCTION_WORDS.split())
+
+
+def word_query(text: str, selected: Query | None) -> Query | None:
+    """Give the query by the words of a question; None where it has none and nothing is selected.
+
+    A question's function words count a tenth, as in the embedded store. They are looked up as
+    they are written, in `content.words`, for many of them are not in `content` at all. With a
+    selection, its documents that share no word with the question follow with score 0.
+
+    >>> word_query("How long?", None)["bool"]["should"][1]
+    {'match': {'content.words': {'query': 'How', 'boost': 0.1}}}
+    """
+    rare: list[str] = []
+    function: list[str] = []
+    for word in _WORD.findall(text):
+        parts = _PART.findall(word.lower())
+        (function if all(part in _FUNCTION_WORDS for part in parts) else rare).append(word)
+    should: list[Query] = []
+    if rare:
+        should.append({"match": {"content": {"query": " ".join(rare)}}})
+    if function:
+        query = {"query": " ".join(function), "boost": FUNCTION_WORD_WEIGHT}
+        should.append({"match": {"content.words": query}})
+    if selected is None:
+        return {"bool": {"should": should, "minimum_should_match": 1}} if should else None
+    return {"bool": {"filter": [selected], "should": should, "minimum_should_match": 0}}
+
+
+def by_words(
+    client: Elasticsearch, index: str, shards: int, text: str, top_k: int, selected: Query | None
+) -> list[Document]:
+    """Give the documents that share words with a question, best first."""
+    query = word_query(text, selected)
+    if query is None:
+        return []
+    # Word frequencies of all shards together: the same scores however many there are.
+    options: dict[str, Any] = {"search_type": "dfs_query_then_fetch"} if shards > 1 else {}
+    if top_k <= WINDOW:
+        with explained(index):
+            found = client.search(
+                index=index,
+                query=query,
+                size=top_k,
+                sort=_ORDER,
+                source=READ,
+                track_total_hits=False,
+                **options,
+            )
+        hits = found["hits"]["hits"]
+    else:
+        hits = list(pages(client, index, query, READ, sort=_ORDER, limit=top_k, **options))
+    match = partial(best_passage, text)
+    return [decode(hit, score=hit["sort"][0], match=match) for hit in hits]
+
+
+def by_vectors(
+    client: Elasticsearch,
+    index: str,
+    known: Callable[[bool], IndexState | None],
+    queries: NDArray[np.float32],
+    top_k: int,
+    selected: Query | None,
+) -> list[list[Document]]:
+    """Give the documents nearest to each of the queries, best first.
+
+    Args:
+        client: the server's.
+        index: or alias.
+        known: gives the index behind it; read anew where it is told so.
+        queries: (n, dimension).
+        top_k: for each query.
+        selected: the documents to look at.
+    """
+    if top_k > WINDOW:
+        raise StoreError(
+            f"top_k is {top_k:,}, and a vector search gives {WINDOW:,} documents at most",
+            where=index,
+            remedy=f"Ask for {WINDOW:,} or fewer.",
+        )
+    state = known(False)
+    while True:
+        if state is None or state.dimension is None:
+            return [[] for _ in queries]
+        try:
+            responses = _nearest(client, index, state, queries, top_k, selected)
+        except StoreError:
+            fresh = known(True)
+            if fresh == state:
+                raise
+        else:
+            if all(hit["_index"] == state.index for hits in responses for hit in hits):
+                similarity = state.similarity
+                return [[_near_document(hit, similarity) for hit in hits] for hits in responses]
+            fresh = known(True)
+        state = fresh  # another version was promoted meanwhile
+
+
+def _nearest(
+    client: Elasticsearch,
+    index: str,
+    state: IndexState,
+    queries: NDArray[np.float32],
+    top_k: int,
+    selected: Query | None,
+) -> list[list[dict[str, Any]]]:
+    bodies: list[dict[str, Any]] = []
+    for vector in _checked_queries(queries, state):
+        whole: dict[str, Any] = {
+            "field": "embedding",
+            "query_vector": vector,
+            "k": top_k,
+            "num_candidates": min(WINDOW, max(CANDIDATES_PER_RESULT * top_k, FEWEST_CANDIDATES)),
+        }
+        if selected is not None:
+            whole["filter"] = selected
+        if state.index_options == "int8_hnsw":
+            whole["rescore_vector"] = {"oversample": OVERSAMPLE}
+        # The server counts a review once, however many of its passages are near: as `k`, as a
+        # candidate, and as a hit, with the nearest one's score.
+        nearest = {"size": 1, "_source": False}
+        passages = {**whole, "field": "passages.embedding", "inner_hits": nearest}
+        body = {"knn": [whole, passages], "size": top_k, "sort": _ORDER, "_source": READ}
+        bodies.append({**body, "track_total_hits": False})
+    return hits_of_each(client, index, bodies)
+
+
+def _near_document(hit: dict[str, Any], similarity: Similarity) -> Document:
+    def match(_text: str, _spans: Spans) -> int:
+        nearest: int = hit["inner_hits"]["passages"]["hits"]["hits"][0]["_nested"]["offset"]
+        return nearest
+
+    return decode(hit, score=plain_score(hit["sort"][0], similarity), match=match)
+
+
+def hits_of_each(
+    client: Elasticsearch, index: str, bodies: Sequence[dict[str, Any]]
+) -> list[list[dict[str, Any]]]:
+    """Give the hits of several searches, sent in one request."""
+    if len(bodies) == 1:
+        return [_hits(client, index, bodies[0])]
+    with explained(index):
+        found = client.msearch(
+            searches=[line for body in bodies for line in ({}, body)], index=index
+        )
+    # One that failed is asked for again, by itself: as a request of its own it has its retries.
+    return [
+        _hits(client, index, body) if "error" in response else response["hits"]["hits"]
+        for body, response in zip(bodies, found["responses"], strict=True)
+    ]
+
+
+def _hits(client: Elasticsearch, index: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+    with explained(index):
+        found = client.search(index=index, body=body)
+    hits: list[dict[str, Any]] = found["hits"]["hits"]
+    return hits
+
+
+def _checked_queries(queries: NDArray[np.float32], state: IndexState) -> list[list[float]]:
+    if queries.shape[1] != state.dimension:
+        raise EmbeddingError(
+            f"the query's embedding has {queries.shape[1]} numbers, "
+            f"the store's have {state.dimension}",
+            remedy="Ask with the encoder that filled the store.",
+        )
+    if state.similarity == "cosine" and not queries.any(axis=1).all():
+        raise EmbeddingError(
+            "the query's embedding is all zeros, which has no direction",
+            remedy="Check the encoder that it came from.",
+        )
+    vectors: list[list[float]] = queries.tolist()
+    return vectors
+
+
+def plain_score(score: float, similarity: Similarity) -> float:
+    """Turn the server's score, which is never negative, back into the similarity.
+
+    The formulas are those of `dense_vector.similarity` in Elasticsearch's reference.
+
+    >>> plain_score(0.9, "cosine"), plain_score(3.0, "dot_product"), plain_score(0.25, "l2")
+    (0.8, 2.0, -3.0)
+    """
+    if similarity == "cosine":
+        return 2 * score - 1
+    if similarity == "l2":
+        return 1 - 1 / score if score > 0 else -math.inf
+    if score >= 1:
+        return score - 1
+    return 1 - 1 / score if score > 0 else -math.inf
+
+
+def pages(
+    client: Elasticsearch,
+    index: str,
+    query: Query | None,
+    source: Sequence[str] | bool,
+    *,
+    sort: Sequence[Any] = ({"written": "asc"},),
+    limit: int | None = None,
+    size: int = PAGE,
+    **options: Any,
+) -> Iterator[dict[str, Any]]:
+    """Stream every hit of a query as the index was when it began, whatever is written meanwhile.
+
+    Args:
+        client: the server's.
+        index: or alias; a version promoted meanwhile changes nothing.
+        query: None gives everything.
+        source: the fields of the documents that are wanted.
+        sort: their order.
+        limit: hits, at most; None: all.
+        size: hits in one answer.
+        **options: of the search.
+    """
+    with explained(index):
+        opened = client.open_point_in_time(index=index, keep_alive=_KEEP_ALIVE)
+    point, after, left = opened["id"], None, math.inf if limit is None else limit
+    try:
+        while left > 0:
+            wanted = int(min(size, left))
+            with explained(index):
+                found = client.search(
+                    pit={"id": point, "keep_alive": _KEEP_ALIVE},
+                    query=query or {"match_all": {}},
+                    sort=[*sort, "_shard_doc"],
+                    size=wanted,
+                    source=source,
+                    search_after=after,
+                    track_total_hits=False,
+                    **options,
+                )
+            point = found["pit_id"]
+            hits = deque(found["hits"]["hits"])
+            left -= len(hits)
+            is_last = len(hits) < wanted
+            after = hits[-1]["sort"] if hits else None
+            while hits:
+                yield hits.popleft()
+            if is_last:
+                return
+    finally:
+        with explained(index):
+            client.options(ignore_status=404).close_point_in_time(id=point)

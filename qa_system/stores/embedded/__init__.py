@@ -1,0 +1,1 @@
+"""The embedded store: a ledger in SQLite, and indexes derived from it."""

@@ -1,0 +1,1 @@
+"""Indexes that follow the ledger, and can be built anew from it at any time."""

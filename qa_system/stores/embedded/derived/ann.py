@@ -1,0 +1,222 @@
+"""Approximate indexes over the vectors, for unfiltered searches of large stores.
+
+An approximate index only proposes candidates, more than were asked for; the vectors themselves
+score them. It is built over a copy of the first `count` positions of one epoch's file, and the
+positions after those are scored exactly, until they are so many that it is built again.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qa_system.config.choices import IndexKind
+from qa_system.errors import MissingDependencyError
+from qa_system.records import Similarity
+from qa_system.stores.embedded.derived.stamps import read_stamp, replace_file, write_stamp
+from qa_system.stores.embedded.derived.vectors import Found, Matrix, VectorView, import_faiss
+
+__all__ = ["ApproximateIndex", "IndexKind", "chosen_kind"]
+
+log = logging.getLogger(__name__)
+
+
+AUTO_FLAT: Final = 200_000
+"""Below this an exact scan takes some 20 ms, and is exact."""
+FEWEST: Final = {"hnsw": 1_000, "ivf_flat": 1_000, "ivf_pq": 10_000, "sq8": 1_000}
+"""Vectors without which it cannot be trained, or is not worth it."""
+OVERSAMPLE: Final = {"flat": 2, "hnsw": 4, "ivf_flat": 2, "ivf_pq": 20, "sq8": 4}
+FEWEST_CANDIDATES: Final = 64
+TAIL_SHARE: Final = 0.25
+BROAD_SHARE: Final = 0.25
+"""A filter that leaves less than this is scored exactly: a graph or a list that is mostly
+forbidden loses its neighbours."""
+HNSW_LINKS: Final = 32
+HNSW_BREADTH: Final = 128
+TRAINED_PER_LIST: Final = 64
+_CHUNK: Final = 50_000
+
+
+def chosen_kind(kind: IndexKind, count: int) -> str:
+    """Give the kind of index that so many vectors are searched by.
+
+    >>> chosen_kind("auto", 10_000), chosen_kind("auto", 1_000_000), chosen_kind("hnsw", 10)
+    ('flat', 'ivf_flat', 'flat')
+    """
+    if kind == "auto":
+        return "flat" if count < AUTO_FLAT else "ivf_flat"
+    return kind if kind != "flat" and count >= FEWEST[kind] else "flat"
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    index: Any
+    kind: str
+    space: int
+    epoch: int
+    count: int
+
+
+class ApproximateIndex:
+    """The approximate index of a store, in a file beside the vectors.
+
+    Args:
+        folder: the store's folder.
+        kind: which.
+        gpu: search on the first GPU.
+    """
+
+    def __init__(self, folder: Path, kind: IndexKind, *, gpu: bool) -> None:
+        self._path = folder / "ann.faiss"
+        self._stamp_path = folder / "ann.json"
+        self._kind: IndexKind = kind
+        self._gpu = gpu
+        self._loaded: _Loaded | None = None
+
+    def is_due(self, view: VectorView) -> bool:
+        """Whether the files lack the index that the view should be searched by."""
+        kind = chosen_kind(self._kind, view.count)
+        if kind == "flat":
+            return False
+        stamp = self._stamp(view, kind)
+        return stamp is None or len(view.rows) - stamp["count"] > TAIL_SHARE * stamp["count"]
+
+    def build(self, view: VectorView) -> None:
+        """Build the index over the view's file; the caller holds the writer's lock."""
+        faiss = import_faiss()
+        kind, matrix = chosen_kind(self._kind, view.count), view.matrix
+        log.info("building the %s index over %d vectors", kind, len(matrix))
+        index = _new_index(faiss, kind, view.similarity, *matrix.shape)
+        if not index.is_trained:
+            most = TRAINED_PER_LIST * max(getattr(index, "nlist", 0), 256)
+            sample = np.linspace(0, len(matrix) - 1, min(most, len(matrix))).astype(np.int64)
+            index.train(matrix[sample])
+        for start in range(0, len(matrix), _CHUNK):
+            index.add(matrix[start : start + _CHUNK])
+        fresh = self._path.with_name(f"{self._path.name}.new")
+        faiss.write_index(index, str(fresh))
+        self._stamp_path.unlink(missing_ok=True)
+        replace_file(fresh, self._path)
+        write_stamp(
+            self._stamp_path,
+            {"kind": kind, "space": view.space, "epoch": view.epoch, "count": len(matrix)},
+        )
+        self._loaded = None
+
+    def search(
+        self, view: VectorView, queries: Matrix, top_k: int, allowed: Any
+    ) -> list[list[Found]]:
+        """Search the view, by the index where it can be trusted to find enough."""
+        narrow = allowed is not None and len(allowed) < BROAD_SHARE * view.count
+        loaded = None if narrow else self._load(view)
+        if loaded is None:
+            return view.search(queries, top_k, allowed)
+
+        def candidates(queries: Matrix, wanted: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+            return _candidates(loaded, queries, wanted, mask, gpu=self._gpu)
+
+        return view.search(queries, top_k, allowed, candidates, loaded.count)
+
+    def close(self) -> None:
+        """Let the index go."""
+        self._loaded = None
+
+    def _stamp(self, view: VectorView, kind: str) -> dict[str, Any] | None:
+        stamp = read_stamp(self._stamp_path)
+        wanted = (kind, view.space, view.epoch)
+        if stamp is None or (stamp["kind"], stamp["space"], stamp["epoch"]) != wanted:
+            return None
+        return stamp if stamp["count"] <= len(view.matrix) else None
+
+    def _load(self, view: VectorView) -> _Loaded | None:
+        kind, known = chosen_kind(self._kind, view.count), self._loaded
+        if kind == "flat" and not self._gpu:
+            return None
+        if (
+            known is not None
+            and (known.kind, known.space, known.epoch) == (kind, view.space, view.epoch)
+            and known.count <= len(view.matrix)
+            and len(view.rows) - known.count <= TAIL_SHARE * known.count
+        ):
+            return known
+        faiss = import_faiss()
+        if kind == "flat":
+            index, count = _flat(faiss, view), len(view.matrix)
+        else:
+            stamp = self._stamp(view, kind)
+            if stamp is None:
+                return None
+            try:
+                index = faiss.read_index(str(self._path), faiss.IO_FLAG_MMAP)
+            except RuntimeError as fault:
+                log.warning("the index %s cannot be read: %s", self._path, fault)
+                return None
+            count = stamp["count"]
+        if index.ntotal != count:
+            return None
+        if self._gpu:
+            index = _on_gpu(faiss, index)
+        self._loaded = _Loaded(index, kind, view.space, view.epoch, count)
+        return self._loaded
+
+
+def _metric(faiss: Any, similarity: Similarity) -> Any:
+    return faiss.METRIC_L2 if similarity == "l2" else faiss.METRIC_INNER_PRODUCT
+
+
+def _new_index(faiss: Any, kind: str, similarity: Similarity, count: int, dimension: int) -> Any:
+    metric = _metric(faiss, similarity)
+    lists = max(1, min(int(4 * math.sqrt(count)), count // 39))
+    if kind == "hnsw":
+        index = faiss.IndexHNSWFlat(dimension, HNSW_LINKS, metric)
+        index.hnsw.efConstruction = HNSW_BREADTH
+        return index
+    if kind == "sq8":
+        return faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_8bit, metric)
+    description = f"IVF{lists},Flat"
+    if kind == "ivf_pq":
+        parts = max(part for part in range(1, dimension // 4 + 2) if dimension % part == 0)
+        # np: without polysemous training, which takes minutes and is not used by an IVF search.
+        description = f"IVF{lists},PQ{parts}np"
+    return faiss.index_factory(dimension, description, metric)
+
+
+def _flat(faiss: Any, view: VectorView) -> Any:
+    index = faiss.IndexFlat(view.matrix.shape[1], _metric(faiss, view.similarity))
+    for start in range(0, len(view.matrix), _CHUNK):
+        index.add(view.matrix[start : start + _CHUNK])
+    return index
+
+
+def _on_gpu(faiss: Any, index: Any) -> Any:
+    if getattr(faiss, "get_num_gpus", lambda: 0)() < 1:
+        raise MissingDependencyError(
+            "gpu: true needs faiss-gpu and a GPU that it can see",
+            remedy="Install it (pip install 'qa-system[gpu]'), or set gpu: false.",
+        )
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+
+
+def _candidates(
+    loaded: _Loaded, queries: Matrix, wanted: int, mask: NDArray[np.bool_], *, gpu: bool
+) -> NDArray[np.int64]:
+    faiss, index = import_faiss(), loaded.index
+    depth = min(max(OVERSAMPLE[loaded.kind] * wanted, FEWEST_CANDIDATES), loaded.count)
+    if gpu:
+        return np.asarray(index.search(queries, depth)[1], np.int64)
+    bits = np.packbits(mask[: loaded.count], bitorder="little")
+    selector = faiss.IDSelectorBitmap(loaded.count, faiss.swig_ptr(bits))
+    if loaded.kind == "hnsw":
+        options = faiss.SearchParametersHNSW(sel=selector, efSearch=max(HNSW_BREADTH, 2 * depth))
+    elif loaded.kind == "sq8":
+        options = faiss.SearchParameters(sel=selector)
+    else:
+        probes = max(8, index.nlist // 32)
+        options = faiss.SearchParametersIVF(sel=selector, nprobe=probes)
+    return np.asarray(index.search(queries, depth, params=options)[1], np.int64)

@@ -1,0 +1,91 @@
+"""Whether the derived indexes say what the ledger says."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qa_system.stores.documents import decode_vectors
+from qa_system.stores.embedded.derived.lexical import LexicalIndex
+from qa_system.stores.embedded.derived.vectors import VectorFiles, VectorView, normalized
+from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
+
+__all__ = ["find_faults"]
+
+
+def find_faults(snapshot: Snapshot, lexical: LexicalIndex, vectors: VectorFiles) -> list[str]:
+    """Give every disagreement, as a sentence each."""
+    faults = [
+        f"SQLite: {text}" for (text,) in snapshot.execute("PRAGMA integrity_check") if text != "ok"
+    ]
+    space = snapshot.state.space
+    orphans = _rows(
+        snapshot, f"SELECT row FROM embeddings_{space} EXCEPT SELECT row FROM documents"
+    )
+    if len(orphans):
+        faults.append(f"{len(orphans)} embeddings belong to no document")
+    if snapshot.state.generation:
+        faults += _lexical_faults(snapshot, lexical)
+    if snapshot.state.embedding_dim is not None:
+        faults += _vector_faults(snapshot, vectors)
+    return faults
+
+
+def _lexical_faults(snapshot: Snapshot, lexical: LexicalIndex) -> list[str]:
+    state = snapshot.state
+    view = lexical.view(state)
+    if view is None:
+        return ["the lexical index is missing or cannot be read"]
+    if view.generation != state.generation:
+        return [f"the lexical index is of generation {view.generation}, not {state.generation}"]
+    expected = _rows(snapshot, "SELECT row FROM documents WHERE content IS NOT NULL ORDER BY row")
+    return _differences("the lexical index", view.rows(), expected)
+
+
+def _vector_faults(snapshot: Snapshot, vectors: VectorFiles) -> list[str]:
+    state = snapshot.state
+    written = vectors.generation(snapshot)
+    if written != state.generation:
+        return [f"the vector files are of generation {written}, not {state.generation}"]
+    view = vectors.view(snapshot)
+    live = view.rows[view.live]
+    parts = [rows for rows, _ in snapshot.iter_vectors(state.space, 0)]
+    expected = np.concatenate([np.empty(0, np.int64), *parts])
+    faults = _differences("the vector files", live, expected)
+    if len(view.tail):
+        faults.append(f"the vector files lack {len(view.tail)} vectors or cannot be read")
+    if not faults:
+        wrong = _wrong_vectors(snapshot, view)
+        if wrong:
+            faults.append(f"the vector files hold other numbers than the ledger in {wrong} rows")
+    return faults
+
+
+def _wrong_vectors(snapshot: Snapshot, view: VectorView) -> int:
+    dimension, wrong = snapshot.state.embedding_dim, 0
+    assert dimension is not None  # noqa: S101 - the caller has looked
+    for rows, packed in snapshot.iter_vectors(view.space, 0):
+        expected = decode_vectors(packed, dimension)
+        if view.similarity == "cosine":
+            expected = normalized(expected)
+        found = view.vectors(view.positions(np.unique(rows)))
+        wrong += int((found != expected).any(axis=1).sum())
+    return wrong
+
+
+def _differences(name: str, found: Rows, expected: Rows) -> list[str]:
+    missing, extra = np.setdiff1d(expected, found), np.setdiff1d(found, expected)
+    faults = []
+    if len(missing):
+        faults.append(f"{name} lacks {len(missing)} documents")
+    if len(extra):
+        faults.append(f"{name} has {len(extra)} documents that are no more")
+    if not faults and not np.array_equal(found, expected):
+        faults.append(f"{name} has another number of passages for some documents")
+    return faults
+
+
+def _rows(snapshot: Snapshot, sql: str) -> NDArray[np.int64]:
+    return np.fromiter(chain.from_iterable(snapshot.execute(sql)), np.int64)

@@ -1,0 +1,292 @@
+"""The files of one store: who may write them, and how the derived ones follow the ledger."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock, RLock
+from time import monotonic, sleep
+from typing import Final
+from weakref import WeakSet
+
+from qa_system.errors import StoreError, StoreLockedError
+from qa_system.records import Similarity
+from qa_system.stores.embedded.derived.ann import ApproximateIndex, IndexKind
+from qa_system.stores.embedded.derived.follower import Follower
+from qa_system.stores.embedded.derived.lexical import LexicalIndex
+from qa_system.stores.embedded.derived.vectors import VectorFiles
+from qa_system.stores.embedded.derived.verification import find_faults
+from qa_system.stores.embedded.ledger.database import Ledger
+from qa_system.stores.embedded.ledger.snapshot import FORMAT, Snapshot, Transaction
+from qa_system.stores.embedded.ledger.upgrade import upgrade
+from qa_system.stores.embedded.lock import WriterLock
+
+__all__ = ["SETTLE_WAIT", "StoreFolder"]
+
+log = logging.getLogger(__name__)
+
+LOCK_WAIT: Final = 1.0
+"""Seconds that a writer waits for another: a reader that mends an index holds the lock briefly."""
+SETTLE_WAIT: Final = 2.0
+"""Seconds that a reader waits for the derived indexes to reach the ledger's generation."""
+SETTLE_PAUSE: Final = 0.01
+FOLLOW_PAUSE: Final = 0.3
+"""Seconds between two commits of the lexical index during a long write: a commit costs as much
+as the indexing of a thousand reviews. A search in the same process never waits for it."""
+FORGOTTEN_AT: Final = 1_000
+"""Tombstones that no index needs are dropped when there are so many."""
+LONGEST_LOG: Final = 128_000_000
+"""Bytes of SQLite's log at which a write stops to have it written into the file: while the
+indexes follow without a break, SQLite itself finds no moment for that."""
+
+
+class StoreFolder:
+    """A store's ledger and derived indexes, for any number of threads.
+
+    A write is done when the ledger has it. The derived indexes follow on a thread; a search that
+    comes before them lets them catch up (`settle`). Locks are taken in this order: `_writing`,
+    which serialises this process's writers; `_following`, which serialises the work on the
+    derived indexes.
+
+    Args:
+        path: the folder.
+        similarity: what a store that is not there yet would be made with.
+        index: the kind of approximate index.
+        gpu: search it on a GPU.
+        check: told each snapshot, refuses those that contradict the settings.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        similarity: Similarity,
+        index: IndexKind,
+        *,
+        gpu: bool,
+        check: Callable[[Snapshot], None],
+    ) -> None:
+        self.path = path
+        self.ledger = Ledger(path, similarity)
+        self.lexical = LexicalIndex(path)
+        self.vectors = VectorFiles(path)
+        self.approximate = ApproximateIndex(path, index, gpu=gpu)
+        self._check = check
+        self._lock = WriterLock(path)
+        self._is_upgraded = False
+        self._begin_threading()
+        _folders.add(self)
+
+    def _begin_threading(self) -> None:
+        self._writing = RLock()
+        self._following = RLock()
+        self._follower = Follower(self._follow, FOLLOW_PAUSE)
+
+    def rest(self) -> None:
+        """Keep this store's threads out of SQLite until `go_on`.
+
+        A child that is forked while another thread is inside SQLite inherits its mutexes locked,
+        and would wait for them for ever.
+        """
+        self._writing.acquire()
+        self._following.acquire()
+
+    def go_on(self) -> None:
+        """End a `rest`."""
+        self._following.release()
+        self._writing.release()
+
+    def leave_to_parent(self) -> None:
+        """Begin anew in a forked child, which has the parent's objects but not its threads."""
+        _left_to_parent.append(self.lexical)
+        self.lexical = LexicalIndex(self.path)
+        self._begin_threading()
+
+    @contextmanager
+    def reading(self) -> Iterator[Snapshot]:
+        """Read the ledger at one generation."""
+        with self.ledger.snapshot() as snapshot:
+            self._check(snapshot)
+            yield snapshot
+
+    @contextmanager
+    def writing(self, *, searchable: bool = True) -> Iterator[Transaction]:
+        """Write to the ledger; what is not there is made.
+
+        Args:
+            searchable: whether a search can tell that something was changed.
+
+        Raises:
+            StoreLockedError: another process, or another store object, is writing.
+        """
+        with self._writing:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._lock.acquire(LOCK_WAIT)
+            except OSError as fault:
+                raise StoreError(
+                    f"the store's folder cannot be written: {fault.strerror or fault}",
+                    where=str(self.path),
+                    remedy="Check that it is a folder, and its permissions.",
+                ) from fault
+            if not self.ledger.exists():
+                self.ledger.create()
+            elif not self._is_upgraded:
+                self._upgrade()
+            with self.ledger.transaction(searchable=searchable) as transaction:
+                self._check(transaction)
+                yield transaction
+            if searchable:
+                self._follower.request()
+            if self.ledger.log_bytes() > LONGEST_LOG:
+                with self._following:
+                    self._follow()
+                    self.ledger.checkpoint()
+
+    def _upgrade(self) -> None:
+        """Bring a store of an earlier version to this one's format; the writer's lock is held."""
+        with self.ledger.transaction() as transaction:
+            self._check(transaction)
+            if transaction.state.format < FORMAT:
+                upgrade(transaction)
+        self._is_upgraded = True
+
+    def settle(self) -> None:
+        """Let the derived indexes catch up: by this process, if it may, else by waiting a bit."""
+        if self._lock.is_held:
+            self._follow()
+            return
+        with self._owning() as is_owner:
+            if is_owner:
+                self._follow()
+        if not is_owner:
+            sleep(SETTLE_PAUSE)
+
+    def build_approximate(self) -> None:
+        """Build the approximate index, if it is due; the writer's lock is held."""
+        with self._following, self.ledger.snapshot() as snapshot:
+            view = self.vectors.view(snapshot)
+            if self.approximate.is_due(view):
+                self.approximate.build(view)
+
+    def faults(self) -> list[str]:
+        """Compare the derived indexes with the ledger, after they had time to catch up."""
+        until = monotonic() + SETTLE_WAIT
+        while True:
+            self.settle()
+            with self.reading() as snapshot:
+                faults = find_faults(snapshot, self.lexical, self.vectors)
+            if not faults or monotonic() > until:
+                return faults
+
+    def size(self) -> int:
+        """Give the bytes of all files."""
+        total = 0
+        for path in self.path.rglob("*"):
+            try:
+                total += path.stat().st_size if path.is_file() else 0
+            except OSError:  # gone since it was listed
+                continue
+        return total
+
+    def close(self) -> None:
+        """Finish the derived indexes, and give back files and lock."""
+        self._follower.finish()
+        with self._writing, self._following:
+            try:
+                if self._lock.is_held:
+                    self._follow()
+                    self.build_approximate()
+                    self.lexical.close()
+                    self.ledger.checkpoint()
+            finally:
+                self.let_go()
+
+    def let_go(self) -> None:
+        """Give back files and lock as they are."""
+        self.lexical.drop()
+        self.vectors.close()
+        self.approximate.close()
+        self.ledger.close()
+        self._lock.release()
+
+    def _follow(self) -> None:
+        """Bring the derived indexes to the ledger's generation, if this process may write.
+
+        What was written is durable already. A fault here is told, not raised: searches answer
+        from the ledger in the meantime, and the next write or opening tries again.
+        """
+        with self._following:
+            if not self._lock.is_held:
+                return
+            try:
+                with self.ledger.snapshot() as snapshot:
+                    self.vectors.catch_up(snapshot)
+                    self.lexical.catch_up(snapshot)
+                    needed = self.vectors.since(snapshot)
+                    if needed is None:
+                        needed = snapshot.state.generation
+                    kept = snapshot.count_tombstones(needed)
+                    superfluous = snapshot.count_tombstones(0) - kept
+                if superfluous > FORGOTTEN_AT:
+                    with self.ledger.transaction(searchable=False) as transaction:
+                        transaction.forget(needed)
+            except (StoreError, OSError, ValueError) as fault:
+                log.warning("the indexes in %s could not follow the ledger: %s", self.path, fault)
+
+    @contextmanager
+    def _owning(self) -> Iterator[bool]:
+        """Hold the writer's lock, unless somebody else has it, or there is no store."""
+        with self._writing:
+            was_held = self._lock.is_held
+            try:
+                if self.ledger.exists():
+                    self._lock.acquire(0)
+            except (StoreLockedError, OSError):
+                pass
+            try:
+                yield self._lock.is_held
+            finally:
+                if not was_held:
+                    with self._following:
+                        self.lexical.release()
+                        self._lock.release()
+
+
+_folders: WeakSet[StoreFolder] = WeakSet()
+_left_to_parent: list[LexicalIndex] = []
+"""Kept, so that a child never waits for tantivy's threads, which the parent has."""
+
+
+_at_rest: list[StoreFolder] = []
+"""Those that rest while the process forks, and nobody else forks."""
+_forking = Lock()
+
+
+def _before_fork() -> None:
+    _forking.acquire()
+    _at_rest[:] = _folders
+    for folder in _at_rest:
+        folder.rest()
+
+
+def _after_fork_in_parent() -> None:
+    while _at_rest:
+        _at_rest.pop().go_on()
+    _forking.release()
+
+
+def _after_fork_in_child() -> None:
+    while _at_rest:
+        _at_rest.pop().leave_to_parent()
+    _forking.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

@@ -1,0 +1,1 @@
+"""The truth of the embedded store: SQLite holds reviews, metadata and embeddings."""

@@ -1,0 +1,307 @@
+"""The truth of the embedded store: SQLite, which holds documents, metadata and embeddings.
+
+Every write is one transaction and begins a new *generation*. A document never changes in its
+row: an overwrite deletes the row and inserts another with a higher number, and the deleted
+number goes into `tombstones`. An index that remembers a generation and the last row that it has
+seen is therefore brought up to date by the rows above and the tombstones since, unless the
+history that it needs has been dropped (`history`), in which case it is built anew.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from qa_system.errors import StoreError, StoreLockedError, StoreMismatchError
+from qa_system.records import Similarity
+from qa_system.stores.embedded.ledger.snapshot import (
+    FORMAT,
+    ITEM,
+    REVIEW,
+    Snapshot,
+    Transaction,
+    embeddings_table,
+)
+from qa_system.stores.filters import Matcher
+
+__all__ = ["Ledger"]
+
+FILE_NAME: Final = "store.sqlite3"
+PAGE_BYTES: Final = 8192
+"""Five 384-number embeddings fill one; of 4,096 bytes, two would waste a quarter."""
+
+_SCHEMA: Final = f"""
+CREATE TABLE store (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
+CREATE TABLE documents (
+    row INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    meta TEXT NOT NULL,
+    dates TEXT,
+    content TEXT,
+    blob BLOB,
+    blob_info TEXT,
+    sparse_embedding TEXT,
+    passages TEXT
+) STRICT;
+CREATE INDEX documents_by_item ON documents ({ITEM});
+CREATE INDEX documents_by_review ON documents ({REVIEW});
+CREATE TABLE tombstones (row INTEGER PRIMARY KEY, generation INTEGER NOT NULL) STRICT;
+CREATE INDEX tombstones_by_generation ON tombstones (generation);
+"""
+
+
+class Ledger:
+    """The SQLite file of a store, for any number of threads.
+
+    Args:
+        folder: the store's folder; nothing is touched before the first use.
+        similarity: what a store that is not there yet would be made with.
+    """
+
+    def __init__(self, folder: Path, similarity: Similarity) -> None:
+        self.path = folder / FILE_NAME
+        self._similarity: Similarity = similarity
+        self._idle: deque[_Connection] = deque()
+        self._pid = os.getpid()
+
+    def exists(self) -> bool:
+        """Whether there is a store."""
+        return self.path.is_file()
+
+    def create(self) -> None:
+        """Make an empty store, whole or not at all."""
+        fresh = self.path.with_name(f"{FILE_NAME}.new")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            for leftover in (fresh, *(fresh.with_name(fresh.name + end) for end in _SIDE_FILES)):
+                leftover.unlink(missing_ok=True)
+            connection = sqlite3.connect(fresh, isolation_level=None)
+            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            _lay_out(connection, self._similarity)
+            connection.close()
+            fresh.replace(self.path)
+        except sqlite3.Error as fault:
+            raise _explain(fault, self.path) from fault
+        except OSError as fault:
+            raise _explain_os(fault, self.path) from fault
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Read the store at one generation; one that is not there reads as empty."""
+        connection = self._take()
+        try:
+            connection.execute("BEGIN")
+            yield Snapshot(connection)
+        except sqlite3.Error as fault:
+            raise self._told(fault, connection.matcher) from fault
+        finally:
+            self._put_back(connection)
+
+    @contextmanager
+    def transaction(self, *, searchable: bool = True) -> Iterator[Transaction]:
+        """Write; the caller holds the writer's lock.
+
+        Args:
+            searchable: whether a search can tell that something was changed; only then does a
+                generation begin.
+        """
+        connection = self._take()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            changes = connection.total_changes
+            transaction = Transaction(connection)
+            yield transaction
+            if searchable and connection.total_changes != changes:
+                transaction.set(generation=transaction.generation)
+            connection.execute("COMMIT")
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as fault:
+            raise self._told(fault, connection.matcher) from fault
+        finally:
+            self._put_back(connection)
+
+    def log_bytes(self) -> int:
+        """Give the size of SQLite's log, which grows while somebody reads an older generation."""
+        try:
+            return self.path.with_name(f"{FILE_NAME}-wal").stat().st_size
+        except OSError:
+            return 0
+
+    def checkpoint(self) -> None:
+        """Write SQLite's log into its file."""
+        connection = self._take()
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as fault:
+            raise _explain(fault, self.path) from fault
+        finally:
+            self._put_back(connection)
+
+    def close(self) -> None:
+        """Close the connections that nobody is using."""
+        if self._pid == os.getpid():
+            while self._idle:
+                self._idle.pop().close()
+
+    def _take(self) -> _Connection:
+        if self._pid != os.getpid():
+            # SQLite's connections do not survive a fork; closing them here would break the
+            # parent's locks, so they are left alone.
+            _INHERITED.extend(self._idle)
+            self._idle, self._pid = deque(), os.getpid()
+        try:
+            found = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return _empty_store(self._similarity)
+        except OSError as fault:
+            raise _explain_os(fault, self.path) from fault
+        file = (found.st_dev, found.st_ino)
+        while self._idle:
+            with suppress(IndexError):  # another thread may take the last
+                connection = self._idle.pop()
+                if connection.file == file:
+                    return connection
+                # The store was deleted, and perhaps made again, under us.
+                connection.close()
+        try:
+            connection = self._connect()
+        except sqlite3.Error as fault:
+            raise _explain(fault, self.path) from fault
+        connection.file = file
+        return connection
+
+    def _put_back(self, connection: _Connection) -> None:
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):
+                connection.rollback()
+        if connection.file is None:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def _told(self, fault: sqlite3.Error, matcher: Matcher) -> StoreError:
+        known, matcher.fault = matcher.fault, None
+        return _explain(fault, self.path) if known is None else known
+
+    def _connect(self) -> _Connection:
+        try:
+            return self._open("mode=rw")
+        except sqlite3.OperationalError as fault:
+            # SQLite cannot share a log in a folder that it may not write; a store that was
+            # closed has no log, and one that nobody can write does not change.
+            is_closed = self.log_bytes() == 0 and not os.access(self.path.parent, os.W_OK)
+            denials = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+            if fault.sqlite_errorcode & 0xFF not in denials or not is_closed:
+                raise
+            return self._open("immutable=1")
+
+    def _open(self, mode: str) -> _Connection:
+        connection = sqlite3.connect(
+            f"file:{quote(str(self.path))}?{mode}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=_Connection,
+        )
+        try:
+            connection.execute("PRAGMA busy_timeout = 10000")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA cache_size = -16000")
+            connection.execute("PRAGMA wal_autocheckpoint = 4000")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+            connection.execute("PRAGMA temp_store = MEMORY")
+            found = connection.execute("SELECT value FROM store WHERE key = 'format'").fetchone()
+        except sqlite3.Error:
+            connection.close()
+            raise
+        if found is None or found[0] > FORMAT:
+            connection.close()
+            raise StoreMismatchError(
+                f"the store has format {None if found is None else found[0]}, this version reads"
+                f" up to {FORMAT}",
+                where=str(self.path),
+                remedy="Install the version of qa-system that wrote it.",
+            )
+        return connection
+
+
+_SIDE_FILES: Final = ("-wal", "-shm", "-journal")
+_INHERITED: list[sqlite3.Connection] = []
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that knows Haystack's comparisons."""
+
+    file: tuple[int, int] | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.matcher = Matcher()
+        self.create_function("haystack_matches", 2, self.matcher, deterministic=True)
+
+
+def _lay_out(connection: sqlite3.Connection, similarity: Similarity) -> None:
+    connection.executescript(f"BEGIN; {_SCHEMA} {embeddings_table(0)}; COMMIT;")
+    state = {
+        "store_id": uuid.uuid4().hex,
+        "similarity": similarity,
+        "format": FORMAT,
+        "generation": 0,
+        "history": 0,
+        "space": 0,
+        "spaces": 1,
+    }
+    connection.executemany("INSERT INTO store VALUES (?, ?)", state.items())
+
+
+def _empty_store(similarity: Similarity) -> _Connection:
+    connection = sqlite3.connect(":memory:", factory=_Connection, isolation_level=None)
+    _lay_out(connection, similarity)
+    return connection
+
+
+def _explain(fault: sqlite3.Error, path: Path) -> StoreError:
+    name = getattr(fault, "sqlite_errorname", "") or ""
+    where = str(path)
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or "no such table" in str(fault):
+        return StoreError(
+            f"the file is damaged, or not a store: {fault}",
+            where=where,
+            remedy="Restore it from a backup, or delete the folder and run qa-index again.",
+        )
+    if name.startswith("SQLITE_FULL"):
+        return StoreError(
+            "the disk is full; nothing of this write was kept",
+            where=where,
+            remedy="Free some space and write again.",
+        )
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return StoreError(
+            f"the store cannot be opened or written: {fault}",
+            where=where,
+            remedy="Check the permissions of the folder and of the files in it.",
+        )
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StoreLockedError(
+            "another process holds the SQLite file",
+            where=where,
+            remedy="Close other programs that have it open, such as the sqlite3 shell.",
+        )
+    return StoreError(f"SQLite says: {fault}", where=where, remedy="Check the disk.")
+
+
+def _explain_os(fault: OSError, path: Path) -> StoreError:
+    return StoreError(
+        f"the store's folder cannot be used: {fault.strerror or fault}",
+        where=str(path.parent),
+        remedy="Check its permissions and the disk's free space.",
+    )

@@ -1,0 +1,71 @@
+"""The label index: labelled questions beside the documents, in the ledger.
+
+Labels are no documents: no search finds them, and writing them begins no generation. Their table
+is made by the first that is written, so that a store from before there were labels takes them,
+and one that nobody labelled has none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from qa_system.labels import decode_label, encode_label
+from qa_system.records import Label
+from qa_system.stores.embedded.ledger.snapshot import Snapshot, Transaction
+
+__all__ = ["count", "delete", "select", "write"]
+
+_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS labels (
+    row INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,
+    split TEXT,
+    item_id TEXT,
+    label TEXT NOT NULL
+) STRICT
+"""
+_INDEX: Final = "CREATE INDEX IF NOT EXISTS labels_by_item ON labels (item_id)"
+_INSERT: Final = "INSERT OR IGNORE INTO labels (digest, split, item_id, label) VALUES (?, ?, ?, ?)"
+
+
+def write(transaction: Transaction, labels: Iterable[Label]) -> int:
+    """Write labels, one at a time; give the number of those that were not there yet."""
+    transaction.execute(_TABLE)
+    transaction.execute(_INDEX)
+    return transaction.insert_many(_INSERT, map(_values, labels))
+
+
+def select(snapshot: Snapshot, split: str | None, item_id: str | None) -> Iterator[Label]:
+    """Stream labels in the order in which they were written."""
+    for (label,) in _query(snapshot, "SELECT label", split, item_id, "ORDER BY row"):
+        yield decode_label(label)
+
+
+def count(snapshot: Snapshot, split: str | None, item_id: str | None) -> int:
+    """Count labels."""
+    return sum(number for (number,) in _query(snapshot, "SELECT count(*)", split, item_id))
+
+
+def delete(transaction: Transaction, split: str | None, item_id: str | None) -> int:
+    """Delete labels, and give their number."""
+    return sum(1 for _ in _query(transaction, "DELETE", split, item_id, "RETURNING row"))
+
+
+def _query(
+    snapshot: Snapshot, verb: str, split: str | None, item_id: str | None, rest: str = ""
+) -> Iterable[tuple[Any, ...]]:
+    """Run a statement over the labels that are asked for; None asks for any."""
+    if not snapshot.execute("SELECT 1 FROM sqlite_schema WHERE name = 'labels'").fetchone():
+        return ()
+    asked = {"split": split, "item_id": item_id}
+    chosen = {column: value for column, value in asked.items() if value is not None}
+    where = " AND ".join(f"{column} = ?" for column in chosen) or "true"
+    return snapshot.execute(f"{verb} FROM labels WHERE {where} {rest}", list(chosen.values()))
+
+
+def _values(label: Label) -> tuple[Any, ...]:
+    encoded = encode_label(label)
+    digest = hashlib.blake2b(encoded, digest_size=16).digest()
+    return digest, label.split, label.item_id, encoded.decode()

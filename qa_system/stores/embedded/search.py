@@ -1,0 +1,152 @@
+"""How the embedded store is searched: the filter's rows first, then an index, then documents.
+
+A search reads one snapshot of the ledger and derived indexes that may be a moment behind or
+ahead of it. Ahead: the search is done again on a newer snapshot. Behind: the vectors that the
+files lack are read from the ledger; the lexical index is waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import count
+from time import monotonic
+from typing import Any, TypeVar
+
+import numpy as np
+from haystack.dataclasses import Document
+from numpy.typing import NDArray
+
+from qa_system.errors import EmbeddingError, StoreError
+from qa_system.stores.embedded.derived.lexical import Hit, LexicalView
+from qa_system.stores.embedded.derived.vectors import Found, Matrix, StaleSnapshotError
+from qa_system.stores.embedded.folder import SETTLE_WAIT, StoreFolder
+from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
+from qa_system.stores.filters import compile_filters
+from qa_system.stores.matching import best_passage
+
+__all__ = ["Search", "check_top_k", "query_matrix"]
+
+Result = TypeVar("Result")
+
+
+class Search:
+    """The searches of one store.
+
+    Args:
+        folder: its files.
+    """
+
+    def __init__(self, folder: StoreFolder) -> None:
+        self._folder = folder
+
+    def by_words(self, query: str, top_k: int, filters: Mapping[str, Any] | None) -> list[Document]:
+        """Give the documents that share words with the query, best first."""
+        check_top_k(top_k)
+        condition = compile_filters(filters)
+        until = monotonic() + SETTLE_WAIT
+        needed: int | None = None
+
+        def search(snapshot: Snapshot, attempt: int) -> list[Document]:
+            nonlocal needed
+            state = snapshot.state
+            if state.generation == 0:
+                return []
+            if needed is None or state.generation < needed:
+                needed = state.generation
+            lexical = self._folder.lexical
+            view = lexical.view(state) or lexical.substitute(state)
+            is_fit = view is not None and needed <= view.generation <= state.generation
+            if not is_fit and (attempt == 0 or monotonic() < until):
+                raise StaleSnapshotError
+            if view is None:
+                view = lexical.make_substitute(snapshot)
+            allowed = None if condition is None else snapshot.rows(condition)
+            hits = _lexical_hits(snapshot, view, query, top_k, allowed)
+            if allowed is not None and len(hits) < top_k:
+                found = {row for row, _ in hits}
+                rest = [row for row in allowed[:top_k].tolist() if row not in found]
+                hits += [(row, 0.0) for row in rest[: top_k - len(hits)]]
+            return snapshot.documents(hits, lambda _, text, spans: best_passage(query, text, spans))
+
+        return self._retried(search)
+
+    def by_vectors(
+        self, embeddings: Any, top_k: int, filters: Mapping[str, Any] | None
+    ) -> list[list[Document]]:
+        """Give each embedding's nearest documents, best first."""
+        check_top_k(top_k)
+        condition = compile_filters(filters)
+
+        def search(snapshot: Snapshot, attempt: int) -> list[list[Document]]:
+            dimension = snapshot.state.embedding_dim
+            queries = query_matrix(embeddings, dimension)
+            if dimension is None or snapshot.state.generation == 0:
+                return [[] for _ in queries]
+            if attempt == 0 and self._folder.vectors.lag(snapshot):
+                raise StaleSnapshotError
+            allowed = None if condition is None else snapshot.rows(condition)
+            view = self._folder.vectors.view(snapshot)
+            hits = self._folder.approximate.search(view, queries, top_k, allowed)
+            return [_nearest_documents(snapshot, found) for found in hits]
+
+        return self._retried(search)
+
+    def _retried(self, search: Callable[[Snapshot, int], Result]) -> Result:
+        for attempt in count():
+            with self._folder.reading() as snapshot, suppress(StaleSnapshotError):
+                return search(snapshot, attempt)
+            self._folder.settle()
+        raise AssertionError
+
+
+def _nearest_documents(snapshot: Snapshot, found: Sequence[Found]) -> list[Document]:
+    passages = {row: passage for row, _, passage in found}
+    hits = [(row, score) for row, score, _ in found]
+    return snapshot.documents(hits, lambda row, _text, _spans: passages[row])
+
+
+def _lexical_hits(
+    snapshot: Snapshot,
+    view: LexicalView,
+    query: str,
+    top_k: int,
+    allowed: Rows | None,
+) -> list[Hit]:
+    if view.generation == snapshot.state.generation:
+        return view.search(query, top_k, allowed)
+
+    def are_live(rows: Rows) -> NDArray[np.bool_]:
+        return np.isin(rows, snapshot.still_there(rows.tolist()))
+
+    return view.search(query, top_k, allowed, are_live)
+
+
+def check_top_k(top_k: int) -> None:
+    """Refuse to look for no document at all."""
+    if top_k < 1:
+        raise StoreError(f"top_k is {top_k}", remedy="Ask for at least 1.")
+
+
+def query_matrix(embeddings: Any, dimension: int | None) -> Matrix:
+    """Give one or several embeddings as an (n, dimension) array.
+
+    Raises:
+        EmbeddingError: they are not finite, no numbers, or have another dimension (None: any).
+    """
+    try:
+        queries = np.atleast_2d(np.asarray(embeddings, dtype=np.float32))
+        is_sound = queries.ndim == 2 and bool(np.isfinite(queries).all())
+    except (TypeError, ValueError):
+        is_sound = False
+    if not is_sound:
+        raise EmbeddingError(
+            "the query's embedding holds NaN, infinity, or what is not a number",
+            remedy="Check the encoder that it came from.",
+        )
+    if dimension is not None and queries.shape[1] != dimension:
+        raise EmbeddingError(
+            f"the query's embedding has {queries.shape[1]} numbers, the store's have {dimension}",
+            remedy="Ask with the encoder that filled the store.",
+        )
+    return queries

@@ -1,0 +1,1 @@
+"""Training a ranker: `qa train ranker`."""

@@ -1,0 +1,1 @@
+"""Training a reader: `qa train reader` and `qa distill`."""

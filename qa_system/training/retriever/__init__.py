@@ -1,0 +1,1 @@
+"""Training a retriever: `qa train retriever`."""

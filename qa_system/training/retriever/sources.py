@@ -1,0 +1,114 @@
+"""A recipe's sources, data sets and stores -> texts, and what annotators marked in them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from qa_system.config import StoreSettings
+from qa_system.errors import ConfigError
+from qa_system.records import Label
+from qa_system.training.recipes import Source
+from qa_system.training.sources import Part, check_measured, read_sources
+
+__all__ = ["Corpora", "Corpus", "read_corpora"]
+
+STORE_PREFIX = "store:"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One source of a recipe.
+
+    Args:
+        source: as the recipe names it.
+        labels: what is learnt from; none of a store.
+        texts: those that compete, each with its item; None: it belongs to none.
+        seed: of what is drawn from it.
+    """
+
+    source: Source
+    labels: Sequence[Label]
+    texts: Mapping[str, str | None]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Corpora:
+    """What is learnt from and measured on.
+
+    Args:
+        train: a corpus for each source.
+        measured: each source of dev, then what was held out of each of `train`.
+        data: where all that came from, for the run's record.
+        asked_on_dev: labels left out of `train`, because dev asks the same.
+    """
+
+    train: Sequence[Corpus]
+    measured: Sequence[Part]
+    data: Sequence[Mapping[str, Any]]
+    asked_on_dev: int
+
+
+def read_corpora(
+    train: Sequence[Source], dev: Sequence[Source], seed: int, *, labelled: bool
+) -> Corpora:
+    """Read what a recipe names.
+
+    Args:
+        train: to learn from; `store:FOLDER` is the reviews of a store.
+        dev: to measure on.
+        seed: of the recipe; each corpus has it and its place.
+        labelled: whether only labels are learnt from, which no store has.
+
+    Raises:
+        DataError: a data set, a split or a store is not there, or there is nothing to measure on.
+        ConfigError: a store is to be learnt from by its labels.
+    """
+    sources = read_sources([source for source in train if not _is_store(source)], dev, seed)
+    check_measured(sources.measured)
+    parts = iter(sources.train)
+    corpora: list[Corpus] = []
+    data = list(sources.data)
+    for place, source in enumerate(train):
+        if not _is_store(source):
+            labels = next(parts).labels
+            texts = {label.context: label.item_id for label in labels}
+            corpora.append(Corpus(source, labels, texts, seed + place))
+            continue
+        if labelled:
+            raise ConfigError(
+                "a store's reviews have no labels",
+                where=source.path,
+                remedy="Set labels to teacher or cloze, or name a data set.",
+            )
+        stored = _texts_of_store(source.path.removeprefix(STORE_PREFIX))
+        corpora.append(Corpus(source, (), stored, seed + place))
+        data.append(_origin_of_store(source.path, stored))
+    return Corpora(corpora, sources.measured, data, sources.asked_on_dev)
+
+
+def _is_store(source: Source) -> bool:
+    return source.path.startswith(STORE_PREFIX)
+
+
+def _texts_of_store(path: str) -> dict[str, str | None]:
+    from qa_system.stores import open_store
+
+    with open_store(StoreSettings(path=path)) as store:
+        return {
+            document.content: document.meta.get("item_id")
+            for document in store.filter_documents()
+            if document.content
+        }
+
+
+def _origin_of_store(path: str, texts: Mapping[str, str | None]) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for text in sorted(texts):
+        digest.update(orjson.dumps([text, texts[text]]))
+    return {"path": path, "split": None, "sha256": digest.hexdigest(), "questions": 0}

@@ -2,11 +2,11 @@
 
     python -m benchmarks.book_figures             # writes docs/results.md and docs/figures/
 
-Recall over k for BM25 and a dense retriever (figures 7-9), the reader's scores beside trivial
-readers and people, and the reader alone against the whole pipeline (figure 7-12), on SubjQA
-electronics; then all four domains in one table. Every number in docs/results.md is printed by
-this script. No DPR checkpoint can be had here, so the dense retriever is the bundled encoder;
-`--set encoder.model=...` takes another.
+Recall over k for BM25 and a dense retriever (figures 7-9), the reader's scores compared with
+trivial readers and people, and the reader alone compared with the whole pipeline (figure 7-12),
+on SubjQA electronics; then all four domains in one table. This script prints every number in
+docs/results.md. The dense retriever is the bundled encoder; `--set encoder.model=...` takes
+another.
 """
 
 from __future__ import annotations
@@ -299,7 +299,7 @@ Four domains, all of an item's reviews as candidates:
 qa-eval reader --dataset subjqa/electronics --split test
 ```
 
-![The reader beside trivial readers and people](figures/reader.svg)
+![The reader compared with trivial readers and people](figures/reader.svg)
 
 {reader}
 

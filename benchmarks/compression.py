@@ -121,14 +121,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def some(labels: Sequence[Any], count: int | None) -> Sequence[Any]:
-    """Give so many questions, from all over a split; None gives all."""
+    """Return `count` questions from all over a split, or all if it is None."""
     step = 1 if count is None else max(len(labels) // count, 1)
     return labels[::step][:count]
 
 
 def threshold_of(checkpoint: Path, dev: Sequence[Any]) -> tuple[float, str]:
-    """Give the threshold for all variants, and where it comes from: what the checkpoint carries,
-    else the one with which it has the best F1 on dev in fp32."""
+    """Return the threshold for all variants, and its origin: the checkpoint's own threshold, or
+    the one with which it has the best F1 on dev in fp32."""
     from qa_system.models import locate
     from qa_system.readers.backends import load_backend
     from qa_system.readers.calibration import calibration_of
@@ -229,8 +229,8 @@ def accuracy(readers: Mapping[str, Any], labels: Sequence[Any]) -> dict[str, dic
 def latency(readers: Mapping[str, Any], questions: int) -> dict[str, dict[str, float]]:
     """Time each reader on each question, in turn, after a question to warm up.
 
-    Milliseconds are a clock's; ratios are of CPU seconds, the median over questions, which work
-    beside this one disturbs less.
+    Milliseconds are wall-clock time. Ratios are of CPU seconds, the median over questions: other
+    work on the machine disturbs them less.
     """
     asked = questions_with_reviews(questions)
     clock: dict[str, list[float]] = {name: [] for name in readers}
@@ -287,7 +287,7 @@ def written(
     origin: str,
     questions: int,
 ) -> str:
-    """Give the page."""
+    """Return the page."""
     shown = (
         "{em:.3f} {f1:.3f} {has_ans_f1:.3f} {no_ans_f1:.3f} {forced_has_ans_f1:.3f} {same:.3f} "
         "{mb:.1f} {mean:.0f} {p50:.0f} {p95:.0f} {faster:.2f} {faster_onnx:.2f}"
@@ -371,7 +371,7 @@ Our int8 against fp32 on torch, the checkpoint as it was trained:
 
 - **Scores**: SubjQA electronics test, {questions} questions, each read in its gold review, SQuAD
   2.0 rules. HasAns and NoAns are F1 where there is an answer and where there is none; `forced` is
-  HasAns with an answer to every question; `same` the share of answers, silence included, that are
+  HasAns with an answer to every question; `same` the share of answers and abstentions that are
   fp32's. The threshold is {origin}; a distilled reader has its own.
 - **MB**: the weights on disk. The tokenizer comes on top.
 - **Time**: {timed} questions with ten reviews each, threads: {threads}, all variants in turn on

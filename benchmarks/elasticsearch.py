@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Give the address of a server; one of its own where none is named."""
+    """Yield the address of a server; start one if none is named."""
     if named := os.environ.get("ELASTICSEARCH_URL"):
         yield named
         return
@@ -278,7 +278,7 @@ def timed_write(
 
 
 def ratio(ours: list[float], theirs: list[float]) -> float:
-    """Give the median of the rounds' ratios."""
+    """Return the median of the rounds' ratios."""
     return median(own / their for own, their in zip(ours, theirs, strict=True))
 
 
@@ -343,7 +343,7 @@ def search(chosen: argparse.Namespace, url: str) -> int:
 
 
 def of_item(n: int) -> dict[str, Any]:
-    """Give the filter of one item."""
+    """Return the filter of one item."""
     return {"field": "meta.item_id", "operator": "==", "value": f"item-{n}"}
 
 
@@ -371,7 +371,7 @@ def recall_of(
     items: list[int],
     vectors: NDArray[np.float32],
 ) -> float:
-    """Give the share of an item's true nearest reviews that were found."""
+    """Return the share of an item's true nearest reviews that were found."""
     found = []
     for answer, query, item in zip(answers, queries, items, strict=True):
         first = item * REVIEWS_PER_ITEM

@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def models() -> tuple[Any, Any]:
-    """Give transformers' RAG-Token and our generator, each around a copy of the same weights."""
+    """Return transformers' RAG-Token and our generator, each around a copy of the same weights."""
     import torch
     from tokenizers import Tokenizer, pre_tokenizers
     from tokenizers.models import WordLevel
@@ -93,7 +93,8 @@ def models() -> tuple[Any, Any]:
         RagTokenForGeneration,
     )
 
-    from qa_system.generators.seq2seq import Seq2Seq, SourceLayout
+    from qa_system.generators.layout import SourceLayout
+    from qa_system.generators.seq2seq import Seq2Seq
 
     config = BartConfig(
         vocab_size=VOCABULARY,
@@ -146,7 +147,7 @@ def models() -> tuple[Any, Any]:
 
 
 def asked(questions: int, words: int) -> tuple[list[list[list[int]]], list[list[float]]]:
-    """Give sources and scores: half as long as `words`, up to that."""
+    """Return sources of between half of `words` and `words` tokens, and scores."""
     import torch
 
     random = torch.Generator().manual_seed(1)

@@ -4,7 +4,7 @@
     python -m benchmarks.harness --questions 50
 
 One run is timed twice over: all of it (asking, scoring, slices, similarity, intervals and tests),
-and of that the seconds spent inside `QASystem.examine`, the door that product pages use. The
+and of that the seconds spent inside `QASystem.examine`, the API that product pages use. The
 difference is the harness. Building the store and loading the models are outside both.
 """
 

@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def pools_of(data: Dataset, split: str) -> Pools:
-    """Give each answerable question of a split with all reviews of its item."""
+    """Return each answerable question of a split with all reviews of its item."""
     of_item: dict[str | None, list[Review]] = defaultdict(list)
     for review in data.reviews:
         of_item[review.item_id].append(review)
@@ -166,7 +166,7 @@ def by_ranker(pools: Pools, model: str) -> Scored:
 
 
 def measured(pools: Pools, scored: Scored, kept: Sequence[Sequence[bool]]) -> list[list[float]]:
-    """Give each question's metrics among the candidates that are kept."""
+    """Return each question's metrics among the candidates that are kept."""
     rows = []
     for (label, pool), scores, counts in zip(pools, scored, kept, strict=True):
         is_gold = np.array([review.id == label.review_id for review in pool])
@@ -177,7 +177,7 @@ def measured(pools: Pools, scored: Scored, kept: Sequence[Sequence[bool]]) -> li
 
 
 def by_chance(kept: Sequence[Sequence[bool]]) -> list[list[float]]:
-    """Give what a random order has on average."""
+    """Return the expected metrics of a random order."""
     sizes = [sum(counts) for counts in kept]
     return [[1 / size, fmean(1 / place for place in range(1, size + 1))] for size in sizes]
 

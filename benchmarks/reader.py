@@ -7,7 +7,7 @@ Every peer has the same checkpoint, the same questions of SubjQA electronics tes
 reviews, one thread. They take turns question by question in one process, so that a busy machine
 slows all of them; a question's ratio is one of CPU seconds, and the median over questions is
 printed. `plain` is what a newcomer would write with transformers: a forward pass for each window,
-a double loop over spans; the fp32 reader has to give its answers.
+a nested loop over spans; the fp32 reader has to return the same answers.
 
 transformers-haystack is told to compute in fp32. Left alone it takes the file's fp16, four times
 slower on a CPU without fp16 arithmetic, and every bar would be passed without merit.
@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def questions_with_reviews(count: int) -> list[tuple[str, list[Any]]]:
-    """Give questions over the test split, each with its gold review, its item's, then any."""
+    """Return questions over the test split, each with its gold review, its item's, then any."""
     from haystack import Document
 
     from qa_system.datasets.subjqa import read_subjqa

@@ -4,10 +4,10 @@
     python -m benchmarks.retrieval_electronics --domain grocery
     python -m benchmarks.retrieval_electronics --tune     # how to join, on train and dev
 
-The questions that nobody could answer are left out: they have no gold review. Random order is
-no joke here, because half of the questions have five candidates or fewer; it is given in closed
+Questions that nobody could answer are left out: they have no gold review. Random order is a strong
+baseline here, because half of the questions have five candidates or fewer; it is computed in closed
 form. The settings of the joiner were chosen on train and dev of four domains (`--tune` compares
-them there); the test column was in sight meanwhile, so take it as a little optimistic.
+them there). The test scores were known at that time, so they may be a little optimistic.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def reviews() -> list[str]:
-    """Give real review texts."""
+    """Return real review texts."""
     if DATA.is_dir():
         from qa_system.datasets.subjqa import iter_reviews
 
@@ -92,7 +92,7 @@ def reviews() -> list[str]:
 
 
 def batches(count: int, *, embedded: bool, seed: int = 0) -> Iterator[list[Document]]:
-    """Give documents, BATCH at a time; making them is no part of what is timed."""
+    """Yield documents, BATCH at a time; making them is not timed."""
     texts, items = reviews(), max(count // 10, 1)
     draw = np.random.default_rng(seed)
     for start in range(0, count, BATCH):
@@ -114,12 +114,12 @@ def batches(count: int, *, embedded: bool, seed: int = 0) -> Iterator[list[Docum
 
 
 def item(n: int) -> dict[str, Any]:
-    """Give the filter of one item."""
+    """Return the filter of one item."""
     return {"field": "meta.item_id", "operator": "==", "value": f"item-{n}"}
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Give how long some work took, and what it gave."""
+    """Return the seconds that some work took, and its result."""
     start = perf_counter()
     result = work()
     return perf_counter() - start, result
@@ -156,7 +156,7 @@ def faiss_haystack() -> type[Any]:
 
 
 def bytes_in(folder: Path) -> int:
-    """Give the size of a folder's files."""
+    """Return the size of a folder's files."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
@@ -206,7 +206,7 @@ def dense(chosen: argparse.Namespace, folder: Path) -> list[Row]:
 def filtered_search(
     theirs: Any, ours: FAISSDocumentStore, queries: list[list[float]], chosen: argparse.Namespace
 ) -> tuple[float, float, tuple[float, float]]:
-    """Give both medians, and both recalls of the true ten nearest of an item."""
+    """Return both medians, and both recalls of the true ten nearest of an item."""
     items = max(chosen.documents // 10, 1)
     of_item = {n: item((n * 37) % items) for n in range(len(queries))}
     medians, answers = in_turn(
@@ -387,7 +387,7 @@ print(json.dumps({
 
 
 def compared(what: str, unit: str, theirs: float, ours: float, bar: int | None) -> Row:
-    """Give a row that holds a ratio against a bar."""
+    """Return a row that compares a ratio with a bar."""
     scale = 1e3 if unit == "ms" else 1
     row: Row = {
         "what": what,

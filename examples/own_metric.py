@@ -1,4 +1,4 @@
-"""`qa-eval` with a metric of one's own, in its tables and reports.
+"""`qa-eval` with a metric of your own, in its tables and reports.
 
 .venv/bin/python examples/own_metric.py reader --dataset data/sample
 

@@ -1,4 +1,4 @@
-"""A Haystack pipeline of one's own: found by words, newer reviews first, then read.
+"""A Haystack pipeline of your own: retrieve by words, put newer reviews first, then read.
 
 .venv/bin/python examples/own_pipeline.py       after `make demo`, whose store it reads
 """

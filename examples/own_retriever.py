@@ -1,4 +1,4 @@
-"""A retriever of one's own, beside BM25: a Haystack component from a question to documents.
+"""A retriever of your own, combined with BM25: a Haystack component, question to documents.
 
 .venv/bin/python examples/own_retriever.py       after `make demo`, whose store it reads
 """
@@ -14,7 +14,7 @@ from qa_system import BM25Retriever, ExtractiveReader, FAISSDocumentStore
 
 @component
 class NewestRetriever:
-    """Retrieve the newest reviews, whatever they say: how is it lately?"""
+    """Retrieve the newest reviews, whatever they say."""
 
     def __init__(self, document_store: FAISSDocumentStore, top_k: int = 3) -> None:
         self.document_store = document_store

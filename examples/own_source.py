@@ -1,4 +1,4 @@
-"""Reviews in a format of one's own: written as JSON Lines for `qa-index run --source -`.
+"""Reviews in a format of your own, written as JSON Lines for `qa-index run --source -`.
 
 Here each review is a text file, FOLDER/ITEM/REVIEW.txt, whose first line is its number of stars.
 

@@ -440,7 +440,7 @@ def _read_subjqa(file: SourceFile, columns: Columns, start: Position) -> Iterato
 
     def records() -> Iterator[Row]:
         number = 0
-        for review in subjqa.iter_reviews(file.name, on_fault=set_aside):
+        for review in subjqa.iter_reviews(file.name, on_error=set_aside):
             while rejects:
                 number += 1
                 reject = rejects.popleft()

@@ -267,7 +267,7 @@ def _subjqa_file(place: str, number: int) -> SourceFile:
         path.absolute(),
         "subjqa",
         # A domain is small: to count its reviews costs less than a progress bar without an end.
-        size=sum(1 for _ in subjqa.iter_reviews(place, on_fault=lambda _: None)) if local else None,
+        size=sum(1 for _ in subjqa.iter_reviews(place, on_error=lambda _: None)) if local else None,
         weight=sum(stat.st_size for stat in stats),
         modified=max((stat.st_mtime_ns for stat in stats), default=0),
     )

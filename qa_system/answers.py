@@ -1,4 +1,4 @@
-"""What readers and generators found, as the answers that a page shows."""
+"""Answers for a product page, from what readers and generators found."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 __all__ = ["best_spans", "extracted_answers", "generated_answer"]
 
 SPANS_COMPARED = 3
-"""Spans of the reader, of different reviews, that a generated answer may agree with."""
+"""Spans of the reader, from different reviews, that a generated answer is compared with."""
 
 CARRIED = 0.95
-"""How much of a generated answer its sources carried, together."""
+"""The share in a generated answer that its sources have, together."""
 
 STORE_FIELDS = frozenset({"review_id", "item_id", "content_hash", "passage_start", "passage_end"})
 
 
 def extracted_answers(reading: Reading) -> tuple[Answer, ...]:
-    """Give the best span of each review, best first."""
+    """Return the best span of each review, best first."""
     by_review: dict[str, Answer] = {}
     for extracted in reading.answers:
         answer = _read_answer(extracted)
@@ -40,7 +40,7 @@ def extracted_answers(reading: Reading) -> tuple[Answer, ...]:
 def _read_answer(extracted: ExtractedAnswer) -> Answer:
     document, span = extracted.document, extracted.document_offset
     if document is None or span is None or extracted.data is None:
-        raise TypeError("the reader gave an answer without its document")
+        raise TypeError("the reader returned an answer without its document")
     return Answer(
         text=extracted.data,
         confidence=extracted.score,
@@ -54,18 +54,18 @@ def _read_answer(extracted: ExtractedAnswer) -> Answer:
 
 
 def generated_answer(draft: Draft, snippet_chars: int) -> Answer:
-    """Give what was generated with the review that says so.
+    """Return a generated answer with the review that supports it best.
 
     Args:
-        draft: the answer, held against its reviews.
-        snippet_chars: of the review around it.
+        draft: the answer, compared with its reviews.
+        snippet_chars: characters of the review to show around it.
     """
     carried: dict[str, float] = {}
     for document, share in zip(draft.documents, draft.shares, strict=True):
         carried[_review_of(document)] = carried.get(_review_of(document), 0.0) + share
     best_first = sorted(carried, key=lambda review: -carried[review])
     place = draft.support.document
-    if place is None:  # given only where the least support is set to 0
+    if place is None:  # shown only if min_support is 0
         place = draft.shares.index(max(draft.shares))
     document = draft.documents[place]
     content = document.content or ""
@@ -105,7 +105,7 @@ def _review_of(document: Document) -> str:
 
 
 def _offset(document: Document) -> int:
-    """Return where the document begins in its review: 0, but in a store of version 0.1."""
+    """Return where the document begins in its review; it is 0 except in a store of version 0.1."""
     start: int = document.meta["passage_start"] if is_passage(document) else 0
     return start
 
@@ -115,7 +115,7 @@ def _meta_of(document: Document) -> dict[str, Any]:
 
 
 def best_spans(reading: Reading, documents: Iterable[Document]) -> list[str]:
-    """Give the reader's best spans that a generated answer may agree with, a document each."""
+    """Return the reader's best span in each document, for comparison with a generated answer."""
     read = {document.id for document in documents}
     best: dict[str, str] = {}
     for candidate in reading.candidates:

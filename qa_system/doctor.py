@@ -18,7 +18,7 @@ __all__ = ["Finding", "examine"]
 
 
 def examine(config: Path | Settings | None = None, overrides: Iterable[str] = ()) -> list[Finding]:
-    """Look at the installation as the settings would use it.
+    """Check the installation for what the settings need.
 
     Raises:
         ConfigError: the settings themselves are wrong.
@@ -129,8 +129,8 @@ def _model(role: str, name: str, required: bool) -> Finding:
 
     try:
         found = locate(name)
-    except QASystemError as fault:
-        return Finding(role, ok=False, required=required, detail=fault.what, remedy=fault.remedy)
+    except QASystemError as error:
+        return Finding(role, ok=False, required=required, detail=error.what, remedy=error.remedy)
     if found.format == "torch" and find_spec("torch") is None:
         return Finding(
             role,
@@ -163,13 +163,13 @@ def _store(settings: Settings) -> Finding:
     try:
         with open_store(settings.store) as store:
             status = store.status()
-    except QASystemError as fault:
+    except QASystemError as error:
         return Finding(
             "store",
             ok=False,
-            required=not isinstance(fault, StoreNotFoundError),
-            detail=fault.what,
-            remedy=fault.remedy,
+            required=not isinstance(error, StoreNotFoundError),
+            detail=error.what,
+            remedy=error.remedy,
         )
     filled_by = "no encoder" if status.encoder is None else status.encoder.name
     return Finding(

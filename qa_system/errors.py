@@ -1,6 +1,6 @@
-"""Everything that can go wrong for a user, in one tree.
+"""The errors that a user can cause, in one tree.
 
-QASystemError                      base: what was wrong, where, and what to do
+QASystemError                      base: what is wrong, where, and what to do
 ├── ConfigError                    a setting, a flag or a configuration file (exit code 2)
 ├── MissingDependencyError         an optional package that a setting needs
 ├── DataError                      a file that is not what it should be
@@ -9,7 +9,7 @@ QASystemError                      base: what was wrong, where, and what to do
 │   ├── StoreNotFoundError         there is no store at that place
 │   ├── StoreLockedError           another process is writing
 │   ├── StoreUnavailableError      a server that does not answer, or has no room or time
-│   ├── StoreAccessError           a server that does not let us in
+│   ├── StoreAccessError           a server that refuses access
 │   ├── StoreVersionError          a server of another major version
 │   ├── StoreMismatchError         the store was made with other settings
 │   │   └── EncoderMismatchError   ... by another encoder
@@ -27,7 +27,7 @@ QASystemError                      base: what was wrong, where, and what to do
 ├── JobError                       an indexing job that had to stop
 │   ├── TooManyRejectsError
 │   └── JobInterruptedError        (indexing.interrupts)
-└── EvaluationError                an evaluation that would not mean anything
+└── EvaluationError                an evaluation whose numbers would mean nothing
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ __all__ = [
 
 
 class QASystemError(Exception):
-    """Say what was wrong, where, and what to do about it.
+    """An error that a user can cause: what is wrong, where, and what to do about it.
 
     Args:
-        what: the fault, as a sentence without its full stop.
+        what: the error, as a sentence without its full stop.
         where: the file, row, setting or document that it concerns.
         remedy: what the reader of the message can do now.
 
@@ -115,11 +115,11 @@ class StoreUnavailableError(StoreError):
 
 
 class StoreAccessError(StoreError):
-    """The store's server does not let us in, or not do what was asked."""
+    """The store's server refuses access, or refuses what was asked."""
 
 
 class StoreVersionError(StoreError):
-    """The store's server is of a version that this one cannot talk to."""
+    """The store's server has a version that is not supported."""
 
 
 class StoreMismatchError(StoreError):
@@ -135,7 +135,7 @@ class EmbeddingError(StoreError):
 
 
 class ModelError(QASystemError):
-    """A model is missing, damaged, or not of the kind needed."""
+    """A model is missing, damaged, or of another kind."""
 
 
 class QuestionError(QASystemError):
@@ -163,4 +163,4 @@ class TooManyRejectsError(JobError):
 
 
 class EvaluationError(QASystemError):
-    """An evaluation cannot be run so that its numbers mean something."""
+    """The numbers of an evaluation would mean nothing."""

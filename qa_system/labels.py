@@ -1,8 +1,8 @@
-"""What is done with labels, wherever they come from: aggregated, and kept as JSON.
+"""Labels: joined by annotator, aggregated by question and item, and written as JSON.
 
-A data set has a label for each pair of a question and a review. Whoever asks an item's reviews,
-all of them at once, asks the question once: pairs with the same question about the same item are
-then one label, and each of their reviews may answer it.
+A data set has a label for each pair of a question and a review. A question about all of an item's
+reviews is asked once, so the pairs with the same question about the same item become one label, and
+each of their reviews may answer it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 UNLOCATED = "unlocated_answers"
-"""The key of `Label.meta` under which answers stand, as text, whose place in the review was not
-found. A label with such answers and no others can be answered, but no span says where."""
+"""The key of `Label.meta` for answers, as text, whose place in the review was not found. A label
+that has only such answers is answerable, but has no span."""
 
 
 def is_answered(label: Label) -> bool:
@@ -43,11 +43,11 @@ def is_answered(label: Label) -> bool:
 
 
 def join_annotators(labels: Iterable[Label]) -> tuple[Label, ...]:
-    """Make one label of those that were written apart, one an annotator.
+    """Join labels that hold one annotator each into one label with all annotators.
 
-    They belong together if they have split, question id and review in common. The annotations
-    of all of them are kept, in order; one that lists none counts as one annotator's. Lists in
-    `meta` hold a value for each annotator and are joined; of other values the first stands.
+    Labels with the same split, question id and review are joined. All annotations are kept, in
+    order; a label without annotations counts as one annotator. Lists in `meta` hold a value for
+    each annotator and are joined; of other values the first is kept.
 
     Args:
         labels: of one split or several.
@@ -69,17 +69,17 @@ def join_annotators(labels: Iterable[Label]) -> tuple[Label, ...]:
 def aggregate(labels: Iterable[Label], among: Iterable[Label] | None = None) -> tuple[Label, ...]:
     """Make one label of those that ask the same question about the same item in one split.
 
-    Labels that were written apart by annotators are joined first (`join_annotators`). Of those
-    with the same question, to the letter, the first one that can be answered stands for all of
-    them (the first one, if none can be), and the rest are its `others`. A label that names no
-    item stands for its own review alone. On the test split of SubjQA's electronics 358 labels
-    become 330, as in chapter 7 of "Natural Language Processing with Transformers" (Tunstall,
-    von Werra and Wolf), which aggregates by question and item.
+    Labels of several annotators are joined first (`join_annotators`). Of the labels with exactly
+    the same question, the first answerable one represents all (or the first, if none is
+    answerable), and the rest are its `others`. A label without an item is not aggregated. On the
+    test split of SubjQA's electronics 358 labels become 330, as in chapter 7 of "Natural Language
+    Processing with Transformers" (Tunstall, von Werra and Wolf), which aggregates by question and
+    item.
 
     Args:
         labels: the questions to ask, of one split or several.
-        among: labels that add to `others`, whatever their split: where all of an item's reviews
-            are read, another split's review may answer, too. No question is added.
+        among: labels of any split that are added to `others`, because a review of another split
+            may answer the question, too. They add no questions.
 
     Raises:
         DataError: two labels with the same ids have different questions, items or texts.
@@ -106,11 +106,11 @@ def aggregate(labels: Iterable[Label], among: Iterable[Label] | None = None) -> 
 
 
 def gold_texts(label: Label) -> tuple[str, ...]:
-    """Give the distinct answers that count as right; none if the question has no answer.
+    """Return the distinct answers that count as right; none if the question has no answer.
 
-    Where labels were aggregated, the answers of `others` count, too. Answers whose place in the
-    review was not found count, as they were written down, only where there is no other: a
-    question with such answers is no unanswerable one.
+    If labels were aggregated, the answers of `others` count, too. Answers whose place in the
+    review was not found count only if there are no others: a question with such answers is
+    answerable.
 
     >>> gold_texts(Label("q", "How is it?", None, "r", "Good.", ()))
     ()
@@ -121,7 +121,7 @@ def gold_texts(label: Label) -> tuple[str, ...]:
 
 
 def gold_documents(label: Label) -> frozenset[str]:
-    """Give the ids of the reviews that answer the question; none if it has no answer."""
+    """Return the ids of the reviews that answer the question; none if it has no answer."""
     return frozenset(one.review_id for one in (label, *label.others) if is_answered(one))
 
 
@@ -131,10 +131,10 @@ def _unlocated(label: Label) -> Sequence[str]:
 
 
 def encode_label(label: Label) -> bytes:
-    """Give a label as a JSON object: the same bytes, whatever the order of its `meta`.
+    """Return a label as a JSON object; the bytes do not depend on the order of its `meta`.
 
     Raises:
-        DataError: it holds what JSON cannot give back as it was, or it was aggregated.
+        DataError: it would not be the same label when read back, or it was aggregated.
 
     >>> encode_label(Label("q", "How is it?", None, "r", "Good.", ()))
     b'{"question_id":"q","question":"How is it?","review_id":"r","context":"Good.","answers":[]}'
@@ -153,15 +153,15 @@ def encode_label(label: Label) -> bytes:
             tree["meta"] = orjson.Fragment(orjson.dumps(label.meta, option=options))
         encoded = orjson.dumps(tree)
         same = decode_label(encoded) == label
-    except TypeError as fault:
-        raise _not_json(label, str(fault)) from fault
+    except TypeError as error:
+        raise _not_json(label, str(error)) from error
     if not same:
         raise _not_json(label, "it would not be read as it was written")
     return encoded
 
 
 def decode_label(encoded: bytes | str) -> Label:
-    """Give the label that `encode_label` wrote."""
+    """Return the label that `encode_label` wrote."""
     tree = orjson.loads(encoded)
     return Label(
         question_id=tree["question_id"],
@@ -217,7 +217,7 @@ def _joined(apart: Sequence[Label]) -> Label:
 def _annotations(label: Label) -> tuple[tuple[AnswerSpan, ...], ...]:
     if label.annotations:
         return label.annotations
-    # Whose answer was not located said that there is one, so that () would be wrong.
+    # An annotator whose answer was not located found one, so () would be wrong.
     is_lost = is_answered(label) and not label.answers
     return () if is_lost else (label.answers,)
 

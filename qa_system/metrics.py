@@ -1,4 +1,4 @@
-"""How well an answer's text agrees with the annotators': exact match and F1 of SQuAD 2.0."""
+"""Exact match and F1 of SQuAD 2.0: how well an answer agrees with the annotators'."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def exact_match(prediction: str, references: Collection[str]) -> float:
     """Score 1.0 if the prediction equals a reference after normalisation, else 0.0.
 
     Args:
-        prediction: the answer given; empty for "no answer".
+        prediction: the system's answer; empty for "no answer".
         references: every annotator's answer; empty for a question without one, which only
-            an empty prediction gets right. A reference of articles and punctuation alone
-            counts as none.
+            an empty prediction gets right. A reference that has only articles and
+            punctuation counts as none.
 
     Source: `compute_exact` and `get_raw_scores` of the SQuAD 2.0 evaluation script.
 
@@ -51,7 +51,7 @@ def f1(prediction: str, references: Collection[str]) -> float:
     both have none and 0.0 otherwise.
 
     Args:
-        prediction: the answer given; empty for "no answer".
+        prediction: the system's answer; empty for "no answer".
         references: as in `exact_match`.
 
     Source: `compute_f1` and `get_raw_scores` of the SQuAD 2.0 evaluation script; Rajpurkar et

@@ -12,7 +12,7 @@ __all__ = ["Spans", "hash_of", "matched", "split"]
 Spans = Sequence[tuple[int, int]]
 """Start and end characters of passages in their review."""
 
-# A "word" of more than 64 characters is none (a URL, a script without spaces): it is cut.
+# A "word" of more than 64 characters (a URL, a script without spaces) is cut.
 _WORD = re.compile(r"\S{1,64}")
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]]*$")
 
@@ -20,14 +20,14 @@ _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]]*$")
 def split(text: str, max_words: int | None, overlap_words: int = 0) -> list[tuple[int, int]]:
     """Cut a text into passages that overlap, at the ends of sentences where there are any.
 
-    A passage ends after the last sentence that fits, if that leaves it at least half full, else
-    after `max_words` words. The next one starts at a sentence within the last `overlap_words`
-    words if one starts there, else `overlap_words` before the end.
+    A passage ends after the last sentence that fits, if the passage is then at least half full,
+    otherwise after `max_words` words. The next passage starts at the first sentence within the
+    last `overlap_words` words, or, if no sentence starts there, `overlap_words` before the end.
 
     Args:
         text: the whole review.
         max_words: words in a passage at most; None leaves the text in one piece.
-        overlap_words: words that two neighbours share at most; less than `max_words`.
+        overlap_words: words that two neighbouring passages share at most; less than `max_words`.
 
     Returns:
         Start and end characters of each passage, `text[start:end]`, in order; every word of the
@@ -74,11 +74,11 @@ def _sentence_ends(text: str, words: list[tuple[int, int]]) -> list[bool]:
 
 
 def hash_of(content_hash: str, spans: Spans) -> str:
-    """Return the content hash of a review in passages: other passages are a change, too.
+    """Return the content hash of a review in passages; it changes with the passages, too.
 
     Args:
         content_hash: the review's own (`Review.content_hash`).
-        spans: its passages; of one passage the hash is the review's.
+        spans: its passages; with one passage the hash is the review's.
 
     >>> hash_of("0123", [(0, 40)])
     '0123'

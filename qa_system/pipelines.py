@@ -1,9 +1,9 @@
-"""Settings in, Haystack pipelines out.
+"""Build Haystack pipelines from settings.
 
-Every pipeline takes `query` and, where it retrieves, `filters`; Haystack hands flat inputs to all
-components that have such a socket: `pipeline.run({"query": ..., "filters": ...})`. The last
-component of the retrieving part is called `retriever`, or `ranker` where the settings name one
-(`last`), that of the reading part `reader`, that of the generating part `generator`.
+Every pipeline takes `query` and, where it retrieves, `filters`; Haystack passes flat inputs to all
+components that have such a socket: `pipeline.run({"query": ..., "filters": ...})`. The component
+that returns the retrieved documents is called `retriever`, or `ranker` if the settings name one
+(`last`). The other components are called `reader` and `generator`.
 Pipelines dump to YAML and load back (`Pipeline.dumps`, `load`).
 """
 
@@ -54,26 +54,26 @@ OF_RAG = {
     "thorough",
     "threads",
 }
-"""The settings of a generator that `RAGGenerator` takes as they are."""
+"""The generator's settings that are arguments of `RAGGenerator`."""
 
 allow_deserialization_module("qa_system.*")
 
 
 def retrieve(store: ReviewStore, settings: Settings) -> Pipeline:
-    """Build question -> documents: the retriever of `retriever.mode`; then a ranker, if one is set.
+    """Build question -> documents: the retriever of `retriever.mode`, then the ranker, if any.
 
     Args:
-        store: the embedded store, or that on a server.
-        settings: `retriever` says how, `encoder` by which model, `ranker` in which order.
+        store: the embedded store, or one on a server.
+        settings: `retriever`, `encoder` and `ranker` are used.
 
     Returns:
-        A pipeline whose component `last(settings)` gives `documents`, best first.
+        A pipeline whose component `last(settings)` returns `documents`, best first.
 
     Raises:
         ConfigError: no retriever has that mode's name.
         MissingDependencyError: the ranker is a cross-encoder, and sentence-transformers or its
             Haystack integration is not installed.
-        ModelError: the ranker's device is not there.
+        ModelError: the ranker's device is missing.
 
     >>> from qa_system.stores import FAISSDocumentStore
     >>> pipeline = retrieve(FAISSDocumentStore("never-opened"), Settings())
@@ -96,7 +96,7 @@ def extract(store: ReviewStore, settings: Settings) -> Pipeline:
 
     Returns:
         The pipeline of `retrieve(store, to_read(settings))`, followed by a component `reader`
-        that gives `answers` and `no_answer_probability`.
+        that returns `answers` and `no_answer_probability`.
 
     Raises:
         QASystemError: as in `retrieve`.
@@ -113,9 +113,9 @@ def generate(store: ReviewStore, settings: Settings) -> Pipeline:
 
     Returns:
         The pipeline of `retrieve(store, settings)`, followed by a component `evidence`, which
-        takes the best documents and the dense retriever's scores of them, and a component
-        `generator` that gives `answers`. Nothing holds these against the reviews, as `QASystem`
-        does.
+        selects the best documents and their scores from the dense retriever, and a component
+        `generator` that returns `answers`. Unlike `QASystem`, it does not compare the answers
+        with the reviews.
 
     Raises:
         QASystemError: as in `retrieve`.
@@ -131,7 +131,7 @@ def generate(store: ReviewStore, settings: Settings) -> Pipeline:
 
 
 def last(settings: Settings) -> str:
-    """Name the component of `retrieve` that hands over the documents.
+    """Return the name of the component of `retrieve` that returns the documents.
 
     >>> last(Settings())
     'retriever'
@@ -140,7 +140,7 @@ def last(settings: Settings) -> str:
 
 
 def dense(settings: Settings) -> str | None:
-    """Name the component of `retrieve` whose scores are those of embeddings, if there is one.
+    """Return the name of the component of `retrieve` that scores by embeddings, if any.
 
     >>> dense(Settings())
     'dense'
@@ -154,10 +154,10 @@ def reader_ranks(settings: Settings) -> bool:
 
 
 def to_read(settings: Settings) -> Settings:
-    """Give the settings by which documents are found that a reader is going to read.
+    """Return the settings for retrieving the documents that the reader reads.
 
-    Where the reader ranks, too, ranking first would read everything twice: it reads all the
-    candidates, in whatever order, and its answers come out best first.
+    If the reader is also the ranker, the documents are not ranked first, because everything would
+    be read twice: the reader reads all the candidates, and its answers come out best first.
     """
     if not reader_ranks(settings):
         return settings
@@ -166,7 +166,7 @@ def to_read(settings: Settings) -> Settings:
 
 
 def load(text: str) -> Pipeline:
-    """Load a pipeline that `Pipeline.dumps` wrote, this project's components allowed."""
+    """Load a pipeline that `Pipeline.dumps` wrote; this project's components are allowed."""
     return Pipeline.loads(text)
 
 
@@ -218,9 +218,9 @@ def _build_ranker(settings: Settings) -> ReaderRanker | CrossEncoderRanker:
         return ReaderRanker(build_reader(settings), top_k, chosen.prior)
     try:
         from qa_system.rankers.cross_encoder import rank_by
-    except ImportError as fault:
+    except ImportError as error:
         raise MissingDependencyError(
-            f"a cross-encoder needs the package {fault.name!r}",
+            f"a cross-encoder needs the package {error.name!r}",
             remedy="Install it: pip install 'qa-system[torch]'.",
-        ) from fault
+        ) from error
     return rank_by(str(chosen.model), device=chosen.device, top_k=top_k)

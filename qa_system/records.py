@@ -1,7 +1,6 @@
-"""The records that walk through the house: reviews in, answers out.
+"""The records that the packages share: reviews, questions, labels, answers.
 
-All are frozen; all fields are plain Python values, so that each of them is one `to_dict`
-away from JSON.
+All are frozen, and their fields are plain Python values, so that they are easily written as JSON.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ __all__ = [
 
 
 def stable_review_id(item_id: str, text: str) -> str:
-    """Derive an id for a review that came without one: the same text of the same item, the same id.
+    """Derive an id for a review that has none; it depends only on the item and the text.
 
     >>> stable_review_id("B00", "Good.") == stable_review_id("B00", "Good.")
     True
@@ -48,8 +47,8 @@ class Review:
     Args:
         id: unique over the whole catalogue.
         item_id: the product that it is about.
-        text: the review as its readers see it; offsets in answers count its characters.
-        meta: everything else that came with it (stars, date, ...), as JSON values or dates.
+        text: the whole review; offsets in answers count its characters.
+        meta: its other fields (stars, date, ...), as JSON values or dates.
     """
 
     id: str
@@ -99,12 +98,12 @@ class Label:
         question: its text.
         item_id: the item asked about; None for texts that belong to no item.
         review_id: the gold review, in which the answers were marked.
-        context: the gold review's text, the one that the offsets count in.
+        context: the gold review's text, to which offsets refer.
         answers: the distinct answer spans that annotators marked, in order of first mark;
             empty if the question cannot be answered from this review.
-        annotations: one tuple of spans an annotator, in the order of the file;
-            an empty tuple is that annotator's "not answerable".
-        split: the part of the data set that it stands in (train, dev, test), where there is one.
+        annotations: one tuple of spans for each annotator, in the order of the file;
+            an empty tuple means "not answerable".
+        split: its part of the data set (train, dev, test), if it has one.
         meta: the data set's own fields (subjectivity, domain, ...).
         others: labels of the same question about the same item, most of them from other reviews,
             where labels were aggregated (`qa_system.labels.aggregate`).
@@ -131,15 +130,14 @@ class Label:
 class Answer:
     """A short answer and the review that says so.
 
-    A generated answer may stand in no review as it is: then `start` equals `end`, and both are
-    where the review comes nearest to it. Where it does stand in one, `text` is the review's own
-    spelling.
+    A generated answer may be in no review word for word: then `start` equals `end`, and both are
+    the place in the review that is nearest to it. Otherwise `text` is the review's own spelling.
 
     Args:
         text: the answer, equal to the review's text from `start` to `end`.
-        confidence: calibrated probability that it is right, 0 to 1; of a generated answer its
-            `support`, which is no probability.
-        review_id: the review that says so; of a generated answer the one that supports it best.
+        confidence: calibrated probability that it is right, 0 to 1; for a generated answer its
+            `support`, which is not a probability.
+        review_id: the review that says so; for a generated answer the one that supports it best.
         item_id: the item that the review is about.
         start: first character of the answer in the whole review.
         end: the character after its last.
@@ -147,8 +145,8 @@ class Answer:
         meta: the review's metadata.
         support: how far the reviews say what was generated, 0 to 1
             (`qa_system.generators.grounding`); None for an answer that is a review's own words.
-        sources: the fewest reviews that carried nearly all of a generated answer (of a chat
-            model's: those that it cites), first the one that carried most.
+        sources: the fewest reviews that have nearly all of the share in a generated answer (for a
+            chat model: those that it cites), largest share first.
         generated: whether it was written by a generator.
     """
 
@@ -165,7 +163,7 @@ class Answer:
     generated: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the answer as JSON values."""
+        """Return the answer as JSON values."""
         return {
             "text": self.text,
             "confidence": self.confidence,
@@ -189,9 +187,9 @@ class Answers:
         question: as asked.
         item_id: the item asked about.
         answers: best first.
-        no_answer_probability: calibrated probability that none of the reviews read answers it;
-            where answers were generated, one minus the best one's support, given or withheld.
-        reviews_read: how many reviews the retriever handed to the reader.
+        no_answer_probability: calibrated probability that none of the reviews answers it; for
+            generated answers, one minus the best support, shown or withheld.
+        reviews_read: how many reviews were read.
         timings: seconds by stage.
     """
 
@@ -203,7 +201,7 @@ class Answers:
     timings: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the answers as JSON values."""
+        """Return the answers as JSON values."""
         return {
             "question": self.question,
             "item_id": self.item_id,
@@ -216,23 +214,24 @@ class Answers:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncoderIdentity:
-    """What a store remembers of the encoder that filled it, so that it can refuse another.
+    """The encoder that filled a store; the store refuses embeddings of another.
 
     Args:
-        name: the model's name as it was given (`bundled:encoder`, a folder, a Hub id); for
-            people: the same model under another name, or in another folder, is the same.
+        name: the model's name (`bundled:encoder`, a folder, a Hub id), for messages; it is not
+            compared.
         dimension: numbers in an embedding.
-        similarity: the one that the encoder was trained with.
-        weights_hash: sha256 over the passage encoder's weights and how a text reaches them
-            (pooling, normalisation, prefixes, length): same hash, same embeddings up to rounding.
+        similarity: as the encoder was trained.
+        weights_hash: sha256 over the passage encoder's weights and its settings (pooling,
+            normalisation, prefixes, length): the same hash means the same embeddings up to
+            rounding.
         question_name: the question encoder's name, if it is a model of its own.
-        question_hash: the same hash of the question encoder; None where nobody said, as in stores
-            of version 0.1.0 and for a passage encoder without its partner. It is compared where
-            both sides have one.
+        question_hash: the same hash of the question encoder; None where it is not known, as in
+            stores of version 0.1.0 and for a passage encoder without its partner. It is compared
+            where both sides have one.
 
     >>> from dataclasses import replace
-    >>> told = EncoderIdentity("ctx", 768, "dot_product", "00" * 32, "q", "11" * 32)
-    >>> told == replace(told, question_hash="22" * 32), told == replace(told, question_hash=None)
+    >>> pair = EncoderIdentity("ctx", 768, "dot_product", "00" * 32, "q", "11" * 32)
+    >>> pair == replace(pair, question_hash="22" * 32), pair == replace(pair, question_hash=None)
     (False, True)
     """
 
@@ -286,10 +285,10 @@ class EncoderIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at.
+    """The result of one check.
 
     Args:
-        name: what.
+        name: what was checked.
         ok: whether it is there and usable.
         required: whether the settings need it.
         detail: the version, the place, or what is wrong.
@@ -303,5 +302,5 @@ class Finding:
     remedy: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the finding as JSON values."""
+        """Return the finding as JSON values."""
         return asdict(self)

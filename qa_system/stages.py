@@ -1,8 +1,8 @@
 """Seconds by stage of one question, collected across threads and tasks.
 
-A component says `with stage("read"):`; whoever wants to know says `with timed() as timings:`.
-Haystack hands the context on to the threads that it runs components in, so no component needs
-to know who is asking, and nothing is measured when nobody is.
+A component runs `with stage("read"):`; a caller that wants the times runs `with timed() as
+timings:`. Haystack passes the context on to the threads that it runs components in, so components
+need no argument for it. Without a `timed` block nothing is measured.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def timed() -> Iterator[dict[str, float]]:
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Add the time spent inside to the stage's seconds, if somebody is collecting."""
+    """Add the time spent inside to the stage's seconds, inside a `timed` block."""
     timings = _timings.get()
     if timings is None:
         yield

@@ -1,4 +1,4 @@
-"""The door for product pages: a question and an item in, answers and their reviews out."""
+"""The API for product pages: a question and an item in, answers and their reviews out."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ if TYPE_CHECKING:
 __all__ = ["Examination", "Mode", "QASystem"]
 
 SPANS_PER_ANSWER = 4
-"""Spans asked of the reader for one answer that is shown: several may stand in one review."""
+"""Spans requested from the reader for each answer shown: several may be in one review."""
 
 NOTHING_READ = Reading((), (), 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """How a question was answered, for those who want to know why.
+    """How a question was answered: the answers, and everything that led to them.
 
     Args:
-        documents: those that were read, best first: as retrieved or ranked, and where the reader
-            is the ranker by its best span in each.
-        reading: what the reader found in them, below its threshold too; nothing where answers
-            were generated and the reader was not asked.
-        answers: what `ask` gives.
+        documents: those that were read, best first: as retrieved or ranked; if the reader is the
+            ranker, by its best span in each.
+        reading: what the reader found in them, including spans below its threshold; empty if
+            answers were generated and the reader was not asked.
+        answers: what `ask` returns.
         drafts: what was generated from the first of the documents, best first, withheld or not.
     """
 
@@ -62,11 +62,11 @@ class Examination:
 class QASystem:
     """Answer shoppers' questions from the reviews of a store.
 
-    One instance serves many threads. It holds the models; opening takes seconds, asking a
-    fraction of one.
+    One instance serves many threads. It holds the models: opening it takes seconds, a question
+    takes a fraction of a second.
 
     Args:
-        settings: what to run on.
+        settings: the store, the models and how to use them.
 
     >>> import tempfile
     >>> from haystack import Document
@@ -102,13 +102,13 @@ class QASystem:
         mode: Mode = "extract",
         **overrides: Any,
     ) -> QASystem:
-        """Open a system and load its models, so that the first question is as fast as the next.
+        """Open a system and load its models, so that the first question is as fast as the others.
 
         Args:
             config: a YAML file or settings; None takes the defaults and the environment.
-            mode: the one that will be asked in: a generator is loaded for those that generate,
-                here or at the first question.
-            overrides: single settings, their dots written as double underscores:
+            mode: of the questions to come. The generator is loaded here only for a mode that
+                generates; otherwise the first question that needs it loads it.
+            overrides: single settings, with two underscores for a dot:
                 `store__path="qa-store"`.
 
         Raises:
@@ -130,12 +130,12 @@ class QASystem:
 
     @property
     def reader(self) -> ExtractiveReader:
-        """The reader, which can also be asked about texts that are in no store."""
+        """The reader; it can also be asked about texts that are in no store."""
         return self._reader
 
     @property
     def generator(self) -> RAGGenerator | ReviewChat:
-        """The generator, which can also be asked about texts that are in no store."""
+        """The generator; it can also be asked about texts that are in no store."""
         with self._building:
             if self._generator is None:
                 self._generator = pipelines.build_generator(self.settings)
@@ -163,15 +163,15 @@ class QASystem:
         Args:
             question: in plain words.
             item_id: the item asked about; None asks all reviews.
-            filters: Haystack filters on the reviews' metadata, beside the item.
-            top_k: answers at most; extracted ones each from another review.
-            mode: `extract` gives spans of reviews. `generate` gives answers in a model's own
+            filters: Haystack filters on the reviews' metadata, in addition to the item.
+            top_k: answers at most; each extracted answer comes from another review.
+            mode: `extract` returns spans of reviews. `generate` returns answers in a model's own
                 words, and withholds those that the reviews support less than
-                `generator.min_support`. `auto` gives generated answers, and extracted ones where
-                all of those are withheld.
+                `generator.min_support`. `auto` returns generated answers, or extracted ones if
+                all generated ones are withheld.
 
         Returns:
-            The answers, best first. None at all means "the reviews don't say".
+            The answers, best first; no answers means "the reviews don't say".
 
         Raises:
             EmptyQuestionError: the question has no words.
@@ -179,14 +179,14 @@ class QASystem:
             UnknownItemError: the store has no review of the item.
             InvalidFilterError: the filters are malformed.
             ModelError: the generator cannot be loaded, or its server does not answer.
-            MissingDependencyError: the generator runs on a package that is not installed.
+            MissingDependencyError: the generator needs a package that is not installed.
         """
         return self.ask_many([Question(question, item_id, filters)], top_k, mode)[0]
 
     def ask_many(
         self, questions: Iterable[Question], top_k: int = 3, mode: Mode = "extract"
     ) -> list[Answers]:
-        """Answer several questions, their reviews read in common batches.
+        """Answer several questions; their reviews are read in shared batches.
 
         The timings of each answer are those of the whole call.
         """
@@ -203,7 +203,7 @@ class QASystem:
             mode: as in `ask`.
 
         Raises:
-            QASystemError: as in `ask`; one question that cannot be asked stops them all.
+            QASystemError: as in `ask`; one invalid question stops all of them.
         """
         _refuse_unknown_mode(mode)
         asked = list(questions)
@@ -243,7 +243,7 @@ class QASystem:
         return await asyncio.to_thread(self.ask, question, item_id, filters, top_k, mode)
 
     def close(self) -> None:
-        """Close the store; the system answers no more."""
+        """Close the store; the system can no longer be asked."""
         self._store.close()
 
     def __enter__(self) -> QASystem:
@@ -252,7 +252,7 @@ class QASystem:
     def __exit__(
         self,
         kind: type[BaseException] | None,
-        fault: BaseException | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self.close()
@@ -263,10 +263,10 @@ class QASystem:
         also = set() if scorer is None else {scorer}
         try:
             found = self._retrieval.run(inputs, include_outputs_from=also)
-        except PipelineRuntimeError as fault:
-            # Haystack wraps what a component raises; our errors are meant for the caller.
-            if isinstance(fault.__cause__, QASystemError):
-                raise fault.__cause__ from None
+        except PipelineRuntimeError as error:
+            # Haystack wraps a component's errors; ours are for the caller.
+            if isinstance(error.__cause__, QASystemError):
+                raise error.__cause__ from None
             raise
         documents: list[Document] = found[self._last]["documents"]
         if not documents and question.item_id is not None:
@@ -342,14 +342,14 @@ class QASystem:
     ) -> Answers:
         size = self.settings.reader.snippet_chars
         given = tuple(generated_answer(draft, size) for draft in written if not draft.withheld)
-        silence = 1.0 - max((draft.support.score for draft in written), default=0.0)
+        no_answer = 1.0 - max((draft.support.score for draft in written), default=0.0)
         if mode == "extract" or (mode == "auto" and not given):
-            given, silence = extracted_answers(reading), reading.no_answer_probability
+            given, no_answer = extracted_answers(reading), reading.no_answer_probability
         return Answers(
             question=question.text,
             item_id=question.item_id,
             answers=given[:top_k],
-            no_answer_probability=silence,
+            no_answer_probability=no_answer,
             reviews_read=reviews_read,
             timings=timings,
         )
@@ -392,7 +392,7 @@ def _filters_of(question: Question) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What retrieval gave: the documents to read, and those of the dense retriever."""
+    """What was retrieved: the documents to read, and those of the dense retriever."""
 
     documents: list[Document]
     scored: list[Document]

@@ -16,7 +16,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import hypothesis
 import pytest
 
-# The same examples every time, and no clock: a busy machine is no fault of the code.
+# The same examples every time, and no clock: a busy machine does not make a test fail.
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("repeatable")
 

@@ -1,4 +1,4 @@
-"""A data set: labelled questions and the reviews behind them, from any file that can be read."""
+"""A data set: labelled questions and their reviews, from a file of any known format."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["Dataset", "dataset_of", "read_dataset"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled questions and the reviews behind them.
+    """Labelled questions and their reviews.
 
     Args:
         path: where it was read from.
         labels: of all its splits.
-        reviews: distinct by id, all splits together.
-        repairs: how its answers' offsets were found; None where they came exact.
+        reviews: of all its splits, distinct by id.
+        repairs: how its answers' offsets were found; None if its format is not SubjQA.
     """
 
     path: str
@@ -39,7 +39,7 @@ class Dataset:
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
-        """The splits that its labels stand in."""
+        """The splits of its labels."""
         return tuple(dict.fromkeys(label.split for label in self.labels if label.split is not None))
 
     @cached_property
@@ -53,7 +53,7 @@ class Dataset:
         return digest.hexdigest()
 
     def labels_of(self, split: str | None) -> tuple[Label, ...]:
-        """Give the labels of one split; None gives all.
+        """Return the labels of one split, or of all if `split` is None.
 
         Raises:
             DataError: there is no such split.
@@ -71,15 +71,15 @@ class Dataset:
 
 
 def read_dataset(path: str | Path) -> Dataset:
-    """Read a data set, recognised by what it holds.
+    """Read a data set; its content decides the format.
 
     Args:
         path: a SubjQA folder (or `hub:subjqa/DOMAIN`); a folder of such folders, all of which
-            are read, `meta["domain"]` of a label telling which it is from; a SQuAD `.json`;
-            labels of one's own as `.jsonl` (`qa_system.datasets.jsonl`); or `bundled:sample`.
+            are read, with the folder's name in a label's `meta["domain"]`; a SQuAD `.json`; your
+            own labels as `.jsonl` (`qa_system.datasets.jsonl`); or `bundled:sample`.
 
     Raises:
-        DataError: there is none of these, it is damaged, or two questions of one split have
+        DataError: the path holds none of these, it is damaged, or two questions of one split have
             the same id.
 
     >>> "test" in read_dataset("bundled:sample").splits
@@ -106,13 +106,13 @@ def read_dataset(path: str | Path) -> Dataset:
 
 
 def dataset_of(path: str, labels: tuple[Label, ...]) -> Dataset:
-    """Give labels, and the reviews that they are about, as a data set."""
+    """Return a data set of labels and the reviews that they are about."""
     reviews = {label.review_id: _review_of(label) for label in labels}
     return Dataset(path, labels, tuple(reviews.values()))
 
 
 def _review_of(label: Label) -> Review:
-    # A text that belongs to no item is one of its own.
+    # A text without an item is an item of its own.
     item_id = label.review_id if label.item_id is None else label.item_id
     return Review(label.review_id, item_id, label.context)
 

@@ -1,10 +1,10 @@
-"""Labels of one's own as JSON Lines: one question about one review a line.
+"""Your own labels as JSON Lines: one question about one review a line.
 
     {"question": "How is the sound?", "context": "Good bass.", "answers": ["bass"], "stars": 5}
 
-Needed: `question`, `context` (the review) and `answers`: texts, or `{"text", "start"}` with the
-answer's first character in the review; none of them means that the review does not say. May be
-there: `question_id`, `item_id`, `review_id`, `split`, `annotations` (a list of answers for each
+Required: `question`, `context` (the review) and `answers`: texts, or `{"text", "start"}` with the
+answer's first character in the review; an empty list means that the review does not say.
+Optional: `question_id`, `item_id`, `review_id`, `split`, `annotations` (a list of answers for each
 annotator), `meta`. Every other field becomes `meta`, too.
 """
 
@@ -35,18 +35,18 @@ _OWN = frozenset((*_NEEDED, *_OPTIONAL, "answers", "annotations", "meta"))
 def read_labels_jsonl(path: str | Path) -> tuple[Label, ...]:
     """Read labels, one a line.
 
-    An answer without `start` is where its text first stands in the review. One that does not
-    stand there, or not at its `start`, is left out of `answers` and `annotations`, stands in
-    `meta["unlocated_answers"]`, and is counted in a warning. A `question_id` that is missing is
-    derived from item, review and question, a `review_id` from item and text: always the same.
+    An answer without `start` is taken at the first place of its text in the review. An answer
+    that is not in the review, or not at its `start`, is moved from `answers` and `annotations` to
+    `meta["unlocated_answers"]`, and counted in a warning. A missing `question_id` is derived from
+    item, review and question, a missing `review_id` from item and text.
 
     Args:
-        path: a JSON Lines file in UTF-8; empty lines are passed over.
+        path: a JSON Lines file in UTF-8; empty lines are skipped.
 
     Raises:
-        DataError: the file cannot be read, a line is wrong (the message names it, and all that
-            is wrong with it), two lines of one split have the same question id, or two lines
-            give a review different texts or items.
+        DataError: the file cannot be read, a line is wrong (the message lists everything that is
+            wrong with it), two lines of one split have the same question id, or two lines have
+            different texts or items for one review.
 
     >>> folder = getfixture("tmp_path")
     >>> line = '{"question": "How is it?", "context": "Good.", "answers": ["Good"], "stars": 5}'
@@ -67,8 +67,8 @@ def read_labels_jsonl(path: str | Path) -> tuple[Label, ...]:
                 label = _label_of(text, where)
                 seen.add(label, where)
                 labels.append(label)
-    except OSError as fault:
-        raise DataError(f"the file cannot be read: {fault.strerror}", where=str(path)) from fault
+    except OSError as error:
+        raise DataError(f"the file cannot be read: {error.strerror}", where=str(path)) from error
     lost = sum(len(label.meta.get(UNLOCATED, ())) for label in labels)
     if lost:
         _log.warning("%s: %d answers are not in their context, or not at their start", path, lost)
@@ -76,14 +76,14 @@ def read_labels_jsonl(path: str | Path) -> tuple[Label, ...]:
 
 
 def write_labels_jsonl(labels: Iterable[Label], path: str | Path) -> None:
-    """Write labels, one a line, so that `read_labels_jsonl` gives the same ones back.
+    """Write labels, one a line, so that `read_labels_jsonl` returns the same labels.
 
-    It is written in one step: a crash leaves the old file or the new one.
+    The file is replaced in one step: a crash leaves the old file or the new one.
 
     Raises:
-        DataError: a label cannot be read back as it is (its answers are not where they say,
-            it was aggregated, its meta is no JSON), two labels cannot stand in one file, or
-            the file cannot be written.
+        DataError: a label would not be the same when read back (its answers are not at their
+            offsets, it was aggregated, its meta is not JSON), two labels contradict each other,
+            or the file cannot be written.
     """
     temporary = Path(f"{path}.{os.getpid()}.tmp")
     seen = _Seen()
@@ -94,21 +94,21 @@ def write_labels_jsonl(labels: Iterable[Label], path: str | Path) -> None:
                 where = f"{path}:{number}"
                 if _label_of(line, where) != label:
                     raise DataError(
-                        f"question {label.question_id!r} would be read otherwise than it is",
+                        f"question {label.question_id!r} would not be the same when read back",
                         where=where,
                         remedy="Give each distinct answer once, at its place in the context.",
                     )
                 seen.add(label, where)
                 file.write(line + b"\n")
         temporary.replace(path)
-    except OSError as fault:
-        raise DataError(f"the file cannot be written: {fault.strerror}", where=str(path)) from fault
+    except OSError as error:
+        raise DataError(f"the file cannot be written: {error.strerror}", where=str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 class _Seen:
-    """What the lines of a file have said so far, to refuse what contradicts it."""
+    """The questions and reviews of the lines so far, to refuse lines that contradict them."""
 
     def __init__(self) -> None:
         self._questions: dict[tuple[str | None, str], str] = {}
@@ -138,14 +138,14 @@ class _Seen:
 def _label_of(line: bytes, where: str) -> Label:
     try:
         row = orjson.loads(line)
-    except orjson.JSONDecodeError as fault:
+    except orjson.JSONDecodeError as error:
         raise DataError(
-            f"the line is not JSON: {fault}", where=where, remedy="Write one JSON object a line."
-        ) from fault
-    faults = _faults(row) if isinstance(row, dict) else ["it is not an object"]
-    if faults:
+            f"the line is not JSON: {error}", where=where, remedy="Write one JSON object a line."
+        ) from error
+    errors = _errors(row) if isinstance(row, dict) else ["it is not an object"]
+    if errors:
         raise DataError(
-            f"the line is no label: {'; '.join(faults)}",
+            f"the line is not a label: {'; '.join(errors)}",
             where=where,
             remedy='A label is {"question", "context", "answers": [text or {"text", "start"}]}; '
             f"optional: {', '.join(_OPTIONAL)}, annotations, meta.",
@@ -196,55 +196,55 @@ def _spans(given: Iterable[Any], context: str, lost: dict[str, None]) -> tuple[A
     return tuple(spans)
 
 
-def _faults(row: Mapping[str, Any]) -> list[str]:
-    faults = []
+def _errors(row: Mapping[str, Any]) -> list[str]:
+    errors = []
     for key in (*_NEEDED, *_OPTIONAL):
         value = row.get(key)
         if value is None:
             if key in _NEEDED:
-                faults.append(f"{key!r} is missing")
+                errors.append(f"{key!r} is missing")
         elif not isinstance(value, str):
-            faults.append(f"{key!r} is {value!r:.40}, not a text")
+            errors.append(f"{key!r} is {value!r:.40}, not a text")
         elif not value.strip():
-            faults.append(f"{key!r} is empty")
-    faults += _answer_faults(row.get("answers"), "answers")
+            errors.append(f"{key!r} is empty")
+    errors += _answer_errors(row.get("answers"), "answers")
     annotations = row.get("annotations") or []
     if isinstance(annotations, list):
         for number, answers in enumerate(annotations):
-            faults += _answer_faults(answers, f"annotations[{number}]")
+            errors += _answer_errors(answers, f"annotations[{number}]")
     else:
-        faults.append("'annotations' is not a list")
+        errors.append("'annotations' is not a list")
     meta = row.get("meta") or {}
     if not isinstance(meta, dict):
-        return [*faults, "'meta' is not an object"]
-    faults += [
-        f"{key!r} stands beside 'meta' and in it" for key in meta if key in row.keys() - _OWN
+        return [*errors, "'meta' is not an object"]
+    errors += [
+        f"{key!r} is both outside 'meta' and in it" for key in meta if key in row.keys() - _OWN
     ]
     for key, value in (*row.items(), *meta.items()):
         if key == UNLOCATED and not _is_texts(value):
-            faults.append(f"{key!r} is not a list of texts")
-    return faults
+            errors.append(f"{key!r} is not a list of texts")
+    return errors
 
 
-def _answer_faults(answers: object, name: str) -> list[str]:
+def _answer_errors(answers: object, name: str) -> list[str]:
     if answers is None:
         return [f"{name!r} is missing"]
     if not isinstance(answers, list):
         return [f"{name!r} is not a list"]
-    faults = []
+    errors = []
     for number, answer in enumerate(answers):
         tree = {"text": answer} if isinstance(answer, str) else answer
         place = f"{name}[{number}]"
         if not isinstance(tree, dict) or not isinstance(tree.get("text"), str):
-            faults.append(f"{place} is neither a text nor has one")
+            errors.append(f"{place} is neither a text nor has one")
             continue
         if not tree["text"].strip():
-            faults.append(f"{place} is empty (no answer is an empty list)")
+            errors.append(f"{place} is empty (no answer is an empty list)")
         start = tree.get("start")
         if start is not None and (not isinstance(start, int) or isinstance(start, bool)):
-            faults.append(f"{place}.start is {start!r:.40}, not a whole number")
-        faults += [f"{place} has {key!r}" for key in tree if key not in ("text", "start")]
-    return faults
+            errors.append(f"{place}.start is {start!r:.40}, not a whole number")
+        errors += [f"{place} has {key!r}" for key in tree if key not in ("text", "start")]
+    return errors
 
 
 def _is_texts(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""Labels -> train, dev and test, or folds: by group, so that no text or item is in two of them."""
+"""Split labels into train, dev and test, or folds, by group: no item or text is in two of them."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from qa_system.records import Label
 __all__ = ["Group", "folds", "hold_out", "split_labels"]
 
 Group = Literal["item", "article", "paragraph"]
-"""What stays together: an item's reviews, a SQuAD article, or one text."""
+"""What is not divided: an item's reviews, a SQuAD article, or one text."""
 
 
 def split_labels(
     labels: Sequence[Label], by: Group, *, test: float, dev: float = 0.0, seed: int = 13
 ) -> tuple[Label, ...]:
-    """Give every label a split, `train`, `dev` or `test`; which, depends on seed and group alone.
+    """Assign each label to `train`, `dev` or `test`, depending only on the seed and its group.
 
     Args:
-        labels: whatever split they stand in.
-        by: labels of one group come into one split.
-        test: how much is tested on: below 1 a share of the groups, else their number.
-        dev: likewise, what is tuned on.
-        seed: of the draw.
+        labels: their present splits are ignored.
+        by: labels of one group go to one split.
+        test: the size of `test`: below 1 a share of the groups, otherwise their number.
+        dev: likewise the size of `dev`.
+        seed: of the random order.
 
     Raises:
-        DataError: a label has no such group, a part is less than nothing or less than a group,
-            or nothing would be left to train on.
+        DataError: a label has no such group, a part is negative or smaller than one group, or
+            nothing would be left for `train`.
 
     >>> labels = [Label(f"q{n}", "?", f"B{n}", f"r{n}", "Good.", ()) for n in range(10)]
     >>> divided = split_labels(labels, "item", test=0.2, dev=1)
@@ -55,15 +55,15 @@ def split_labels(
 def hold_out(
     labels: Sequence[Label], share: float, seed: int = 13
 ) -> tuple[tuple[Label, ...], tuple[Label, ...]]:
-    """Part labels into those that are learnt from and those that are not, by item.
+    """Divide labels by item into those to learn from and those to hold out.
 
     Args:
-        labels: of one data set; by text, if the first of them has no item.
-        share: of the items that nothing is learnt from, below 1.
-        seed: of the draw.
+        labels: of one data set; they are divided by text if the first of them has no item.
+        share: of the items to hold out, below 1.
+        seed: of the random order.
 
     Raises:
-        DataError: some labels have an item and some have none, or one part would be empty.
+        DataError: only some labels have an item, or one part would be empty.
 
     >>> labels = [Label(f"q{n}", "?", f"B{n}", f"r{n}", "Good.", ()) for n in range(4)]
     >>> [len(part) for part in hold_out(labels, 0.25)]
@@ -80,15 +80,15 @@ def hold_out(
 def folds(
     labels: Sequence[Label], number: int, by: Group = "item", *, seed: int = 13
 ) -> list[tuple[tuple[Label, ...], tuple[Label, ...]]]:
-    """Divide labels for cross-validation: pairs of what is trained on and what is tested on.
+    """Divide labels for cross-validation into pairs of training and test labels.
 
     Every label is tested on once, and a group is never on both sides.
 
     Args:
         labels: all of them.
-        number: of folds, from 2.
-        by: labels of one group come into one fold.
-        seed: of the draw.
+        number: of folds, 2 or more.
+        by: labels of one group go to one fold.
+        seed: of the random order.
 
     Raises:
         DataError: there are fewer groups than folds, or a label has no such group.
@@ -114,7 +114,7 @@ def folds(
 
 
 def _part_of(groups: int, part: float) -> int:
-    """Give how many groups a part is; a part that was asked for is at least one of them."""
+    """Return the number of groups in a part; a part above 0 has at least one."""
     is_part = math.isfinite(part) and part >= 0
     number = round(part * groups if part < 1 else part) if is_part else 0
     if not is_part or (part > 0 and number == 0):
@@ -126,7 +126,7 @@ def _part_of(groups: int, part: float) -> int:
 
 
 def _shuffled(labels: Iterable[Label], by: Group, seed: int) -> list[str]:
-    """Give the groups in an order that a group's name and the seed decide, not the file's."""
+    """Return the groups in an order that depends on their names and the seed only."""
     groups = {_group_of(label, by) for label in labels}
     return sorted(groups, key=lambda group: hashlib.sha256(f"{seed}\0{group}".encode()).digest())
 

@@ -2,7 +2,7 @@
 
 The format (https://rajpurkar.github.io/SQuAD-explorer): a list of articles, each a list of
 paragraphs, each a context with its questions. Version 2.0 adds `is_impossible` and
-`plausible_answers`. Anything else that a file holds is kept.
+`plausible_answers`. All other keys of a file are kept.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _QUESTION_KEYS = frozenset(("id", "question", "answers"))
 
 @dataclass(frozen=True, slots=True)
 class SquadFile:
-    """A SQuAD file as it is: checked, with nothing lost, nothing added.
+    """The content of a SQuAD file, checked and otherwise unchanged.
 
     Args:
-        tree: the JSON object. `SquadFile.read(path).write(other)` writes the same object.
+        tree: the JSON object; `SquadFile.read(path).write(other)` writes the same object.
 
     Raises:
-        DataError: something that every SQuAD file has is missing or of another type; the
+        DataError: a key that every SQuAD file has is missing, or its value has another type; the
             message names its place in the tree.
 
     >>> answer = {"text": "Good", "answer_start": 0}
@@ -59,31 +59,30 @@ class SquadFile:
         """
         try:
             tree = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-        except OSError as fault:
+        except OSError as error:
             raise DataError(
-                f"the file cannot be read: {fault.strerror}", where=str(path)
-            ) from fault
-        except ValueError as fault:  # JSONDecodeError and UnicodeDecodeError
-            raise DataError(f"the file is not JSON: {fault}", where=str(path)) from fault
+                f"the file cannot be read: {error.strerror}", where=str(path)
+            ) from error
+        except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+            raise DataError(f"the file is not JSON: {error}", where=str(path)) from error
         try:
             return cls(tree)
-        except DataError as fault:
+        except DataError as error:
             raise DataError(
-                fault.what, where=f"{path}: {fault.where}", remedy=fault.remedy
+                error.what, where=f"{path}: {error.where}", remedy=error.remedy
             ) from None
 
     @classmethod
     def from_labels(cls, labels: Iterable[Label], version: str = "2.0") -> SquadFile:
         """Lay out labels as SQuAD: an article for each item or title, a paragraph for each review.
 
-        Beside SQuAD's own keys stand `item_id`, `review_id` and `split`, so that
-        `SquadFile.labels` gives the labels back. An answer that was marked twice is written
-        twice, as SQuAD has it. A label all of whose answers are unlocated is left out, with a
-        warning.
+        The keys `item_id`, `review_id` and `split` are added to SQuAD's own, so that
+        `SquadFile.labels` returns the same labels. An answer that was marked twice is written
+        twice, as in SQuAD. A label whose answers are all unlocated is left out, with a warning.
 
         Raises:
-            DataError: a question id occurs twice, or version 1.1 is asked to hold a question
-                without an answer.
+            DataError: a question id occurs twice, or a question has no answer and the version is
+                1.1.
         """
         articles: dict[tuple[str | None, str], dict[str, dict[str, Any]]] = {}
         seen: set[str] = set()
@@ -122,25 +121,25 @@ class SquadFile:
         return cls({"version": version, "data": data})
 
     def write(self, path: str | Path) -> None:
-        """Write the file, in one step: a crash leaves the old one or the new one."""
-        # ASCII escapes also carry lone surrogates, which no encoding would.
+        """Replace the file in one step: a crash leaves the old file or the new one."""
+        # ASCII escapes can hold lone surrogates, which UTF-8 cannot.
         temporary = Path(f"{path}.{os.getpid()}.tmp")
         try:
             temporary.write_text(json.dumps(self.tree), encoding="ascii")
             temporary.replace(path)
-        except OSError as fault:
+        except OSError as error:
             temporary.unlink(missing_ok=True)
             raise DataError(
-                f"the file cannot be written: {fault.strerror}", where=str(path)
-            ) from fault
+                f"the file cannot be written: {error.strerror}", where=str(path)
+            ) from error
 
     def labels(self) -> tuple[Label, ...]:
-        """Give a label for each question.
+        """Return a label for each question.
 
-        A text belongs to no item, unless its article says `item_id`; its review id is made
-        from title and context, unless its paragraph says `review_id`. Each answer is one
-        annotator's. An answer whose text is not in the context at its offset is left out of
-        `answers` and stands in `meta["unlocated_answers"]`.
+        A label has an item if its article has `item_id`. Its review id is the paragraph's
+        `review_id`, or else derived from title and context. Each answer is one annotator's. An
+        answer that is not in the context at its offset is moved from `answers` to
+        `meta["unlocated_answers"]`.
 
         Raises:
             DataError: a question id occurs twice.
@@ -247,7 +246,7 @@ def _check(tree: object) -> None:
 
 
 def _members(node: object, key: str, where: str) -> Iterator[tuple[int, Any]]:
-    """Give the objects in a node's list."""
+    """Return the objects in a node's list."""
     members = node.get(key) if isinstance(node, dict) else None
     if not isinstance(members, list):
         raise _not_squad(f"{key!r} is not a list", where)

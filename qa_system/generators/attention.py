@@ -1,9 +1,9 @@
 """Attention in which several rows of a decoder share one row of encoder states.
 
-The beams of a question all read the same document. transformers gives each of them a copy of its
-keys and values, and copies them again when beams change places. Here the document's stand once,
-and its beams are put side by side as queries of one attention: the same numbers, in the memory
-and the time of one.
+The beams of a question all read the same document. transformers stores a copy of the document's
+keys and values for each beam, and copies them again when beams change places. Here the keys and
+values are stored once, and the beams become the queries of one attention. The results are the
+same; memory and time are those of one beam.
 
 Importing this module imports torch and transformers.
 """
@@ -28,11 +28,11 @@ NAME = "qa_shared_keys"
 
 
 def share_keys(model: Any, where: str | None = None) -> None:
-    """Let a model's attention share keys, from now on; all else stays as it was.
+    """Make a model's attention share keys from now on; change nothing else.
 
     Args:
         model: one of transformers' seq2seq models.
-        where: names it in the error.
+        where: the model's place, for the error.
 
     Raises:
         ModelError: its attention cannot be exchanged.
@@ -48,7 +48,7 @@ def share_keys(model: Any, where: str | None = None) -> None:
 
 @contextmanager
 def sharing_keys(model: Any) -> Iterator[None]:
-    """Let a model's attention share keys for a while, say in the middle of its training."""
+    """Make a model's attention share keys inside the block, for example during training."""
     before = _implementation(model)
     if before == NAME:
         yield
@@ -73,7 +73,7 @@ def _attention(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Attend: rows of `query` are a multiple of those of `key`, neighbours share a row.
+    """Attend where `query` has a multiple of the rows of `key`: neighbouring rows share one.
 
     Args:
         module: the attention's.

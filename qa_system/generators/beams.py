@@ -1,11 +1,10 @@
 """Beam search over a marginal: many questions, each with its documents, in one decoder.
 
-The decoder's rows are questions x documents x beams. A document is encoded once; its keys and
-values for cross-attention are computed once and stand there once, however many beams read it.
-Scores are those of transformers' beam search with `early_stopping=False`: the sum of the tokens'
-log-probabilities, the end's among them, over length ** length_penalty. A question is finished
-when it has `num_beams` answers, and its best open beam, taken at its present length, is no better
-than the worst of them; it then leaves the batch.
+The decoder's rows are questions x documents x beams. Scores are those of
+transformers' beam search with `early_stopping=False`: the sum of the tokens' log-probabilities,
+the end's among them, over length ** length_penalty. A question is finished when it has
+`num_beams` answers, and its best open beam, taken at its present length, is no better than the
+worst of them; it then leaves the batch.
 
 Importing this module imports torch and transformers.
 """
@@ -14,34 +13,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad as stretched
-from transformers import DynamicCache, EncoderDecoderCache
-from transformers.modeling_outputs import BaseModelOutput
 
 from qa_system.generators.attention import sharing_keys
+from qa_system.generators.decoder import Decoder, encode
 from qa_system.generators.marginal import (
     document_log_prior,
     sequence_marginal,
     sequence_posterior,
 )
 from qa_system.generators.seq2seq import Seq2Seq
-from qa_system.inference import pad, token_batches
 
-__all__ = ["BeamSearch", "Hypothesis", "answer_log_probs", "sequence_beams", "token_beams"]
-
-ENCODED_AT_ONCE = 4096
-"""Padded source tokens in one pass of the encoder."""
-
-LOGITS_AT_ONCE = 2**25
-"""Numbers of a teacher-forced pass over whole answers: 128 MB of logits."""
+__all__ = ["BeamSearch", "Hypothesis", "sequence_beams", "token_beams"]
 
 LEAVE_AT = 0.25
-"""Share of finished questions at which the rest are moved together; moving costs a copy of their
-keys and values, staying costs their share of each step."""
+"""Share of finished questions at which they are dropped from the batch. Dropping them copies the
+keys and values of the rest; keeping them costs their share of each step."""
 
 Sources = Sequence[Sequence[Sequence[int]]]
 """Token ids of each document of each question, the question in it."""
@@ -49,13 +39,13 @@ Sources = Sequence[Sequence[Sequence[int]]]
 
 @dataclass(frozen=True, slots=True)
 class BeamSearch:
-    """How answers are looked for.
+    """How answers are searched for.
 
     Args:
-        num_beams: open answers that are kept; 1 is greedy search.
+        num_beams: open answers that are kept at each step; 1 is greedy search.
         max_length: tokens of an answer at most, its end and a forced first token included.
-        length_penalty: the power of the length that a log-probability is divided by; 0 ranks by
-            probability, more favours long answers.
+        length_penalty: a log-probability is divided by length ** length_penalty; 0 ranks by
+            probability, larger values favour long answers.
     """
 
     num_beams: int = 5
@@ -68,11 +58,11 @@ class Hypothesis:
     """An answer as token ids.
 
     Args:
-        ids: without what the decoder was given; the end is among them, unless `max_length` came
-            before it.
+        ids: without the decoder's prompt; the last one is the end, unless `max_length` was
+            reached before.
         log_probability: log p(y|x), natural.
-        score: over length ** length_penalty.
-        posterior: p(z|x,y) of each document, of sum 1.
+        score: `log_probability` over length ** length_penalty.
+        posterior: p(z|x,y) of each document; the sum is 1.
     """
 
     ids: tuple[int, ...]
@@ -87,13 +77,13 @@ def token_beams(
     scores: Sequence[Sequence[float]],
     search: BeamSearch,
 ) -> list[list[Hypothesis]]:
-    """Search by RAG-Token: every step is marginalised over the question's documents.
+    """Search by RAG-Token, where every step is marginalised over the question's documents.
 
     Args:
         generator: the model.
         sources: of each question, one document at least.
-        scores: of the documents, as the softmax takes them.
-        search: how to.
+        scores: the documents' scores, scaled for the softmax.
+        search: the search's settings.
 
     Returns:
         For each question `num_beams` answers at most, best first.
@@ -101,10 +91,10 @@ def token_beams(
     most = max(map(len, sources))
     present = torch.tensor([[at < len(each) for at in range(most)] for each in sources])
     padded = torch.tensor([[*each, *[0.0] * (most - len(each))] for each in scores])
-    # A document that is not there has a source of one token, which no probability comes of.
+    # In the place of a missing document stands a source of one token; its prior is 0.
     rows = [row for each in sources for row in (*each, *[[generator.eos_id]] * (most - len(each)))]
     with torch.inference_mode(), sharing_keys(generator.model):
-        decoder = _Decoder(generator, *_encode(generator, rows))
+        decoder = Decoder(generator, *encode(generator, rows))
         log_prior = document_log_prior(padded, present).to(generator.device)
         found = _search(generator, decoder, log_prior, search)
     return [
@@ -124,22 +114,22 @@ def sequence_beams(
     *,
     thorough: bool = True,
 ) -> list[list[Hypothesis]]:
-    """Search by RAG-Sequence: beams for each document, whose answers are then marginalised.
+    """Search by RAG-Sequence: for each document, then marginalise the answers over documents.
 
     Args:
         generator: the model.
         sources: of each question, one document at least.
-        scores: of the documents, as the softmax takes them.
-        search: how to; `num_beams` is for each document.
-        thorough: score each answer under each document; False takes it for impossible where a
-            document's own beams did not find it, which the paper calls fast decoding.
+        scores: the documents' scores, scaled for the softmax.
+        search: the search's settings; `num_beams` is for each document.
+        thorough: score each answer under each document. False counts an answer as impossible
+            under documents whose beams did not find it; the paper calls this fast decoding.
 
     Returns:
         For each question all answers found, best first.
     """
     rows = [row for each in sources for row in each]
     with torch.inference_mode(), sharing_keys(generator.model):
-        decoder = _Decoder(generator, *_encode(generator, rows))
+        decoder = Decoder(generator, *encode(generator, rows))
         alone = torch.zeros(len(rows), 1, device=generator.device)
         found = iter(_search(generator, decoder, alone, search))
         answers = []
@@ -158,24 +148,6 @@ def sequence_beams(
             log_prior = document_log_prior(torch.tensor(own_scores, dtype=torch.float32))
             answers.append(_ranked(candidates, log_prior, log_probs.cpu(), generator, search))
     return answers
-
-
-def answer_log_probs(
-    generator: Seq2Seq, sources: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
-) -> Tensor:
-    """Give log p(y_t|x,z,y_<t) of each answer's tokens under each document.
-
-    Args:
-        generator: the model.
-        sources: token ids of each document, the question in it.
-        answers: token ids, without what the decoder is given first.
-
-    Returns:
-        Shape (documents, answers, longest answer); 0 past an answer's end.
-    """
-    with torch.inference_mode(), sharing_keys(generator.model):
-        decoder = _Decoder(generator, *_encode(generator, sources))
-        return decoder.token_log_probs(range(len(sources)), answers)
 
 
 def _where_found(
@@ -205,134 +177,15 @@ def _ranked(
     ]
 
 
-def _encode(generator: Seq2Seq, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Encode sources; give states (rows, longest, width) and a mask (rows, 1, 1, longest)."""
-    lengths = [len(row) for row in rows]
-    device = generator.device
-    longest = max(lengths)
-    encoder = generator.model.get_encoder()
-    states: Tensor | None = None
-    for batch in token_batches(lengths, ENCODED_AT_ONCE):
-        ids = torch.from_numpy(pad([rows[row] for row in batch], generator.pad_id)).to(device)
-        own = torch.tensor([lengths[row] for row in batch], device=device)
-        mask = torch.arange(ids.shape[1], device=device) < own[:, None]
-        encoded = encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        if states is None:
-            states = encoded.new_zeros(len(rows), longest, encoded.shape[-1])
-        states[torch.from_numpy(batch).to(device), : ids.shape[1]] = encoded
-    if states is None:
-        raise ValueError("there is no source to encode")
-    own = torch.tensor(lengths, device=device)
-    present = torch.arange(longest, device=device) < own[:, None]
-    return states, present[:, None, None, :]
-
-
-class _Decoder:
-    """A decoder over encoded sources, with what it has computed so far.
-
-    Args:
-        generator: the model.
-        states: the encoder's, shape (sources, longest, width).
-        mask: which of them are there, shape (sources, 1, 1, longest).
-    """
-
-    def __init__(self, generator: Seq2Seq, states: Tensor, mask: Tensor) -> None:
-        self._generator = generator
-        self._states = self._all_states = states
-        self._mask = self._all_masks = mask
-        self._cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        self._all_keys: list[tuple[Tensor, Tensor]] = []
-
-    def step(self, ids: Tensor) -> Tensor:
-        """Read on; give the logits after the last token.
-
-        Args:
-            ids: the next tokens, shape (rows, length); rows are a multiple of the sources.
-
-        Returns:
-            Shape (rows, vocabulary), in float32.
-        """
-        output = self._forward(ids, self._states, self._mask, self._cache)
-        if not self._all_keys:
-            layers = self._cache.cross_attention_cache.layers
-            self._all_keys = [(layer.keys, layer.values) for layer in layers]
-        return output[:, -1].float()
-
-    def take(self, rows: Tensor, sources: Tensor | None = None) -> None:
-        """Go on with other rows.
-
-        Args:
-            rows: which of the present ones, in the order in which they are to stand.
-            sources: which of the present sources they read; None: all of them, as before.
-        """
-        self._cache.self_attention_cache.reorder_cache(rows)
-        if sources is not None:
-            self._cache.cross_attention_cache.reorder_cache(sources)
-            self._states, self._mask = self._states[sources], self._mask[sources]
-
-    def log_probs(self, sources: range, answers: Sequence[Sequence[int]]) -> Tensor:
-        """Give log p(y|x,z), shape (answers, sources); `sources` as they stood at first."""
-        return self.token_log_probs(sources, answers).sum(-1).T
-
-    def token_log_probs(self, sources: range, answers: Sequence[Sequence[int]]) -> Tensor:
-        """Give log p(y_t|x,z,y_<t), shape (sources, answers, longest); 0 past an answer's end."""
-        documents = slice(sources.start, sources.stop)
-        lengths = [len(answer) for answer in answers]
-        vocabulary = int(self._generator.model.config.vocab_size)
-        together = max(LOGITS_AT_ONCE // (len(sources) * vocabulary), 1)
-        found = self._all_states.new_zeros(
-            len(sources), len(answers), max(lengths), dtype=torch.float32
-        )
-        for batch in token_batches(lengths, together):
-            chosen = [answers[at] for at in batch]
-            log_probs = self._forced(documents, chosen)
-            places = torch.from_numpy(batch).to(found.device)
-            found[:, places, : log_probs.shape[-1]] = log_probs
-        return found
-
-    def _forced(self, documents: slice, answers: Sequence[Sequence[int]]) -> Tensor:
-        device = self._all_states.device
-        targets = torch.from_numpy(pad(answers, self._generator.pad_id)).to(device)
-        lengths = torch.tensor([len(answer) for answer in answers], device=device)
-        prompt = torch.tensor(self._generator.prompt_ids, device=device)
-        read = torch.cat((prompt.expand(len(answers), -1), targets[:, :-1]), dim=1)
-        states = self._all_states[documents]
-        logits = self._forward(
-            read.repeat(len(states), 1), states, self._all_masks[documents], self._known(documents)
-        )
-        after_prompt = logits[:, len(prompt) - 1 :].float()
-        gold = after_prompt.gather(-1, targets.repeat(len(states), 1).unsqueeze(-1)).squeeze(-1)
-        log_probs = (gold - after_prompt.logsumexp(-1)).view(len(states), len(answers), -1)
-        counts = torch.arange(targets.shape[1], device=device) < lengths[:, None]
-        return log_probs.where(counts, 0.0)
-
-    def _known(self, documents: slice) -> Any:
-        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        for layer, (keys, values) in enumerate(self._all_keys):
-            cache.cross_attention_cache.update(keys[documents], values[documents], layer)
-            cache.is_updated[layer] = True
-        return cache
-
-    def _forward(self, ids: Tensor, states: Tensor, mask: Tensor, cache: Any) -> Tensor:
-        output = self._generator.model(
-            decoder_input_ids=ids,
-            encoder_outputs=BaseModelOutput(last_hidden_state=states),
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        logits: Tensor = output.logits
-        return logits
-
-
 @dataclass(slots=True)
 class _Open:
-    """Answers that go on, the best first.
+    """Open answers, best first.
 
     Args:
-        scores: log p(y|x) so far, shape (questions, beams); minus infinity: there is no beam.
+        scores: log p(y|x) so far, shape (questions, beams); minus infinity for a missing beam.
         ids: the tokens so far, shape (questions, beams, length).
-        shares: each document's in the tokens so far, summed, shape (questions, beams, documents).
+        shares: each document's share in the tokens so far, summed, shape (questions, beams,
+            documents).
     """
 
     scores: Tensor
@@ -342,13 +195,13 @@ class _Open:
 
 @dataclass(slots=True)
 class _Finished:
-    """The best finished answers so far; minus infinity in `scores` where there are fewer.
+    """The best finished answers so far; a missing one has minus infinity in `scores`.
 
     Args:
         scores: with the length penalty, shape (questions, beams).
-        log_probs: without.
+        log_probs: without it.
         ids: shape (questions, beams, max_length).
-        lengths: tokens of each.
+        lengths: tokens of each answer.
         shares: as in `_Open`.
     """
 
@@ -360,7 +213,7 @@ class _Finished:
 
 
 def _search(
-    generator: Seq2Seq, decoder: _Decoder, log_prior: Tensor, search: BeamSearch
+    generator: Seq2Seq, decoder: Decoder, log_prior: Tensor, search: BeamSearch
 ) -> list[list[Hypothesis]]:
     """Search the marginal of each group of documents, log prior (groups, documents)."""
     device = log_prior.device
@@ -389,7 +242,7 @@ def _search(
         candidates, parents = _extended(logits, log_prior[active], running, 2 * beams)
         ends = candidates.ids[:, :, -1] == generator.eos_id
         length = float(forced + step) ** search.length_penalty
-        # Only those that would be beams may finish: the others are there to replace them.
+        # Only the first `beams` candidates may finish: the others replace those that do.
         ending = (ends | (step == steps)) & ~done[:, None]
         ending[:, beams:] = False
         _finish(finished, active, candidates, ending, step, length)
@@ -437,15 +290,15 @@ def _extended(logits: Tensor, log_prior: Tensor, running: _Open, most: int) -> t
         logits: shape (groups x documents x beams, vocabulary).
         log_prior: shape (groups, documents).
         running: the open answers.
-        most: how many of the extended ones to give.
+        most: how many of the extended answers to return.
 
     Returns:
-        The best, best first, and the beam that each of them extends, shape (groups, most).
+        The extended answers, best first, and the beam that each extends, shape (groups, most).
     """
     groups, documents = log_prior.shape
     beams = running.scores.shape[1]
     logits = logits.view(groups, documents, beams, -1)
-    # softmax and the sum over documents with one pass of exp: the weights are put on the sums.
+    # One pass of exp serves the softmax and the sum over documents: its sums go into the weights.
     powers = (logits - logits.amax(-1, keepdim=True)).exp_()
     weights = log_prior.exp()[:, :, None] / powers.sum(-1)
     marginal = powers[:, 0] * weights[:, 0, :, None]
@@ -472,7 +325,7 @@ def _extended(logits: Tensor, log_prior: Tensor, running: _Open, most: int) -> t
 
 
 def _filled(few: _Open, missing: int) -> _Open:
-    """Add beams that are none, where the vocabulary is smaller than the beams."""
+    """Fill up with missing beams, where the vocabulary is smaller than the beams."""
     return _Open(
         scores=stretched(few.scores, (0, missing), value=-torch.inf),
         ids=stretched(few.ids, (0, 0, 0, missing)),
@@ -488,7 +341,7 @@ def _finish(
     step: int,
     length: float,
 ) -> None:
-    """Put the candidates that end among the finished answers, as far as they are better."""
+    """Replace the worst finished answers with those candidates that end and are better."""
     ranked = (candidates.scores / length).masked_fill(~ending, -torch.inf)
     both = torch.cat((finished.scores[active], ranked), dim=1)
     beams = finished.scores.shape[1]

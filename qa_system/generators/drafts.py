@@ -1,4 +1,4 @@
-"""Generated answers on their way to a user: held against their reviews, and withheld."""
+"""Generated answers, compared with their reviews, and withheld where these do not support them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["Draft", "drafts"]
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A generated answer, and whether it may be given.
+    """A generated answer, and whether it is shown.
 
     Args:
         generated: the answer.
-        documents: those that carried something of it (a chat model's: those that it cites), in
-            the order in which they were handed in.
+        documents: those with a share in it (for a chat model: those that it cites), in input
+            order.
         shares: p(z|x,y) of each of them.
-        support: how far these documents say it; `support.document` counts among them.
-        withheld: whether that is too little.
+        support: how far these documents say it; `support.document` is an index into them.
+        withheld: whether the support is too low to show it.
     """
 
     generated: Generated
@@ -40,14 +40,14 @@ def drafts(
     spans: Sequence[str] | None,
     min_support: float,
 ) -> tuple[Draft, ...]:
-    """Hold the answers to one question against the documents that they were written from.
+    """Compare the answers to one question with the documents that they were written from.
 
     Args:
-        answers: best first; of those that differ in case, articles and punctuation alone the
-            first counts, and one without words not at all.
-        documents: as they were handed to the generator.
+        answers: best first. Answers that differ only in case, articles and punctuation count
+            once; answers without words are left out.
+        documents: the generator's input.
         spans: see `grounding.support`.
-        min_support: the least support of an answer that is given.
+        min_support: an answer with less support is withheld.
 
     >>> review = Document(id="r1", content="The battery lasts ten hours.")
     >>> answers = [Generated(text, -1.0, -1.0, (1.0,)) for text in ("a week", "ten hours")]

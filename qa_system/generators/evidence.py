@@ -1,4 +1,4 @@
-"""What a generator is given to read: the best few documents, scored as its prior wants them."""
+"""The generator's input: the best few documents, with the scores that its prior needs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["EvidenceSelector", "evidence", "promising"]
 def evidence(
     documents: Sequence[Document], scored: Sequence[Document] | None, top_k: int
 ) -> list[Document]:
-    """Take the best documents and give each the score that the dense retriever gave it.
+    """Take the best documents, each with its score from the dense retriever.
 
-    RAG's p(z|x) is a softmax over dot products; a joined score, BM25's or a ranker's is none.
-    A document that the dense retriever did not hand over scores no more than the last that it
-    did, and gets that one's score.
+    RAG's p(z|x) is a softmax over dot products. Scores of BM25, of a ranker or of a join are not
+    dot products. A document that the dense retriever did not return gets the lowest score that
+    it did return.
 
     Args:
         documents: best first, whatever their scores.
-        scored: the dense retriever's; None or empty where there was none: the documents then have
-            no score, which RAG takes for a uniform prior.
+        scored: the dense retriever's documents. If there are none, the documents have no score,
+            which means a uniform prior to RAG.
         top_k: how many are taken.
 
     >>> found = [Document(id=name, content="", score=1.0) for name in "abc"]
@@ -45,14 +45,15 @@ def evidence(
 def promising(
     documents: Sequence[Document], log_odds: Sequence[float], top_k: int
 ) -> tuple[list[Document], list[float]]:
-    """Take the documents in which a reader sees an answer most likely, and those log-odds.
+    """Take the documents in which a reader most likely sees an answer, and their log-odds.
 
-    A retriever finds reviews about the same thing as the question; a reader sees whether they
-    answer it, and so says better which of them a generator should believe.
+    A retriever finds reviews on the topic of the question. A reader also sees whether they answer
+    it, so its log-odds are a better prior for a generator.
 
     Args:
         documents: what the reader read.
-        log_odds: of each, `Reading.calibrated`; minus infinity: it has no text, and is left out.
+        log_odds: of each document, `Reading.calibrated`; minus infinity for a document without
+            text, which is left out.
         top_k: how many are taken.
 
     >>> read = [Document(id=name, content=name) for name in "abc"]
@@ -69,7 +70,7 @@ def promising(
 
 @component
 class EvidenceSelector:
-    """Stand between retrieval and a generator: see `evidence`.
+    """Select what a generator reads from what was retrieved: see `evidence`.
 
     Args:
         top_k: documents that come out at most.
@@ -87,10 +88,10 @@ class EvidenceSelector:
     def run(
         self, documents: list[Document], scored: list[Document] | None = None
     ) -> dict[str, list[Document]]:
-        """Give the best documents in their order, with the dense retriever's scores.
+        """Return the best documents in their order, with the dense retriever's scores.
 
         Args:
             documents: best first.
-            scored: what the dense retriever found.
+            scored: the dense retriever's documents.
         """
         return {"documents": evidence(documents, scored, self.top_k)}

@@ -1,12 +1,12 @@
-"""Whether the reviews say what was written: a generated answer held against its sources.
+"""Whether the reviews say what was generated: an answer compared with its sources.
 
-A generator can write what no review says. Two things are looked at, because each is blind where
-the other sees: the answer's content words, against the review that has most of them; and, where a
-reader was asked, the spans that it would have given instead.
+A generator can write what no review says. Two measures complement each other: the share of the
+answer's content words that the best review has, and, where a reader was asked, the likeness to the
+spans that the reader found.
 
-What this cannot know: whether an answer made of the reviews' words is true, or answers the
-question; whether words of two sentences belong together; what a paraphrase with other words
-means; irony; comparisons turned round ("brighter than the old one"). Stop words, negations and
+The measures do not see whether an answer made of the reviews' words is true, or answers the
+question; whether words of two sentences belong together; what a paraphrase with other words means;
+irony; or reversed comparisons ("brighter than the old one"). Stop words, negations and
 endings are those of English.
 """
 
@@ -23,11 +23,11 @@ from qa_system.metrics import f1
 __all__ = ["Support", "nearest", "support"]
 
 SCOPE = 5
-"""Words that a negation reaches, unless its clause ends before: the window of NegEx (Chapman et
+"""Words that a negation applies to, unless its clause ends before: the window of NegEx (Chapman et
 al., 2001, https://doi.org/10.1006/jbin.2001.1029)."""
 
 STRETCH = 20
-"""Words of a review that are looked at together for the place that is nearest to an answer."""
+"""Words of a review that are examined together to find the place nearest to an answer."""
 
 _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+")
 _CLAUSE_ENDS = re.compile(r"[.,;:!?()\n]")
@@ -55,7 +55,7 @@ _FUNCTION_WORDS = (
         "there these they this those through to up us ve very was we were what when where which "
         "while who whom whose why will with would you your yours"
     )
-    | _set_of(  # what stands before "n't", and its "t"
+    | _set_of(  # the part before "n't", and its "t"
         "ain aren couldn didn doesn don hadn hasn haven isn mustn needn shouldn t wasn weren won "
         "wouldn"
     )
@@ -66,7 +66,7 @@ _FUNCTION_WORDS = (
 _COUNTED = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBERS = {word: str(number) for number, word in enumerate((*_COUNTED, "eleven", "twelve"))}
 _NEGATION = "not"
-"""What a negation counts as that no content word stands behind: "it never does"."""
+"""What a negation without a content word behind it counts as: "it never does"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +75,18 @@ class Support:
 
     Args:
         words: share of the answer's distinct content words that the best single review has, 0 to
-            1; 0 for an answer without any. A word under a negation is another word than without:
-            "good" is not in "not good", and the other way round.
-        agreement: token F1 between the answer and that of the reader's spans which is most like
-            it; None where no reader was asked.
-        score: what `min_support` is held against, 0 to 1: `words`; with a reader the geometric
-            mean of `words` and `agreement`, so that neither makes up for the other: any word that
-            a review tells a model to say stands in that review. For an answer without content
-            words ("yes") `agreement` alone, and 0 where there is none.
+            1; 0 for an answer without content words. A negated word is a different word: "good"
+            is not in "not good", nor the reverse.
+        agreement: token F1 between the answer and the most similar of the reader's spans; None
+            if no reader was asked.
+        score: the number that `min_support` is compared with, 0 to 1. Without a reader it is
+            `words`. With a reader it is the geometric mean of `words` and `agreement`: a high
+            value of one does not make up for a low value of the other, because a review that
+            tells a model what to say has every word of it. For an answer without content words
+            ("yes") it is `agreement`, or 0 without a reader.
         document: the review that supports the answer best; None if it shares no word with any.
-        span: where the answer stands in that review word for word, whatever its case, spacing,
-            accents and punctuation; None if it does not.
+        span: start and end of the answer in that review, word for word, ignoring case, spacing,
+            accents and punctuation; None if it is not there.
     """
 
     words: float
@@ -101,16 +102,16 @@ def support(
     spans: Sequence[str] | None = None,
     posterior: Sequence[float] | None = None,
 ) -> Support:
-    """Hold an answer against the reviews that it was written from.
+    """Compare an answer with the reviews that it was written from.
 
     Args:
-        answer: as generated. A "yes" or "no" in front of it is passed over: no word of a review
-            could bear it out, so an answer is only as good as what follows.
+        answer: as generated. A "yes" or "no" at its start is ignored: no word of a review can
+            support it, so only the rest counts.
         texts: the reviews.
-        spans: what a reader finds in them, whichever of them is the most like the answer; an
-            empty sequence says that it found nothing, None that it was not asked.
-        posterior: what each review carried of the answer; it decides between reviews that
-            support it alike.
+        spans: what a reader found in them. An empty sequence means that it found nothing, None
+            that it was not asked.
+        posterior: each review's share in the answer; it decides between reviews that support the
+            answer equally.
 
     >>> reviews = ["The strap broke.", "It isn't loud, and the battery lasts ten hours."]
     >>> found = support("The battery lasted 10 hours", reviews)
@@ -145,11 +146,11 @@ def support(
 
 
 def nearest(answer: str, text: str) -> int:
-    """Find where a review is most about what an answer says.
+    """Find the place in a review that is nearest to an answer.
 
     Returns:
-        The first character of the first word that they share, in that stretch of the review that
-        shares most of the answer's words; 0 if there is none.
+        The first character of the first shared word in the stretch of the review that shares most
+        of the answer's words; 0 if they share none.
 
     >>> nearest("long battery life", "Small and light. The battery has a long life.")
     21
@@ -183,7 +184,7 @@ def _folded(word: str) -> str:
 
 
 def _particle(answer: str) -> int:
-    """Count the words in front that only say yes or no."""
+    """Count the words at the start that only say yes or no."""
     tokens = _tokens(answer)
     if not tokens or tokens[0].key not in _PARTICLES:
         return 0
@@ -193,9 +194,9 @@ def _particle(answer: str) -> int:
 
 
 def _contents(text: str, tokens: Sequence[_Token]) -> list[str]:
-    """Give what a text's content words are compared by, those under a negation marked.
+    """Return a text's content words as they are compared; negated words are marked.
 
-    The marks are those of Pang et al., 2002 (https://aclanthology.org/W02-1011), section 4.
+    Negation is marked as in Pang et al., 2002 (https://aclanthology.org/W02-1011), section 4.
     """
     contents: list[str] = []
     reach, marked, end = 0, True, 0
@@ -230,7 +231,7 @@ def _contracted(text: str, tokens: Sequence[_Token], place: int) -> bool:
 
 
 def _stem(word: str) -> str:
-    """Cut off English endings, more than a grammar would: only like is compared with like.
+    """Cut off English endings, more than a grammar would; both sides are cut the same way.
 
     >>> {_stem(word) for word in ("charge", "charges", "charged", "charging")}
     {'charg'}

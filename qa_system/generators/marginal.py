@@ -1,13 +1,13 @@
-"""What RAG makes of its documents: p(y|x) as a sum over them, in log space; pure functions.
+"""RAG's p(y|x), a sum over documents, in log space; pure functions.
 
-Retrieval-augmented generation (Lewis et al. 2020, arXiv 2005.11401) holds the document z that an
-answer y to a question x came from for unknown, and sums over those retrieved:
+Retrieval-augmented generation (Lewis et al. 2020, arXiv 2005.11401) treats the
+document z that an answer y to a question x came from as unknown, and sums over those retrieved:
 
 - RAG-Token: p(y|x) = prod_t sum_z p(z|x) p(y_t|x,z,y_<t): each token may come from another one.
-- RAG-Sequence: p(y|x) = sum_z p(z|x) prod_t p(y_t|x,z,y_<t): one of them is behind all of it.
+- RAG-Sequence: p(y|x) = sum_z p(z|x) prod_t p(y_t|x,z,y_<t): the whole answer comes from one.
 
-All of them are differentiable. A document that is not there (padding) has a log prior of minus
-infinity, and whatever stands in its place changes nothing.
+All functions are differentiable. Padding, in the place of a document, has a log prior of minus
+infinity, and its values change nothing.
 
 Importing this module imports torch.
 """
@@ -27,14 +27,14 @@ __all__ = [
 
 
 def document_log_prior(scores: Tensor, present: Tensor | None = None) -> Tensor:
-    """Give log p(z|x): a softmax over the documents of each question.
+    """Return log p(z|x): a softmax over the documents of each question.
 
     Args:
         scores: of each document, the larger the likelier, shape (..., documents).
         present: which of them are there, boolean, of the same shape; None: all.
 
     Returns:
-        Shape (..., documents), minus infinity where there is no document; all of it where a
+        Shape (..., documents), minus infinity where there is no document, and everywhere if a
         question has none.
 
     >>> document_log_prior(torch.zeros(4)).exp().tolist()
@@ -50,7 +50,7 @@ def document_log_prior(scores: Tensor, present: Tensor | None = None) -> Tensor:
 
 
 def token_marginal(log_prior: Tensor, log_probs: Tensor) -> Tensor:
-    """Give log sum_z p(z|x) p(y_t|x,z,y_<t), the probability of tokens in RAG-Token.
+    """Return log sum_z p(z|x) p(y_t|x,z,y_<t), the probability of tokens in RAG-Token.
 
     Args:
         log_prior: log p(z|x), shape (..., documents).
@@ -69,7 +69,7 @@ def token_marginal(log_prior: Tensor, log_probs: Tensor) -> Tensor:
 
 
 def sequence_marginal(log_prior: Tensor, log_probs: Tensor) -> Tensor:
-    """Give log sum_z p(z|x) p(y|x,z), the probability of whole answers in RAG-Sequence.
+    """Return log sum_z p(z|x) p(y|x,z), the probability of whole answers in RAG-Sequence.
 
     Args:
         log_prior: log p(z|x), shape (..., documents).
@@ -87,19 +87,19 @@ def sequence_marginal(log_prior: Tensor, log_probs: Tensor) -> Tensor:
 
 
 def token_posterior(log_prior: Tensor, log_probs: Tensor, counts: Tensor | None = None) -> Tensor:
-    """Give what each document carried of an answer in RAG-Token.
+    """Return each document's share in an answer of RAG-Token.
 
-    That is p(z|x,y_t,y_<t), the document's share in the token's probability, as a mean over the
-    answer's tokens.
+    The share is the mean over the answer's tokens of p(z|x,y_t,y_<t), the document's share in the
+    token's probability.
 
     Args:
         log_prior: log p(z|x), shape (..., documents).
         log_probs: of the answer's tokens, shape (..., documents, length).
-        counts: which of the tokens are there, boolean, shape (..., length); None: all. Of an
-            answer without tokens all shares are 0.
+        counts: which of the tokens are there, boolean, shape (..., length); None: all. An answer
+            without tokens has shares of 0.
 
     Returns:
-        Shape (..., documents), of sum 1.
+        Shape (..., documents); the sum is 1.
 
     >>> prior, probs = torch.tensor([0.5, 0.5]), torch.tensor([[0.9, 0.2], [0.1, 0.2]])
     >>> [round(p, 4) for p in token_posterior(prior.log(), probs.log()).tolist()]
@@ -113,14 +113,14 @@ def token_posterior(log_prior: Tensor, log_probs: Tensor, counts: Tensor | None 
 
 
 def sequence_posterior(log_prior: Tensor, log_probs: Tensor) -> Tensor:
-    """Give p(z|x,y), what each document carried of an answer in RAG-Sequence.
+    """Return p(z|x,y), each document's share in an answer of RAG-Sequence.
 
     Args:
         log_prior: log p(z|x), shape (..., documents).
         log_probs: log p(y|x,z), summed over the answer's tokens, as in `sequence_marginal`.
 
     Returns:
-        Shape (..., documents), of sum 1.
+        Shape (..., documents); the sum is 1.
 
     >>> prior, probs = torch.tensor([0.5, 0.5]), torch.tensor([0.1, 0.3])
     >>> [round(p, 4) for p in sequence_posterior(prior.log(), probs.log()).tolist()]

@@ -1,4 +1,4 @@
-"""RAG: a question and reviews in, answers in a model's own words out, each with what carried it."""
+"""RAG: answers in a model's own words, with the share that each review has in them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from qa_system.stages import stage
 
 if TYPE_CHECKING:
     from qa_system.generators.beams import BeamSearch, Hypothesis
-    from qa_system.generators.seq2seq import Mode, Seq2Seq
+    from qa_system.generators.facts import Mode
+    from qa_system.generators.seq2seq import Seq2Seq
 
 __all__ = ["Generated", "RAGGenerator"]
 
 CPU_BATCH_TOKENS = 8192
-"""Source tokens that are decoded together: enough questions that a step is arithmetic, not reading
-weights; above it the step's time only grows."""
+"""Source tokens that are decoded together. Below it, a step's time goes into reading weights; above
+it, the time grows with the tokens."""
 
 GPU_BATCH_TOKENS = 65536
 
@@ -37,8 +38,8 @@ class Generated:
     Args:
         text: without special tokens.
         log_probability: log p(y|x), natural, marginal over the documents, of the whole answer.
-        score: what answers are ranked by: over length ** length_penalty.
-        posterior: p(z|x,y), how much of the answer each document handed in carried; of sum 1.
+        score: `log_probability` over length ** length_penalty; answers are ranked by it.
+        posterior: p(z|x,y), each document's share in the answer; their sum is 1.
     """
 
     text: str
@@ -51,21 +52,21 @@ class Generated:
 class RAGGenerator:
     """Write an answer to a question, marginalised over documents (Lewis et al. 2020).
 
-    `document.score` is what the retriever found, larger is better; times `score_scale` it goes
-    into a softmax, which is each document's prior. Without scores all are alike. A document
-    without text is passed over. An answer without words is silence, and what is less likely than
-    silence is not given.
+    A document's prior is a softmax over `document.score` times `score_scale`; larger scores are
+    better. Documents without scores have the same prior. A document without text is skipped. An
+    answer without words means that the model abstains; answers that are less likely than that
+    one are not returned.
 
     Loading happens on first use, or by `warm_up`. One generator may be used by many threads.
 
     Args:
         model: `bundled:NAME`, a folder (what `qa train generator` wrote, a RAG checkpoint, a BART
             or T5), or a Hub id.
-        mode: `token`, in which each word may come from another document, or `sequence`, in which
-            one document is behind the whole answer; None: as trained.
-        thorough: of `sequence`: score each answer under each document, not only where it was
-            found.
-        num_beams: open answers of the beam search; of `sequence`, for each document.
+        mode: `token`, where each word may come from another document, or `sequence`, where one
+            document is the source of the whole answer; None: as trained.
+        thorough: in `sequence`, score each answer under each document, not only under those
+            whose beams found it.
+        num_beams: open answers of the beam search; in `sequence`, for each document.
         top_k: answers at most; not more than `num_beams`.
         max_length: tokens of an answer at most; None: as trained, or 32.
         length_penalty: the power of an answer's length that its log-probability is divided by.
@@ -151,7 +152,7 @@ class RAGGenerator:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> RAGGenerator:
-        """Build the component from what `to_dict` gave."""
+        """Build the component from what `to_dict` returned."""
         return default_from_dict(cls, data)
 
     def warm_up(self) -> None:
@@ -172,13 +173,12 @@ class RAGGenerator:
 
         Args:
             query: the question.
-            documents: the reviews to answer from; without any there is no answer.
-            top_k: takes the place of the component's own.
+            documents: the reviews to answer from; without documents there is no answer.
+            top_k: replaces the component's own.
 
         Returns:
-            `answers`, best first. `documents` of each are those handed in, the one that carried
-            most of it first; `meta` has `log_probability`, `score`, and `posterior` by document
-            id.
+            `answers`, best first. Each has all the input `documents`, those with the largest
+            share first; `meta` has `log_probability`, `score`, and `posterior` by document id.
 
         Raises:
             EmptyQuestionError: the question has no words.
@@ -201,12 +201,12 @@ class RAGGenerator:
         Args:
             questions: what is asked.
             documents: the reviews to answer each question from.
-            top_k: takes the place of the component's own.
+            top_k: replaces the component's own.
             prior: log-odds of each document before it is read, finite where it has a text, up to
                 a constant for each question; None: the documents' scores times `score_scale`.
 
         Returns:
-            For each question its answers, best first; none where there is nothing to read.
+            For each question its answers, best first; none if its documents have no text.
 
         Raises:
             EmptyQuestionError: a question has no words.
@@ -327,12 +327,13 @@ class _Loaded:
 
 
 def _batches(shapes: dict[int, tuple[int, int]], loaded: _Loaded) -> Iterator[list[int]]:
-    """Group questions of like many documents of like length.
+    """Group questions with about as many documents of about the same length.
 
     Args:
-        shapes: of each question, its documents, and the tokens of the longest source.
-        loaded: knows how many source tokens a batch may have, and whether a question's documents
-            are filled up to those of another.
+        shapes: for each question the number of its documents, and the tokens of the longest
+            source.
+        loaded: says how many source tokens a batch may have. In mode `token`, each question is
+            padded to the most documents in its batch.
     """
     batch: list[int] = []
     total = most = longest = 0
@@ -398,11 +399,11 @@ def _scores(documents: Sequence[Document], number: int) -> list[float]:
         return known
     if all(score is None for score in scores):
         return [0.0] * len(scores)
-    fault = next(
+    unscored = next(
         document for document in documents if document.score is None or document.score not in known
     )
     raise DataError(
         f"{len(scores) - len(known)} of {len(scores)} documents have no finite score",
-        where=f"question {number + 1}, document {fault.id}",
+        where=f"question {number + 1}, document {unscored.id}",
         remedy="Give each document the retriever's score, or none of them a score.",
     )

@@ -216,7 +216,7 @@ def test_the_page_opens_in_a_browser(place, adapted):
         requests, complaints = [], []
         page.on("request", lambda request: requests.append(request.url))
         page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda fault: complaints.append(str(fault)))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto((place / "out" / "adaptation.html").as_uri())
         assert page.title() == "Adapting to domain.json"
         assert page.locator("nav a").all_inner_texts() == [

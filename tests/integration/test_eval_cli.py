@@ -136,7 +136,7 @@ def test_a_store_that_is_named_is_searched(qa_eval, tmp_path, sample):
         (("check", "nowhere.yaml"), 2, "cannot be read"),
     ],
 )
-def test_faults_are_one_message(qa_eval, args, code, message):
+def test_errors_are_one_message(qa_eval, args, code, message):
     done = qa_eval(*args, check=False)
     assert done.returncode == code
     assert message in done.stderr

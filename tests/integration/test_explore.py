@@ -190,8 +190,8 @@ def test_odd_labels_are_counted():
     }
 
 
-def test_silence_and_emptiness():
-    found = explore(Dataset("silent", (label("a", item_id=None),), ()), READER)
+def test_no_answers_and_no_texts():
+    found = explore(Dataset("unanswered", (label("a", item_id=None),), ()), READER)
     assert found["lengths"]["answer"] == {"count": 0, "median": None, "p95": None, "max": None}
     assert "answer_tokens" not in found["histograms"]
     assert found["counts"]["all"]["reviews_of_item"] is None

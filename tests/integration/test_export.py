@@ -167,7 +167,7 @@ def test_an_embedding_does_not_depend_on_its_batch(
         assert single[0] @ expected[number] > nearest
 
 
-def test_faults_are_named(bert: Path, tmp_path: Path, save_checkpoint: Save) -> None:
+def test_errors_are_named(bert: Path, tmp_path: Path, save_checkpoint: Save) -> None:
     with pytest.raises(ModelError, match="an export already"):
         export_model(locate("bundled:reader").path, tmp_path, task="reader")
     save_checkpoint(BertModel(BertConfig(**SMALL)), tmp_path / "headless")

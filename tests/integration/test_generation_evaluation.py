@@ -336,7 +336,7 @@ def test_json_of_a_data_set_without_items(qa_eval, made_up):
     assert {("generated", "uniform prior"), ("supported", "generated")} <= pairs
 
 
-def test_faults_are_one_message(qa_eval, made_up, tmp_path):
+def test_errors_are_one_message(qa_eval, made_up, tmp_path):
     squad = ("--dataset", made_up / "squad.json")
     assert "--scope open" in qa_eval("generator", *squad, "--scope", "item", code=1).err
     said = qa_eval("generator", *squad, "--generator", "bundled:nobody", code=1)

@@ -99,7 +99,7 @@ def test_many_questions_are_answered_as_one_by_one(system: QASystem) -> None:
     assert system.ask_many([]) == []
 
 
-def test_the_door_and_the_pipeline_agree(system: QASystem, settings: Settings) -> None:
+def test_the_api_and_the_pipeline_agree(system: QASystem, settings: Settings) -> None:
     with open_store(settings.store) as store:
         pipeline = pipelines.extract(store, settings)
         item = {"field": "meta.item_id", "operator": "==", "value": ITEM}
@@ -153,7 +153,7 @@ def test_an_unknown_item_is_named(system: QASystem) -> None:
         system.ask(QUESTION, "no-such-item")
 
 
-def test_a_known_item_without_matching_reviews_is_no_fault(system: QASystem) -> None:
+def test_a_known_item_without_matching_reviews_is_no_error(system: QASystem) -> None:
     none = {"field": "meta.stars", "operator": ">", "value": 5}
     answers = system.ask(QUESTION, ITEM, filters=none)
     assert answers.answers == ()

@@ -50,8 +50,8 @@ def system(scores, items="aabb", seen="SSUU", first=0):
 
 def run_of(**systems):
     rows = next(iter(systems.values())).rows
-    silent = tuple(replace(row, scores=dict.fromkeys(row.scores, 0.0)) for row in rows)
-    empty = {"always_empty": System(silent)}
+    empty_rows = tuple(replace(row, scores=dict.fromkeys(row.scores, 0.0)) for row in rows)
+    empty = {"always_empty": System(empty_rows)}
     return Run("reader", "f1", ("f1",), systems, empty, {"seed": 13})
 
 
@@ -215,7 +215,7 @@ def test_a_domain_needs_its_splits(tmp_path, checkpoint, domain):
         adapt(domain, made, tmp_path / "out")
 
 
-def test_faults_are_told_before_anything_is_trained(tmp_path, checkpoint):
+def test_errors_are_told_before_anything_is_trained(tmp_path, checkpoint):
     sample = read_dataset("bundled:sample")
     made = Ingredients(checkpoint, None, (), (), Adaptation())
     with pytest.raises(DataError, match="cannot make 99 folds"):

@@ -27,14 +27,14 @@ def pair(label):
 
 
 def test_the_first_that_can_be_answered_stands_for_all():
-    silent, good, fine = label("a", "r1"), label("b", "r1", GOOD), label("c", "r2", FINE)
-    [found] = aggregate([silent, good, fine])
+    empty, good, fine = label("a", "r1"), label("b", "r1", GOOD), label("c", "r2", FINE)
+    [found] = aggregate([empty, good, fine])
     assert pair(found) == pair(good)
-    assert found.others == (silent, fine)
+    assert found.others == (empty, fine)
     assert gold_texts(found) == ("Good", "Fine")
     assert gold_documents(found) == {"r1", "r2"}
-    [nobody] = aggregate([silent, label("d", "r3")])
-    assert (pair(nobody), nobody.others) == (pair(silent), (label("d", "r3"),))
+    [nobody] = aggregate([empty, label("d", "r3")])
+    assert (pair(nobody), nobody.others) == (pair(empty), (label("d", "r3"),))
     assert (gold_texts(nobody), gold_documents(nobody)) == ((), frozenset())
 
 

@@ -69,7 +69,7 @@ def label(*annotations):
         ([["good"], ["very good screen"]], 0, 2 * (1 / 3) / (1 + 1 / 3)),
         ([[], []], 1, 1),
         ([["good"], []], 0, 0),
-        # As for a system: where anybody found an answer, silence is wrong.
+        # As for a system: where anybody found an answer, an abstention is wrong.
         ([["good"], ["good"], []], 2 / 3, 2 / 3),
         # The first span is the prediction; all are references.
         ([["good", "cheap"], ["cheap"]], 1 / 2, 1 / 2),

@@ -10,11 +10,12 @@ from qa_system.errors import ModelError
 from qa_system.generators.attention import share_keys, sharing_keys
 from qa_system.generators.beams import (
     BeamSearch,
-    answer_log_probs,
     sequence_beams,
     token_beams,
 )
-from qa_system.generators.seq2seq import Seq2Seq, SourceLayout
+from qa_system.generators.decoder import answer_log_probs
+from qa_system.generators.layout import SourceLayout
+from qa_system.generators.seq2seq import Seq2Seq
 
 SHAPES = [(1, 1, 1), (1, 5, 5), (3, 2, 4), (4, 5, 1), (2, 3, 8)]
 """Questions, documents, beams."""

@@ -103,11 +103,11 @@ def test_every_second_layer_of_the_teacher(model: Any, layers: Any) -> None:
     assert student(torch.tensor([[1, 2, 3]])).start_logits.shape == (1, 3)
 
 
-def test_faults_are_named() -> None:
+def test_errors_are_named() -> None:
     bert = BertForQuestionAnswering(BertConfig(num_hidden_layers=2, **SMALL))
     with pytest.raises(ConfigError, match=r"3 layers are to be kept, .* has 2"):
         keep_layers(bert, 3)
-    bert.twin = bert.bert.encoder
+    bert.second = bert.bert.encoder
     bert.other = torch.nn.ModuleList([torch.nn.Identity(), torch.nn.Identity()])
     with pytest.raises(ModelError, match="cannot be told from its other parts"):
         keep_layers(bert, 1)

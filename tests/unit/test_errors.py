@@ -44,9 +44,9 @@ def test_every_error_is_one_of_ours() -> None:
 
 
 def test_the_message_says_what_where_and_the_remedy() -> None:
-    fault = errors.StoreError("the disk is full", where="/data", remedy="Free some space.")
-    assert str(fault) == "the disk is full (/data). Free some space."
-    assert (fault.what, fault.where, fault.remedy) == (
+    error = errors.StoreError("the disk is full", where="/data", remedy="Free some space.")
+    assert str(error) == "the disk is full (/data). Free some space."
+    assert (error.what, error.where, error.remedy) == (
         "the disk is full",
         "/data",
         "Free some space.",

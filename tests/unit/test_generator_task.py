@@ -102,7 +102,7 @@ GENERATOR = Writes(
         "question 2": ("a good picture", SPREAD),  # half of it is there
         "question 3": ("it weighs two kilos", SPREAD),  # nowhere
         "question 4": ("ten hours", FIRST),  # there, and no answer
-        "question 5": ("", FIRST),  # silent
+        "question 5": ("", FIRST),  # abstains
     },
     {"question 1": ("good", SPREAD)},
 )
@@ -164,7 +164,7 @@ def test_counts_add_up():
     assert kept + withheld == systems["generated"].counts["answered"]
 
 
-def test_what_is_withheld_is_silent_and_kept_for_who_looks():
+def test_what_is_withheld_counts_as_abstention_and_is_kept():
     systems, _ = evaluated()
     for said, kept in zip(systems["generated"].rows, systems["supported"].rows, strict=True):
         supported = said.output.get("supported", True)
@@ -227,8 +227,8 @@ def test_a_question_that_fails_fails_for_all():
 
 
 def test_where_nothing_is_ever_said_there_is_no_precision():
-    silent = Writes(dict.fromkeys(GENERATOR.told, ("", FIRST)))
-    systems, _ = evaluated(generator=silent)
+    abstains = Writes(dict.fromkeys(GENERATOR.told, ("", FIRST)))
+    systems, _ = evaluated(generator=abstains)
     metrics = systems["generated"].metrics
     assert (metrics["coverage"], metrics["precision"], metrics["gold_posterior"]) == (0, None, None)
     assert metrics["no_ans_em"] == 1

@@ -1,4 +1,4 @@
-"""Labels of one's own: read with every fault named, written so that nothing is lost."""
+"""Labels of one's own: read with every error named, written so that nothing is lost."""
 
 import hashlib
 import json
@@ -116,9 +116,9 @@ def test_all_that_is_wrong_with_a_line_is_said_at_once(read):
         "meta": {"stars": 5, UNLOCATED: "x"},
         "stars": 4,
     }
-    with pytest.raises(DataError) as fault:
+    with pytest.raises(DataError) as error:
         read(row(), wrong)
-    assert fault.value.where.endswith("labels.jsonl:2")
+    assert error.value.where.endswith("labels.jsonl:2")
     for said in (
         "'question' is empty",
         "'context' is missing",
@@ -128,10 +128,10 @@ def test_all_that_is_wrong_with_a_line_is_said_at_once(read):
         "answers[2].start is 'b', not a whole number",
         "answers[2] has 'answer_start'",
         "'annotations[0]' is not a list",
-        "'stars' stands beside 'meta' and in it",
+        "'stars' is both outside 'meta' and in it",
         "'unlocated_answers' is not a list of texts",
     ):
-        assert said in fault.value.what
+        assert said in error.value.what
 
 
 @pytest.mark.parametrize(
@@ -149,10 +149,10 @@ def test_all_that_is_wrong_with_a_line_is_said_at_once(read):
     ],
 )
 def test_a_bad_line_is_named(read, line, said):
-    with pytest.raises(DataError) as fault:
+    with pytest.raises(DataError) as error:
         read(row(), line)
-    assert fault.value.where.endswith(":2")
-    assert said in fault.value.what
+    assert error.value.where.endswith(":2")
+    assert said in error.value.what
 
 
 def test_bytes_that_are_no_text(tmp_path):
@@ -166,9 +166,9 @@ def test_bytes_that_are_no_text(tmp_path):
 def test_a_question_id_twice_names_both_lines(read):
     one = row(question_id="q", split="test")
     assert len(read(one, one | {"split": "train"}, one | {"split": None})) == 3
-    with pytest.raises(DataError, match=r"'q' occurs twice in split 'test'") as fault:
+    with pytest.raises(DataError, match=r"'q' occurs twice in split 'test'") as error:
         read(one, row(), one)
-    first, second = fault.value.where.split(" and ")
+    first, second = error.value.where.split(" and ")
     assert (first[-2:], second[-2:]) == (":1", ":3")
     # Without ids, the same question about the same review is the same question.
     with pytest.raises(DataError, match="occurs twice"):
@@ -178,9 +178,9 @@ def test_a_question_id_twice_names_both_lines(read):
 @pytest.mark.parametrize("other", [{"context": "Bad."}, {"item_id": "B01"}])
 def test_a_review_is_one_text_of_one_item(read, other):
     one = row(review_id="r", item_id="B00")
-    with pytest.raises(DataError, match="'r' stands for two texts or two items") as fault:
+    with pytest.raises(DataError, match="'r' stands for two texts or two items") as error:
         read(one, one | {"question": "Is it?"} | other)
-    assert fault.value.where.endswith(":2")
+    assert error.value.where.endswith(":2")
 
 
 # --- writing

@@ -170,7 +170,7 @@ def test_another_question_encoder_than_the_stores_is_refused(tmp_path: Path) -> 
         wrong = DenseRetriever(store, pair | {"question_model": others})
         with pytest.raises(EncoderMismatchError, match="with questions by") as caught:
             wrong.warm_up()
-        assert f"--encoder {passages} --question-encoder {others}" in str(caught.value)
+        assert f"--encoder-model {passages} --encoder-question-model {others}" in str(caught.value)
         with pytest.raises(ModelError, match=r"encoder\.question_model"):
             DenseRetriever(store, {"model": passages}).run("How long?")
 

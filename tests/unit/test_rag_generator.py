@@ -15,8 +15,9 @@ from qa_system.errors import (
     QuestionTooLongError,
 )
 from qa_system.generators.beams import BeamSearch, sequence_beams, token_beams
+from qa_system.generators.facts import GeneratorFacts, write_facts
 from qa_system.generators.rag import RAGGenerator
-from qa_system.generators.seq2seq import GeneratorFacts, load_seq2seq, write_facts
+from qa_system.generators.seq2seq import load_seq2seq
 from qa_system.models import locate
 from qa_system.stages import timed
 
@@ -160,11 +161,11 @@ def test_settings_of_training_hold_unless_others_are_given(folder, tmp_path):
     assert told._loaded.generator.score_scale == 1.0
 
 
-def test_silence_ends_the_answers(folder, tmp_path):
+def test_abstention_ends_the_answers(folder, tmp_path):
     model = tiny.tiny_bart(seed=1)
     model.final_logits_bias[0, tiny.EOS] = 50.0
-    silent = generator_in(str(tiny.save_seq2seq(tmp_path / "silent", model)), top_k=3)
-    assert silent.run(QUESTION, REVIEWS) == {"answers": []}
+    abstains = generator_in(str(tiny.save_seq2seq(tmp_path / "abstains", model)), top_k=3)
+    assert abstains.run(QUESTION, REVIEWS) == {"answers": []}
 
 
 def test_answers_of_the_same_words_are_one(folder):

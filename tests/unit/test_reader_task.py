@@ -142,7 +142,7 @@ class TestPredictions:
         assert score_predictions(LABELS, said).counts["missing"] == 2
 
     @pytest.mark.parametrize(
-        ("text", "fault"),
+        ("text", "error"),
         [
             ("{", "no predictions"),
             ("[]", "no predictions"),
@@ -154,10 +154,10 @@ class TestPredictions:
             ),
         ],
     )
-    def test_faults_are_named(self, tmp_path, text, fault):
+    def test_errors_are_named(self, tmp_path, text, error):
         path = tmp_path / "said.json"
         path.write_text(text)
-        with pytest.raises(DataError, match=fault):
+        with pytest.raises(DataError, match=error):
             load_predictions(path, LABELS)
 
     def test_no_file(self, tmp_path):
@@ -328,7 +328,7 @@ def test_a_reader_that_always_fails_is_no_measurement():
         evaluate_reader(questions(3), FailingReader(" "))
 
 
-def test_faults_that_nobody_foresaw_are_not_counted_away():
+def test_errors_that_nobody_foresaw_are_not_counted_away():
     class Broken(WordReader):
         def read(self, questions, documents, top_k=None):
             raise ZeroDivisionError

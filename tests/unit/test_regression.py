@@ -106,7 +106,7 @@ def test_an_update_expects_what_was_measured_and_keeps_the_head(path):
         (("expected:", "hoped:"), "expected: Field required"),
     ],
 )
-def test_faults_are_named(path, change, message):
+def test_errors_are_named(path, change, message):
     path.write_text(FILE.replace(*change))
     with pytest.raises(ConfigError, match=message):
         load_expectation(path)

@@ -224,7 +224,7 @@ def test_a_long_review_is_cut() -> None:
         (500, "log"),
     ],
 )
-def test_a_servers_faults_are_ours_and_keep_the_key(
+def test_a_servers_errors_are_ours_and_keep_the_key(
     server: Server, status: int, fragment: str
 ) -> None:
     server.status = status

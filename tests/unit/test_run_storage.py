@@ -184,9 +184,9 @@ DAMAGES = {
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damage_is_named(name, folder):
-    damage, fault, said = DAMAGES[name]
+    damage, error, said = DAMAGES[name]
     damage(folder)
-    with pytest.raises(fault, match=said) as raised:
+    with pytest.raises(error, match=said) as raised:
         load_run(folder)
     assert raised.value.remedy
 

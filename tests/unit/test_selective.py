@@ -25,7 +25,9 @@ CASES = st.lists(st.tuples(ODDS, SCORE, st.sampled_from([0.0, 1.0])), min_size=1
 
 def mean_at(threshold, cases):
     # NaN reaches no threshold.
-    return np.mean([answered if odds >= threshold else silent for odds, answered, silent in cases])
+    return np.mean(
+        [answered if odds >= threshold else if_abstained for odds, answered, if_abstained in cases]
+    )
 
 
 # Thresholds
@@ -70,24 +72,24 @@ def test_the_best_threshold_is_the_official_one(order, cases):
 
 @given(CASES)
 def test_the_curve_is_the_mean_at_each_threshold(cases):
-    odds, answered, silent = zip(*cases, strict=True)
-    curve = threshold_curve(odds, {"f1": answered, "em": np.floor(answered)}, silent)
+    odds, answered, if_abstained = zip(*cases, strict=True)
+    curve = threshold_curve(odds, {"f1": answered, "em": np.floor(answered)}, if_abstained)
     assert curve["threshold"] == sorted(curve["threshold"])
     exact = [(each, math.floor(score), quiet) for each, score, quiet in cases]
     assert curve["f1"] == pytest.approx([mean_at(each, cases) for each in curve["threshold"]])
     assert curve["em"] == pytest.approx([mean_at(each, exact) for each in curve["threshold"]])
     if curve["f1"]:
-        assert max(curve["f1"]) == pytest.approx(best_threshold(odds, answered, silent)[0])
+        assert max(curve["f1"]) == pytest.approx(best_threshold(odds, answered, if_abstained)[0])
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_ends():
     rng = np.random.default_rng(3)
-    odds, answered, silent = rng.normal(size=5_000), rng.random(5_000), rng.random(5_000)
-    curve = threshold_curve(odds, {"f1": answered}, silent)
+    odds, answered, if_abstained = rng.normal(size=5_000), rng.random(5_000), rng.random(5_000)
+    curve = threshold_curve(odds, {"f1": answered}, if_abstained)
     assert len(curve["threshold"]) == len(set(curve["threshold"])) == 200
     assert curve["f1"][0] == pytest.approx(answered.mean())
-    assert curve["f1"][-1] == pytest.approx(silent.mean())
-    cases = list(zip(odds, answered, silent, strict=True))
+    assert curve["f1"][-1] == pytest.approx(if_abstained.mean())
+    cases = list(zip(odds, answered, if_abstained, strict=True))
     assert curve["f1"][77] == pytest.approx(mean_at(curve["threshold"][77], cases))
 
 

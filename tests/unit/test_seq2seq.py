@@ -8,15 +8,10 @@ import torch
 
 import tiny_models as tiny
 from qa_system.errors import ConfigError, ModelError, QuestionTooLongError
-from qa_system.generators.beams import answer_log_probs
-from qa_system.generators.seq2seq import (
-    PARTS_TEMPLATE,
-    GeneratorFacts,
-    SourceLayout,
-    load_seq2seq,
-    read_facts,
-    write_facts,
-)
+from qa_system.generators.decoder import answer_log_probs
+from qa_system.generators.facts import GeneratorFacts, read_facts, write_facts
+from qa_system.generators.layout import SourceLayout
+from qa_system.generators.seq2seq import PARTS_TEMPLATE, load_seq2seq
 from qa_system.models import ModelLocation, locate
 
 TOKENIZER = tiny.tiny_tokenizer()
@@ -78,7 +73,7 @@ def test_only_the_text_is_cut():
     assert set(source[len(head) : -len(tail)]) == set(words("good"))
 
 
-def test_white_space_is_one_space_and_an_empty_text_is_no_fault():
+def test_white_space_is_one_space_and_an_empty_text_is_no_error():
     layout = SourceLayout(TOKENIZER, PARTS_TEMPLATE, 64)
     assert layout.source_ids(f"  {QUESTION}\n", [f"\t{TEXT}  "]) == layout.source_ids(
         QUESTION, [TEXT]
@@ -221,9 +216,9 @@ def test_a_tokenizer_of_vocabulary_and_merges_will_do(bart, tmp_path):
 def test_a_damaged_folder_is_named(bart, tmp_path, change, said):
     folder = copied(bart, tmp_path / "damaged")
     change(folder)
-    with pytest.raises(ModelError, match=said) as fault:
+    with pytest.raises(ModelError, match=said) as error:
         load_seq2seq(locate(str(folder)))
-    assert str(folder) in str(fault.value)
+    assert str(folder) in str(error.value)
 
 
 def test_pickled_weights_are_not_read(bart, tmp_path):

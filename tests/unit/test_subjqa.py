@@ -102,19 +102,19 @@ class TestReviews:
             row(review_id="r2", review=f" {NONE}"),
             row(review_id="r3", review="Good."),
         ]
-        faults = []
-        reviews = list(iter_reviews(folder(rows), on_fault=faults.append))
+        errors = []
+        reviews = list(iter_reviews(folder(rows), on_error=errors.append))
         assert [review.id for review in reviews] == ["r1", "r3"]
-        assert [fault.where.rsplit(" ", 1)[1] for fault in faults] == ["3", "4", "5"]
+        assert [error.where.rsplit(" ", 1)[1] for error in errors] == ["3", "4", "5"]
 
     def test_bad_bytes_spoil_their_own_row_only(self, folder):
         path = folder([row(), row(review_id="r2", review="XX"), row(review_id="r3")])
         file = path / "test.csv"
         file.write_bytes(file.read_bytes().replace(b"XX", b"caf\xe9"))
-        faults = []
-        reviews = list(iter_reviews(path, on_fault=faults.append))
+        errors = []
+        reviews = list(iter_reviews(path, on_error=errors.append))
         assert [review.id for review in reviews] == ["r1", "r3"]
-        assert "not UTF-8" in str(faults[0])
+        assert "not UTF-8" in str(errors[0])
         with pytest.raises(RecordError, match="not UTF-8"):
             read_subjqa(path)
 

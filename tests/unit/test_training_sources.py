@@ -51,6 +51,6 @@ def test_what_is_held_out_is_measured_on_after_dev():
 
 def test_dev_that_asks_everything_leaves_nothing_to_learn_from():
     source = Source(path=SAMPLE, split="dev")
-    with pytest.raises(DataError, match="dev asks every question") as fault:
+    with pytest.raises(DataError, match="dev asks every question") as error:
         read_sources([source], [source], seed=13)
-    assert "qa-eval split" in str(fault.value)
+    assert "qa-eval split" in str(error.value)

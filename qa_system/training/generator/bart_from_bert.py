@@ -97,7 +97,7 @@ def build(location: ModelLocation, decoder_layers: int, folder: Path) -> ModelLo
         ModelError: see `bart_from_bert`.
         ConfigError: likewise.
     """
-    from qa_system.generators.seq2seq import GeneratorFacts, write_facts
+    from qa_system.generators.facts import GeneratorFacts, write_facts
 
     bart_from_bert(location, decoder_layers).save_pretrained(folder)
     load_tokenizer(location.path).save(str(folder / "tokenizer.json"), pretty=False)

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from qa_system.generators.seq2seq import GeneratorFacts, Mode, Seq2Seq, load_seq2seq, write_facts
+from qa_system.generators.facts import GeneratorFacts, Mode, write_facts
+from qa_system.generators.seq2seq import Seq2Seq, load_seq2seq
 from qa_system.models import ModelLocation
 from qa_system.training.generator.loss import Batch, collate, gold_log_probs, rag_loss
 from qa_system.training.generator.prior import Prior

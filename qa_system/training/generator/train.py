@@ -178,7 +178,7 @@ def _loss(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tenso
 
 
 def _save(model: RagModel, recipe: GeneratorTraining, folder: Path) -> None:
-    from qa_system.generators.seq2seq import GeneratorFacts
+    from qa_system.generators.facts import GeneratorFacts
     from qa_system.training.generator.model import save
 
     seq2seq = model.seq2seq

@@ -21,16 +21,27 @@ from qa_system.errors import ConfigError, QASystemError
 if TYPE_CHECKING:
     from qa_system.config import Settings
 
-__all__ = ["flag_of", "note", "print_json", "run_app", "settings_from"]
+__all__ = ["command_line", "flag_of", "note", "print_json", "run_app", "settings_from"]
 
 REPEATED = {"sources": "source", "columns": "column", "types": "type"}
 """An option that may be repeated names one of them."""
 
 
+def command_line(help: str) -> typer.Typer:  # noqa: A002 (what Typer calls it)
+    """Return a command line without commands, with the options that all three have."""
+    app = typer.Typer(
+        help=help,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_common)
+    return app
+
+
 def run_app(app: typer.Typer) -> None:
     """Run a command line; an error becomes one message on stderr and an exit code."""
     arguments = set_verbosity(sys.argv[1:])
-    app.callback()(_common)
     # A server's client logs each of its retries with a traceback; what comes of them, we say.
     logging.getLogger("elastic_transport").setLevel(logging.ERROR)
     try:

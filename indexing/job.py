@@ -33,7 +33,9 @@ from qa_system.passages import Spans, hash_of, split
 from qa_system.records import EncoderIdentity, Review
 
 if TYPE_CHECKING:
+    import numpy as np
     from haystack import Document
+    from numpy.typing import NDArray
 
     from qa_system.retrievers.encoders import Encoder
     from qa_system.stores.contract import ReviewStore
@@ -161,6 +163,12 @@ def run_job(
         from qa_system.stores import open_store
 
         encoder = load_encoder(settings.encoder) if settings.indexing.embed else None
+        if encoder is not None and encoder.identity.question_hash is None:
+            logger.warning(
+                "%s encodes passages only, and encoder.question_model names no partner: the store "
+                "will take questions by any encoder",
+                settings.encoder.model,
+            )
         similarity = None if encoder is None else encoder.identity.similarity
         with (
             open_store(settings.store, create=True, similarity=similarity) as store,
@@ -270,6 +278,7 @@ class _Run:
         self._batch_size = self._settings.batch_size or self._place.rows_at_once
         self._version = version
         self._encoder = job.encoder
+        self._embed_title = job.settings.encoder.embed_title
         self._state = job.state
         self._interrupts = job.interrupts
         self._rejects_path = job.rejects_path
@@ -466,7 +475,7 @@ class _Run:
         truncated = 0
         if self._encoder is not None and texts:
             before = self._encoder.truncated_passages
-            vectors = self._encoder.encode_passages(texts)
+            vectors = self._encode(self._encoder, changed, texts)
             truncated = self._encoder.truncated_passages - before
         documents: list[Document] = []
         passages: dict[str, Passages] = {}
@@ -492,6 +501,14 @@ class _Run:
                 )
             )
         return documents, passages, truncated
+
+    def _encode(
+        self, encoder: Encoder, changed: Sequence[_Changed], texts: Sequence[str]
+    ) -> NDArray[np.float32]:
+        if not self._embed_title:
+            return encoder.encode_passages(texts)
+        titles = [each.review.meta.get("title") for each in changed for _ in each.spans]
+        return encoder.encode_passages(texts, [str(title) if title else None for title in titles])
 
     def _delete_missing(self) -> None:
         """Delete the reviews that the sources, read to their end, hold no more."""

@@ -6,6 +6,7 @@ All are frozen, and their fields are plain Python values, so that they are easil
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -211,7 +212,7 @@ class Answers:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EncoderIdentity:
     """The encoder that filled a store; the store refuses embeddings of another.
 
@@ -223,12 +224,36 @@ class EncoderIdentity:
         weights_hash: sha256 over the passage encoder's weights and its settings (pooling,
             normalisation, prefixes, length): the same hash means the same embeddings up to
             rounding.
+        question_name: the question encoder's name, if it is a model of its own.
+        question_hash: the same hash of the question encoder; None where it is not known, as in
+            stores of version 0.1.0 and for a passage encoder without its partner. It is compared
+            where both sides have one.
+
+    >>> from dataclasses import replace
+    >>> pair = EncoderIdentity("ctx", 768, "dot_product", "00" * 32, "q", "11" * 32)
+    >>> pair == replace(pair, question_hash="22" * 32), pair == replace(pair, question_hash=None)
+    (False, True)
     """
 
-    name: str = field(compare=False)
+    name: str
     dimension: int
     similarity: Similarity
     weights_hash: str
+    question_name: str | None = None
+    question_hash: str | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, EncoderIdentity):
+            return NotImplemented
+        said = (self.question_hash, other.question_hash)
+        return self._of_passages == other._of_passages and (None in said or said[0] == said[1])
+
+    def __hash__(self) -> int:
+        return hash(self._of_passages)
+
+    @property
+    def _of_passages(self) -> tuple[int, str, str]:
+        return self.dimension, self.similarity, self.weights_hash
 
     @property
     def named(self) -> str:
@@ -236,8 +261,26 @@ class EncoderIdentity:
 
         >>> EncoderIdentity("bundled:encoder", 384, "cosine", "0123456789abcdef").named
         "'bundled:encoder' (384 numbers, weights 0123456789ab)"
+        >>> EncoderIdentity("ctx", 768, "cosine", "0123456789abcdef", "q", "ff" * 32).named
+        "'ctx' (768 numbers, weights 0123456789ab) with questions by 'q' (weights ffffffffffff)"
         """
-        return f"{self.name!r} ({self.dimension} numbers, weights {self.weights_hash[:12]})"
+        named = f"{self.name!r} ({self.dimension} numbers, weights {self.weights_hash[:12]})"
+        if self.question_hash is None or self.question_hash == self.weights_hash:
+            return named
+        questions = self.question_name or self.name
+        return f"{named} with questions by {questions!r} (weights {self.question_hash[:12]})"
+
+    @property
+    def options(self) -> str:
+        """The options of `qa-index reembed` that name the encoder.
+
+        >>> EncoderIdentity("ctx", 768, "cosine", "00" * 32, "q", "11" * 32).options
+        '--encoder-model ctx --encoder-question-model q'
+        """
+        parts = ["--encoder-model", self.name]
+        if self.question_name is not None:
+            parts += ["--encoder-question-model", self.question_name]
+        return shlex.join(parts)
 
 
 @dataclass(frozen=True, slots=True)

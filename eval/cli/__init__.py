@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
 from eval.cli.adapt import adapt
 from eval.cli.calibrate import calibrate
 from eval.cli.check import check
@@ -15,15 +13,12 @@ from eval.cli.pipeline import pipeline
 from eval.cli.reader import reader
 from eval.cli.retriever import SpreadK, retriever
 from eval.cli.split import split
-from qa_system.console.app import run_app
+from qa_system.console.app import command_line, run_app
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(
-    help="Evaluate retrieval, reading, generation and the whole pipeline on labelled questions.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+app = command_line(
+    "Evaluate retrieval, reading, generation and the whole pipeline on labelled questions."
 )
 app.command(cls=SpreadK)(retriever)
 app.command()(reader)

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import typer
-
 from indexing.cli.reembed import reembed
 from indexing.cli.rollback import rollback
 from indexing.cli.run import run
 from indexing.cli.status import status
 from indexing.cli.verify import verify
-from qa_system.console.app import run_app
+from qa_system.console.app import command_line, run_app
 from qa_system.console.options import renamed
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(
-    help="Index customer reviews, so that questions can be answered from them.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = command_line("Index customer reviews, so that questions can be answered from them.")
 app.command()(run)
 app.command()(rollback)
 app.command()(status)

@@ -200,6 +200,8 @@ class EncoderSettings(Strict):
     model: str = "bundled:encoder"
     question_model: str | None = None
     """A second tower for questions, as DPR has it; None: `model` encodes both."""
+    embed_title: bool = False
+    """Whether a review's `meta.title` and its text are read as a pair, as DPR was trained."""
     backend: Backend = "auto"
     precision: Precision = "auto"
     device: Device = "auto"

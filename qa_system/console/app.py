@@ -11,32 +11,41 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from qa_system.console.noise import set_verbosity
 from qa_system.errors import ConfigError, QASystemError
 
 if TYPE_CHECKING:
-    import typer
-
     from qa_system.config import Settings
 
-__all__ = ["flag_of", "note", "print_json", "run_app", "settings_from"]
+__all__ = ["command_line", "flag_of", "note", "print_json", "run_app", "settings_from"]
 
 REPEATED = {"sources": "source", "columns": "column", "types": "type"}
 """An option that may be repeated names one of them."""
 
 
+def command_line(help: str) -> typer.Typer:  # noqa: A002 (what Typer calls it)
+    """Return a command line without commands, with the options that all three have."""
+    app = typer.Typer(
+        help=help,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_common)
+    return app
+
+
 def run_app(app: typer.Typer) -> None:
     """Run a command line; an error becomes one message on stderr and an exit code."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
-    )
-    for package in ("qa_system", "indexing", "eval"):
-        logging.getLogger(package).setLevel(logging.INFO)
+    arguments = set_verbosity(sys.argv[1:])
     # A server's client logs each of its retries with a traceback; what comes of them, we say.
     logging.getLogger("elastic_transport").setLevel(logging.ERROR)
     try:
-        app()
+        app(arguments)
     except QASystemError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)
@@ -44,6 +53,14 @@ def run_app(app: typer.Typer) -> None:
         # Whoever read our output has gone; nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _common(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show what other libraries log, too.")
+    ] = False,
+) -> None:
+    """Take the option that all commands have: `set_verbosity` has read it already."""
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -208,6 +208,13 @@ ENCODER = (
         panel="Encoder",
     ),
     Setting(
+        "encoder.embed_title",
+        "Embed a review's title and text as a pair, as DPR was trained.",
+        type=bool,
+        default="no-encoder-embed-title",
+        panel="Encoder",
+    ),
+    Setting(
         "encoder.backend",
         "Run the model with this library.",
         type=Backend,

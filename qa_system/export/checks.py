@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qa_system.errors import ModelError
 from qa_system.export.fp16 import LARGEST, largest_activation, to_fp16
 from qa_system.export.networks import EMBEDDING, Network
-from qa_system.inference import load_tokenizer
+from qa_system.models.inference import load_tokenizer
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -54,7 +54,7 @@ def compare(network: Network, model: ModelProto, *, padded: bool = True) -> None
 
     session = _session(model)
     for rows, width in ((1, 7), (3, 40), (5, 96)):
-        batch = example_batch(rows, width, network.inputs, padded=padded)
+        batch = example_batch(network, rows, width, padded=padded)
         feeds = {name: torch.from_numpy(value) for name, value in batch.items()}
         with torch.inference_mode():
             expected = network.module(**feeds)
@@ -109,7 +109,7 @@ def checked_fp16(network: Network, exact: ModelProto) -> ModelProto:
 
 def probes(network: Network) -> Iterator[Feeds]:
     """Yield inputs of a network: a reader's questions with reviews, an encoder's apart."""
-    tokenizer = load_tokenizer(network.location.path)
+    tokenizer = load_tokenizer(network.tokenizer)
     for question, review in PROBES:
         encodings = (
             [tokenizer.encode(question), tokenizer.encode(review)]
@@ -125,22 +125,23 @@ def probes(network: Network) -> Iterator[Feeds]:
             yield {name: batch[name] for name in network.inputs}
 
 
-def example_batch(rows: int, width: int, inputs: tuple[str, ...], *, padded: bool = True) -> Feeds:
+def example_batch(network: Network, rows: int, width: int, *, padded: bool = True) -> Feeds:
     """Return rows of ordinary tokens, the same for the same shape.
 
     Args:
+        network: that reads them.
         rows: of the batch.
-        width: tokens of the longest row.
-        inputs: names of the network's inputs.
+        width: tokens of the longest row, if it has so many positions.
         padded: whether the rows have different lengths.
     """
+    width = min(width, network.positions or width)
     generator = np.random.default_rng(rows * 1000 + width)
     lengths = np.maximum(width - 2 * np.arange(rows) * padded, 3)[:, None]
     mask = (np.arange(width) < lengths).astype(np.int64)
-    ids = generator.integers(5, 100, size=(rows, width)) * mask
+    ids = generator.integers(5, min(100, network.vocabulary), size=(rows, width)) * mask
     types = (np.arange(width) >= lengths // 3) * mask
     batch = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-    return {name: batch[name] for name in inputs}
+    return {name: batch[name] for name in network.inputs}
 
 
 def _session(model: ModelProto) -> Any:

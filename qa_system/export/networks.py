@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from qa_system.errors import MissingDependencyError, ModelError
-from qa_system.models import ModelLocation
-from qa_system.readers.backends import has_token_types, load_checkpoint, usable_positions
+from qa_system.models.checkpoints import has_token_types, pad_id_of, positions_of
+from qa_system.models.inference import load_tokenizer
+from qa_system.models.locate import ModelLocation
+from qa_system.models.manifest import POSITIONS
+from qa_system.readers.backends import load_checkpoint
+from qa_system.readers.windows import WindowCutter
+from qa_system.retrievers.sentence_models import SentenceModel, load_sentence_model
 
 __all__ = ["EMBEDDING", "Network", "load_encoder", "load_reader"]
 
@@ -24,6 +29,9 @@ class Network:
         module: the torch module; it takes the inputs by name.
         inputs: their names.
         outputs: their names, in order.
+        tokenizer: the folder of its tokenizer's files.
+        vocabulary: how many tokens it knows.
+        positions: tokens that it can read; None: any number.
         facts: what the manifest says of the model.
     """
 
@@ -31,6 +39,9 @@ class Network:
     module: Any
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    tokenizer: Path
+    vocabulary: int
+    positions: int | None
     facts: dict[str, Any]
 
 
@@ -58,14 +69,23 @@ def load_reader(location: ModelLocation) -> Network:
             output = self.checkpoint(**feeds)
             return output.start_logits, output.end_logits
 
-    config = checkpoint.config
-    facts = {
-        "architecture": type(checkpoint).__name__,
-        "max_seq_length": usable_positions(config),
-        "pad_id": _pad_id(config),
-    }
-    outputs = ("start_logits", "end_logits")
-    return Network(location, Reader().eval(), _inputs_of(config), outputs, facts)
+    config, positions = checkpoint.config, positions_of(checkpoint)
+    # No window could be cut for a reader without a token that stands for "no answer".
+    WindowCutter(load_tokenizer(location.path, config), where=str(location.path))
+    return Network(
+        location,
+        Reader().eval(),
+        _inputs_of(config),
+        ("start_logits", "end_logits"),
+        tokenizer=location.path,
+        vocabulary=config.vocab_size,
+        positions=positions,
+        facts={
+            "architecture": type(checkpoint).__name__,
+            "max_seq_length": positions,
+            "pad_id": pad_id_of(config),
+        },
+    )
 
 
 def load_encoder(location: ModelLocation) -> Network:
@@ -77,7 +97,10 @@ def load_encoder(location: ModelLocation) -> Network:
     """
     import torch
 
-    checkpoint = _sentence_transformer(location)
+    loaded = load_sentence_model(
+        location, model_options={"dtype": torch.float32, "attn_implementation": "eager"}
+    )
+    checkpoint = loaded.model
 
     class Encoder(torch.nn.Module):
         def __init__(self) -> None:
@@ -92,64 +115,45 @@ def load_encoder(location: ModelLocation) -> Network:
                 features = stage(features)
             return features[EMBEDDING]
 
-    inputs = _inputs_of(checkpoint[0].auto_model.config)
-    return Network(location, Encoder().eval(), inputs, (EMBEDDING,), _encoder_facts(checkpoint))
-
-
-def _sentence_transformer(location: ModelLocation) -> Any:
-    import torch
-
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise MissingDependencyError(
-            "exporting an encoder needs sentence-transformers",
-            remedy="Install it: pip install 'qa-system[train]'.",
-        ) from error
-    try:
-        return SentenceTransformer(
-            str(location.path),
-            device="cpu",
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={
-                "dtype": torch.float32,
-                "attn_implementation": "eager",
-                "use_safetensors": True,
-            },
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"the checkpoint cannot be loaded for sentence embeddings: {error}",
-            where=str(location.path),
-            remedy="Name a sentence-transformers model with its weights in safetensors.",
-        ) from error
-
-
-def _encoder_facts(checkpoint: Any) -> dict[str, Any]:
     config = checkpoint[0].auto_model.config
+    return Network(
+        location,
+        Encoder().eval(),
+        _inputs_of(config),
+        (EMBEDDING,),
+        tokenizer=loaded.tokenizer,
+        vocabulary=config.vocab_size,
+        positions=loaded.positions,
+        facts=_encoder_facts(loaded),
+    )
+
+
+def _encoder_facts(loaded: SentenceModel) -> dict[str, Any]:
+    checkpoint = loaded.model
+    encoder = checkpoint[0].auto_model
     stages = {type(stage).__name__: stage for stage in checkpoint}
     normalised = "Normalize" in stages
-    trained_with = {"dot": "dot_product", "euclidean": "l2"}.get(
-        str(checkpoint.similarity_fn_name), "cosine"
-    )
-    return {
-        "architecture": type(checkpoint[0].auto_model).__name__,
+    is_dot = normalised and loaded.similarity == "cosine"
+    question_prefix, passage_prefix = loaded.prefixes
+    facts = {
+        "architecture": type(encoder).__name__,
         "dimension": checkpoint.get_embedding_dimension(),
         # Of unit vectors the cosine is the dot product, which every index computes fastest.
-        "similarity": "dot_product" if normalised and trained_with == "cosine" else trained_with,
+        "similarity": "dot_product" if is_dot else loaded.similarity,
         "normalize": normalised,
         "pooling": str(getattr(stages.get("Pooling"), "pooling_mode", "none")),
-        "max_seq_length": min(int(checkpoint.max_seq_length), usable_positions(config)),
-        "pad_id": _pad_id(config),
-        "question_prefix": checkpoint.prompts.get("query") or "",
-        "passage_prefix": checkpoint.prompts.get("document") or "",
+        "max_seq_length": loaded.max_seq_length,
+        "pad_id": pad_id_of(encoder.config),
+        "question_prefix": question_prefix,
+        "passage_prefix": passage_prefix,
     }
+    # What manifests of version 0.1.0 do not say has the value that it had then.
+    if loaded.role != "both":
+        facts["role"] = loaded.role
+    if loaded.positions != POSITIONS:
+        facts["positions"] = loaded.positions
+    return facts
 
 
 def _inputs_of(config: Any) -> tuple[str, ...]:
     return INPUTS if has_token_types(config) else INPUTS[:2]
-
-
-def _pad_id(config: Any) -> int:
-    return 0 if config.pad_token_id is None else int(config.pad_token_id)

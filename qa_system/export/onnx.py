@@ -16,17 +16,20 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import orjson
 
-from qa_system.errors import MissingDependencyError, ModelError
+from qa_system.console.noise import without_stderr
+from qa_system.errors import MissingDependencyError, ModelError, QASystemError
 from qa_system.export.checks import checked_fp16, compare, example_batch, probes
 from qa_system.export.fuse_attention import fuse_attention
 from qa_system.export.int8 import quantize
 from qa_system.export.networks import Network, load_encoder, load_reader
-from qa_system.inference import load_tokenizer
-from qa_system.models import MANIFEST, ModelLocation, locate, weights_sha256
+from qa_system.models.checkpoints import reason
+from qa_system.models.inference import load_tokenizer
+from qa_system.models.locate import MANIFEST, locate, weights_sha256
 from qa_system.readers.calibration import calibration_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+    from tokenizers import Tokenizer
 
 __all__ = ["MANIFEST_FORMAT", "export_model"]
 
@@ -73,11 +76,29 @@ def export_model(
     _check_packages()
     calibration = calibration_of(location)
     network = load_reader(location) if task == "reader" else load_encoder(location)
-    model = _convert(network, task, precision)
+    try:
+        with without_stderr():  # a graph that torch cannot export is printed whole
+            model = _convert(network, task, precision)
+    except QASystemError:
+        raise
+    except Exception as error:  # the errors of torch's exporter and of ONNX Runtime share no base
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        raise ModelError(
+            f"the architecture {network.facts['architecture']} cannot be exported: {reason(cause)}",
+            where=str(location.path),
+            remedy="Run the checkpoint as it is, with backend: torch.",
+        ) from error
     manifest = _manifest(network, task, precision)
     if task == "reader" and calibration.fitted_on is not None:
         manifest["calibration"] = calibration.to_dict()
-    _write(Path(out), model, location, manifest)
+    try:
+        _write(Path(out), model, load_tokenizer(network.tokenizer), manifest)
+    except OSError as error:
+        raise ModelError(
+            f"the export cannot be written: {error.strerror or error}",
+            where=str(out),
+            remedy="Name a folder that can be written, on a disk with room.",
+        ) from error
     return manifest
 
 
@@ -109,7 +130,7 @@ def _convert(network: Network, task: Task, precision: Precision) -> ModelProto:
 def _trace(network: Network) -> ModelProto:
     import torch
 
-    batch = example_batch(2, 16, network.inputs)
+    batch = example_batch(network, 2, 16)
     axes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
@@ -153,7 +174,7 @@ def _manifest(network: Network, task: Task, precision: Precision) -> dict[str, A
     }
 
 
-def _write(out: Path, model: ModelProto, source: ModelLocation, manifest: dict[str, Any]) -> None:
+def _write(out: Path, model: ModelProto, tokenizer: Tokenizer, manifest: dict[str, Any]) -> None:
     """Put the files in place, the manifest last: a folder with a manifest is complete."""
     import onnx
 
@@ -162,7 +183,7 @@ def _write(out: Path, model: ModelProto, source: ModelLocation, manifest: dict[s
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as folder:
         work = Path(folder)
         onnx.save(model, work / "model.onnx")
-        load_tokenizer(source.path).save(str(work / "tokenizer.json"), pretty=False)
+        tokenizer.save(str(work / "tokenizer.json"), pretty=False)
         (work / MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
         for name in ("model.onnx", "tokenizer.json", MANIFEST):
             shutil.move(work / name, out / name)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from qa_system.errors import ConfigError, MissingDependencyError, ModelError
+from qa_system.errors import ConfigError, ModelError
 from qa_system.generators.facts import GENERATOR, GeneratorFacts, Mode, read_facts
 from qa_system.generators.layout import SourceLayout
-from qa_system.inference import choose_torch_device, choose_torch_precision, load_tokenizer
-from qa_system.models import ModelLocation
+from qa_system.models.checkpoints import load_config, load_model, load_part, positions_of
+from qa_system.models.inference import choose_torch_device, choose_torch_precision, load_tokenizer
+from qa_system.models.locate import ModelLocation
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -24,6 +25,7 @@ PARTS_TEMPLATE = "question: {question} context: {text}"
 """For a BART or T5 that nobody trained as a RAG generator; T5 was trained on SQuAD in this form."""
 
 PARTS_SOURCE_LENGTH = 384
+PURPOSE = "generation"
 PRECISIONS = {"torch.float32": "fp32", "torch.bfloat16": "bf16", "torch.float16": "fp16"}
 REMEDY = (
     "Name a folder that `qa train generator` wrote, a RAG checkpoint, or a BART or T5, "
@@ -125,19 +127,28 @@ def load_seq2seq(
     """
     torch_device = choose_torch_device(device)
     dtype = choose_torch_precision(precision, torch_device)
-    config = _read_config(location)
-    if config.model_type == "rag":
-        model, facts = _rag_generator(location, config, dtype), _rag_facts(config)
-        tokenizer = _tokenizer(location, "generator_tokenizer", config.generator)
+    if location.format != "torch":
+        raise ModelError(
+            f"{location.name!r} is an export, and a generator is a checkpoint",
+            where=str(location.path),
+            remedy=REMEDY,
+        )
+    config = load_config(location, purpose=PURPOSE, remedy=REMEDY)
+    is_rag = config.model_type == "rag"
+    if is_rag:
+        model = _rag_generator(location, config, dtype)
+        tokenizer = load_tokenizer(location.path / "generator_tokenizer", config.generator)
     else:
-        model, facts = _parts_generator(location, dtype), _parts_facts(location, config)
-        tokenizer = _tokenizer(location, ".", config)
+        model = _parts_generator(location, dtype)
+        tokenizer = load_tokenizer(location.path, config)
+    positions = positions_of(model.get_encoder())
+    facts = _rag_facts(config) if is_rag else _parts_facts(location, positions)
     from qa_system.generators.attention import share_keys
 
     model = model.to(torch_device).eval()
     share_keys(model, where=str(location.path))
-    length = _source_length(location, model, max_source_length or facts.max_source_length)
-    ids = config if config.model_type == "rag" else model.generation_config
+    length = _source_length(location, positions, max_source_length or facts.max_source_length)
+    ids = config if is_rag else model.generation_config
     eos = _id("eos_token_id", location, ids, model.config)
     bos = _id("bos_token_id", location, ids, model.config, otherwise=eos)
     return Seq2Seq(
@@ -151,84 +162,36 @@ def load_seq2seq(
         mode=facts.mode,
         max_answer_length=facts.max_answer_length,
         forced_id=getattr(ids, "forced_bos_token_id", None),
-        positions=_positions(model.config),
+        positions=positions_of(model.get_decoder()),
         precision=PRECISIONS[str(dtype)],
     )
 
 
-def _read_config(location: ModelLocation) -> Any:
-    try:
-        from transformers import AutoConfig
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the generator {location.name!r} needs transformers, which is not installed",
-            remedy="Install it: pip install 'qa-system[torch]'.",
-        ) from error
-    if location.format != "torch":
+def _rag_generator(location: ModelLocation, config: Any, dtype: Any) -> Any:
+    from transformers import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
+
+    kind = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING.get(type(config.generator), None)
+    if kind is None:
         raise ModelError(
-            f"{location.name!r} is an export, and a generator is a checkpoint",
+            f"the generator is a {config.generator.model_type}, which is no seq2seq model",
             where=str(location.path),
             remedy=REMEDY,
         )
-    try:
-        return AutoConfig.from_pretrained(location.path, trust_remote_code=False)
-    except Exception as error:  # what a damaged config.json raises has no common base class
-        raise _unloadable(location, error) from error
-
-
-def _rag_generator(location: ModelLocation, config: Any, dtype: Any) -> Any:
-    from safetensors import SafetensorError, safe_open
-    from transformers import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
-
-    weights: dict[str, Any] = {}
-    try:
-        for path in sorted(location.path.glob("*.safetensors")):
-            with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118 (it is no mapping)
-                    _, found, own = f".{name}".partition(".generator.")
-                    if found:
-                        weights[own] = file.get_tensor(name)
-        if not weights:
-            raise OSError("no file in safetensors holds weights named generator.*")
-        kind = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING[type(config.generator)]
-        model, report = kind.from_pretrained(
-            None,
-            config=config.generator,
-            state_dict=weights,
-            dtype=dtype,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise _unloadable(location, error) from error
-    return _complete(location, model, report)
+    return load_part(
+        location,
+        kind.__name__,
+        config.generator,
+        "generator",
+        purpose=PURPOSE,
+        remedy=REMEDY,
+        dtype=dtype,
+    )
 
 
 def _parts_generator(location: ModelLocation, dtype: Any) -> Any:
-    from safetensors import SafetensorError
-    from transformers import AutoModelForSeq2SeqLM
-
-    try:
-        model, report = AutoModelForSeq2SeqLM.from_pretrained(
-            location.path,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            dtype=dtype,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise _unloadable(location, error) from error
-    return _complete(location, model, report)
-
-
-def _complete(location: ModelLocation, model: Any, report: dict[str, Any]) -> Any:
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise ModelError(
-            f"the generator has no weights for {', '.join(missing[:3])}",
-            where=str(location.path),
-            remedy=REMEDY,
-        )
-    return model
+    return load_model(
+        location, "AutoModelForSeq2SeqLM", purpose=PURPOSE, remedy=REMEDY, dtype=dtype
+    )
 
 
 def _rag_facts(config: Any) -> GeneratorFacts:
@@ -245,35 +208,14 @@ def _rag_facts(config: Any) -> GeneratorFacts:
     return GeneratorFacts(template, config.max_combined_length, score_scale=1.0, mode=mode)
 
 
-def _parts_facts(location: ModelLocation, config: Any) -> GeneratorFacts:
+def _parts_facts(location: ModelLocation, positions: int | None) -> GeneratorFacts:
     if (location.path / GENERATOR).exists():
         return read_facts(location.path)
-    length = min(PARTS_SOURCE_LENGTH, _positions(config) or PARTS_SOURCE_LENGTH)
+    length = min(PARTS_SOURCE_LENGTH, positions or PARTS_SOURCE_LENGTH)
     return GeneratorFacts(PARTS_TEMPLATE, length, score_scale=1.0)
 
 
-def _tokenizer(location: ModelLocation, inside: str, config: Any) -> Tokenizer:
-    folder = location.path / inside
-    if (folder / "tokenizer.json").is_file():
-        return load_tokenizer(folder)
-    from transformers import AutoTokenizer
-
-    try:
-        slow = AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
-        tokenizer = cast("Tokenizer", slow.backend_tokenizer)
-    except Exception as error:  # transformers' and tokenizers' errors have no common base class
-        raise ModelError(
-            f"the generator's tokenizer cannot be read: {error}",
-            where=str(folder),
-            remedy="It is a tokenizer.json, or the files that transformers makes one from.",
-        ) from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
-
-
-def _source_length(location: ModelLocation, model: Any, length: int) -> int:
-    positions = _positions(model.config)
+def _source_length(location: ModelLocation, positions: int | None, length: int) -> int:
     if positions is not None and length > positions:
         raise ConfigError(
             f"max_source_length is {length}, and the generator has {positions} positions",
@@ -281,11 +223,6 @@ def _source_length(location: ModelLocation, model: Any, length: int) -> int:
             remedy=f"Set generator.max_source_length to {positions} at most.",
         )
     return length
-
-
-def _positions(config: Any) -> int | None:
-    positions = getattr(config, "max_position_embeddings", None)
-    return None if positions is None else int(positions)
 
 
 def _id(name: str, location: ModelLocation, *configs: Any, otherwise: int | None = None) -> int:
@@ -300,9 +237,3 @@ def _id(name: str, location: ModelLocation, *configs: Any, otherwise: int | None
             f"the generator's config.json has no {name}", where=str(location.path), remedy=REMEDY
         )
     return otherwise
-
-
-def _unloadable(location: ModelLocation, error: Exception) -> ModelError:
-    return ModelError(
-        f"the generator cannot be loaded: {error}", where=str(location.path), remedy=REMEDY
-    )

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 from threading import Lock
+from typing import Any
 
-import orjson
 from haystack import Document, component
 from haystack.utils import ComponentDevice
 from haystack_integrations.components.rankers.sentence_transformers import (
@@ -17,11 +17,12 @@ from haystack_integrations.components.rankers.sentence_transformers import (
 from sentence_transformers import CrossEncoder
 
 from qa_system.errors import ModelError
-from qa_system.inference import choose_torch_device
-from qa_system.models import ModelLocation, locate
+from qa_system.models.checkpoints import positions_of, prepare_tokenizer, read_config, reason
+from qa_system.models.inference import choose_torch_device
+from qa_system.models.locate import ModelLocation, locate
 from qa_system.stages import stage
 
-__all__ = ["CrossEncoderRanker", "load_cross_encoder", "rank_by"]
+__all__ = ["CrossEncoderRanker", "load_cross_encoder", "open_cross_encoder", "rank_by"]
 
 REMEDY = (
     "Name a folder that `qa train ranker` wrote, or a cross-encoder of the Hub, "
@@ -113,32 +114,56 @@ def load_cross_encoder(location: ModelLocation, device: str) -> CrossEncoder:
             a head would be given one of random weights, and rank at random.
     """
     _check(location)
+    model, positions = open_cross_encoder(location, device, remedy=REMEDY)
+    if positions is not None:
+        model.max_seq_length = min(model.max_seq_length or positions, positions)
+    return model
+
+
+def open_cross_encoder(
+    location: ModelLocation, device: str, *, remedy: str, **options: Any
+) -> tuple[CrossEncoder, int | None]:
+    """Load a cross-encoder, or what one is to be made of; a question and a text are read literally.
+
+    Args:
+        location: the folder, with weights in safetensors.
+        device: as torch names it.
+        remedy: what to name instead of a model that cannot be used.
+        options: of `CrossEncoder`.
+
+    Returns:
+        The cross-encoder, and the tokens that it can read at once; None: any number.
+
+    Raises:
+        ModelError: the checkpoint is damaged, or nothing to make a cross-encoder of.
+    """
+    model_options = {"use_safetensors": True, **options.pop("model_kwargs", {})}
     try:
-        return CrossEncoder(
+        model = CrossEncoder(
             str(location.path),
             device=device,
             local_files_only=True,
-            model_kwargs={"use_safetensors": True},
+            model_kwargs=model_options,
+            **options,
         )
-    except Exception as fault:  # transformers, safetensors and tokenizers share no base
+    except Exception as error:  # transformers, safetensors and tokenizers share no base
         raise ModelError(
-            f"the cross-encoder cannot be loaded: {fault}",
+            f"the checkpoint cannot be loaded as a cross-encoder: {reason(error)}",
             where=str(location.path),
-            remedy=REMEDY,
-        ) from fault
+            remedy=remedy,
+        ) from error
+    prepare_tokenizer(model.tokenizer, model.model.config)
+    return model, positions_of(model.model)
 
 
 def _check(location: ModelLocation) -> None:
-    try:
-        config = orjson.loads((location.path / "config.json").read_bytes())
-        architecture = str((config.get("architectures") or ["an unknown task"])[0])
-        scores = len(config.get("id2label", ("no", "yes")))  # transformers' default
-    except (OSError, orjson.JSONDecodeError, AttributeError, TypeError) as fault:
+    config = read_config(location)
+    architecture = str((config.get("architectures") or ["an unknown task"])[0])
+    scores = len(config.get("id2label", ("no", "yes")))  # transformers' default
+    if not config:
         raise ModelError(
-            f"{location.name!r} has no config.json that can be read: {fault}",
-            where=str(location.path),
-            remedy=REMEDY,
-        ) from fault
+            f"{location.name!r} has no config.json", where=str(location.path), remedy=REMEDY
+        )
     if not architecture.endswith("ForSequenceClassification") or scores != 1:
         raise ModelError(
             f"{location.name!r} is not a cross-encoder with a single score: its config.json says "

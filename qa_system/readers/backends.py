@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_system.errors import MissingDependencyError, ModelError
-from qa_system.inference import (
+from qa_system.errors import ModelError
+from qa_system.models.checkpoints import has_token_types, load_model, pad_id_of, positions_of
+from qa_system.models.inference import (
     IntArray,
     OnnxSession,
     choose_backend,
@@ -19,7 +20,7 @@ from qa_system.inference import (
     pad,
     token_batches,
 )
-from qa_system.models import ModelLocation
+from qa_system.models.locate import ModelLocation
 from qa_system.readers.calibration import Calibration, calibration_of
 from qa_system.readers.spans import WindowLogits
 from qa_system.readers.windows import Window
@@ -30,11 +31,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ReaderBackend",
     "TorchBackend",
-    "has_token_types",
     "load_backend",
     "load_checkpoint",
     "score_windows",
-    "usable_positions",
 ]
 
 FloatArray = NDArray[np.float32]
@@ -45,7 +44,7 @@ class ReaderBackend(Protocol):
 
     Attributes:
         tokenizer: the model's own, without truncation and padding.
-        positions: tokens of a window at most.
+        positions: tokens of a window at most; None: any number.
         pad_id: the id that short rows of a batch are filled with.
         calibration: what was fitted with the model.
         on_gpu: whether it runs on one.
@@ -54,7 +53,7 @@ class ReaderBackend(Protocol):
     """
 
     tokenizer: Tokenizer
-    positions: int
+    positions: int | None
     pad_id: int
     calibration: Calibration
     on_gpu: bool
@@ -136,57 +135,26 @@ def score_windows(
     return [found[row] for row in range(len(windows))]
 
 
-def load_checkpoint(location: ModelLocation, **options: Any) -> Any:
+def load_checkpoint(location: ModelLocation, *, new_head: bool = False, **options: Any) -> Any:
     """Load a torch checkpoint for extractive question answering, ready to infer.
 
     Args:
         location: the folder, with weights in safetensors.
+        new_head: whether an encoder without a head gets one that knows nothing, to be trained.
         options: handed on to transformers' `from_pretrained`.
 
     Raises:
         MissingDependencyError: transformers is not installed.
         ModelError: it is not such a checkpoint; a head that was never trained counts as that.
     """
-    try:
-        from transformers import AutoModelForQuestionAnswering
-    except ImportError as fault:
-        raise MissingDependencyError(
-            f"the checkpoint {location.name!r} needs transformers, which is not installed",
-            remedy="Install it: pip install 'qa-system[torch]'.",
-        ) from fault
-    remedy = "Name a checkpoint with a trained question-answering head, in safetensors."
-    try:
-        model, report = AutoModelForQuestionAnswering.from_pretrained(
-            location.path,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            **options,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as fault:
-        raise ModelError(
-            f"the checkpoint cannot be loaded for extractive question answering: {fault}",
-            where=str(location.path),
-            remedy=remedy,
-        ) from fault
-    if report["missing_keys"]:
-        raise ModelError(
-            f"the checkpoint has no weights for {', '.join(sorted(report['missing_keys'])[:3])}",
-            where=str(location.path),
-            remedy=remedy,
-        )
-    return model.eval()
-
-
-def has_token_types(config: Any) -> bool:
-    """Tell whether a checkpoint distinguishes the question's tokens from the review's."""
-    return getattr(config, "type_vocab_size", 0) > 1
-
-
-def usable_positions(config: Any) -> int:
-    """Give the tokens that fit; RoBERTa-like models start to count after the padding's id."""
-    positions = int(config.max_position_embeddings)
-    return positions - config.pad_token_id - 1 if "roberta" in config.model_type else positions
+    return load_model(
+        location,
+        "AutoModelForQuestionAnswering",
+        purpose="extractive question answering",
+        remedy="Name a checkpoint with a trained question-answering head, in safetensors.",
+        new_head=new_head,
+        **options,
+    )
 
 
 class _Onnx:
@@ -203,8 +171,8 @@ class _Onnx:
                 remedy="Name a reader, such as bundled:reader.",
             )
         self.tokenizer = load_tokenizer(location.path)
-        self.positions = int(manifest["max_seq_length"])
-        self.pad_id = int(manifest["pad_id"])
+        self.positions: int | None = manifest["max_seq_length"]
+        self.pad_id: int = manifest.get("pad_id", 0)
         self.calibration = Calibration.from_manifest(manifest)
         self.on_gpu = self._session.on_gpu
         self.pads = False
@@ -239,8 +207,8 @@ class TorchBackend:
         self._model = model
         self._has_types = has_token_types(config)
         self.tokenizer = tokenizer
-        self.positions = usable_positions(config)
-        self.pad_id = 0 if config.pad_token_id is None else int(config.pad_token_id)
+        self.positions = positions_of(model)
+        self.pad_id = pad_id_of(config)
         self.calibration = calibration or Calibration()
         self.on_gpu = model.device.type == "cuda"
         self.pads = self.on_gpu

@@ -12,7 +12,8 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.dataclasses import ExtractedAnswer
 
 from qa_system.errors import ConfigError, EmptyQuestionError
-from qa_system.models import locate
+from qa_system.models.locate import locate, stamp
+from qa_system.models.sharing import Shared
 from qa_system.readers.backends import ReaderBackend, load_backend, score_windows
 from qa_system.readers.calibration import Calibration
 from qa_system.readers.spans import Span, best_spans
@@ -66,7 +67,8 @@ class ExtractiveReader:
     their silences are not independent, and the product over reviews, which sinks with each review
     read, would claim an answer in any pile of reviews that is high enough.
 
-    Loading happens on first use, or by `warm_up`. One reader may be used by many threads.
+    Loading happens on first use, or by `warm_up`. One reader may be used by many threads, and
+    readers of the same model have one copy of it in memory.
 
     Args:
         model: `bundled:NAME`, a folder (an export of `qa export`, or a checkpoint), or a Hub id.
@@ -237,14 +239,17 @@ class ExtractiveReader:
 
     def _load(self) -> _Loaded:
         location = locate(self.model)
-        backend = load_backend(
-            location,
-            backend=self.backend,
-            precision=self.precision,
-            device=self.device,
-            threads=self.threads,
+        backend = _backends.get(
+            (stamp(location.path), self.backend, self.precision, self.device, self.threads),
+            lambda: load_backend(
+                location,
+                backend=self.backend,
+                precision=self.precision,
+                device=self.device,
+                threads=self.threads,
+            ),
         )
-        if self.max_seq_length > backend.positions:
+        if backend.positions is not None and self.max_seq_length > backend.positions:
             raise ConfigError(
                 f"max_seq_length is {self.max_seq_length}, "
                 f"and the reader has {backend.positions} positions",
@@ -261,7 +266,9 @@ class ExtractiveReader:
             batch_tokens = GPU_BATCH_TOKENS if backend.on_gpu else CPU_BATCH_TOKENS
             if backend.precision == "int8":
                 batch_tokens = INT8_BATCH_TOKENS
-        cutter = WindowCutter(backend.tokenizer, self.max_seq_length, self.stride)
+        cutter = WindowCutter(
+            backend.tokenizer, self.max_seq_length, self.stride, where=str(location.path)
+        )
         return _Loaded(backend, cutter, calibration, batch_tokens)
 
     def _read(
@@ -299,20 +306,20 @@ class ExtractiveReader:
     def _answer(
         self, question: str, document: Document, content: str, span: Span, calibration: Calibration
     ) -> ExtractedAnswer:
-        text = content[span.start : span.end]
-        start = span.start + len(text) - len(text.lstrip())
-        end = max(span.start + len(text.rstrip()), start)
-        context, offset = snippet(content, start, end, self.snippet_chars)
+        context, offset = snippet(content, span.start, span.end, self.snippet_chars)
         return ExtractedAnswer(
             query=question,
-            data=content[start:end],
+            data=content[span.start : span.end],
             score=calibration.right(span.log_odds),
             document=document,
-            document_offset=ExtractedAnswer.Span(start, end),
+            document_offset=ExtractedAnswer.Span(span.start, span.end),
             context=context,
-            context_offset=ExtractedAnswer.Span(offset, offset + end - start),
+            context_offset=ExtractedAnswer.Span(offset, offset + span.end - span.start),
             meta={"log_odds": span.log_odds},
         )
+
+
+_backends: Shared[ReaderBackend] = Shared()
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ class _Band:
         self._scores = window.start[:, None] + ends - np.float32(window.null)
         self._offsets = window.offsets
         self._columns = np.arange(columns)
-        # A token without characters (a lone marker of a space) can neither begin nor end a span.
+        # A token without characters, of white space alone, can neither begin nor end a span.
         if (empty := self._offsets[:, 0] >= self._offsets[:, 1]).any():
             self._scores[empty] = -np.inf
             self._scores[self._last_tokens(empty)] = -np.inf

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.errors import ModelError, QuestionTooLongError
-from qa_system.inference import IntArray
+from qa_system.models.inference import IntArray
+from qa_system.models.tokenizing import encodable, places, take_literally, with_sound_offsets
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -35,7 +36,8 @@ class Window:
         type_ids: 0 or 1 for the segment that a token belongs to, shape (length,).
         context_start: the position of the review's first token in the window.
         offsets: for each of the review's tokens in the window, its first character in the
-            review and the one after its last, shape (tokens, 2).
+            review and the one after its last, shape (tokens, 2); no white space is at either end,
+            and a token of white space alone is empty.
     """
 
     input_ids: IntArray
@@ -56,22 +58,33 @@ class _Text:
 class WindowCutter:
     """Cut reviews into windows.
 
-    Each distinct text is tokenised once for a call, and windows are slices of its tokens.
+    Each distinct text is tokenised once for a call, and windows are slices of its tokens. Special
+    tokens in a question or a review are the letters that they are written with.
 
     Args:
         tokenizer: without truncation and padding of its own.
         max_seq_length: tokens of a window at most.
         stride: tokens of the review that two neighbouring windows share. If the question leaves
             so little room that they would share more than half of it, they share half.
+        where: the tokenizer comes from, for errors.
 
     Raises:
-        ModelError: the tokenizer does not begin a pair with a special token.
+        ModelError: the tokenizer does not begin a pair with a special token, or does not say
+            where its tokens stand in a text.
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_seq_length: int = 384, stride: int = 128) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        max_seq_length: int = 384,
+        stride: int = 128,
+        *,
+        where: str | None = None,
+    ) -> None:
         self.max_seq_length = max_seq_length
         self.stride = stride
-        self._tokenizer = tokenizer
+        take_literally(tokenizer)
+        self._tokenizer = with_sound_offsets(tokenizer, where)
         pair = tokenizer.encode("a", "a")
         ids = np.array(pair.ids, dtype=np.int64)
         types = np.array(pair.type_ids, dtype=np.int64)
@@ -82,6 +95,7 @@ class WindowCutter:
             raise ModelError(
                 "the tokenizer does not lay out a pair as special token, question, review, "
                 "so there is no token that could stand for 'no answer'",
+                where=where,
                 remedy="Use a reader of the BERT or RoBERTa family.",
             )
         before = slice(0, question[0])
@@ -125,13 +139,11 @@ class WindowCutter:
 
     def _encode(self, texts: Iterable[str | None]) -> dict[str | None, _Text]:
         distinct = list(dict.fromkeys(text for text in texts if text is not None))
-        encodings = self._tokenizer.encode_batch(distinct, add_special_tokens=False)
+        taken = [encodable(text) for text in distinct]
+        encodings = self._tokenizer.encode_batch(taken, add_special_tokens=False)
         return {
-            text: _Text(
-                np.array(encoding.ids, dtype=np.int64),
-                np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2),
-            )
-            for text, encoding in zip(distinct, encodings, strict=True)
+            text: _Text(np.array(encoding.ids, dtype=np.int64), places(own, encoding))
+            for text, own, encoding in zip(distinct, taken, encodings, strict=True)
         }
 
     def _windows(self, question: str, asked: _Text, read: _Text | None) -> list[Window]:

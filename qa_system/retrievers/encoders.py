@@ -1,4 +1,4 @@
-"""Questions and passages as vectors: ONNX exports, DPR checkpoints, sentence-transformers models.
+"""Questions and passages as vectors: ONNX exports, and checkpoints of every kind of encoder.
 
 An encoder is one tower for both sides, or two as in DPR (Karpukhin et al., 2020,
 https://arxiv.org/abs/2004.04906). Texts are tokenised once, sorted by length and batched by a
@@ -11,16 +11,15 @@ import hashlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from qa_system.config import EncoderSettings
-from qa_system.errors import MissingDependencyError, ModelError
-from qa_system.inference import (
+from qa_system.errors import ModelError
+from qa_system.models.inference import (
     IntArray,
     OnnxSession,
     choose_backend,
@@ -30,8 +29,11 @@ from qa_system.inference import (
     pad,
     token_batches,
 )
-from qa_system.models import ModelLocation, locate, weights_hash
+from qa_system.models.locate import ModelLocation, locate, weights_hash
+from qa_system.models.manifest import POSITIONS
+from qa_system.models.tokenizing import encodable
 from qa_system.records import EncoderIdentity, Similarity
+from qa_system.retrievers.sentence_models import Role, check_role, load_sentence_model
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -42,7 +44,6 @@ logger = logging.getLogger(__name__)
 
 CPU_BATCH_TOKENS = 512
 GPU_BATCH_TOKENS = 32_768
-DPR_TRAINED_LENGTH = 256
 
 
 class Tower(ABC):
@@ -50,6 +51,7 @@ class Tower(ABC):
 
     Args:
         tokenizer: its tokenizer; truncates to `max_seq_length`.
+        role: what it encodes.
         max_seq_length: tokens that it reads of a text, special tokens included.
         similarity: the one that it was trained with.
         prefixes: what is put before a question and before a passage.
@@ -61,6 +63,7 @@ class Tower(ABC):
         location: ModelLocation,
         tokenizer: Tokenizer,
         *,
+        role: Role,
         max_seq_length: int,
         similarity: Similarity,
         prefixes: tuple[str, str] = ("", ""),
@@ -68,6 +71,7 @@ class Tower(ABC):
     ) -> None:
         tokenizer.enable_truncation(max_seq_length)
         self.location = location
+        self.role: Role = role
         self.tokenizer = tokenizer
         self.max_seq_length = max_seq_length
         self.similarity: Similarity = similarity
@@ -77,14 +81,14 @@ class Tower(ABC):
         self.pad_id = next((pad_id for pad_id in pads if pad_id is not None), 0)
         self.truncated = 0
 
-    @property
-    def fingerprint(self) -> str:
+    def fingerprint(self, *, titles: bool = False) -> str:
         """Hash what decides the vectors: the weights, and how a text reaches them."""
         shape = [
             weights_hash(self.location.path),
             self.max_seq_length,
             self.question_prefix,
             self.passage_prefix,
+            *(["titles"] if titles else []),
         ]
         return hashlib.sha256(orjson.dumps(shape)).hexdigest()
 
@@ -97,9 +101,14 @@ class Tower(ABC):
     def forward(self, input_ids: IntArray, attention_mask: IntArray) -> NDArray[np.float32]:
         """Turn a padded batch (n, length) into vectors (n, dimension)."""
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Turn texts into vectors (n, dimension), in the order of the texts."""
-        encodings = self.tokenizer.encode_batch(list(texts))
+    def encode(self, texts: Sequence[str | tuple[str, str]]) -> NDArray[np.float32]:
+        """Turn texts, or pairs of a title and a text, into vectors (n, dimension), in order."""
+        encodings = self.tokenizer.encode_batch(
+            [
+                encodable(text) if isinstance(text, str) else tuple(map(encodable, text))
+                for text in texts
+            ]
+        )
         cut = sum(1 for encoding in encodings if encoding.overflowing)
         if cut and not self.truncated:
             logger.info(
@@ -139,7 +148,10 @@ class OnnxTower(Tower):
         super().__init__(
             location,
             load_tokenizer(location.path),
-            max_seq_length=_length(settings, manifest["max_seq_length"], 512, location),
+            role=manifest.get("role", "both"),
+            max_seq_length=_length(
+                settings, manifest["max_seq_length"], manifest.get("positions", POSITIONS), location
+            ),
             similarity=manifest["similarity"],
             prefixes=(manifest.get("question_prefix", ""), manifest.get("passage_prefix", "")),
             batch_tokens=_batch_tokens(settings, gpu=self._session.on_gpu),
@@ -160,133 +172,43 @@ class OnnxTower(Tower):
 
 
 class TorchTower(Tower):
-    """A checkpoint that torch runs; subclasses say how the model is loaded and pooled."""
+    """A checkpoint that torch runs, with its own pooling, prompts and normalisation."""
 
-    model: Any
-
-    def __init__(self, location: ModelLocation, settings: EncoderSettings, **shape: Any) -> None:
-        self.device = choose_torch_device(settings.device)
-        self.dtype = choose_torch_precision(settings.precision, self.device)
+    def __init__(self, location: ModelLocation, settings: EncoderSettings) -> None:
+        self._device = choose_torch_device(settings.device)
+        dtype = choose_torch_precision(settings.precision, self._device)
         if settings.threads is not None:
             import torch
 
             torch.set_num_threads(settings.threads)
+        loaded = load_sentence_model(location, device=self._device)
+        self._model = loaded.model.to(dtype)
+        tokenizer = loaded.model.tokenizer.backend_tokenizer
+        tokenizer.no_padding()
         super().__init__(
             location,
-            batch_tokens=_batch_tokens(settings, gpu=self.device.type == "cuda"),
-            **shape,
+            tokenizer,
+            role=loaded.role,
+            max_seq_length=_length(settings, loaded.max_seq_length, loaded.positions, location),
+            similarity=loaded.similarity,
+            prefixes=loaded.prefixes,
+            batch_tokens=_batch_tokens(settings, gpu=self._device.type == "cuda"),
         )
 
-    @abstractmethod
-    def pooled(self, features: dict[str, Any]) -> Any:
-        """Run the model; give a tensor (n, dimension)."""
+    @property
+    def dimension(self) -> int:
+        return cast("int", self._model.get_embedding_dimension())
 
     def forward(self, input_ids: IntArray, attention_mask: IntArray) -> NDArray[np.float32]:
         import torch
 
         features = {
-            "input_ids": torch.from_numpy(input_ids).to(self.device),
-            "attention_mask": torch.from_numpy(attention_mask).to(self.device),
+            "input_ids": torch.from_numpy(input_ids).to(self._device),
+            "attention_mask": torch.from_numpy(attention_mask).to(self._device),
         }
         with torch.inference_mode():
-            vectors = self.pooled(features).float().cpu().numpy()
+            vectors = self._model(features)["sentence_embedding"].float().cpu().numpy()
         return cast("NDArray[np.float32]", vectors)
-
-
-class DPRTower(TorchTower):
-    """A DPRQuestionEncoder or DPRContextEncoder checkpoint: the vector of its first token.
-
-    DPR was trained on texts of at most 256 tokens, which is the default; its positions reach 512.
-    """
-
-    def __init__(self, location: ModelLocation, settings: EncoderSettings, role: str) -> None:
-        transformers = _import_transformers()
-        config = transformers.AutoConfig.from_pretrained(location.path)
-        wanted = {"question": "DPRQuestionEncoder", "passage": "DPRContextEncoder"}[role]
-        if wanted not in (config.architectures or []):
-            raise ModelError(
-                f"{location.name!r} holds {config.architectures}, and a {role} needs {wanted}",
-                where=str(location.path),
-                remedy="Set encoder.model to the context encoder and encoder.question_model to "
-                "the question encoder.",
-            )
-        super().__init__(
-            location,
-            settings,
-            tokenizer=_fast_tokenizer(transformers, location),
-            max_seq_length=_length(
-                settings, DPR_TRAINED_LENGTH, config.max_position_embeddings, location
-            ),
-            similarity="dot_product",
-        )
-        model = getattr(transformers, wanted).from_pretrained(location.path, dtype=self.dtype)
-        self.model = model.eval().to(self.device)
-
-    @property
-    def dimension(self) -> int:
-        return cast("int", self.model.config.projection_dim or self.model.config.hidden_size)
-
-    def pooled(self, features: dict[str, Any]) -> Any:
-        return self.model(**features).pooler_output
-
-
-class SentenceTransformerTower(TorchTower):
-    """A sentence-transformers model, with its own pooling, prompts and normalisation."""
-
-    def __init__(self, location: ModelLocation, settings: EncoderSettings) -> None:
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError as fault:
-            raise MissingDependencyError(
-                f"the checkpoint {location.name!r} needs sentence-transformers",
-                remedy="Install it: pip install 'qa-system[torch]', or use a `bundled:` model.",
-            ) from fault
-        device = choose_torch_device(settings.device)
-        model = SentenceTransformer(
-            str(location.path),
-            device=str(device),
-            local_files_only=True,
-            model_kwargs={"use_safetensors": True},
-        )
-        similarities: dict[str, Similarity] = {
-            "cosine": "cosine",
-            "dot": "dot_product",
-            "euclidean": "l2",
-        }
-        trained_with = model.similarity_fn_name or "cosine"
-        if trained_with not in similarities:
-            raise ModelError(
-                f"{location.name!r} compares by {trained_with}",
-                where=str(location.path),
-                remedy=f"Supported: {', '.join(similarities)}.",
-            )
-        backend_tokenizer = getattr(model.tokenizer, "backend_tokenizer", None)
-        if backend_tokenizer is None:
-            raise ModelError(
-                f"{location.name!r} has no fast tokenizer",
-                where=str(location.path),
-                remedy="Name a transformer model that has a tokenizer.json.",
-            )
-        backend_tokenizer.no_padding()
-        own_length = model.max_seq_length
-        super().__init__(
-            location,
-            settings,
-            tokenizer=backend_tokenizer,
-            max_seq_length=_length(
-                settings, 512 if own_length is None else own_length, 1 << 20, location
-            ),
-            similarity=similarities[trained_with],
-            prefixes=_prompts(model.prompts),
-        )
-        self.model = model.eval().to(self.dtype)
-
-    @property
-    def dimension(self) -> int:
-        return cast("int", self.model.get_embedding_dimension())
-
-    def pooled(self, features: dict[str, Any]) -> Any:
-        return self.model(features)["sentence_embedding"]
 
 
 class Encoder:
@@ -296,15 +218,29 @@ class Encoder:
         name: the model's name as it was given.
         passages: the tower for passages.
         questions: the tower for questions; None shares the passages'.
+        question_name: that tower's name as it was given.
+        embed_title: whether passages are read with their titles.
+
+    Raises:
+        ModelError: the two towers give vectors of different dimensions.
 
     >>> encoder = load_encoder(EncoderSettings(model="bundled:encoder"))
     >>> encoder.encode_questions(["Is it good for reading?"]).shape
     (1, 384)
     """
 
-    def __init__(self, name: str, passages: Tower, questions: Tower | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        passages: Tower,
+        questions: Tower | None = None,
+        *,
+        question_name: str | None = None,
+        embed_title: bool = False,
+    ) -> None:
         self._passages = passages
         self._questions = passages if questions is None else questions
+        self.embed_title = embed_title
         if self._questions.dimension != passages.dimension:
             raise ModelError(
                 f"questions have {self._questions.dimension} dimensions and passages "
@@ -316,7 +252,11 @@ class Encoder:
             name=name,
             dimension=passages.dimension,
             similarity=passages.similarity,
-            weights_hash=passages.fingerprint,
+            weights_hash=passages.fingerprint(titles=embed_title),
+            question_name=question_name,
+            question_hash=None
+            if self._questions.role == "passage"
+            else self._questions.fingerprint(),
         )
 
     @property
@@ -330,14 +270,50 @@ class Encoder:
         return self._passages.truncated
 
     def encode_questions(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Encode questions as vectors (n, dimension)."""
+        """Encode questions as vectors (n, dimension).
+
+        Raises:
+            ModelError: the model encodes passages only.
+        """
+        if self._questions.role == "passage":
+            raise ModelError(
+                f"{self.identity.name!r} encodes passages only",
+                where="encoder.question_model",
+                remedy="Set encoder.question_model to the question encoder that was trained "
+                "with it.",
+            )
         prefix = self._questions.question_prefix
         return self._questions.encode([prefix + text for text in texts])
 
-    def encode_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Encode passages as vectors (n, dimension)."""
+    def encode_passages(
+        self, texts: Sequence[str], titles: Sequence[str | None] | None = None
+    ) -> NDArray[np.float32]:
+        """Encode passages as vectors (n, dimension).
+
+        Args:
+            texts: of the passages.
+            titles: theirs; None where one has none. Where `embed_title` is set, title and text are
+                read as a pair, as DPR was trained; else the titles are not looked at.
+
+        Raises:
+            ModelError: `embed_title` is set, and the titles were not given.
+        """
         prefix = self._passages.passage_prefix
-        return self._passages.encode([prefix + text for text in texts])
+        if not self.embed_title:
+            return self._passages.encode([prefix + text for text in texts])
+        if titles is None:
+            raise ModelError(
+                "the encoder reads passages with their titles, and is given none",
+                where="encoder.embed_title",
+                remedy="Index the reviews anew, with `qa-index run`, or set "
+                "encoder.embed_title to false.",
+            )
+        return self._passages.encode(
+            [
+                prefix + text if title is None else (prefix + title, text)
+                for text, title in zip(texts, titles, strict=True)
+            ]
+        )
 
 
 def load_encoder(settings: EncoderSettings) -> Encoder:
@@ -347,66 +323,31 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
         ModelError: there is no such model, or it is of another kind.
         MissingDependencyError: it needs a package that is not installed.
     """
-    if settings.question_model is None:
-        return Encoder(settings.model, _load_tower(settings.model, settings, "passage"))
+    passages = _load_tower(settings.model, settings, "passage")
+    questions = None
+    if settings.question_model is not None:
+        questions = _load_tower(settings.question_model, settings, "question")
     return Encoder(
         settings.model,
-        _load_tower(settings.model, settings, "passage"),
-        _load_tower(settings.question_model, settings, "question"),
+        passages,
+        questions,
+        question_name=settings.question_model,
+        embed_title=settings.embed_title,
     )
 
 
-def _load_tower(name: str, settings: EncoderSettings, role: str) -> Tower:
+def _load_tower(name: str, settings: EncoderSettings, role: Role) -> Tower:
     location = locate(name)
-    if choose_backend(location, settings.backend) == "onnx":
-        return OnnxTower(location, settings)
-    try:
-        if _is_dpr(location.path):
-            return DPRTower(location, settings, role)
-        return SentenceTransformerTower(location, settings)
-    except (OSError, ValueError) as fault:
-        raise ModelError(
-            f"the checkpoint cannot be loaded: {fault}",
-            where=str(location.path),
-            remedy="It needs config.json, a tokenizer and safetensors weights.",
-        ) from fault
+    is_export = choose_backend(location, settings.backend) == "onnx"
+    tower: Tower = (OnnxTower if is_export else TorchTower)(location, settings)
+    check_role(location, tower.role, role)
+    return tower
 
 
-def _is_dpr(folder: Path) -> bool:
-    path = folder / "config.json"
-    if not path.is_file():
-        return False
-    try:
-        return cast("dict[str, Any]", orjson.loads(path.read_bytes())).get("model_type") == "dpr"
-    except orjson.JSONDecodeError as fault:
-        raise ModelError(
-            f"the checkpoint's config is not JSON: {fault}",
-            where=str(path),
-            remedy="Download or save the checkpoint again.",
-        ) from fault
-
-
-def _fast_tokenizer(transformers: Any, location: ModelLocation) -> Tokenizer:
-    tokenizer = transformers.AutoTokenizer.from_pretrained(location.path).backend_tokenizer
-    tokenizer.no_padding()
-    return cast("Tokenizer", tokenizer)
-
-
-def _import_transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as fault:
-        raise MissingDependencyError(
-            "a DPR checkpoint needs transformers and torch",
-            remedy="Install them: pip install 'qa-system[torch]', or use a `bundled:` model.",
-        ) from fault
-    return transformers
-
-
-def _length(settings: EncoderSettings, own: int, limit: int, location: ModelLocation) -> int:
+def _length(settings: EncoderSettings, own: int, limit: int | None, location: ModelLocation) -> int:
     if settings.max_seq_length is None:
         return own
-    if settings.max_seq_length > limit:
+    if limit is not None and settings.max_seq_length > limit:
         raise ModelError(
             f"{location.name!r} has {limit} positions, fewer than {settings.max_seq_length}",
             where="encoder.max_seq_length",
@@ -419,8 +360,3 @@ def _batch_tokens(settings: EncoderSettings, *, gpu: bool) -> int:
     if settings.batch_tokens is not None:
         return settings.batch_tokens
     return GPU_BATCH_TOKENS if gpu else CPU_BATCH_TOKENS
-
-
-def _prompts(prompts: dict[str, str]) -> tuple[str, str]:
-    passage = next((prompts[name] for name in ("document", "passage") if name in prompts), "")
-    return prompts.get("query", ""), passage

@@ -63,7 +63,7 @@ def check_encoder(
         f"the store's embeddings were made {made_by}, not by {encoder.named}",
         where=where,
         remedy=f"Use that encoder, or re-embed the store: qa-index reembed --store {quote(store)}"
-        f" --encoder-model {quote(encoder.name)}",
+        f" {encoder.options}",
     )
 
 

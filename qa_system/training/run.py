@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from qa_system.errors import ConfigError
-from qa_system.inference import choose_torch_device, choose_torch_precision
-from qa_system.models import TRAINING, locate, weights_sha256
+from qa_system.models.inference import choose_torch_device, choose_torch_precision
+from qa_system.models.locate import TRAINING, locate, weights_sha256
 from qa_system.training.recipes import Schedule, Training
 from qa_system.training.requirements import training_packages
 

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from architectures import save_dpr, save_rag, save_reader
+from tiny_models import tiny_bart
+
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
@@ -19,12 +22,14 @@ from transformers import (
     DistilBertForQuestionAnswering,
 )
 
+from qa_system.config import EncoderSettings
 from qa_system.errors import ModelError
 from qa_system.export.onnx import export_model
-from qa_system.inference import OnnxSession
-from qa_system.models import locate, read_manifest
+from qa_system.models.inference import OnnxSession
+from qa_system.models.locate import locate, read_manifest
 from qa_system.readers.backends import load_backend
 from qa_system.readers.calibration import Calibration, Sigmoid, keep_calibration
+from qa_system.retrievers.encoders import Encoder, load_encoder
 
 pytestmark = pytest.mark.slow
 Save = Callable[[Any, Path], Path]
@@ -169,3 +174,56 @@ def test_errors_are_named(bert: Path, tmp_path: Path, save_checkpoint: Save) -> 
     with pytest.raises(ModelError, match="no weights for qa_outputs"):
         export_model(tmp_path / "headless", tmp_path / "out", task="reader")
     assert not (tmp_path / "out").exists()
+    with pytest.raises(ModelError, match="cannot be loaded for extractive"):
+        export_model(save_dpr(tmp_path / "dpr")[0], tmp_path / "out", task="reader")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match="the export cannot be written"):
+        export_model(bert, tmp_path / "file", task="reader", precision="fp32")
+
+
+def test_an_architecture_that_cannot_be_exported_is_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, said in (
+        ("longformer", "the architecture LongformerForQuestionAnswering cannot be exported"),
+        ("t5", "no token that could stand for 'no answer'"),
+    ):
+        capfd.readouterr()
+        with pytest.raises(ModelError, match=said) as caught:
+            export_model(save_reader(name, tmp_path / name), tmp_path / "out", task="reader")
+        assert "\n" not in str(caught.value)
+        assert "def forward" not in capfd.readouterr().err
+
+
+def test_an_export_carries_the_positions_of_a_roberta(tmp_path: Path) -> None:
+    folder = save_reader("roberta", tmp_path / "roberta")
+    manifest = export_model(folder, tmp_path / "reader", task="reader", precision="fp32")
+    assert (manifest["max_seq_length"], manifest["pad_id"]) == (128, 1)
+    manifest = export_model(folder, tmp_path / "encoder", task="encoder", precision="fp32")
+    assert (manifest["max_seq_length"], manifest["positions"]) == (128, 128)
+    assert "role" not in manifest
+
+
+def test_exports_of_dpr_encode_as_the_pair_does(tmp_path: Path) -> None:
+    passages, questions = save_dpr(tmp_path / "dpr", projection=24)
+    rag = save_rag(tmp_path / "rag", questions, tiny_bart())
+    for name, source in (("p", passages), ("q", questions), ("r", rag)):
+        export_model(source, tmp_path / name, task="encoder", precision="fp32")
+
+    def pair(one: Path, other: Path | None) -> Encoder:
+        named = None if other is None else str(other)
+        return load_encoder(
+            EncoderSettings(model=str(one), question_model=named, precision="fp32", device="cpu")
+        )
+
+    asked = ["How long does it last?", "Spotless! [SEP] Breakfast"]
+    own, exported = pair(passages, questions), pair(tmp_path / "p", tmp_path / "q")
+    of_rag = pair(tmp_path / "p", tmp_path / "r")
+    assert exported.identity.similarity == "dot_product"
+    assert exported.encode_passages(asked) == pytest.approx(own.encode_passages(asked), abs=1e-4)
+    for each in (exported, of_rag):
+        assert each.encode_questions(asked) == pytest.approx(own.encode_questions(asked), abs=1e-4)
+    with pytest.raises(ModelError, match="encodes passages only"):
+        pair(tmp_path / "p", None).encode_questions(asked)
+    with pytest.raises(ModelError, match="encodes questions only"):
+        pair(tmp_path / "q", None)

@@ -15,7 +15,7 @@ from indexing.cli import app
 from qa_system.config import EncoderSettings, StoreSettings
 from qa_system.errors import ConfigError, DataError, EncoderMismatchError, ModelError
 from qa_system.export.onnx import export_model
-from qa_system.models import locate
+from qa_system.models.locate import locate
 from qa_system.retrievers.dense import DenseRetriever
 from qa_system.retrievers.encoders import Encoder, load_encoder
 from qa_system.stores import open_store

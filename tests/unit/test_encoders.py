@@ -6,6 +6,7 @@ import pytest
 
 from qa_system.config import EncoderSettings
 from qa_system.errors import ModelError
+from qa_system.records import EncoderIdentity
 from qa_system.retrievers.encoders import Encoder, load_encoder
 
 TEXTS = [
@@ -14,6 +15,14 @@ TEXTS = [
     "ok",
     "Bought it as a gift; the zip broke after a week.",
 ]
+
+
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +44,7 @@ def dpr(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Path:
 
     torch.manual_seed(13)
     folder = tmp_path_factory.mktemp("dpr")
-    config = DPRConfig(
-        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
-    )
+    config = DPRConfig(**SMALL)
     tokenizer = AutoTokenizer.from_pretrained(minilm)
     for name, tower in (("context", DPRContextEncoder), ("question", DPRQuestionEncoder)):
         tower(config).save_pretrained(folder / name)
@@ -118,6 +125,137 @@ def test_dpr_towers_are_not_interchangeable(dpr: Path) -> None:
         load_encoder(EncoderSettings(model=str(dpr / "question")))
 
 
+def test_a_context_encoder_does_not_encode_questions(dpr: Path) -> None:
+    encoder = load_encoder(EncoderSettings(model=str(dpr / "context")))
+    assert encoder.encode_passages(TEXTS).shape == (4, 32)
+    with pytest.raises(ModelError, match=r"passages only \(encoder.question_model\)"):
+        encoder.encode_questions(TEXTS)
+    twice = {"model": str(dpr / "context"), "question_model": str(dpr / "context")}
+    with pytest.raises(ModelError, match="a question needs DPRQuestionEncoder"):
+        load_encoder(EncoderSettings(**twice))
+
+
+def test_the_vector_of_a_dpr_with_a_projection_is_projected(tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoTokenizer, DPRContextEncoder
+
+    from architectures import save_dpr
+
+    passages, questions = save_dpr(tmp_path, projection=24)
+    pair = {"model": str(passages), "question_model": str(questions)}
+    encoder = load_encoder(EncoderSettings(**pair, precision="fp32", device="cpu"))
+    assert encoder.identity.dimension == 24
+    features = AutoTokenizer.from_pretrained(passages)(TEXTS[0], return_tensors="pt")
+    with torch.no_grad():
+        expected = DPRContextEncoder.from_pretrained(passages)(**features).pooler_output.numpy()
+    np.testing.assert_allclose(encoder.encode_passages(TEXTS[:1]), expected, atol=1e-5)
+
+
+def test_the_question_encoder_inside_a_rag_checkpoint_is_found(tmp_path: Path) -> None:
+    from architectures import save_dpr, save_rag
+    from tiny_models import tiny_bart
+
+    passages, questions = save_dpr(tmp_path)
+    rag = save_rag(tmp_path / "rag", questions, tiny_bart())
+    same = {"model": str(passages), "precision": "fp32", "device": "cpu"}
+    own = load_encoder(EncoderSettings(**same, question_model=str(questions)))
+    inside = load_encoder(EncoderSettings(**same, question_model=str(rag)))
+    np.testing.assert_array_equal(inside.encode_questions(TEXTS), own.encode_questions(TEXTS))
+    with pytest.raises(ModelError, match="encodes questions only, and a passage needs"):
+        load_encoder(EncoderSettings(model=str(rag)))
+
+
+def test_a_reader_of_dpr_is_no_encoder(tmp_path: Path) -> None:
+    from transformers import DPRConfig, DPRReader
+
+    DPRReader(DPRConfig(**SMALL)).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"is no encoder: .*DPRReader"):
+        load_encoder(EncoderSettings(model=str(tmp_path)))
+
+
+def test_weights_of_another_model_are_refused(dpr: Path, tmp_path: Path) -> None:
+    """A config of another architecture beside them would give a model of random numbers."""
+    import shutil
+
+    from transformers import BertConfig
+
+    shutil.copytree(dpr / "context", tmp_path / "odd")
+    (tmp_path / "odd" / "config.json").unlink()
+    BertConfig(**SMALL | {"num_hidden_layers": 6}).save_pretrained(tmp_path / "odd")
+    with pytest.raises(ModelError, match=r"has weights for .* parts of a BertModel"):
+        load_encoder(EncoderSettings(model=str(tmp_path / "odd")))
+
+
+def test_titles_are_read_as_dpr_was_trained(dpr: Path) -> None:
+    """[CLS] title [SEP] text [SEP], all of segment 0."""
+    import torch
+    from transformers import AutoTokenizer, DPRContextEncoder
+
+    settings = EncoderSettings(
+        model=str(dpr / "context"), embed_title=True, precision="fp32", device="cpu"
+    )
+    encoder = load_encoder(settings)
+    ids = AutoTokenizer.from_pretrained(dpr / "context")("A lamp", TEXTS[2]).input_ids
+    with torch.no_grad():
+        model = DPRContextEncoder.from_pretrained(dpr / "context").eval()
+        expected = model(torch.tensor([ids])).pooler_output.numpy()
+    both = encoder.encode_passages([TEXTS[2], TEXTS[0]], ["A lamp", None])
+    np.testing.assert_allclose(both[:1], expected, atol=1e-5)
+    plain = load_encoder(settings.model_copy(update={"embed_title": False}))
+    np.testing.assert_allclose(both[1:], plain.encode_passages(TEXTS[:1]), atol=1e-5)
+    assert encoder.identity != plain.identity
+    with pytest.raises(ModelError, match="with their titles, and is given none"):
+        encoder.encode_passages(TEXTS)
+
+
+def test_brackets_in_a_text_are_letters(dpr: Path, minilm: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    typed = "Was 20, [SEP] now 15 [MASK]"
+    source = SentenceTransformer(str(minilm), device="cpu")
+    parsed = source.encode([typed])
+    source.tokenizer.split_special_tokens = True
+    encoder = load_encoder(EncoderSettings(model=str(minilm), precision="fp32", device="cpu"))
+    np.testing.assert_allclose(encoder.encode_questions([typed]), source.encode([typed]), atol=1e-5)
+    assert np.abs(parsed - source.encode([typed])).max() > 0.01
+
+
+@pytest.mark.parametrize("name", ["roberta", "xlmr", "bart", "t5"])
+def test_a_bare_encoder_reads_as_much_as_it_has_positions_for(name: str, tmp_path: Path) -> None:
+    from architectures import ARCHITECTURES, save_reader
+
+    folder = save_reader(name, tmp_path / name)
+    encoder = load_encoder(EncoderSettings(model=str(folder), precision="fp32", device="cpu"))
+    positions = ARCHITECTURES[name].positions
+    assert encoder.max_seq_length == (positions or 512)
+    assert np.isfinite(encoder.encode_passages(["two days </s> " * 300])).all()
+    if positions is not None:
+        with pytest.raises(ModelError, match=f"has {positions} positions"):
+            load_encoder(EncoderSettings(model=str(folder), max_seq_length=positions + 1))
+
+
+def test_the_identity_covers_both_towers(dpr: Path, tmp_path: Path) -> None:
+    import shutil
+    from dataclasses import replace
+
+    def identity(questions: Path | None = None, **more: int) -> EncoderIdentity:
+        named = None if questions is None else str(questions)
+        model = str(dpr / "context")
+        return load_encoder(EncoderSettings(model=model, question_model=named, **more)).identity
+
+    both = identity(dpr / "question")
+    moved = shutil.copytree(dpr / "question", tmp_path / "moved")
+    assert identity(moved) == both
+    assert identity(moved, max_seq_length=64) != both
+    (moved / "extra.json").write_text("{}")
+    assert identity(moved) != both
+    assert identity().question_hash is None
+    assert identity() == both, "nobody said by what questions are encoded"
+    assert EncoderIdentity("old", 32, "dot_product", both.weights_hash) == both, "as of 0.1.0"
+    assert replace(both, question_hash=both.weights_hash) != both
+    assert len({both, identity()}) == 1
+
+
 def test_dpr_has_512_positions_and_no_more(dpr: Path) -> None:
     towers = {"model": str(dpr / "context"), "question_model": str(dpr / "question")}
     encoder = load_encoder(EncoderSettings(**towers, max_seq_length=512, precision="fp32"))
@@ -155,7 +293,7 @@ def test_the_identity_follows_what_shapes_the_vectors() -> None:
 def test_a_model_that_moved_is_the_same_model(tmp_path: Path) -> None:
     import shutil
 
-    from qa_system.models import locate
+    from qa_system.models.locate import locate
 
     moved = shutil.copytree(locate("bundled:encoder").path, tmp_path / "elsewhere")
     here = load_encoder(EncoderSettings()).identity

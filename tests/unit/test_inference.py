@@ -1,4 +1,6 @@
+import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qa_system.errors import ModelError
-from qa_system.inference import OnnxSession, choose_backend, load_tokenizer, pad, token_batches
-from qa_system.models import ModelLocation, bundled_models, locate, read_manifest, weights_hash
+from qa_system.models.inference import (
+    OnnxSession,
+    choose_backend,
+    load_tokenizer,
+    pad,
+    token_batches,
+)
+from qa_system.models.locate import (
+    ModelLocation,
+    bundled_models,
+    locate,
+    read_manifest,
+    weights_hash,
+)
 
 
 @given(
@@ -76,10 +90,62 @@ def test_damaged_files_are_model_errors(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text("{")
     with pytest.raises(ModelError, match="manifest cannot be read"):
         read_manifest(tmp_path)
+    with pytest.raises(ModelError, match="ONNX model cannot be loaded"):
+        OnnxSession(location)
     (tmp_path / "model.json").write_text('{"precision": "int8", "task": "reader"}')
     (tmp_path / "model.onnx").write_bytes(b"not a graph")
     with pytest.raises(ModelError, match="ONNX model cannot be loaded"):
         OnnxSession(location)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"precison": "int8"}, "precison: no such key"),
+        ({"precision": "int4"}, "precision: Input should be 'fp32', 'fp16' or 'int8', got 'int4'"),
+        ({"task": "ranker"}, "task: Input should be 'reader' or 'encoder', got 'ranker'"),
+        ({"format": 2}, "format: Input should be 1, got 2"),
+        ({"max_seq_length": 0}, "max_seq_length: Input should be greater than 0"),
+        ({"max_seq_length": "many"}, "max_seq_length: Input should be a valid integer"),
+        ({"pad_id": -1}, "pad_id: Input should be greater than or equal to 0"),
+        ({"task": "encoder"}, "an encoder has a dimension, a similarity and a max_seq_length"),
+        ([], "should be a valid dictionary"),
+    ],
+)
+def test_a_manifest_is_as_strict_as_settings(change: object, said: str, tmp_path: Path) -> None:
+    manifest = read_manifest(locate("bundled:reader").path)
+    changed = manifest | change if isinstance(change, dict) else change
+    (tmp_path / "model.json").write_text(json.dumps(changed))
+    with pytest.raises(ModelError, match="manifest cannot be used") as caught:
+        read_manifest(tmp_path)
+    assert said in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["precision", "max_seq_length"])
+def test_a_manifest_says_what_running_the_model_takes(key: str, tmp_path: Path) -> None:
+    source = locate("bundled:reader").path
+    shutil.copy(source / "model.onnx", tmp_path)
+    manifest = read_manifest(source)
+    del manifest[key]
+    (tmp_path / "model.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelError, match=f"does not say its {key}"):
+        OnnxSession(locate(str(tmp_path)))
+
+
+def test_older_files_of_a_tokenizer_will_do(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    words = load_tokenizer(locate("bundled:reader").path)
+    vocabulary = words.get_vocab()
+    old = "\n".join(sorted(vocabulary, key=vocabulary.__getitem__))
+    (tmp_path / "vocab.txt").write_text(old, encoding="utf-8")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    text = "The battery lasts [SEP] two days, crème brûlée"
+    assert load_tokenizer(tmp_path).encode("Is it?", text).ids == words.encode("Is it?", text).ids
+    (tmp_path / "vocab.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ModelError, match="tokenizer cannot be read"):
+        load_tokenizer(tmp_path)
 
 
 def test_the_weights_hash_follows_the_files(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from haystack import Document, Pipeline
 
 from qa_system import pipelines
 from qa_system.config import EncoderSettings, Settings, load_settings
-from qa_system.errors import EncoderMismatchError
+from qa_system.errors import EncoderMismatchError, ModelError
+from qa_system.models.locate import locate
 from qa_system.records import EncoderIdentity
 from qa_system.retrievers.bm25 import BM25Retriever
 from qa_system.retrievers.dense import DenseRetriever
@@ -150,6 +151,48 @@ def test_run_arguments_take_the_place_of_the_components(store: FAISSDocumentStor
         tent = {"field": "meta.item_id", "operator": "==", "value": "tent"}
         assert [d.id for d in component.run("bright?", filters=tent)["documents"]] == ["r4"]
         assert len(component.run("bright?", top_k=2)["documents"]) == 2
+
+
+def test_another_question_encoder_than_the_stores_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from architectures import save_dpr
+
+    passages, questions = map(str, save_dpr(tmp_path / "one"))
+    others = str(save_dpr(tmp_path / "two", seed=4)[1])
+    pair = {"model": passages, "question_model": questions}
+    encoder = load_encoder(EncoderSettings(**pair))
+    text = "It lasts two days."
+    with FAISSDocumentStore(tmp_path / "store") as store:
+        store.bind_encoder(encoder.identity)
+        vector = encoder.encode_passages([text])[0].tolist()
+        store.write_documents([Document(id="r1", content=text, embedding=vector)])
+        assert DenseRetriever(store, pair).run("How long?")["documents"]
+        wrong = DenseRetriever(store, pair | {"question_model": others})
+        with pytest.raises(EncoderMismatchError, match="with questions by") as caught:
+            wrong.warm_up()
+        assert f"--encoder-model {passages} --encoder-question-model {others}" in str(caught.value)
+        with pytest.raises(ModelError, match=r"encoder\.question_model"):
+            DenseRetriever(store, {"model": passages}).run("How long?")
+
+
+def test_retrievers_of_one_encoder_have_it_once_in_memory(
+    store: FAISSDocumentStore, tmp_path: Path
+) -> None:
+    import gc
+    import shutil
+    import weakref
+
+    moved = shutil.copytree(locate("bundled:encoder").path, tmp_path / "moved")
+    one, two = (DenseRetriever(store, {"model": str(moved)}) for _ in range(2))
+    assert one._encoder() is two._encoder()
+    assert one._encoder() is not DenseRetriever(store, {"model": "bundled:encoder"})._encoder()
+    held = weakref.ref(one._encoder())
+    (moved / "new.json").write_text("{}")
+    with pytest.raises(EncoderMismatchError):
+        DenseRetriever(store, {"model": str(moved)}).warm_up()
+    del one, two
+    gc.collect()
+    assert held() is None, "nobody uses it any more"
 
 
 def test_another_encoder_than_the_stores_is_refused(tmp_path: Path) -> None:

@@ -123,19 +123,29 @@ class TestReaderRanker:
         assert again.to_dict() == data
         assert (again.top_k, again.prior, again.reader.model) == (7, 2.0, reader.model)
 
+    def test_the_reader_and_the_ranker_have_one_model_in_memory(
+        self, reader: ExtractiveReader, tiny_reader: Path
+    ) -> None:
+        again = ReaderRanker(ExtractiveReader(str(tiny_reader), precision="fp32", device="cpu"))
+        longer = ExtractiveReader(str(tiny_reader), precision="fp32", device="cpu", top_k=5)
+        backend = reader._ready().backend
+        assert again.reader._ready().backend is backend is longer._ready().backend
+        other = ExtractiveReader(str(tiny_reader), precision="bf16", device="cpu")
+        assert other._ready().backend is not backend
+
     def test_a_question_has_words(self, reader: ExtractiveReader) -> None:
         with pytest.raises(EmptyQuestionError):
             ReaderRanker(reader).run("  ", DOCUMENTS)
 
 
-def plain_logit(folder: Path, text: str | None) -> float:
+def plain_logit(folder: Path, text: str | None, **options: Any) -> float:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     with torch.no_grad():
-        encoded = tokenizer(QUESTION, text, truncation=True, return_tensors="pt")
+        encoded = tokenizer(QUESTION, text, truncation=True, return_tensors="pt", **options)
         return float(model(**encoded).logits)
 
 
@@ -157,6 +167,34 @@ class TestCrossEncoderRanker:
         again = CrossEncoderRanker.from_dict(ranker.to_dict())
         assert again.to_dict() == ranker.to_dict()
         assert again.run(QUESTION, DOCUMENTS)["documents"] == found
+
+    def test_brackets_in_a_text_are_letters(self, cross_encoder: Path) -> None:
+        from qa_system.rankers.cross_encoder import rank_by
+
+        typed = "Was 20, [SEP] now 15 [MASK]"
+        ranker = rank_by(str(cross_encoder), device="cpu", top_k=10)
+        [found] = ranker.run(QUESTION, [Document(content=typed)])["documents"]
+        letters = plain_logit(cross_encoder, typed, split_special_tokens=True)
+        assert found.score == pytest.approx(letters, abs=1e-4)
+        assert abs(letters - plain_logit(cross_encoder, typed)) > 1e-3
+
+    def test_a_pair_is_cut_to_the_positions(self, tmp_path: Path) -> None:
+        import torch
+        from transformers import RobertaConfig, RobertaForSequenceClassification
+
+        from architectures import AFTER_PADDING, SIZES, fast, tokenizer_of
+        from qa_system.rankers.cross_encoder import rank_by
+
+        torch.manual_seed(13)
+        tokenizer = tokenizer_of("roberta")
+        config = RobertaConfig(
+            vocab_size=tokenizer.get_vocab_size(), num_labels=1, **SIZES, **AFTER_PADDING
+        )
+        RobertaForSequenceClassification(config).save_pretrained(tmp_path)
+        fast(tokenizer).save_pretrained(tmp_path)
+        ranker = rank_by(str(tmp_path), device="cpu", top_k=10)
+        found = ranker.run(QUESTION, [Document(content="two days " * 300)])["documents"]
+        assert len(found) == 1
 
     def test_many_threads_may_use_it(self, cross_encoder: Path) -> None:
         from qa_system.rankers.cross_encoder import rank_by

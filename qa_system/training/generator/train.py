@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from qa_system.config import EncoderSettings
 from qa_system.errors import DataError
-from qa_system.models import locate, locate_checkpoint
+from qa_system.models.locate import locate, locate_checkpoint
 from qa_system.training.generator.bart_from_bert import build
 from qa_system.training.generator.denoising import denoising_examples
 from qa_system.training.generator.examples import Example, answer_examples
@@ -129,7 +129,9 @@ def _prior(recipe: GeneratorTraining, scale: float, run: Run) -> Prior | None:
         from qa_system.training.retriever import bi_encoder
 
         location = locate_checkpoint(recipe.question_encoder)
-        question_encoder = bi_encoder.start(location, QUESTION_LENGTH, run.device, seed=recipe.seed)
+        question_encoder = bi_encoder.start(
+            location, QUESTION_LENGTH, run.device, seed=recipe.seed, role="question"
+        )
     encoder = load_encoder(EncoderSettings(model=passages, device=recipe.device))
     return Prior(encoder, question_encoder, scale)
 

@@ -16,8 +16,9 @@ from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncode
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss, ListNetLoss
 
 from qa_system.errors import ModelError
-from qa_system.models import ModelLocation
-from qa_system.readers.backends import has_token_types
+from qa_system.models.checkpoints import has_token_types
+from qa_system.models.locate import ModelLocation
+from qa_system.rankers.cross_encoder import open_cross_encoder
 from qa_system.training.evaluator import Evaluator
 from qa_system.training.loop import train
 from qa_system.training.ranker.examples import Example
@@ -44,34 +45,23 @@ def start(location: ModelLocation, max_seq_length: int, device: torch.device) ->
     Raises:
         ModelError: no ranker can start from it, or it has fewer positions.
     """
-    try:
-        model = CrossEncoder(
-            str(location.path),
-            num_labels=1,
-            max_length=max_seq_length,
-            device=str(device),
-            local_files_only=True,
-            model_kwargs={
-                "use_safetensors": True,
-                # The fused kernel is slower than the plain one on a CPU, as for a reader.
-                "attn_implementation": "sdpa" if device.type == "cuda" else "eager",
-            },
-            config_kwargs={"attention_probs_dropout_prob": 0.0},
-        )
-    except Exception as error:  # transformers, safetensors and tokenizers share no base
-        raise ModelError(
-            f"no ranker can start from this model: {error}",
-            where=str(location.path),
-            remedy="Name an encoder, a reader or a cross-encoder, in safetensors.",
-        ) from error
+    model, positions = open_cross_encoder(
+        location,
+        str(device),
+        remedy="Name an encoder, a reader or a cross-encoder, in safetensors.",
+        num_labels=1,
+        max_length=max_seq_length,
+        # The fused kernel is slower than the plain one on a CPU, as for a reader.
+        model_kwargs={} if device.type == "cuda" else {"attn_implementation": "eager"},
+        config_kwargs={"attention_probs_dropout_prob": 0.0},
+    )
     names = model.tokenizer.model_input_names
     if has_token_types(model.model.config) and "token_type_ids" not in names:
         # Without them the model would not be told which tokens are the question's.
         model.tokenizer.model_input_names = [*names, "token_type_ids"]
         # That alone is not saved.
         model.tokenizer.init_kwargs["model_input_names"] = [*names, "token_type_ids"]
-    positions = model.model.config.max_position_embeddings
-    if max_seq_length > positions:
+    if positions is not None and max_seq_length > positions:
         raise ModelError(
             f"max_seq_length is {max_seq_length}, and the model has {positions} positions",
             where=str(location.path),

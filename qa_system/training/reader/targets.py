@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qa_system.errors import DataError
-from qa_system.inference import pad
+from qa_system.models.inference import pad
 from qa_system.readers.windows import Window, WindowCutter
 from qa_system.records import Label
 from qa_system.training.reader.examples import Example, with_negatives
@@ -98,7 +98,8 @@ def _spans_in(
     spans: dict[tuple[int, int], None] = {}
     is_cut = False
     for start, end in marked:
-        touched = np.flatnonzero((begins < end) & (ends > start))
+        # No answer begins or ends with a token of white space alone, which is empty.
+        touched = np.flatnonzero((begins < end) & (ends > start) & (begins < ends))
         if not len(touched):
             continue
         if (start >= begins[0] or first) and (end <= ends[-1] or last):
@@ -152,7 +153,8 @@ def collate(targets: Sequence[Target], pad_id: int) -> dict[str, torch.Tensor]:
     allowed = np.zeros((len(windows), width), dtype=bool)
     allowed[:, 0] = True
     for row, window in enumerate(windows):
-        allowed[row, window.context_start : window.context_start + len(window.offsets)] = True
+        own = slice(window.context_start, window.context_start + len(window.offsets))
+        allowed[row, own] = window.offsets[:, 0] < window.offsets[:, 1]
     most = max(len(target.spans) for target in targets)
     spans = np.full((len(targets), most, 2), -1, dtype=np.int64)
     for row, target in enumerate(targets):

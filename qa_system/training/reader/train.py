@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qa_system.inference import load_tokenizer
-from qa_system.models import locate_checkpoint
+from qa_system.models.inference import load_tokenizer
+from qa_system.models.locate import locate_checkpoint
 from qa_system.readers.backends import TorchBackend
 from qa_system.readers.windows import WindowCutter
 from qa_system.records import Label
@@ -65,7 +65,7 @@ def start_reader(recipe: ReaderTraining, device: torch.device) -> Reader:
         model,
         TorchBackend(model, tokenizer),
         location,
-        WindowCutter(tokenizer, recipe.max_seq_length, recipe.stride),
+        WindowCutter(tokenizer, recipe.max_seq_length, recipe.stride, where=str(location.path)),
         recipe.max_answer_length,
     )
 

@@ -33,7 +33,9 @@ from tokenizers import Tokenizer
 from transformers import set_seed
 
 from qa_system.errors import ModelError
-from qa_system.models import ModelLocation
+from qa_system.models.locate import ModelLocation
+from qa_system.models.tokenizing import take_literally
+from qa_system.retrievers.sentence_models import Role, check_role, load_sentence_model
 from qa_system.training.evaluator import Evaluator
 from qa_system.training.loop import train
 from qa_system.training.retriever.examples import Triple
@@ -59,7 +61,12 @@ SCORE = "mrr"
 
 
 def start(
-    location: ModelLocation, max_seq_length: int, device: torch.device, *, seed: int
+    location: ModelLocation,
+    max_seq_length: int,
+    device: torch.device,
+    *,
+    seed: int,
+    role: Role | None = None,
 ) -> SentenceTransformer:
     """Load what training starts from; an encoder that does not say how it pools takes the mean.
 
@@ -68,42 +75,35 @@ def start(
         max_seq_length: tokens that are read of a text.
         device: where it is trained.
         seed: of all that is drawn from here on.
+        role: what it is to encode, if that is not for the training to say.
 
     Raises:
-        ModelError: it is no encoder, or has fewer positions.
+        ModelError: it is no encoder, or for the other role, or has fewer positions.
     """
     set_seed(seed)
-    remedy = "Name a sentence-transformers model or an encoder, in safetensors."
-    try:
-        model = SentenceTransformer(
-            str(location.path),
-            device=str(device),
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-            # On a CPU dropout of the attention costs a third of the time.
-            config_kwargs={"attention_probs_dropout_prob": 0.0},
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    loaded = load_sentence_model(
+        location,
+        device=device,
+        model_options={"dtype": torch.float32},
+        # On a CPU dropout of the attention costs a third of the time.
+        config_options={"attention_probs_dropout_prob": 0.0},
+    )
+    if role is not None:
+        check_role(location, loaded.role, role)
+    if loaded.positions is not None and max_seq_length > loaded.positions:
         raise ModelError(
-            f"no retriever can start from this model: {error}",
-            where=str(location.path),
-            remedy=remedy,
-        ) from error
-    positions = getattr(model[0].auto_model.config, "max_position_embeddings", max_seq_length)
-    if max_seq_length > positions:
-        raise ModelError(
-            f"{location.name!r} has {positions} positions, fewer than {max_seq_length}",
+            f"{location.name!r} has {loaded.positions} positions, fewer than {max_seq_length}",
             where="max_seq_length",
-            remedy=f"Set at most {positions}.",
+            remedy=f"Set at most {loaded.positions}.",
         )
-    model.max_seq_length = max_seq_length
-    return model
+    loaded.model.max_seq_length = max_seq_length
+    return loaded.model
 
 
 def reach_of(model: SentenceTransformer) -> Callable[[str], int]:
     """Return a function that counts the characters of a text that the model reads."""
     tokenizer = Tokenizer.from_str(model.tokenizer.backend_tokenizer.to_str())
+    take_literally(tokenizer)
     tokenizer.no_padding()
     tokenizer.enable_truncation(model.max_seq_length)
 

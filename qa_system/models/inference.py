@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.errors import MissingDependencyError, ModelError
-from qa_system.models import ModelLocation, read_manifest
+from qa_system.models.checkpoints import reason
+from qa_system.models.locate import MANIFEST, ModelLocation, read_manifest
+from qa_system.models.tokenizing import take_literally
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -27,6 +29,14 @@ __all__ = [
 ]
 
 IntArray = NDArray[np.int64]
+
+OLDER_TOKENIZERS = (
+    "vocab.txt",
+    "vocab.json",
+    "spm.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
 
 
 def choose_backend(
@@ -51,26 +61,45 @@ def choose_backend(
     )
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """Load a folder's `tokenizer.json`, with its own truncation and padding off.
+def load_tokenizer(folder: Path, config: Any = None) -> Tokenizer:
+    """Load a folder's tokenizer, with its own truncation and padding off.
+
+    It is a `tokenizer.json`, or what transformers makes of older files (`vocab.txt`, `merges.txt`,
+    `spm.model`). Special tokens in a text are the letters that they are written with.
+
+    Args:
+        folder: of the model, or of the tokenizer alone.
+        config: the model's, as transformers has it, where the folder holds none.
 
     Raises:
-        ModelError: the file is missing or damaged.
+        ModelError: the files are missing or damaged.
     """
     from tokenizers import Tokenizer
 
     path = folder / "tokenizer.json"
+    has_older = not path.is_file() and any((folder / name).is_file() for name in OLDER_TOKENIZERS)
     try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as fault:  # the Rust extension raises bare Exception
+        tokenizer = _converted(folder, config) if has_older else Tokenizer.from_file(str(path))
+    except Exception as error:  # the Rust extension raises bare Exception
         raise ModelError(
-            f"the tokenizer cannot be read: {fault}",
-            where=str(path),
+            f"the tokenizer cannot be read: {reason(error)}",
+            where=str(folder if has_older else path),
             remedy="The model needs a fast tokenizer (tokenizer.json); save it again with one.",
-        ) from fault
+        ) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    take_literally(tokenizer)
     return tokenizer
+
+
+def _converted(folder: Path, config: Any) -> Tokenizer:
+    from transformers import AutoTokenizer
+
+    options = {} if config is None else {"config": config}
+    slow = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False, **options
+    )
+    return cast("Tokenizer", slow.backend_tokenizer)
 
 
 def token_batches(
@@ -147,15 +176,6 @@ class OnnxSession:
                 f"the model {location.name!r} runs on onnxruntime, which is not installed",
                 remedy="Install it: pip install 'qa-system[cpu]'.",
             ) from fault
-        self.manifest = read_manifest(location.path)
-        self.precision: str = self.manifest["precision"]
-        if precision not in ("auto", self.precision):
-            raise ModelError(
-                f"{location.name!r} holds {self.precision} weights, not {precision}",
-                where=str(location.path),
-                remedy=f"Set precision to auto or {self.precision}, "
-                f"or name a checkpoint or an export in {precision}.",
-            )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         if threads is not None:
@@ -184,6 +204,22 @@ class OnnxSession:
                 where=str(location.path / "model.onnx"),
                 remedy="Export the model again with `qa export`.",
             ) from fault
+        self.manifest = read_manifest(location.path)
+        for key in ("precision", "max_seq_length"):
+            if key not in self.manifest:
+                raise ModelError(
+                    f"the model's manifest does not say its {key}",
+                    where=str(location.path / MANIFEST),
+                    remedy="Export the model again with `qa export`.",
+                )
+        self.precision: str = self.manifest["precision"]
+        if precision not in ("auto", self.precision):
+            raise ModelError(
+                f"{location.name!r} holds {self.precision} weights, not {precision}",
+                where=str(location.path),
+                remedy=f"Set precision to auto or {self.precision}, "
+                f"or name a checkpoint or an export in {precision}.",
+            )
         self._inputs = {node.name for node in self._session.get_inputs()}
         self.on_gpu = "CUDAExecutionProvider" in self._session.get_providers()
 

@@ -29,6 +29,7 @@ __all__ = [
     "locate_checkpoint",
     "read_manifest",
     "resource",
+    "stamp",
     "weights_hash",
     "weights_sha256",
 ]
@@ -147,15 +148,31 @@ def locate_checkpoint(name: str) -> ModelLocation:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read what `qa export` wrote beside the weights."""
+    """Read what `qa export` wrote beside the weights; see `qa_system.models.manifest`.
+
+    Raises:
+        ModelError: it is missing or damaged, or a key or a value is not one that is known.
+    """
+    from pydantic import ValidationError
+
+    from qa_system.config import describe
+    from qa_system.models.manifest import Manifest
+
+    path = folder / MANIFEST
+    remedy = "Export the model again with `qa export`."
     try:
-        manifest: dict[str, Any] = orjson.loads((folder / MANIFEST).read_bytes())
-    except (OSError, orjson.JSONDecodeError) as fault:
+        manifest: dict[str, Any] = orjson.loads(path.read_bytes())
+        Manifest.model_validate(manifest)
+    except ValidationError as error:
         raise ModelError(
-            f"the model's manifest cannot be read: {fault}",
-            where=str(folder / MANIFEST),
-            remedy="Export the model again with `qa export`.",
-        ) from fault
+            f"the model's manifest cannot be used: {describe(error, {})}",
+            where=str(path),
+            remedy=remedy,
+        ) from error
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise ModelError(
+            f"the model's manifest cannot be read: {error}", where=str(path), remedy=remedy
+        ) from error
     return manifest
 
 
@@ -165,10 +182,17 @@ def weights_hash(folder: Path) -> str:
     >>> len(weights_hash(locate("bundled:reader").path))
     64
     """
+    return _hash_files(folder, stamp(folder))
+
+
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+def stamp(folder: Path) -> Stamp:
+    """Return name, size and time of a model's files: what changes when they do, without a look."""
     suffixes = {".safetensors", ".onnx", ".bin", ".json", ".txt", ".model"}
     files = sorted(path for path in folder.rglob("*") if path.suffix in suffixes)
-    stamp = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
-    return _hash_files(folder, stamp)
+    return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
 
 
 def weights_sha256(location: ModelLocation) -> str:
@@ -187,9 +211,9 @@ def weights_sha256(location: ModelLocation) -> str:
 
 
 @lru_cache(maxsize=32)
-def _hash_files(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
+def _hash_files(folder: Path, files: Stamp) -> str:
     total = hashlib.sha256()
-    for name, _, _ in stamp:
+    for name, _, _ in files:
         path = Path(name)
         total.update(path.relative_to(folder).as_posix().encode() + b"\0")
         with path.open("rb") as file:

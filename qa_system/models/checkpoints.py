@@ -1,0 +1,311 @@
+"""Checkpoints of transformers: one way to load them, and what is found out by running them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from qa_system.errors import MissingDependencyError, ModelError
+from qa_system.models.locate import CONFIG, ModelLocation
+from qa_system.models.tokenizing import take_literally
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "has_token_types",
+    "load_config",
+    "load_model",
+    "load_part",
+    "pad_id_of",
+    "positions_of",
+    "prepare_tokenizer",
+    "read_config",
+    "reason",
+    "tensors_of",
+]
+
+LONGEST_REASON = 300
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+PROBE_TOKENS = 8
+
+
+def reason(error: Exception) -> str:
+    """Return what an exception of another library says, without the pages that may follow.
+
+    >>> reason(ValueError("Unrecognized configuration class.\\nOne of Albert, Bart..."))
+    'Unrecognized configuration class.'
+    >>> reason(KeyError("text"))
+    "KeyError: 'text'"
+    """
+    said = COLOURS.sub("", str(error)).strip()
+    if isinstance(error, KeyError) or not said:
+        said = f"{type(error).__name__}: {said}"
+    first = said.splitlines()[0].strip()
+    return first if len(first) <= LONGEST_REASON else f"{first[:LONGEST_REASON]}..."
+
+
+def read_config(location: ModelLocation) -> dict[str, Any]:
+    """Read a checkpoint's config.json; one that has none at its top has an empty one.
+
+    Raises:
+        ModelError: it is not a JSON object.
+    """
+    path = location.path / CONFIG
+    try:
+        config = orjson.loads(path.read_bytes())
+        if not isinstance(config, dict):
+            raise ValueError(f"it is a {type(config).__name__}")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"the checkpoint's config is not JSON that can be read: {error}",
+            where=str(path),
+            remedy="Download or save the checkpoint again.",
+        ) from error
+    return config
+
+
+def load_config(location: ModelLocation, *, purpose: str, remedy: str) -> Any:
+    """Load a checkpoint's config, as transformers has it; see `load_model`.
+
+    Raises:
+        MissingDependencyError: transformers is not installed.
+        ModelError: the config is damaged, or of a kind that transformers does not know.
+    """
+    transformers = _transformers(location)
+    try:
+        return transformers.AutoConfig.from_pretrained(location.path, trust_remote_code=False)
+    except Exception as error:  # what a damaged config.json raises shares no base
+        raise _unloadable(location, error, purpose, remedy) from error
+
+
+def load_model(
+    location: ModelLocation,
+    kind: str,
+    *,
+    purpose: str,
+    remedy: str,
+    new_head: bool = False,
+    **options: Any,
+) -> Any:
+    """Load a model, ready to infer.
+
+    Args:
+        location: the folder, with weights in safetensors.
+        kind: the class of transformers that loads it, such as `AutoModelForQuestionAnswering`.
+        purpose: what for, in messages.
+        remedy: what to name instead of a model that cannot be used.
+        new_head: whether weights that the checkpoint lacks may be drawn, to be trained; never
+            most of them.
+        options: of `from_pretrained`.
+
+    Raises:
+        MissingDependencyError: transformers is not installed.
+        ModelError: the checkpoint is damaged, of another kind, or lacks weights.
+    """
+    transformers = _transformers(location)
+
+    def load() -> tuple[Any, Any]:
+        return getattr(transformers, kind).from_pretrained(  # type: ignore[no-any-return]
+            location.path,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
+        )
+
+    return _whole(location, load, purpose, remedy, new_head=new_head)
+
+
+def load_part(
+    location: ModelLocation,
+    kind: str,
+    config: Any,
+    inside: str,
+    *,
+    purpose: str,
+    remedy: str,
+    unused: str = "",
+    **options: Any,
+) -> Any:
+    """Load a model that is a part of a larger checkpoint, ready to infer.
+
+    Args:
+        location: the folder of the whole.
+        kind: the class of transformers that the part has.
+        config: of the part.
+        inside: the part's name in the names of its weights, as in `rag.generator.model...`.
+        purpose: what for, in messages.
+        remedy: what to name instead of a model that cannot be used.
+        unused: how names of weights begin that may be drawn, because nothing is read from them.
+        options: of `from_pretrained`.
+
+    Raises:
+        MissingDependencyError: transformers is not installed.
+        ModelError: the checkpoint is damaged, or lacks weights of the part.
+    """
+    transformers = _transformers(location)
+
+    def load() -> tuple[Any, Any]:
+        if not (weights := tensors_of(location, inside)):
+            raise OSError(f"no file in safetensors holds weights named {inside}.*")
+        return getattr(transformers, kind).from_pretrained(  # type: ignore[no-any-return]
+            None, config=config, state_dict=weights, output_loading_info=True, **options
+        )
+
+    return _whole(location, load, purpose, remedy, unused=unused)
+
+
+def _whole(
+    location: ModelLocation,
+    load: Callable[[], tuple[Any, Any]],
+    purpose: str,
+    remedy: str,
+    *,
+    new_head: bool = False,
+    unused: str = "",
+) -> Any:
+    try:
+        model, report = load()
+    except Exception as error:  # transformers, safetensors and torch share no base
+        raise _unloadable(location, error, purpose, remedy) from error
+    missing = sorted(
+        name for name in report["missing_keys"] if not unused or not name.startswith(unused)
+    )
+    if missing and not (new_head and 2 * len(missing) < len(model.state_dict())):
+        raise ModelError(
+            f"the checkpoint has no weights for {', '.join(missing[:3])}",
+            where=str(location.path),
+            remedy=remedy,
+        )
+    return model.eval()
+
+
+def _unloadable(location: ModelLocation, error: Exception, purpose: str, remedy: str) -> ModelError:
+    return ModelError(
+        f"the checkpoint cannot be loaded for {purpose}: {reason(error)}",
+        where=str(location.path),
+        remedy=remedy,
+    )
+
+
+def tensors_of(location: ModelLocation, inside: str) -> dict[str, torch.Tensor]:
+    """Read the weights of a part of a checkpoint; see `load_part`."""
+    from safetensors import safe_open
+
+    found: dict[str, torch.Tensor] = {}
+    for path in sorted(location.path.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (it is no mapping)
+                _, is_inside, own = f".{name}".partition(f".{inside}.")
+                if is_inside:
+                    found[own] = file.get_tensor(name)
+    return found
+
+
+def prepare_tokenizer(tokenizer: Any, config: Any) -> None:
+    """Make a tokenizer of transformers read special tokens in a text as letters, and able to pad.
+
+    See `qa_system.models.tokenizing.take_literally`.
+
+    Args:
+        tokenizer: it is changed.
+        config: of its model, which says what rows are filled with if the tokenizer does not.
+    """
+    tokenizer.split_special_tokens = True
+    if (backend := getattr(tokenizer, "backend_tokenizer", None)) is not None:
+        take_literally(backend)
+    if (
+        tokenizer.pad_token is None
+        and (number := getattr(config, "pad_token_id", None)) is not None
+    ):
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(number)
+
+
+def has_token_types(config: Any) -> bool:
+    """Tell whether a checkpoint distinguishes the question's tokens from the review's."""
+    return getattr(config, "type_vocab_size", 0) > 1
+
+
+def pad_id_of(config: Any) -> int:
+    """Return the id that a checkpoint's short rows are filled with; 0 where it has none."""
+    return int(getattr(config, "pad_token_id", None) or 0)
+
+
+def positions_of(model: Any) -> int | None:
+    """Return how many tokens a model can read at once; None: any number.
+
+    It reads a short text, and is watched looking up where the tokens stand: the table's rows from
+    the first one on are its positions. A model without such a table says in its config how long
+    the texts were that it was trained on, or nothing.
+
+    Args:
+        model: one of transformers' models, without a decoder of its own that has to be fed.
+
+    Raises:
+        ModelError: it cannot read a text.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    lookups: list[tuple[torch.Tensor, int]] = []
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(
+            self, function: Any, _: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if function is torch.nn.functional.embedding:
+                lookups.append((args[0], args[1].shape[0]))
+            return function(*args, **(kwargs or {}))
+
+    config = model.config
+    ids = torch.full((1, PROBE_TOKENS), _ordinary_token(config), device=model.device)
+    was_training = model.training
+    model.eval()
+    try:
+        with Watch(), torch.no_grad():
+            # A head may want more than a text: Longformer's counts separators.
+            model.base_model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    except Exception as error:  # whatever a model may raise
+        raise ModelError(
+            f"the model ({type(model).__name__}) cannot read a text: {reason(error)}",
+            remedy="Name a model that reads text.",
+        ) from error
+    finally:
+        model.train(was_training)
+    rooms = [
+        rows - int(places.flatten()[0])
+        for places, rows in lookups
+        if places.shape[:-1].numel() == 1
+        and places.numel() >= PROBE_TOKENS
+        and bool((places.flatten()[:PROBE_TOKENS].diff() == 1).all())
+    ]
+    if rooms:
+        return min(rooms)
+    trained = getattr(config, "max_position_embeddings", None)
+    return int(trained) if trained is not None and trained > 0 else None
+
+
+def _ordinary_token(config: Any) -> int:
+    """Return the id of a token that means nothing to the model."""
+    special: set[int] = set()
+    for name in ("pad", "bos", "eos", "cls", "sep", "mask", "decoder_start"):
+        value = getattr(config, f"{name}_token_id", None)
+        special.update(value if isinstance(value, list) else [] if value is None else [value])
+    return next(number for number in range(len(special) + 1) if number not in special)
+
+
+def _transformers(location: ModelLocation) -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"the checkpoint {location.name!r} needs transformers, which is not installed",
+            remedy="Install it: pip install 'qa-system[torch]'.",
+        ) from error
+    return transformers

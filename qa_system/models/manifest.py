@@ -1,0 +1,49 @@
+"""What the manifest of an export may say: `model.json`, as strict as settings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from qa_system.config.schema import Positive, Strict
+
+__all__ = ["POSITIONS", "Manifest"]
+
+POSITIONS = 512
+"""Tokens that an exported encoder can read, where its manifest does not say."""
+
+
+class Manifest(Strict):
+    """What `qa export` writes beside the weights; an unknown key is an error."""
+
+    format: Literal[1] = 1
+    task: Literal["reader", "encoder"]
+    precision: Literal["fp32", "fp16", "int8"] | None = None
+    architecture: str = ""
+    max_seq_length: Positive | None = None
+    """Tokens that are read: of a reader's window at most, of an encoder's text; None: any number.
+    """
+    positions: Positive | None = POSITIONS
+    """Of an encoder: tokens that it can read; None: any number."""
+    pad_id: Annotated[int, Field(ge=0)] = 0
+    calibration: dict[str, Any] | None = None
+    role: Literal["both", "question", "passage"] = "both"
+    """What an encoder encodes."""
+    dimension: Positive | None = None
+    similarity: Literal["dot_product", "cosine", "l2"] | None = None
+    normalize: bool = False
+    pooling: str = "none"
+    question_prefix: str = ""
+    passage_prefix: str = ""
+    made_with: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _encoder_is_whole(self) -> Manifest:
+        if self.task == "encoder" and None in (
+            self.dimension,
+            self.similarity,
+            self.max_seq_length,
+        ):
+            raise ValueError("an encoder has a dimension, a similarity and a max_seq_length")
+        return self

@@ -40,7 +40,7 @@ MANIFEST = "model.json"
 CONFIG = "config.json"
 TRAINING = "training.json"
 SAMPLE = "bundled:sample"
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, slots=True)

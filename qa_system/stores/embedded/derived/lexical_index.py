@@ -48,8 +48,7 @@ _STAMP: Final[dict[str, type]] = {
     "last_row": int,
     "opstamp": int,
 }
-_TRIES: Final = 10
-_PAUSE: Final = 0.002
+_TRIES, _PAUSE = 10, 0.002
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,8 @@ from typing import IO, Any, cast
 import orjson
 
 from indexing.formats import (
-    BOM,
     MIN_ROW_BYTES,
     Format,
-    Lines,
     SourceFile,
     check_columns,
     csv_header,
@@ -31,6 +29,7 @@ from indexing.formats import (
     read,
 )
 from indexing.rows import Columns, Position, Row
+from indexing.streams import BOM, Lines
 from qa_system.config import IndexingSettings
 from qa_system.datasets import subjqa
 from qa_system.errors import ConfigError, DataError

@@ -141,8 +141,8 @@ def _decode(data: bytes) -> tuple[str, str | None]:
     """Decode a line, and say what is wrong with it."""
     try:
         return data.decode(), None
-    except UnicodeDecodeError as fault:
-        return data.decode(errors="replace"), f"not UTF-8: {fault.reason} at byte {fault.start}"
+    except UnicodeDecodeError as error:
+        return data.decode(errors="replace"), f"not UTF-8: {error.reason} at byte {error.start}"
 
 
 class _OverLongError(Exception):
@@ -156,12 +156,12 @@ class _CsvRecord:
         self._lines = lines
         self.parts: list[PhysicalLine] = []
         self.size = 0
-        self.fault: str | None = None
+        self.error: str | None = None
 
     def begin(self) -> None:
         self.parts = []
         self.size = 0
-        self.fault = None
+        self.error = None
 
     def feed(self) -> Iterator[str]:
         for part in self._lines:
@@ -170,9 +170,9 @@ class _CsvRecord:
             self.size += size
             if self.size > self._lines.max_bytes:
                 raise _OverLongError
-            text, fault = _decode(data)
-            if fault is not None and self.fault is None:
-                self.fault = fault
+            text, error = _decode(data)
+            if error is not None and self.error is None:
+                self.error = error
             yield text
 
     def shown(self) -> str:
@@ -196,8 +196,8 @@ def _read_csv(file: SourceFile, columns: Columns, start: Position, lines: Lines)
             cells = next(reader)
             if not cells:
                 continue
-            if record.fault is not None:
-                raise BadRow("bad encoding", record.fault)
+            if record.error is not None:
+                raise BadRow("bad encoding", record.error)
             if len(cells) != len(header):
                 raise BadRow(
                     "malformed",
@@ -206,30 +206,30 @@ def _read_csv(file: SourceFile, columns: Columns, start: Position, lines: Lines)
             found = columns.review(dict(zip(header, cells, strict=True)), untyped=True)
         except StopIteration:
             return
-        except (csv.Error, _OverLongError) as fault:
+        except (csv.Error, _OverLongError) as error:
             # A quote that is never closed swallows the rows that follow. They are read again:
             # only the line on which the row began is set aside.
             lines.push_back(record.parts[1:])
             del record.parts[1:]
             reader = csv.reader(record.feed(), delimiter=delimiter, strict=True)
-            bad = _csv_fault(fault, record.parts[0], lines.max_bytes)
+            bad = _csv_error(error, record.parts[0], lines.max_bytes)
             yield _rejected(file, line, bad, record.shown(), lines)
-        except BadRow as fault:
-            yield _rejected(file, line, fault, record.shown(), lines)
+        except BadRow as error:
+            yield _rejected(file, line, error, record.shown(), lines)
         else:
             yield Row(found, line, Position(file.number, lines.offset, lines.line))
 
 
-def _csv_fault(fault: Exception, first: PhysicalLine, max_bytes: int) -> BadRow:
+def _csv_error(error: Exception, first: PhysicalLine, max_bytes: int) -> BadRow:
     data, size = first
     if size > max_bytes:
         return BadRow("over-long", f"the row has {size:,} bytes, at most {max_bytes:,} are read")
     _, encoding = _decode(data)
     if encoding is not None:
         return BadRow("bad encoding", encoding)
-    if isinstance(fault, _OverLongError):
+    if isinstance(error, _OverLongError):
         return BadRow("malformed", f"a quote is opened and not closed within {max_bytes:,} bytes")
-    return BadRow("malformed", f"the quotes do not match: {fault}")
+    return BadRow("malformed", f"the quotes do not match: {error}")
 
 
 def _read_jsonl(file: SourceFile, columns: Columns, start: Position, lines: Lines) -> Iterator[Row]:
@@ -246,9 +246,9 @@ def _read_jsonl(file: SourceFile, columns: Columns, start: Position, lines: Line
                     f"the line has {size:,} bytes, at most {lines.max_bytes:,} are read",
                 )
             found = columns.review(_json_object(data))
-        except BadRow as fault:
+        except BadRow as error:
             shown = shorten(data[:2000].decode(errors="replace"))
-            yield _rejected(file, lines.line, fault, shown, lines)
+            yield _rejected(file, lines.line, error, shown, lines)
         else:
             yield Row(found, lines.line, Position(file.number, lines.offset, lines.line))
 
@@ -256,22 +256,22 @@ def _read_jsonl(file: SourceFile, columns: Columns, start: Position, lines: Line
 def _json_object(data: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(data)
-    except orjson.JSONDecodeError as fault:
+    except orjson.JSONDecodeError as error:
         _, encoding = _decode(data)
         if encoding is not None:
             raise BadRow("bad encoding", encoding) from None
-        if "depth limit" in str(fault) or "recursion" in str(fault):
-            raise BadRow("nesting too deep", str(fault)) from None
-        raise BadRow("malformed", f"not JSON: {fault}") from None
+        if "depth limit" in str(error) or "recursion" in str(error):
+            raise BadRow("nesting too deep", str(error)) from None
+        raise BadRow("malformed", f"not JSON: {error}") from None
     if not isinstance(value, dict):
         raise BadRow("malformed", f"a JSON {type(value).__name__} where an object is needed")
     return value
 
 
 def _rejected(
-    file: SourceFile, line: int | None, fault: BadRow, shown: str | None, lines: Lines
+    file: SourceFile, line: int | None, error: BadRow, shown: str | None, lines: Lines
 ) -> Row:
-    reject = Reject(file.name, line, fault.reason, fault.detail, shown, fault.review_id)
+    reject = Reject(file.name, line, error.reason, error.detail, shown, error.review_id)
     return Row(reject, line, Position(file.number, lines.offset, lines.line))
 
 
@@ -285,19 +285,19 @@ def open_parquet(path: Path) -> Any:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError as fault:
+    except ImportError as error:
         raise MissingDependencyError(
             "reading Parquet needs pyarrow",
             where=str(path),
             remedy="Install it: pip install 'qa-system[parquet]'.",
-        ) from fault
+        ) from error
     try:
         # Without pre_buffer a row group is read as it is asked for, not held whole.
         return pq.ParquetFile(path, pre_buffer=False)
-    except (pa.ArrowException, OSError) as fault:
+    except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"the file is not Parquet: {fault}", where=str(path), remedy="Write it again."
-        ) from fault
+            f"the file is not Parquet: {error}", where=str(path), remedy="Write it again."
+        ) from error
 
 
 def _read_parquet(file: SourceFile, columns: Columns, start: Position) -> Iterator[Row]:
@@ -322,18 +322,18 @@ def _read_parquet(file: SourceFile, columns: Columns, start: Position) -> Iterat
                     if isinstance(values, BadRow):
                         raise values
                     yield Row(columns.review(values), row, after)
-                except BadRow as fault:
+                except BadRow as error:
                     shown = None if isinstance(values, BadRow) else shorten(repr(values))
                     reject = Reject(
-                        file.name, row, fault.reason, fault.detail, shown, fault.review_id
+                        file.name, row, error.reason, error.detail, shown, error.review_id
                     )
                     yield Row(reject, row, after)
-    except (pa.ArrowException, OSError) as fault:
+    except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"the file cannot be read on: {fault}",
+            f"the file cannot be read on: {error}",
             where=f"{file.name}, row {row + 1}",
             remedy="Fetch or write it again.",
-        ) from fault
+        ) from error
     finally:
         parquet.close()
 
@@ -354,17 +354,17 @@ def _parquet_rows(batch: Any) -> Iterator[dict[str, Any] | BadRow]:
         for row in range(batch.num_rows):
             try:
                 yield batch.slice(row, 1).to_pylist()[0]
-            except UnicodeDecodeError as fault:
-                yield BadRow("bad encoding", f"not UTF-8: {fault.reason}")
-            except (ValueError, OverflowError) as fault:
-                yield BadRow("wrong type", str(fault))
+            except UnicodeDecodeError as error:
+                yield BadRow("bad encoding", f"not UTF-8: {error.reason}")
+            except (ValueError, OverflowError) as error:
+                yield BadRow("wrong type", str(error))
 
 
 def _read_subjqa(file: SourceFile, columns: Columns, start: Position) -> Iterator[Row]:
     rejects: deque[Reject] = deque()
 
-    def set_aside(fault: RecordError) -> None:
-        rejects.append(_subjqa_reject(file, fault))
+    def set_aside(error: RecordError) -> None:
+        rejects.append(_subjqa_reject(file, error))
 
     def records() -> Iterator[Row]:
         number = 0
@@ -377,9 +377,9 @@ def _read_subjqa(file: SourceFile, columns: Columns, start: Position) -> Iterato
             after = Position(file.number, number, number)
             try:
                 yield Row(columns.checked(review), None, after)
-            except BadRow as fault:
+            except BadRow as error:
                 reject = Reject(
-                    file.name, None, fault.reason, fault.detail, shorten(review.text), review.id
+                    file.name, None, error.reason, error.detail, shorten(review.text), review.id
                 )
                 yield Row(reject, None, after)
         for reject in rejects:
@@ -389,16 +389,16 @@ def _read_subjqa(file: SourceFile, columns: Columns, start: Position) -> Iterato
     return islice(records(), start.offset, None)
 
 
-def _subjqa_reject(file: SourceFile, fault: RecordError) -> Reject:
-    place = None if fault.where is None else _PLACE.fullmatch(fault.where)
+def _subjqa_reject(file: SourceFile, error: RecordError) -> Reject:
+    place = None if error.where is None else _PLACE.fullmatch(error.where)
     where = file.name if place is None else place["file"]
     line = None if place is None else int(place["line"])
-    if "UTF-8" in fault.what:
-        return Reject(where, line, "bad encoding", fault.what)
-    if "another text" in fault.what:
-        return Reject(where, line, "duplicate id", fault.what)
-    if "review is empty" in fault.what:
-        return Reject(where, line, "missing text", fault.what)
-    if fault.what == "item_id is empty":
-        return Reject(where, line, "missing item", fault.what)
-    return Reject(where, line, "malformed", fault.what)
+    if "UTF-8" in error.what:
+        return Reject(where, line, "bad encoding", error.what)
+    if "another text" in error.what:
+        return Reject(where, line, "duplicate id", error.what)
+    if "review is empty" in error.what:
+        return Reject(where, line, "missing text", error.what)
+    if error.what == "item_id is empty":
+        return Reject(where, line, "missing item", error.what)
+    return Reject(where, line, "malformed", error.what)

@@ -72,7 +72,7 @@ def run_job(
     """
     if rebuild:
         check_has_versions(settings.store)
-    # Haystack and the models take seconds to import: not for a fault that is found before.
+    # Haystack and the models take seconds to import: not for a error that is found before.
     with Interrupts() as interrupts:
         sources = open_sources(settings.indexing, stdin)
         from qa_system.retrievers.encoders import load_encoder
@@ -117,7 +117,7 @@ class _Job:
     fingerprint: str
 
     def unfinished(self) -> Checkpoint | None:
-        """Give the checkpoint of the last run, if that was of the same job and has not ended."""
+        """Return the checkpoint of the last run, if that was of the same job and has not ended."""
         last = self.state.load()
         is_same = last is not None and not last.finished and last.fingerprint == self.fingerprint
         return last if is_same else None

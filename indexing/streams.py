@@ -56,17 +56,17 @@ class Lines:
             while len(last) == self.max_bytes and not last.endswith(b"\n"):
                 last = self._stream.readline(self.max_bytes)
                 size += len(last)
-        except (EOFError, OSError, zlib.error) as fault:
+        except (EOFError, OSError, zlib.error) as error:
             raise DataError(
-                f"the file cannot be read on: {fault}",
+                f"the file cannot be read on: {error}",
                 where=f"{self.name}, line {self.line + 1}",
                 remedy="Fetch or compress it again, then run the same command: it goes on "
                 "where it stopped.",
-            ) from fault
+            ) from error
         return data, size
 
     def push_back(self, lines: Sequence[PhysicalLine]) -> None:
-        """Give lines back, to be read again."""
+        """Return lines back, to be read again."""
         self._pushed.extendleft(reversed(lines))
         self.offset -= sum(size for _, size in lines)
         self.line -= len(lines)

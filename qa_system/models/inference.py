@@ -235,7 +235,7 @@ class OnnxSession:
 
 
 def choose_torch_device(device: str) -> Any:
-    """Give the torch device that a setting means; `auto` takes a GPU where there is one.
+    """Return the torch device that a setting means; `auto` takes a GPU where there is one.
 
     Raises:
         MissingDependencyError: torch is not installed.
@@ -243,12 +243,12 @@ def choose_torch_device(device: str) -> Any:
     """
     try:
         import torch
-    except ImportError as fault:
+    except ImportError as error:
         raise MissingDependencyError(
             "this checkpoint runs on torch, which is not installed",
             remedy="Install it: pip install 'qa-system[torch]'. "
             "The bundled reader and encoder run without.",
-        ) from fault
+        ) from error
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -258,14 +258,14 @@ def choose_torch_device(device: str) -> Any:
         )
     try:
         return torch.device(device)
-    except RuntimeError as fault:
+    except RuntimeError as error:
         raise ModelError(
             f"torch knows no device {device!r}", remedy="Set device: auto, cpu or cuda."
-        ) from fault
+        ) from error
 
 
 def choose_torch_precision(precision: str, device: Any) -> Any:
-    """Give the torch dtype that a setting means on a device.
+    """Return the torch dtype that a setting means on a device.
 
     `auto` takes bf16 where the hardware multiplies it (bf16 keeps 99 % of the answers), fp32
     elsewhere.

@@ -39,7 +39,8 @@ def _sections(command: Any, name: str, parent: Any) -> Iterator[str]:
     title = context.command_path
     yield f"{'##' if parent is None else '###'} {title}\n\n```text\n{help_}\n```"
     for child, below in getattr(command, "commands", {}).items():
-        yield from _sections(below, child, context)
+        if not below.hidden:  # a former name
+            yield from _sections(below, child, context)
 
 
 def main(*arguments: str) -> int:

@@ -15,6 +15,9 @@ from qa_system.errors import ConfigError
 __all__ = ["RejectFile"]
 
 
+KEYS = Reject("", None, "malformed", "", None).to_dict().keys()
+
+
 class RejectFile:
     """Rejects as JSON Lines; without a reject there is no file.
 
@@ -79,15 +82,21 @@ class RejectFile:
 
 
 def _check_ours(path: Path) -> None:
-    """Refuse to overwrite something else, the source for instance."""
-    with path.open("rb") as stream:
-        first = stream.readline(1 << 16)
-    with contextlib.suppress(orjson.JSONDecodeError):
-        found = orjson.loads(first) if first else None
-        if not first or (isinstance(found, dict) and {"file", "line", "reason"} <= found.keys()):
+    """Refuse to overwrite something else: every line must be one that `RejectFile` wrote."""
+    with path.open("rb") as stream, contextlib.suppress(orjson.JSONDecodeError):
+        lines = iter(stream)
+        if all(_is_reject(line) for line in lines):
             return
     raise ConfigError(
         "the file is there and is no reject file",
         where=str(path),
         remedy="Name another file: --rejects FILE.",
     )
+
+
+def _is_reject(line: bytes) -> bool:
+    # A run that was killed may have left half of its last line.
+    if not line.endswith(b"\n"):
+        return line.startswith(b'{"file":')
+    found = orjson.loads(line)
+    return isinstance(found, dict) and found.keys() == KEYS

@@ -101,4 +101,7 @@ def matched(text: str, meta: Mapping[str, Any]) -> str:
     >>> matched("It is light. It is cheap.", {"passage_start": 13, "passage_end": 25})
     'It is cheap.'
     """
-    return text[meta["passage_start"] : meta["passage_end"]] if "passage_end" in meta else text
+    start, end = meta.get("passage_start"), meta.get("passage_end")
+    if isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(text):
+        return text[start:end]
+    return text

@@ -9,7 +9,15 @@ from typing import Any
 from eval.report.page import run_page
 from eval.report.plots import require_matplotlib
 from eval.runs.run import Run
-from eval.runs.storage import check_rows_file, make_folder, run_files, write_files
+from eval.runs.storage import (
+    REPORT,
+    ROWS,
+    check_rows_file,
+    is_report,
+    make_folder,
+    run_files,
+    write_files,
+)
 from qa_system.errors import DataError
 
 __all__ = ["PAGE", "check_places", "save_run"]
@@ -28,14 +36,15 @@ def check_places(
         page: of `write_files`.
 
     Raises:
-        DataError: a folder cannot be made, the rows' file has another suffix than .jsonl or
-            .parquet, or the page's another than .html.
+        DataError: a folder cannot be made, or holds files that no evaluation wrote; the rows'
+            file has another suffix than .jsonl or .parquet, or the page's another than .html.
         MissingDependencyError: what draws the page or writes Parquet is not installed.
     """
     if folder is not None or page is not None:
         require_matplotlib()
     if folder is not None:
         make_folder(folder)
+        _check_free(folder)
     if page is not None:
         if page.suffix not in {".html", ".htm"}:
             raise DataError(
@@ -44,6 +53,17 @@ def check_places(
         make_folder(page.parent)
     if rows is not None:
         check_rows_file(rows)
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse a folder in which a report would replace files that no evaluation wrote."""
+    there = [name for name in (REPORT, ROWS, PAGE) if (folder / name).exists()]
+    if there and not is_report(folder / REPORT):
+        raise DataError(
+            f"the folder holds {', '.join(there)}, which no evaluation has written",
+            where=str(folder),
+            remedy="Name another folder.",
+        )
 
 
 def save_run(

@@ -24,6 +24,7 @@ __all__ = [
     "REPORT",
     "ROWS",
     "check_rows_file",
+    "is_report",
     "load_run",
     "make_folder",
     "run_files",
@@ -192,6 +193,15 @@ def _read(path: Path) -> bytes:
             where=str(path),
             remedy=f"Name a folder that --out has written. {AGAIN}",
         ) from error
+
+
+def is_report(path: Path) -> bool:
+    """Tell whether a file is a run's report, be it of an earlier version."""
+    try:
+        report = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return False
+    return isinstance(report, dict) and {"kind", "systems", "made_with"} <= report.keys()
 
 
 def _read_report(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from qa_system.errors import ConfigError
@@ -14,9 +15,16 @@ EXAMPLE = "Write for example http://localhost:9200/reviews."
 def is_address(name: str) -> bool:
     """Tell the address of a server from the name of a folder or an index.
 
+    Raises:
+        ConfigError: it is an address without its scheme.
+
     >>> is_address("http://localhost:9200/reviews"), is_address("my-store")
     (True, False)
     """
+    if re.match(r"[\w.-]+:\d+/", name):
+        raise ConfigError(
+            "the store's address has no scheme", where=name, remedy=f"Write http://{name}."
+        )
     return "://" in name
 
 
@@ -44,7 +52,7 @@ def split_address(address: str) -> tuple[str, str]:
         )
     scheme = address.partition("://")[0]
     hosts = [host.strip().rstrip("/") for host in address.split(",")]
-    hosts = [host if is_address(host) else f"{scheme}://{host}" for host in hosts]
+    hosts = [host if "://" in host else f"{scheme}://{host}" for host in hosts]
     index = _path(hosts[-1]).rpartition("/")[2]
     if not index:
         raise ConfigError("the store's address has no index", where=address, remedy=EXAMPLE)

@@ -321,17 +321,33 @@ class GeneratorSettings(Strict):
         return self
 
 
+OVERLAP_WORDS = 20
+
+
 class PassageSettings(Strict):
     """How long reviews are embedded; they are kept, searched by words and read as a whole."""
 
     max_words: Positive | None = None
     """Words in a passage, each of which has an embedding; None: a review has one embedding."""
-    overlap_words: Annotated[int, Field(ge=0)] = 20
+    overlap_words: Annotated[int, Field(ge=0)] = OVERLAP_WORDS
+    """Words that two passages share; 20, or a third of a smaller `max_words`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _overlap_of_short_passages(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and "overlap_words" not in given:
+            longest = given.get("max_words")
+            if isinstance(longest, int) and longest <= OVERLAP_WORDS:
+                return {**given, "overlap_words": longest // 3}
+        return given
 
     @model_validator(mode="after")
     def _overlap_is_shorter(self) -> PassageSettings:
         if self.max_words is not None and self.overlap_words >= self.max_words:
-            raise ValueError("overlap_words must be less than max_words")
+            raise ValueError(
+                f"overlap_words ({self.overlap_words}) must be less than max_words "
+                f"({self.max_words})"
+            )
         return self
 
 

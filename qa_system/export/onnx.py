@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import orjson
 
 from qa_system.console.noise import without_stderr
-from qa_system.errors import MissingDependencyError, ModelError, QASystemError
+from qa_system.errors import ConfigError, MissingDependencyError, ModelError, QASystemError
 from qa_system.export.checks import checked_fp16, compare, example_batch, probes
 from qa_system.export.fuse_attention import fuse_attention
 from qa_system.export.int8 import quantize
 from qa_system.export.networks import Network, load_encoder, load_reader
 from qa_system.models.checkpoints import reason
 from qa_system.models.inference import load_tokenizer
-from qa_system.models.locate import MANIFEST, locate, weights_sha256
+from qa_system.models.locate import MANIFEST, locate, read_manifest, weights_sha256
 from qa_system.readers.calibration import calibration_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["MANIFEST_FORMAT", "export_model"]
 
 MANIFEST_FORMAT = 1
+FILES = ("model.onnx", "tokenizer.json", MANIFEST)
+"""What an export is, in the order in which its files are put in place."""
+WORK = ".export-"
 
 Task = Literal["reader", "encoder"]
 Precision = Literal["int8", "fp16", "fp32"]
@@ -63,9 +66,11 @@ def export_model(
 
     Raises:
         MissingDependencyError: torch, transformers or onnx is not installed.
+        ConfigError: the folder holds files of those names that no export has written.
         ModelError: the source is not a checkpoint of that kind, its export does not compute
             what it computes, or its `training.json` is damaged.
     """
+    _check_free(Path(out))
     location = locate(str(source))
     if location.format != "torch":
         raise ModelError(
@@ -89,6 +94,21 @@ def export_model(
             remedy="Name a folder that can be written, on a disk with room.",
         ) from error
     return manifest
+
+
+def _check_free(out: Path) -> None:
+    """Refuse a folder in which an export would replace files that no export wrote."""
+    there = [name for name in FILES if (out / name).exists()]
+    if not there or any(out.glob(f"{WORK}*")):  # the second: an export was killed
+        return
+    try:
+        read_manifest(out)
+    except ModelError as error:
+        raise ConfigError(
+            f"the folder holds {', '.join(there)}, which no export has written",
+            where=str(out),
+            remedy="Name another folder.",
+        ) from error
 
 
 def _check_packages() -> None:
@@ -185,10 +205,10 @@ def _write(out: Path, model: ModelProto, tokenizer: Tokenizer, manifest: dict[st
 
     out.mkdir(parents=True, exist_ok=True)
     (out / MANIFEST).unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as folder:
+    with tempfile.TemporaryDirectory(prefix=WORK, dir=out) as folder:
         work = Path(folder)
         onnx.save(model, work / "model.onnx")
         tokenizer.save(str(work / "tokenizer.json"), pretty=False)
         (work / MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
-        for name in ("model.onnx", "tokenizer.json", MANIFEST):
+        for name in FILES:
             shutil.move(work / name, out / name)

@@ -115,11 +115,13 @@ def mode_named(name: str) -> RetrieverMode:
     Raises:
         ConfigError: there is none.
     """
+    if name in OURS:  # whatever another package's entry point does
+        return OURS[name]
     known = modes()
     if name not in known:
         raise ConfigError(
             f"retriever.mode: there is no {name!r}",
-            remedy=f"Choose of: {', '.join(known)}. A retriever of your own is registered by "
+            remedy=f"Choose one of: {', '.join(known)}. A retriever of your own is registered by "
             f"qa_system.retrievers.registry.register, or by an entry point {ENTRY_POINTS!r}.",
         )
     return known[name]

@@ -59,20 +59,25 @@ class WriterLock:
                 where=str(self._folder),
                 remedy="Wait until it has finished, or stop it; reading needs no lock.",
             ) from None
-        self._holder.write_bytes(
-            orjson.dumps(
-                {
-                    "pid": os.getpid(),
-                    "host": socket.gethostname(),
-                    "since": datetime.now(UTC).isoformat(timespec="seconds"),
-                }
-            )
-        )
+        # It only names the holder in messages; a link that somebody put there is not followed.
+        with contextlib.suppress(OSError):
+            self._holder.unlink(missing_ok=True)
+            with self._holder.open("xb") as file:
+                file.write(
+                    orjson.dumps(
+                        {
+                            "pid": os.getpid(),
+                            "host": socket.gethostname(),
+                            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+                        }
+                    )
+                )
 
     def release(self) -> None:
         """Release the lock, if it is held."""
         if self.is_held:
-            self._holder.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._holder.unlink(missing_ok=True)
             self._lock.release()
 
     def _describe_holder(self) -> str:

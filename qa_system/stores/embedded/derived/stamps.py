@@ -37,7 +37,9 @@ def read_stamp(path: Path, **fields: type) -> dict[str, Any] | None:
 def write_stamp(path: Path, stamp: dict[str, Any]) -> None:
     """Replace a stamp, at once and durably; what it vouches for is on the disk already."""
     fresh = path.with_name(f"{path.name}.new")
-    with fresh.open("wb") as file:
+    # A link that somebody put there is removed, not followed.
+    fresh.unlink(missing_ok=True)
+    with fresh.open("xb") as file:
         file.write(orjson.dumps(stamp, option=orjson.OPT_SERIALIZE_NUMPY))
     replace_file(fresh, path)
 

@@ -260,6 +260,8 @@ class VectorFiles:
 
     def _is_sound(self, space: int, stamp: dict[str, Any]) -> bool:
         vectors_path, rows_path = self._paths(space, stamp["epoch"])
+        if vectors_path.is_symlink() or rows_path.is_symlink():
+            return False
         try:
             sizes = vectors_path.stat().st_size, rows_path.stat().st_size
         except OSError:
@@ -334,8 +336,9 @@ def _read_tail(snapshot: Snapshot, after: int) -> tuple[Rows, Matrix]:
 @contextmanager
 def _at(path: Path, size: int) -> Iterator[BinaryIO]:
     """Open a file for appending after its first `size` bytes; what a crash left there goes."""
-    path.touch()
-    with path.open("r+b") as file:
+    # A link that somebody put there is an error, not followed.
+    number = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    with os.fdopen(number, "r+b") as file:
         file.truncate(size)
         file.seek(size)
         yield file

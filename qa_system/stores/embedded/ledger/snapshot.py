@@ -158,7 +158,9 @@ class Snapshot:
             loaded[row] = document = decode_document(values, score=scores[row])
             if passages is not None:
                 spans = orjson.loads(passages)
-                start, end = spans[match(row, document.content or "", spans)]
+                number = match(row, document.content or "", spans)
+                # A damaged vector file may name a passage that there is not.
+                start, end = spans[min(number, len(spans) - 1)]
                 document.meta.update(passage_start=start, passage_end=end)
         return [loaded[row] for row in scores if row in loaded]
 

@@ -67,8 +67,8 @@ def test_a_registered_one_retrieves_and_is_read(tmp_path, newest):
 
 def test_an_unknown_name_is_an_error_that_names_the_known(newest):
     with pytest.raises(ConfigError, match="bm25, dense, hybrid, newest") as caught:
-        mode_of(settings_of("hybird"))
-    assert "'hybird'" in caught.value.what
+        mode_of(settings_of("hybridised"))
+    assert "'hybridised'" in caught.value.what
 
 
 @pytest.mark.parametrize("name", ["bm25", "hybrid", "", "Two", "a b", "1st"])

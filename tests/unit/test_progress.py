@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from qa_system.console.app import progress as module
+from qa_system.console import progress as module
 from qa_system.console.progress import progress
 
 

@@ -79,7 +79,9 @@ def load_config(location: ModelLocation, *, purpose: str, remedy: str) -> Any:
     """
     transformers = _transformers(location)
     try:
-        return transformers.AutoConfig.from_pretrained(location.path, trust_remote_code=False)
+        return transformers.AutoConfig.from_pretrained(
+            location.path, local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:  # what a damaged config.json raises shares no base
         raise _unloadable(location, error, purpose, remedy) from error
 
@@ -113,6 +115,7 @@ def load_model(
     def load() -> tuple[Any, Any]:
         return getattr(transformers, kind).from_pretrained(  # type: ignore[no-any-return]
             location.path,
+            local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,

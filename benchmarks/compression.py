@@ -129,7 +129,7 @@ def some(labels: Sequence[Any], count: int | None) -> Sequence[Any]:
 def threshold_of(checkpoint: Path, dev: Sequence[Any]) -> tuple[float, str]:
     """Return the threshold for all variants, and its origin: the checkpoint's own threshold, or
     the one with which it has the best F1 on dev in fp32."""
-    from qa_system.models import locate
+    from qa_system.models.locate import locate
     from qa_system.readers.backends import load_backend
     from qa_system.readers.calibration import calibration_of
     from qa_system.readers.windows import WindowCutter
@@ -176,7 +176,7 @@ def saved(checkpoint: Path, dtype: str, folder: Path) -> Path:
 
     import torch
 
-    from qa_system.models import TRAINING, locate
+    from qa_system.models.locate import TRAINING, locate
     from qa_system.readers.backends import load_checkpoint
 
     location = locate(str(checkpoint))
@@ -198,7 +198,7 @@ def plain_int8(fp32: Path, folder: Path) -> Path:
     import orjson
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    from qa_system.models import MANIFEST
+    from qa_system.models.locate import MANIFEST
 
     folder.mkdir()
     quantize_dynamic(

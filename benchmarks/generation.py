@@ -168,7 +168,7 @@ def transformers_answer(
 ) -> list[int]:
     import torch
 
-    from qa_system.inference import pad
+    from qa_system.models.inference import pad
 
     ids = torch.from_numpy(pad(rows, PAD))
     found: list[int] = rag.generate(

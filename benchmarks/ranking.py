@@ -30,7 +30,7 @@ from eval.runs.run import Scores
 from qa_system.config import load_settings
 from qa_system.datasets.dataset import Dataset, read_dataset
 from qa_system.labels import is_answered
-from qa_system.models import locate
+from qa_system.models.locate import locate
 from qa_system.passages import split as split_text
 from qa_system.records import Label, Review
 from qa_system.retrievers.encoders import load_encoder
@@ -150,7 +150,7 @@ def by_ranker(pools: Pools, model: str) -> Scored:
     """Rank by a cross-encoder's logit; in bf16 where the hardware multiplies it."""
     import torch
 
-    from qa_system.inference import choose_torch_device, choose_torch_precision
+    from qa_system.models.inference import choose_torch_device, choose_torch_precision
     from qa_system.rankers.cross_encoder import load_cross_encoder
 
     device = choose_torch_device("auto")

@@ -19,9 +19,9 @@ from eval.runs.slices import slices_of
 from qa_system.config import ReaderSettings
 from qa_system.datasets.dataset import Dataset
 from qa_system.errors import EvaluationError
-from qa_system.inference import load_tokenizer
 from qa_system.labels import UNLOCATED, gold_texts
-from qa_system.models import locate
+from qa_system.models.inference import load_tokenizer
+from qa_system.models.locate import locate
 from qa_system.readers.windows import WindowCutter
 from qa_system.records import Label
 

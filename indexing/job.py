@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qa_system.retrievers.encoders import Encoder
-    from qa_system.stores.contract import Passages, ReviewStore, WriteReport
+    from qa_system.stores.contract import ReviewStore
+    from qa_system.stores.writes import Passages, WriteReport
 
 __all__ = ["JobReport", "Writing", "run_job"]
 
@@ -467,7 +468,7 @@ class _Run:
         """
         from haystack import Document
 
-        from qa_system.stores.contract import Passages
+        from qa_system.stores.writes import Passages
 
         texts = [each.review.text[start:end] for each in changed for start, end in each.spans]
         vectors = None

@@ -54,7 +54,7 @@ def check_has_versions(settings: AnyStoreSettings) -> None:
             remedy="Index into a folder of another name, qa-index run --store FOLDER, and let the "
             "readers open that; keep the old folder as long as you may want to go back.",
         )
-    from qa_system.stores.elastic.versions import base_of
+    from qa_system.stores.elastic.versions.aliases import base_of
 
     if base_of(settings.index) != settings.index:
         raise ConfigError(

@@ -35,7 +35,7 @@ class RejectFile:
                 if keep:
                     with path.open("r+b") as stream:
                         stream.truncate(keep)
-                else:
+                elif path.stat().st_size:
                     path.unlink()
         except OSError as fault:
             raise self._unwritable(fault) from fault
@@ -83,7 +83,8 @@ def _check_ours(path: Path) -> None:
     with path.open("rb") as stream:
         first = stream.readline(1 << 16)
     with contextlib.suppress(orjson.JSONDecodeError):
-        if not first or {"file", "line", "reason"} <= set(orjson.loads(first)):
+        found = orjson.loads(first) if first else None
+        if not first or (isinstance(found, dict) and {"file", "line", "reason"} <= found.keys()):
             return
     raise ConfigError(
         "the file is there and is no reject file",

@@ -34,7 +34,7 @@ from indexing.rows import Columns, Position, Row
 from qa_system.config import IndexingSettings
 from qa_system.datasets import subjqa
 from qa_system.errors import ConfigError, DataError
-from qa_system.models import data_place
+from qa_system.models.locate import data_place
 
 __all__ = ["Sources", "open_sources"]
 

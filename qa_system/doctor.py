@@ -125,7 +125,7 @@ def _gpu(settings: Settings) -> Finding:
 
 
 def _model(role: str, name: str, required: bool) -> Finding:
-    from qa_system.models import locate, weights_hash
+    from qa_system.models.locate import locate, weights_hash
 
     try:
         found = locate(name)

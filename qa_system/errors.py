@@ -17,6 +17,7 @@ QASystemError                      base: what is wrong, where, and what to do
 │   ├── InvalidFilterError         (stores.filters; also haystack's FilterError)
 │   ├── DuplicateIdError           (stores.contract; also haystack's DuplicateDocumentError)
 │   ├── DocumentsRejectedError     (stores.contract; names each document and the reason)
+│   ├── DamagedIndexError          (in the embedded store; tantivy cannot read or write it)
 │   ├── DocumentTypeError          (stores.rows; also ValueError)
 │   └── MetadataError              (stores.rows; also ValueError)
 ├── ModelError                     a model that is missing, damaged or of another kind

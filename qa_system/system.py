@@ -85,11 +85,11 @@ class QASystem:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._store: ReviewStore = open_store(settings.store)
         found = pipelines.to_read(settings)
-        self._retrieval = pipelines.retrieve(self._store, found)
         self._last = pipelines.last(found)
-        self._dense = pipelines.dense(found)
+        self._dense = pipelines.dense(found)  # before the store: a wrong setting is told first
+        self._store: ReviewStore = open_store(settings.store)
+        self._retrieval = pipelines.retrieve(self._store, found)
         self._reader = pipelines.build_reader(settings)
         self._generator: RAGGenerator | ReviewChat | None = None
         self._building = Lock()

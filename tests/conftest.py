@@ -56,7 +56,7 @@ def save_checkpoint() -> Callable[[Any, Path], Path]:
     """Saves a model beside the bundled reader's tokenizer, as anybody could have saved it."""
     from transformers import PreTrainedTokenizerFast
 
-    from qa_system.models import locate
+    from qa_system.models.locate import locate
 
     def save(model: Any, folder: Path) -> Path:
         model.save_pretrained(folder)

@@ -16,7 +16,7 @@ from eval.tasks.reader import evaluate_reader
 from qa_system.config import Settings, load_settings
 from qa_system.datasets.dataset import read_dataset
 from qa_system.errors import ConfigError, ModelError
-from qa_system.models import TRAINING, locate
+from qa_system.models.locate import TRAINING, locate
 from qa_system.pipelines import build_reader
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.records import Label

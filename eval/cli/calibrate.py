@@ -52,7 +52,7 @@ def calibrate(
 
     from eval.runs.provenance import made_with
     from eval.tasks.calibration import calibrated
-    from qa_system.models import locate
+    from qa_system.models.locate import locate
     from qa_system.readers.calibration import keep_calibration
 
     fitted, runs = calibrated(loaded, settings, split, held_out=held_out, seed=seed)

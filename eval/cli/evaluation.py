@@ -20,7 +20,7 @@ __all__ = ["check_places", "hand_over", "is_own", "load"]
 def load(path: str | None, split: str | None, settings: Settings) -> tuple[Dataset, str | None]:
     """Load a data set (None: the sample), and choose the split (None: test if there is one)."""
     from eval.datasets import load_dataset
-    from qa_system.models import SAMPLE
+    from qa_system.models.locate import SAMPLE
 
     data = load_dataset(SAMPLE if path is None else path, settings)
     if split is None and "test" in data.splits:

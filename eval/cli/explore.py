@@ -36,7 +36,7 @@ def explore(
     """Count what a data set holds: splits, question types, lengths, agreement, overlaps."""
     from eval.datasets import load_dataset
     from eval.explore import explore as look_at
-    from qa_system.models import SAMPLE
+    from qa_system.models.locate import SAMPLE
 
     if out is not None:
         from eval.report.plots import require_matplotlib

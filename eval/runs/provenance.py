@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
-from qa_system import models
 from qa_system.config import Settings
 from qa_system.datasets.dataset import Dataset
+from qa_system.models.locate import locate, weights_hash
 
 __all__ = ["made_with"]
 
@@ -58,7 +58,7 @@ def made_with(
         "models": {
             role: {
                 "name": name,
-                "sha256": models.weights_hash(models.locate(name).path),
+                "sha256": weights_hash(locate(name).path),
             }
             for role, name in models_used.items()
         },

@@ -52,6 +52,9 @@ if TYPE_CHECKING:
         PassageSettings as PassageSettings,
     )
     from qa_system.config.schema import (
+        Positive as Positive,
+    )
+    from qa_system.config.schema import (
         RankerSettings as RankerSettings,
     )
     from qa_system.config.schema import (
@@ -88,6 +91,7 @@ _HOMES = {
         "GeneratorSettings",
         "IndexingSettings",
         "PassageSettings",
+        "Positive",
         "RankerSettings",
         "ReaderSettings",
         "RetrieverSettings",
@@ -98,8 +102,10 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker would take it for a home of any name
+
+    def __getattr__(name: str) -> Any:
+        for module, names in _HOMES.items():
+            if name in names:
+                return getattr(import_module(f"{__name__}.{module}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,7 +15,7 @@ from qa_system.datasets.squad import SquadFile
 from qa_system.datasets.subjqa import RepairCounts, is_subjqa, read_subjqa
 from qa_system.errors import DataError
 from qa_system.labels import gold_texts
-from qa_system.models import data_place
+from qa_system.models.locate import data_place
 from qa_system.records import Label, Review
 
 __all__ = ["Dataset", "dataset_of", "read_dataset"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qa_system.errors import ModelError
 from qa_system.export.fp16 import LARGEST, largest_activation, to_fp16
 from qa_system.export.networks import EMBEDDING, Network
-from qa_system.inference import load_tokenizer
+from qa_system.models.inference import load_tokenizer
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import orjson
 
-from qa_system.checkpoints import reason
 from qa_system.console.noise import without_stderr
 from qa_system.errors import MissingDependencyError, ModelError, QASystemError
 from qa_system.export.checks import checked_fp16, compare, example_batch, probes
 from qa_system.export.fuse_attention import fuse_attention
 from qa_system.export.int8 import quantize
 from qa_system.export.networks import Network, load_encoder, load_reader
-from qa_system.inference import load_tokenizer
-from qa_system.models import MANIFEST, locate, weights_sha256
+from qa_system.models.checkpoints import reason
+from qa_system.models.inference import load_tokenizer
+from qa_system.models.locate import MANIFEST, locate, weights_sha256
 from qa_system.readers.calibration import calibration_of
 
 if TYPE_CHECKING:

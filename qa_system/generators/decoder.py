@@ -18,7 +18,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from qa_system.generators.attention import sharing_keys
 from qa_system.generators.seq2seq import Seq2Seq
-from qa_system.inference import pad, token_batches
+from qa_system.models.inference import pad, token_batches
 
 __all__ = ["Decoder", "answer_log_probs", "encode"]
 

@@ -12,7 +12,7 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.dataclasses import GeneratedAnswer
 
 from qa_system.errors import ConfigError, DataError
-from qa_system.models import locate
+from qa_system.models.locate import locate
 from qa_system.passages import matched
 from qa_system.readers.extractive import refuse_unpaired, require
 from qa_system.stages import stage

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qa_system.checkpoints import load_config, load_model, load_part, positions_of
 from qa_system.errors import ConfigError, ModelError
 from qa_system.generators.facts import GENERATOR, GeneratorFacts, Mode, read_facts
 from qa_system.generators.layout import SourceLayout
-from qa_system.inference import choose_torch_device, choose_torch_precision, load_tokenizer
-from qa_system.models import ModelLocation
+from qa_system.models.checkpoints import load_config, load_model, load_part, positions_of
+from qa_system.models.inference import choose_torch_device, choose_torch_precision, load_tokenizer
+from qa_system.models.locate import ModelLocation
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -16,10 +16,10 @@ from haystack_integrations.components.rankers.sentence_transformers import (
 )
 from sentence_transformers import CrossEncoder
 
-from qa_system.checkpoints import positions_of, prepare_tokenizer, read_config, reason
 from qa_system.errors import ModelError
-from qa_system.inference import choose_torch_device
-from qa_system.models import ModelLocation, locate
+from qa_system.models.checkpoints import positions_of, prepare_tokenizer, read_config, reason
+from qa_system.models.inference import choose_torch_device
+from qa_system.models.locate import ModelLocation, locate
 from qa_system.stages import stage
 
 __all__ = ["CrossEncoderRanker", "load_cross_encoder", "open_cross_encoder", "rank_by"]

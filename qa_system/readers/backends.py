@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_system.checkpoints import has_token_types, load_model, pad_id_of, positions_of
 from qa_system.errors import ModelError
-from qa_system.inference import (
+from qa_system.models.checkpoints import has_token_types, load_model, pad_id_of, positions_of
+from qa_system.models.inference import (
     IntArray,
     OnnxSession,
     choose_backend,
@@ -20,7 +20,7 @@ from qa_system.inference import (
     pad,
     token_batches,
 )
-from qa_system.models import ModelLocation
+from qa_system.models.locate import ModelLocation
 from qa_system.readers.calibration import Calibration, calibration_of
 from qa_system.readers.spans import WindowLogits
 from qa_system.readers.windows import Window

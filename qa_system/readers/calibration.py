@@ -22,7 +22,7 @@ import orjson
 from numpy.typing import ArrayLike, NDArray
 
 from qa_system.errors import ModelError
-from qa_system.models import MANIFEST, TRAINING, ModelLocation, read_manifest
+from qa_system.models.locate import MANIFEST, TRAINING, ModelLocation, read_manifest
 
 __all__ = [
     "Calibration",

@@ -12,12 +12,12 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.dataclasses import ExtractedAnswer
 
 from qa_system.errors import ConfigError, EmptyQuestionError
-from qa_system.models import locate, stamp
+from qa_system.models.locate import locate, stamp
+from qa_system.models.sharing import Shared
 from qa_system.readers.backends import ReaderBackend, load_backend, score_windows
 from qa_system.readers.calibration import Calibration
 from qa_system.readers.spans import Span, best_spans
 from qa_system.readers.windows import WindowCutter
-from qa_system.sharing import Shared
 from qa_system.stages import stage
 
 __all__ = ["ExtractiveReader", "Reading", "refuse_unpaired", "require", "snippet"]

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.errors import ModelError, QuestionTooLongError
-from qa_system.inference import IntArray
-from qa_system.tokenizing import encodable, places, take_literally, with_sound_offsets
+from qa_system.models.inference import IntArray
+from qa_system.models.tokenizing import encodable, places, take_literally, with_sound_offsets
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

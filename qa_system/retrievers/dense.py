@@ -8,9 +8,9 @@ from typing import Any
 from haystack import Document, component, default_from_dict, default_to_dict
 
 from qa_system.config import EncoderSettings
-from qa_system.models import locate, stamp
+from qa_system.models.locate import locate, stamp
+from qa_system.models.sharing import Shared
 from qa_system.retrievers.encoders import Encoder, load_encoder
-from qa_system.sharing import Shared
 from qa_system.stages import stage
 from qa_system.stores import store_from_dict
 from qa_system.stores.contract import ReviewStore

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from qa_system.config import EncoderSettings
 from qa_system.errors import ModelError
-from qa_system.inference import (
+from qa_system.models.inference import (
     IntArray,
     OnnxSession,
     choose_backend,
@@ -29,11 +29,11 @@ from qa_system.inference import (
     pad,
     token_batches,
 )
-from qa_system.manifest import POSITIONS
-from qa_system.models import ModelLocation, locate, weights_hash
+from qa_system.models.locate import ModelLocation, locate, weights_hash
+from qa_system.models.manifest import POSITIONS
+from qa_system.models.tokenizing import encodable
 from qa_system.records import EncoderIdentity, Similarity
 from qa_system.retrievers.sentence_models import Role, check_role, load_sentence_model
-from qa_system.tokenizing import encodable
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

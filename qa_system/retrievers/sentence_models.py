@@ -16,7 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from qa_system.checkpoints import (
+from qa_system.errors import MissingDependencyError, ModelError
+from qa_system.models.checkpoints import (
     load_config,
     load_part,
     positions_of,
@@ -25,8 +26,7 @@ from qa_system.checkpoints import (
     reason,
     tensors_of,
 )
-from qa_system.errors import MissingDependencyError, ModelError
-from qa_system.models import ModelLocation
+from qa_system.models.locate import ModelLocation
 from qa_system.records import Similarity
 
 __all__ = ["DPR_TRAINED_LENGTH", "Role", "SentenceModel", "check_role", "load_sentence_model"]

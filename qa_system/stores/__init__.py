@@ -36,6 +36,7 @@ def open_store(
 
     Raises:
         StoreNotFoundError: it is not there, and `create` is False.
+        StoreError: `create` is True, and its folder holds something else.
         StoreMismatchError: the settings name another similarity than the store was made with.
 
     >>> import tempfile
@@ -69,7 +70,10 @@ def _open_faiss(
     chosen: Similarity = "dot_product"
     for given in (similarity, stored, settings.similarity):
         chosen = chosen if given is None else given
-    return FAISSDocumentStore(path, similarity=chosen, index=settings.index, gpu=settings.gpu)
+    store = FAISSDocumentStore(path, similarity=chosen, index=settings.index, gpu=settings.gpu)
+    if stored is None:
+        store.check_place()
+    return store
 
 
 def _open_elasticsearch(

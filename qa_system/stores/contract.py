@@ -1,163 +1,21 @@
-"""What the house asks of a store of reviews, whichever it is."""
+"""The contract of a store of reviews, whichever it is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from haystack.dataclasses import Document
-from haystack.document_stores.errors import DuplicateDocumentError
-from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 
-from qa_system.errors import StoreError
 from qa_system.records import EncoderIdentity, Label, Similarity
+from qa_system.stores.searchable import SearchableStore
+from qa_system.stores.writes import NO_PASSAGES, Passages, WriteReport
 
-if TYPE_CHECKING:
-    from qa_system.stores.embedded.reembedding import PassageEncoder
-
-__all__ = [
-    "DocumentsRejectedError",
-    "DuplicateIdError",
-    "Passages",
-    "RejectedDocument",
-    "ReviewStore",
-    "Status",
-    "WriteReport",
-    "duplicate_ids",
-]
-
-SHOWN = 5
-
-
-class DuplicateIdError(StoreError, DuplicateDocumentError):
-    """A document with the same id is there already."""
-
-
-def duplicate_ids(ids: Sequence[str], where: str) -> DuplicateIdError:
-    """Make the error that names the ids that are there already.
-
-    >>> duplicate_ids(["r1"], "reviews").what
-    "1 of the documents have an id that is there already: 'r1'"
-    """
-    shown = ", ".join(map(repr, ids[:SHOWN])) + (", ..." if len(ids) > SHOWN else "")
-    return DuplicateIdError(
-        f"{len(ids)} of the documents have an id that is there already: {shown}",
-        where=where,
-        remedy="Write with DuplicatePolicy.SKIP or OVERWRITE, or give other ids.",
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Passages:
-    """The passages of one review, by which a dense search finds it.
-
-    Args:
-        spans: start and end characters of each in the review's text, in order.
-        embeddings: (n, dimension) 32-bit floats, a row for each span; None: not embedded.
-    """
-
-    spans: Sequence[tuple[int, int]]
-    embeddings: NDArray[np.float32] | None = None
-
-
-NO_PASSAGES: Mapping[str, Passages] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedDocument:
-    """A document that a store did not take.
-
-    Args:
-        id: the document's.
-        reason: in the words of who refused it.
-    """
-
-    id: str
-    reason: str
-
-
-class DocumentsRejectedError(StoreError):
-    """Some documents were not taken; all others of the same write are in the store.
-
-    Args:
-        rejected: which, and why.
-        written: how many were taken.
-        where: the store.
-
-    >>> fault = DocumentsRejectedError([RejectedDocument("r1", "no text")], 2, "reviews")
-    >>> str(fault)
-    "1 document was rejected, 2 are written: 'r1': no text (reviews). Mend or leave out what ..."
-    """
-
-    def __init__(self, rejected: Sequence[RejectedDocument], written: int, where: str) -> None:
-        self.rejected = tuple(rejected)
-        self.written = written
-        shown = "; ".join(f"{one.id!r}: {one.reason}" for one in self.rejected[:SHOWN])
-        more = "; ..." if len(self.rejected) > SHOWN else ""
-        number = len(self.rejected)
-        counted = "1 document was" if number == 1 else f"{number:,} documents were"
-        super().__init__(
-            f"{counted} rejected, {written:,} are written: {shown}{more}",
-            where=where,
-            remedy="Mend or leave out what is named; the error's `rejected` has every id and "
-            "reason.",
-        )
-
-
-@dataclass(slots=True)
-class WriteReport:
-    """What came of a write.
-
-    Args:
-        documents: that were to be written.
-        written: that are in the store now because of it.
-        deleted: that it removed.
-        conflicts: ids that were there already (create), or had changed meanwhile (index).
-        rejected: those that were not taken, and why.
-        requests: sent to the server.
-        bytes: sent to the server.
-        retried: actions that were sent again.
-        seconds: that it took.
-
-    >>> WriteReport(documents=100, seconds=0.5, retried=5).share_retried
-    0.05
-    """
-
-    documents: int = 0
-    written: int = 0
-    deleted: int = 0
-    conflicts: list[str] = field(default_factory=list)
-    rejected: list[RejectedDocument] = field(default_factory=list)
-    requests: int = 0
-    bytes: int = 0
-    retried: int = 0
-    seconds: float = 0.0
-
-    @property
-    def documents_per_second(self) -> float:
-        """How fast it was."""
-        return self.documents / self.seconds if self.seconds else 0.0
-
-    @property
-    def share_retried(self) -> float:
-        """Actions sent again for each document."""
-        return self.retried / self.documents if self.documents else 0.0
-
-    def add(self, other: WriteReport) -> None:
-        """Add what came of another part of the same write; its time is not added."""
-        self.documents += other.documents
-        self.written += other.written
-        self.deleted += other.deleted
-        self.conflicts += other.conflicts
-        self.rejected += other.rejected
-        self.requests += other.requests
-        self.bytes += other.bytes
-        self.retried += other.retried
+__all__ = ["PassageEncoder", "ReviewStore", "Status"]
 
 
 class Status(Protocol):
@@ -206,90 +64,265 @@ class Status(Protocol):
         ...
 
 
-class ReviewStore(Protocol):
-    """A Haystack document store that also searches, and knows reviews, encoders and labels.
-
-    `FAISSDocumentStore` (embedded) and `ElasticsearchReviewStore` (a server) are two; their
-    methods say what each does. Every method up to `search_by_embeddings` has an asynchronous
-    twin, `NAME_async`.
-    """
-
-    def to_dict(self) -> dict[str, Any]: ...
-    def count_documents(self) -> int: ...
-    def filter_documents(self, filters: dict[str, Any] | None = None) -> list[Document]: ...
-    def write_documents(
-        self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE
-    ) -> int: ...
-    def delete_documents(self, document_ids: list[str]) -> None: ...
-    def delete_all_documents(self, recreate_index: bool = False) -> None: ...
-    def delete_by_filter(self, filters: dict[str, Any]) -> int: ...
-    def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any]) -> int: ...
-    def count_documents_by_filter(self, filters: dict[str, Any]) -> int: ...
-    def count_unique_metadata_by_filter(
-        self, filters: dict[str, Any], metadata_fields: list[str]
-    ) -> dict[str, int]: ...
-    def get_metadata_fields_info(self) -> dict[str, dict[str, str]]: ...
-    def get_metadata_field_min_max(self, metadata_field: str) -> dict[str, Any]: ...
-    def get_metadata_field_unique_values(
-        self,
-        metadata_field: str,
-        search_term: str | None = None,
-        from_: int = 0,
-        size: int = 10,
-        filters: dict[str, Any] | None = None,
-    ) -> tuple[list[Any], int]: ...
-    def search_bm25(
-        self, query: str, top_k: int = 10, filters: dict[str, Any] | None = None
-    ) -> list[Document]: ...
-    def search_by_embedding(
-        self,
-        embedding: Sequence[float] | NDArray[Any],
-        top_k: int = 10,
-        filters: dict[str, Any] | None = None,
-    ) -> list[Document]: ...
-    def search_by_embeddings(
-        self,
-        embeddings: NDArray[np.floating[Any]],
-        top_k: int = 10,
-        filters: dict[str, Any] | None = None,
-    ) -> list[list[Document]]: ...
+class PassageEncoder(Protocol):
+    """What turns passages into embeddings."""
 
     @property
-    def encoder(self) -> EncoderIdentity | None: ...
-    def bind_encoder(self, identity: EncoderIdentity) -> None: ...
-    def check_encoder(self, identity: EncoderIdentity) -> None: ...
+    def identity(self) -> EncoderIdentity:
+        """What a store remembers of it."""
+        ...
+
+    def encode_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return an (n, dimension) array, a row for each text."""
+        ...
+
+
+class ReviewStore(SearchableStore, Protocol):
+    """A store that is searched, and knows reviews, encoders and labels.
+
+    `FAISSDocumentStore` (the embedded store: a folder) and `ElasticsearchReviewStore` (a server)
+    are two. Their methods are described here and in `SearchableStore`; where the two differ, the
+    method says so.
+    """
+
+    @property
+    def encoder(self) -> EncoderIdentity | None:
+        """Who made the store's embeddings; None where it is not known."""
+        ...
+
+    def bind_encoder(self, identity: EncoderIdentity) -> None:
+        """Record who makes the embeddings of a store that has no encoder yet.
+
+        Args:
+            identity: the encoder's; a store that has it already stays as it is.
+
+        Raises:
+            EncoderMismatchError: the store has another encoder, or embeddings of another
+                dimension.
+            StoreLockedError: another process is writing (embedded store).
+        """
+        ...
+
+    def check_encoder(self, identity: EncoderIdentity) -> None:
+        """Refuse an encoder whose embeddings do not belong into this store.
+
+        Args:
+            identity: the encoder's.
+
+        Raises:
+            EncoderMismatchError: naming both encoders, and the command that re-embeds.
+        """
+        ...
+
     def update_embeddings(
         self,
         encoder: PassageEncoder,
         *,
         batch_size: int = 512,
         on_progress: Callable[[int], None] | None = None,
-    ) -> int: ...
-    def documents_of_reviews(self, review_ids: Sequence[str]) -> dict[str, dict[str, str]]: ...
+    ) -> int:
+        """Embed every document anew; the old embeddings answer until all new ones are there.
+
+        A review in passages keeps them, each with its own new embedding. If the call is
+        interrupted, the next one with the same encoder goes on where it ended. A server's
+        documents are embedded into a new version of the index; what is written into the old one
+        meanwhile is not in the new one.
+
+        Args:
+            encoder: encodes the documents' contents; the store is bound to it afterwards.
+            batch_size: documents encoded and written at a time.
+            on_progress: told the number of documents of each batch done.
+
+        Returns:
+            How many documents this call embedded.
+
+        Raises:
+            EmbeddingError: the encoder returns arrays of the wrong shape, or not finite.
+            DocumentsRejectedError: a server's new version does not take some of them.
+            StoreLockedError: another process is writing (embedded store).
+        """
+        ...
+
+    def documents_of_reviews(self, review_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return each document's id and content hash, of those reviews that are there.
+
+        Args:
+            review_ids: a document's review is its `meta.review_id`.
+
+        Returns:
+            By review, then by document id, `meta.content_hash`; "" where a document has none.
+
+        >>> import tempfile
+        >>> from qa_system.stores import FAISSDocumentStore
+        >>> meta = {"review_id": "r1", "content_hash": "abc"}
+        >>> with FAISSDocumentStore(tempfile.mkdtemp()) as store:
+        ...     store.write_documents([Document(id="d1", content="Loud.", meta=meta)])
+        ...     store.documents_of_reviews(["r1", "r2"])
+        1
+        {'r1': {'d1': 'abc'}}
+        """
+        ...
+
     def replace(
         self,
         documents: Sequence[Document],
         stale_ids: Sequence[str],
         passages: Mapping[str, Passages] = NO_PASSAGES,
-    ) -> WriteReport: ...
-    def loading(self) -> AbstractContextManager[None]: ...
-    def settle(self) -> bool: ...
-    def iter_ids(self) -> Iterator[tuple[str, str | None]]: ...
-    def count_items(self) -> int: ...
-    def has_item(self, item_id: str) -> bool: ...
-    def write_labels(self, labels: Iterable[Label]) -> int: ...
+    ) -> WriteReport:
+        """Write documents over what is there, and delete others.
+
+        The embedded store does both in one transaction, and raises what `write_documents` raises.
+        A server writes first and deletes then; a document that it cannot take is in the report's
+        `rejected`.
+
+        Args:
+            documents: to write.
+            stale_ids: of documents to delete.
+            passages: of those documents, by id, that a dense search finds by their passages; they
+                need no embedding of their own.
+
+        Returns:
+            What came of the write.
+        """
+        ...
+
+    def loading(self) -> AbstractContextManager[None]:
+        """Let many writes be found only when the block ends, where that makes them cheaper.
+
+        In the embedded store every write is cheap, and the block changes nothing. On a server,
+        everything that the store is asked inside the block waits for a server that is down, as
+        writes do (`BulkSettings.retry_for`), and what other processes write is found at the
+        block's end, too. If the process is killed, `settle` or opening the block again sets
+        things right.
+        """
+        ...
+
+    def settle(self) -> bool:
+        """Let everything written be found, also what a killed `loading` has left.
+
+        The embedded store needs no such thing: it is put right when it is opened.
+
+        Returns:
+            Whether the refresh of a server's index was off and is on again.
+        """
+        ...
+
+    def iter_ids(self) -> Iterator[tuple[str, str | None]]:
+        """Stream every document's id and its review's, None where it names no review."""
+        ...
+
+    def count_items(self) -> int:
+        """Count the distinct `meta.item_id`s."""
+        ...
+
+    def has_item(self, item_id: str) -> bool:
+        """Tell whether there is a document of an item.
+
+        Args:
+            item_id: the documents' `meta.item_id`.
+        """
+        ...
+
+    def write_labels(self, labels: Iterable[Label]) -> int:
+        """Write labelled questions beside the documents.
+
+        A label is told from others by all that it holds: written again it is there once, so a
+        job that is run again adds nothing. A label that was changed is another one; delete
+        the old ones first. Several annotators may write labels of their own about one question
+        and review; `get_labels_aggregated` joins them. The embedded store writes all or none. A
+        server keeps them in an index of their own, `<index>-labels`, whatever version of the
+        documents is read.
+
+        Args:
+            labels: as they were read, before they are aggregated. The embedded store takes one
+                at a time from an iterator; for a server all are encoded before one is sent.
+
+        Returns:
+            How many were not there yet.
+
+        Raises:
+            DataError: a label's `meta` is not JSON, or it was aggregated; none was written.
+            DocumentsRejectedError: naming those that a server did not take.
+            StoreLockedError: another process is writing (embedded store).
+
+        >>> import tempfile
+        >>> from qa_system.stores import FAISSDocumentStore
+        >>> label = Label("q1", "How is the sound?", "B00", "r1", "Good sound.", ())
+        >>> with FAISSDocumentStore(tempfile.mkdtemp()) as store:
+        ...     store.write_labels([label]), store.write_labels([label]), store.count_labels()
+        (1, 0, 1)
+        """
+        ...
+
     def get_labels_aggregated(
         self, split: str | None = None, item_id: str | None = None, *, by_item: bool = True
-    ) -> list[Label]: ...
-    def count_labels(self, split: str | None = None, item_id: str | None = None) -> int: ...
-    def delete_labels(self, split: str | None = None, item_id: str | None = None) -> int: ...
-    def status(self) -> Status: ...
-    def verify(self) -> list[str]: ...
-    def close(self) -> None: ...
-    def __enter__(self) -> Self: ...
+    ) -> list[Label]:
+        """Return labels in the order of writing, those of several annotators as one.
+
+        Args:
+            split: of this part of the data set; None: of all.
+            item_id: about this item; None: about all.
+            by_item: make one label of those that ask the same question about the same item in
+                one split, too; see `qa_system.labels.aggregate`.
+
+        Raises:
+            DataError: two labels with the same ids have different questions, items or texts.
+        """
+        ...
+
+    def count_labels(self, split: str | None = None, item_id: str | None = None) -> int:
+        """Count the labels as they were written.
+
+        Args:
+            split: of this part of the data set; None: of all.
+            item_id: about this item; None: about all.
+        """
+        ...
+
+    def delete_labels(self, split: str | None = None, item_id: str | None = None) -> int:
+        """Delete labels, and return their number.
+
+        Args:
+            split: of this part of the data set; None: of all.
+            item_id: about this item; None: about all.
+
+        Raises:
+            StoreLockedError: another process is writing (embedded store).
+        """
+        ...
+
+    def status(self) -> Status:
+        """Return what the store holds, and what is special to its kind."""
+        ...
+
+    def verify(self) -> list[str]:
+        """Look for errors in the store, and return them as a sentence each; none: it is sound.
+
+        The embedded store compares every derived index with the ledger. One that lags behind the
+        last write is no error: it is brought up to date, or waited for, first. An error means
+        that something else has changed a file; if the file that is named is deleted, it is built
+        anew. A server's index is asked for missing shards and missing embeddings.
+
+        Raises:
+            StoreMismatchError: a server's index was changed by something else.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release what the store holds open; the next use opens it again.
+
+        The embedded store finishes its indexes first, and gives its files and its lock back; a
+        server's connections are closed.
+        """
+        ...
+
+    def __enter__(self) -> Self:
+        return self
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
-        fault: BaseException | None,
+        error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.close()

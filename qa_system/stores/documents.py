@@ -21,7 +21,7 @@ from haystack.dataclasses import ByteStream, Document, SparseEmbedding
 from numpy.typing import NDArray
 
 from qa_system.errors import EmbeddingError, StoreError
-from qa_system.stores.contract import Passages
+from qa_system.stores.writes import Passages
 
 __all__ = [
     "COLUMNS",
@@ -54,7 +54,7 @@ class MetadataError(StoreError, ValueError):
 
 
 def encode_documents(documents: Sequence[Document]) -> list[tuple[Any, ...]]:
-    """Give each document's values for `COLUMNS`.
+    """Return each document's values for `COLUMNS`.
 
     Raises:
         DocumentTypeError: something else than documents was given.
@@ -75,11 +75,11 @@ def _encode(document: Document) -> tuple[Any, ...]:
         try:
             if text is not None:
                 text.encode()
-        except (UnicodeEncodeError, AttributeError) as fault:
+        except (UnicodeEncodeError, AttributeError) as error:
             raise DocumentTypeError(
-                f"id or content is not text that UTF-8 can hold: {fault}",
+                f"id or content is not text that UTF-8 can hold: {error}",
                 where=f"document {document.id!r}",
-            ) from fault
+            ) from error
     meta, dates = _encode_meta(document.meta, document.id)
     blob = info = sparse = None
     if document.blob is not None:
@@ -105,8 +105,8 @@ def _encode_meta(meta: dict[str, Any], document_id: str) -> tuple[str, str | Non
 
     try:
         text = orjson.dumps(meta, default=default, option=_OPTIONS)
-    except TypeError as fault:
-        raise _metadata_error(meta, document_id, str(fault)) from fault
+    except TypeError as error:
+        raise _metadata_error(meta, document_id, str(error)) from error
     # orjson writes NaN and infinity as null.
     if not isinstance(meta, dict) or (b"null" in text and not all(map(_is_json, _leaves(meta)))):
         raise _metadata_error(meta, document_id, "not JSON")
@@ -167,7 +167,7 @@ def _metadata_error(meta: Any, document_id: str, reason: str) -> MetadataError:
 def decode_document(
     values: Sequence[Any], *, score: float | None = None, embedding: list[float] | None = None
 ) -> Document:
-    """Give the document that a row's `COLUMNS` are of.
+    """Return the document that a row's `COLUMNS` are of.
 
     >>> decode_document(("r1", '{"stars":5}', None, "Good.", None, None, None)).meta
     {'stars': 5}
@@ -189,7 +189,7 @@ def decode_document(
 
 
 def decode_meta(text: str, dates: str | None) -> dict[str, Any]:
-    """Give metadata as it was written, dates as Python dates.
+    """Return metadata as it was written, dates as Python dates.
 
     >>> decode_meta('{"on":"2024-02-29"}', '[[["on"],"date"]]')
     {'on': datetime.date(2024, 2, 29)}
@@ -216,7 +216,7 @@ class Embeddings:
 def stack_embeddings(
     documents: Sequence[Document], dimension: int | None, *, required: bool
 ) -> Embeddings | None:
-    """Check the embeddings of a batch and give them as one array, None if there are none.
+    """Check the embeddings of a batch and return them as one array, None if there are none.
 
     Args:
         documents: the batch.
@@ -345,7 +345,7 @@ def encode_passages(
 
 
 def decode_vector(vector: bytes, dimension: int) -> list[float]:
-    """Give the numbers as they were written."""
+    """Return the numbers as they were written."""
     dtype = np.float32 if len(vector) == 4 * dimension else np.float64
     numbers: list[float] = np.frombuffer(vector, dtype).tolist()
     return numbers

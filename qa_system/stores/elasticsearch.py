@@ -3,119 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from itertools import islice
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, get_args
+from contextlib import AbstractContextManager, suppress
+from typing import Any, Self, get_args
 
 import numpy as np
 from haystack import default_from_dict, default_to_dict
 from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
+from typing_extensions import override
 
-from qa_system.errors import (
-    ConfigError,
-    EncoderMismatchError,
-    StoreError,
-    StoreNotFoundError,
-)
+from qa_system.errors import ConfigError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
 from qa_system.stores.async_variants import AsyncVariants
-from qa_system.stores.contract import (
-    NO_PASSAGES,
-    DocumentsRejectedError,
-    Passages,
-    WriteReport,
-)
-from qa_system.stores.elastic import labels as elastic_labels
-from qa_system.stores.elastic import metadata as elastic_metadata
-from qa_system.stores.elastic import search as elastic_search
-from qa_system.stores.elastic import versions as elastic_versions
-from qa_system.stores.elastic import writing as elastic_writing
+from qa_system.stores.checks import check_choice, check_encoder, check_top_k, query_matrix
+from qa_system.stores.contract import PassageEncoder, ReviewStore
+from qa_system.stores.elastic import metadata, reviews, search, status, writing
 from qa_system.stores.elastic.bulk import BulkSettings, delete_selected
-from qa_system.stores.elastic.connection import Connection, Credentials, explained
-from qa_system.stores.elastic.documents import (
-    READ,
-    READ_WHOLE,
-    READ_WITH_EMBEDDING,
-    decode,
-    passages_of,
-)
-from qa_system.stores.elastic.filters import Query, compile_query
+from qa_system.stores.elastic.connection import Connection, Credentials
+from qa_system.stores.elastic.documents import READ_WITH_EMBEDDING, decode
+from qa_system.stores.elastic.filters import compile_query
 from qa_system.stores.elastic.index import ElasticIndex, NewIndex
-from qa_system.stores.elastic.mapping import (
-    FORMAT,
-    IndexOptions,
-    IndexState,
-    embedding_fields,
-    meta_of,
-)
-from qa_system.stores.elastic.reembedding import embedded
-from qa_system.stores.elastic.search import WINDOW, pages
-from qa_system.stores.embedded.search import check_top_k, query_matrix
+from qa_system.stores.elastic.labels import LabelIndex
+from qa_system.stores.elastic.mapping import IndexOptions, IndexState
+from qa_system.stores.elastic.versions import aliases, promotion
+from qa_system.stores.elastic.versions.reembedding import reembed
+from qa_system.stores.writes import NO_PASSAGES, DocumentsRejectedError, Passages, WriteReport
 
-if TYPE_CHECKING:
-    from qa_system.stores.embedded.reembedding import PassageEncoder
-
-__all__ = ["ElasticsearchReviewStore", "ElasticsearchStatus"]
-
-REVIEWS_AT_ONCE: Final = 1_000
-SAMPLES: Final = 10
-"""Documents of a new version by which it is asked before it is promoted."""
+__all__ = ["ElasticsearchReviewStore"]
 
 
-@dataclass(frozen=True, slots=True)
-class ElasticsearchStatus:
-    """What a store holds.
-
-    Args:
-        path: the server and the name of the index.
-        index: the version behind that name; None where there is none yet.
-        versions: every version that is kept.
-        documents: how many there are.
-        items: distinct `meta.item_id`s.
-        embedded: documents with an embedding.
-        labels: labelled questions beside them.
-        embedding_dim: numbers in an embedding; None before the first.
-        similarity: how embeddings are compared.
-        index_options: how they are searched.
-        shards: of the version.
-        encoder: who made the embeddings; None where nobody said.
-        bytes_on_disk: of the version, replicas not counted.
-    """
-
-    path: str
-    index: str | None
-    versions: tuple[str, ...]
-    documents: int
-    items: int
-    embedded: int
-    labels: int
-    embedding_dim: int | None
-    similarity: Similarity
-    index_options: IndexOptions
-    shards: int
-    encoder: EncoderIdentity | None
-    bytes_on_disk: int
-
-
-class ElasticsearchReviewStore(AsyncVariants):
+class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     """Keep reviews on an Elasticsearch server, and find them by words, meaning and metadata.
 
-    The same contract as `FAISSDocumentStore`. When a write returns, what it wrote is acknowledged
-    by the server and found by every search. A write is no transaction: if some documents are
-    refused, the others are in (`DocumentsRejectedError` names them); if it is broken off, the
-    part that was sent is in, and writing it again under OVERWRITE or SKIP doubles nothing.
-
-    It is neither a subclass of `elasticsearch-haystack`'s `ElasticsearchDocumentStore` nor wraps
-    one, but stands on the same official client. Not one of that store's methods could be kept:
-    its writes hide what was refused, its reading stops at 10,000 documents, its updates need
-    server-side scripts, and it keeps metadata of any kind as fields of the type that came first.
-    A subclass would have inherited whatever the next version adds, for documents of another
-    layout.
+    It does not subclass `elasticsearch-haystack`'s `ElasticsearchDocumentStore`, whose writes hide
+    what was refused, whose reading stops at 10,000 documents, whose updates need server-side
+    scripts, and whose metadata fields have the type of the value that came first.
 
     Args:
         url: the server's address, or several of a cluster separated by commas.
@@ -164,8 +88,8 @@ class ElasticsearchReviewStore(AsyncVariants):
         timeout: float = 30.0,
         bulk: dict[str, Any] | None = None,
     ) -> None:
-        _check_choice("similarity", similarity, (None, *get_args(Similarity)))
-        _check_choice("index_options", index_options, get_args(IndexOptions))
+        check_choice("similarity", similarity, (None, *get_args(Similarity)))
+        check_choice("index_options", index_options, get_args(IndexOptions))
         self._settings: dict[str, Any] = {
             "url": url,
             "index": index,
@@ -183,11 +107,10 @@ class ElasticsearchReviewStore(AsyncVariants):
             "timeout": timeout,
             "bulk": bulk,
         }
-        self._labels = f"{elastic_versions.base_of(index)}-labels"
         try:
             settings = BulkSettings(**(bulk or {}))
-        except TypeError as fault:
-            raise ConfigError(f"bulk: {fault}", remedy="See BulkSettings.") from fault
+        except TypeError as error:
+            raise ConfigError(f"bulk: {error}", remedy="See BulkSettings.") from error
         credentials = Credentials(api_key_env, username_env, password_env, ca_certs_env)
         self._at = ElasticIndex(
             Connection(url, credentials, verify_certs=verify_certs, timeout=timeout),
@@ -195,73 +118,55 @@ class ElasticsearchReviewStore(AsyncVariants):
             NewIndex(similarity, embedding_dim, index_options, shards, replicas, refresh_interval),
             settings,
         )
+        self._labels = LabelIndex(self._at)
 
     @property
     def index(self) -> str:
         """The name that the store was opened by: an alias, or a version."""
         return self._at.name
 
+    @override
     def to_dict(self) -> dict[str, Any]:
-        """Serialise the store's settings; there is no secret among them."""
         return default_to_dict(self, **self._settings)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> ElasticsearchReviewStore:
-        """Make the store from what `to_dict` gave."""
-        store: ElasticsearchReviewStore = default_from_dict(cls, data)
-        return store
+    @override
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        return default_from_dict(cls, data)
 
     # --- reading
 
+    @override
     def count_documents(self) -> int:
-        """Count all documents."""
         return self._at.count(None)
 
+    @override
     def filter_documents(self, filters: dict[str, Any] | None = None) -> list[Document]:
-        """Give all documents that a filter selects, with embeddings, oldest write first.
-
-        A review in passages has an embedding for each, and a document has room for one: it comes
-        without.
-
-        Raises:
-            InvalidFilterError: the filter is malformed, or asks what the index cannot tell.
-        """
         selected = compile_query(filters)
         if self._at.state() is None:
             return []
-        hits = pages(self._at.client, self._at.name, selected, READ_WITH_EMBEDDING)
+        hits = search.pages(self._at.client, self._at.name, selected, READ_WITH_EMBEDDING)
         return [decode(hit) for hit in hits]
 
+    @override
     def count_documents_by_filter(self, filters: dict[str, Any]) -> int:
-        """Count the documents that a filter selects."""
         return self._at.count(compile_query(filters))
 
+    @override
     def count_unique_metadata_by_filter(
         self, filters: dict[str, Any], metadata_fields: list[str]
     ) -> dict[str, int]:
-        """Count each field's distinct values among the documents that a filter selects."""
-        selected = compile_query(filters)
-        if self._at.state() is None:
-            return {field.removeprefix("meta."): 0 for field in metadata_fields}
-        return {
-            field.removeprefix("meta."): elastic_metadata.count_values(
-                self._at.client, self._at.name, field, selected
-            )
-            for field in metadata_fields
-        }
+        return metadata.count_unique(self._at, metadata_fields, compile_query(filters))
 
+    @override
     def get_metadata_fields_info(self) -> dict[str, dict[str, str]]:
-        """Give each metadata field's type: boolean, int, float, date or keyword."""
-        if self._at.state() is None:
-            return {}
-        return elastic_metadata.field_types(self._at.client, self._at.name)
+        return metadata.field_types(self._at)
 
+    @override
     def get_metadata_field_min_max(self, metadata_field: str) -> dict[str, Any]:
-        """Give a field's `min` and `max`, None where it has no values that can be ordered."""
-        if self._at.state() is None:
-            return {"min": None, "max": None}
-        return elastic_metadata.extremes(self._at.client, self._at.name, metadata_field)
+        return metadata.extremes(self._at, metadata_field)
 
+    @override
     def get_metadata_field_unique_values(
         self,
         metadata_field: str,
@@ -270,74 +175,35 @@ class ElasticsearchReviewStore(AsyncVariants):
         size: int = 10,
         filters: dict[str, Any] | None = None,
     ) -> tuple[list[Any], int]:
-        """Give a page of a field's distinct values, in the order of their text, and their number.
-
-        Args:
-            metadata_field: with or without `meta.`.
-            search_term: keeps the values whose text has it, whatever its case.
-            from_: values to pass over.
-            size: values to give, at most.
-            filters: the documents to look at.
-        """
         selected = compile_query(filters)
-        if self._at.state() is None:
-            return [], 0
-        wanted = None if search_term is None else search_term.lower()
-        values = [
-            value
-            for value in elastic_metadata.unique_values(
-                self._at.client, self._at.name, metadata_field, selected
-            )
-            if wanted is None or wanted in str(value).lower()
-        ]
-        values.sort(key=lambda value: (str(value), type(value).__name__))
+        values = metadata.sorted_values(self._at, metadata_field, selected, search_term)
         return values[from_ : from_ + size], len(values)
 
     # --- searching
 
+    @override
     def search_bm25(
         self, query: str, top_k: int = 10, filters: dict[str, Any] | None = None
     ) -> list[Document]:
-        """Find documents by the words of a question, best first, with their BM25 as `score`.
-
-        Only `content` is searched, no word is taken for a similar one. With a filter, the
-        documents that it selects but that share no word with the question follow with score 0,
-        so that min(top_k, matches) come back.
-
-        Raises:
-            InvalidFilterError: the filter is malformed, or asks what the index cannot tell.
-        """
         check_top_k(top_k)
-        selected = compile_query(filters)
-        state = self._at.state()
-        if state is None:
-            return []
-        return elastic_search.by_words(
-            self._at.client, self._at.name, state.shards, query, top_k, selected
-        )
+        return search.by_words(self._at, query, top_k, compile_query(filters))
 
+    @override
     def search_by_embedding(
         self,
         embedding: Sequence[float] | NDArray[Any],
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
     ) -> list[Document]:
-        """Find the documents nearest to an embedding, best first, similarity as `score`.
-
-        Raises:
-            EmbeddingError: the embedding is of another dimension, or not finite.
-            InvalidFilterError: the filter is malformed, or asks what the index cannot tell.
-            StoreError: `top_k` is more than the server's 10,000.
-        """
         return self._by_vectors([embedding], top_k, filters)[0]
 
+    @override
     def search_by_embeddings(
         self,
         embeddings: NDArray[np.floating[Any]],
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
     ) -> list[list[Document]]:
-        """Find the documents nearest to each of (n, d) embeddings; see `search_by_embedding`."""
         return self._by_vectors(embeddings, top_k, filters)
 
     def _by_vectors(
@@ -345,37 +211,14 @@ class ElasticsearchReviewStore(AsyncVariants):
     ) -> list[list[Document]]:
         check_top_k(top_k)
         selected = compile_query(filters)
-        queries = query_matrix(embeddings, None)
-        if not len(queries):
-            return []
-        return elastic_search.by_vectors(
-            self._at.client, self._at.name, self._at.state_with_dimension, queries, top_k, selected
-        )
+        return search.by_vectors(self._at, query_matrix(embeddings, None), top_k, selected)
 
     # --- writing
 
+    @override
     def write_documents(
         self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE
     ) -> int:
-        """Write documents; when the call returns they are acknowledged and found.
-
-        Args:
-            documents: with or without embeddings; scores are not kept.
-            policy: what to do about an id that is there already, be it in the store or earlier
-                in the list: NONE and FAIL raise, SKIP keeps the earlier, OVERWRITE the later.
-
-        Returns:
-            How many were written; with OVERWRITE how many were given.
-
-        Raises:
-            DuplicateIdError: naming the ids, under NONE and FAIL; nothing was written, unless
-                another process wrote the same ids meanwhile.
-            DocumentsRejectedError: naming each document that was not taken, and why: its
-                embedding, its metadata, or the server's own reason. All others are written.
-            DocumentTypeError: something else than documents was given; nothing was written.
-            StoreUnavailableError: the server did not take them for `BulkSettings.retry_for`
-                seconds.
-        """
         report = self.write_bulk(documents, policy)
         if report.rejected:
             raise DocumentsRejectedError(report.rejected, report.written, self._at.where)
@@ -402,128 +245,73 @@ class ElasticsearchReviewStore(AsyncVariants):
 
         Raises: as `write_documents`, but for DocumentsRejectedError.
         """
-        return elastic_writing.write(self._at, documents, policy, stale_ids, passages)
+        return writing.write(self._at, documents, policy, stale_ids, passages)
 
+    @override
     def replace(
         self,
         documents: Sequence[Document],
         stale_ids: Sequence[str],
         passages: Mapping[str, Passages] = NO_PASSAGES,
     ) -> WriteReport:
-        """Write documents over what is there, then delete others; tell all that came of it.
-
-        A document that cannot be taken stands in the report's `rejected`; see `write_bulk`.
-        """
         return self.write_bulk(documents, DuplicatePolicy.OVERWRITE, stale_ids, passages)
 
-    @contextmanager
-    def loading(self) -> Iterator[None]:
-        """Let many writes be found only when the block ends, which makes each of them cheaper.
+    @override
+    def loading(self) -> AbstractContextManager[None]:
+        return self._at.loading()
 
-        Inside, everything that the store is asked waits for a server that is down, as writes do
-        (`BulkSettings.retry_for`). What other processes write is found at the block's end, too.
-        If this process is killed, `settle` or opening the block again sets things right.
-        """
-        with self._at.loading():
-            yield
-
+    @override
     def settle(self) -> bool:
-        """Let everything written be found, also what a `loading` that was killed has left.
-
-        Returns:
-            Whether the index's refresh was off and is on again.
-        """
         return self._at.settle()
 
+    @override
     def delete_documents(self, document_ids: list[str]) -> None:
-        """Delete the documents with these ids; ids that are not there are passed over.
+        writing.delete(self._at, document_ids)
 
-        Raises:
-            DocumentsRejectedError: naming those that the server could not delete.
-        """
-        if not document_ids or self._at.state() is None:
-            return
-        report = self.write_bulk([], stale_ids=document_ids)
-        if report.rejected:
-            raise DocumentsRejectedError(report.rejected, report.deleted, self._at.where)
-
+    @override
     def delete_all_documents(self, recreate_index: bool = False) -> None:
-        """Delete every document.
-
-        Args:
-            recreate_index: delete the version itself, too, with what it knows of encoder and
-                dimension; the next write makes another.
-        """
-        state = self._at.state()
-        if state is None:
-            return
-        if not recreate_index:
+        if recreate_index:
+            self._at.delete()
+        elif self._at.state() is not None:
             delete_selected(self._at.writer(), {"match_all": {}})
-            return
-        with explained(self._at.where):
-            self._at.client.indices.delete(index=state.index)
-        self._at.forget()
 
+    @override
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
-        """Delete the documents that a filter selects, and give their number.
-
-        Raises:
-            StoreError: telling how many could not be deleted, and why.
-        """
         selected = compile_query(filters) or {"match_all": {}}
         if self._at.state_for_writing() is None:
             return 0
         return delete_selected(self._at.writer(), selected)
 
+    @override
     def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
-        """Merge metadata into the documents that a filter selects, and give their number.
-
-        Without scripts, which a server may forbid: each document is read and written back, on
-        condition that nobody has changed it in between; those that somebody has are read again.
-
-        Raises:
-            MetadataError: `meta` holds what JSON cannot.
-            DocumentsRejectedError: naming the documents that the server does not take so.
-        """
         selected = compile_query(filters)
         if self._at.state_for_writing() is None:
             return 0
-        return elastic_writing.update(self._at, selected, meta)
+        return writing.update(self._at, selected, meta)
 
     # --- the encoder
 
     @property
+    @override
     def encoder(self) -> EncoderIdentity | None:
-        """Who made the store's embeddings; None where nobody said."""
         state = self._at.state()
         return None if state is None else state.encoder
 
+    @override
     def bind_encoder(self, identity: EncoderIdentity) -> None:
-        """Record who makes the embeddings of a store that has no encoder yet.
-
-        Raises:
-            EncoderMismatchError: it has another one, or embeddings of another dimension.
-        """
         self.check_encoder(identity)
         state = self._at.state_for_writing() or self._at.create(identity)
         self._check_encoder(state, identity)
         if state.encoder is None:
-            fields = embedding_fields(state.similarity, state.index_options, identity.dimension)
-            meta = meta_of(state.similarity, identity, promoted=state.promoted)
-            with explained(self._at.where):
-                self._at.client.indices.put_mapping(index=state.index, properties=fields, meta=meta)
-            self._at.forget()
+            self._at.bind(state, identity)
 
+    @override
     def check_encoder(self, identity: EncoderIdentity) -> None:
-        """Refuse an encoder whose embeddings do not belong into this store.
-
-        Raises:
-            EncoderMismatchError: naming both encoders, and the way to another one.
-        """
         state = self._at.state(fresh=True)
         if state is not None:
             self._check_encoder(state, identity)
 
+    @override
     def update_embeddings(
         self,
         encoder: PassageEncoder,
@@ -531,170 +319,50 @@ class ElasticsearchReviewStore(AsyncVariants):
         batch_size: int = 512,
         on_progress: Callable[[int], None] | None = None,
     ) -> int:
-        """Embed every document anew, in a new version; the old one answers until it is whole.
-
-        A review in passages keeps them, each with its own embedding.
-
-        Stopped half way, the next call with the same encoder goes on where this one ended. What
-        is written meanwhile into the old version is not in the new one.
-
-        Args:
-            encoder: encodes the documents' contents; the store is bound to it afterwards.
-            batch_size: documents encoded and written at a time.
-            on_progress: told the number of documents of each batch done.
-
-        Returns:
-            How many documents this call embedded.
-
-        Raises:
-            EmbeddingError: the encoder gives arrays of the wrong shape, or not finite.
-            DocumentsRejectedError: the new version does not take some of them.
-        """
-        identity, done = encoder.identity, 0
         self._at.state_for_writing()
-        with self.new_version(resume=True, encoder=identity) as built:
-            hits = pages(self._at.client, self._at.name, None, READ, size=batch_size)
-            with built.loading():
-                while batch := list(islice(hits, batch_size)):
-                    there = set(elastic_writing.existing(built._at, [hit["_id"] for hit in batch]))
-                    left = [hit for hit in batch if hit["_id"] not in there]
-                    documents, passages = embedded(encoder, left)
-                    report = built.write_bulk(documents, DuplicatePolicy.SKIP, passages=passages)
-                    if report.rejected:
-                        raise DocumentsRejectedError(report.rejected, report.written, built.index)
-                    done += sum(document.content is not None for document in documents)
-                    if on_progress is not None and left:
-                        on_progress(len(left))
+        with self.new_version(resume=True, encoder=encoder.identity) as built:
+            embedded = reembed(self._at, built._at, encoder, batch_size, on_progress)
             self.promote(built, expected=self.count_documents())
-        return done
+        return embedded
 
     # --- reviews
 
+    @override
     def documents_of_reviews(self, review_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Give, of those reviews that are there, each document's id and content hash.
+        return reviews.documents_of_reviews(self._at, review_ids)
 
-        A document's review is its `meta.review_id`, its hash `meta.content_hash`.
-        """
-        found: dict[str, dict[str, str]] = {}
-        if self._at.state() is None:
-            return found
-        source = ["review_id", "meta.content_hash"]
-        for start in range(0, len(review_ids), REVIEWS_AT_ONCE):
-            query: Query = {
-                "terms": {"review_id": list(review_ids[start : start + REVIEWS_AT_ONCE])}
-            }
-            with explained(self._at.where):
-                answer = self._at.client.search(
-                    index=self._at.name,
-                    query=query,
-                    size=WINDOW,
-                    source=source,
-                    track_total_hits=False,
-                )
-            hits: Iterable[dict[str, Any]] = answer["hits"]["hits"]
-            if len(answer["hits"]["hits"]) == WINDOW:
-                hits = pages(self._at.client, self._at.name, query, source)
-            for hit in hits:
-                review = hit["_source"]["review_id"]
-                hashed = hit["_source"].get("meta", {}).get("content_hash") or ""
-                found.setdefault(review, {})[hit["_id"]] = hashed
-        return found
-
+    @override
     def iter_ids(self) -> Iterator[tuple[str, str | None]]:
-        """Stream every document's id and its review's, None where it names no review."""
-        if self._at.state() is None:
-            return
-        hits = pages(self._at.client, self._at.name, None, ["review_id"], size=WINDOW)
-        for hit in hits:
-            yield hit["_id"], hit["_source"].get("review_id")
+        return reviews.iter_ids(self._at)
 
+    @override
     def count_items(self) -> int:
-        """Count the distinct `meta.item_id`s."""
-        if self._at.state() is None:
-            return 0
-        return elastic_metadata.count_values(self._at.client, self._at.name, "item_id", None)
+        return reviews.count_items(self._at)
 
+    @override
     def has_item(self, item_id: str) -> bool:
-        """Whether there is a document of this item."""
-        if self._at.state() is None:
-            return False
-        with explained(self._at.where):
-            found = self._at.client.search(
-                index=self._at.name,
-                query={"term": {"item_id": item_id}},
-                size=0,
-                terminate_after=1,
-                track_total_hits=1,
-            )
-        return bool(found["hits"]["total"]["value"])
+        return reviews.has_item(self._at, item_id)
 
     # --- labels
 
+    @override
     def write_labels(self, labels: Iterable[Label]) -> int:
-        """Write labelled questions beside the documents; see `FAISSDocumentStore.write_labels`.
+        return self._labels.write(labels)
 
-        They are in `<index>-labels`, whatever version of the documents is read.
-
-        Args:
-            labels: as they were read, before they are aggregated; all are encoded before one is
-                sent.
-
-        Returns:
-            How many were not there yet.
-
-        Raises:
-            DataError: a label's `meta` is not JSON, or it was aggregated; none was written.
-        """
-        # A number that none of them reaches: the next write's are higher anyway.
-        actions = elastic_labels.actions(labels, self._at.stamps(1_000_000))
-        if not actions:
-            return 0
-        settings = self._at.new.settings() | {"number_of_shards": 1}
-        if not self._has_labels():
-            elastic_versions.create(
-                self._at.client, self._labels, self._at.where, elastic_labels.MAPPINGS, settings
-            )
-        report = self._at.writer(self._labels).write(actions)
-        with explained(self._at.where):
-            self._at.client.indices.refresh(index=self._labels)
-        if report.rejected:
-            raise DocumentsRejectedError(report.rejected, report.written, self._labels)
-        return report.written
-
+    @override
     def get_labels_aggregated(
         self, split: str | None = None, item_id: str | None = None, *, by_item: bool = True
     ) -> list[Label]:
-        """Give labels in the order of writing, those of several annotators as one.
-
-        Args:
-            split: of this part of the data set; None: of all.
-            item_id: about this item; None: about all.
-            by_item: make one label of those that ask the same question about the same item in
-                one split, too; see `qa_system.labels.aggregate`.
-
-        Raises:
-            DataError: two labels with the same ids have different questions, items or texts.
-        """
-        if not self._has_labels():
-            return []
-        found = elastic_labels.select(self._at.client, self._labels, split, item_id)
+        found = self._labels.select(split, item_id)
         return list(aggregate(found) if by_item else join_annotators(found))
 
+    @override
     def count_labels(self, split: str | None = None, item_id: str | None = None) -> int:
-        """Count the labels as they were written, of one split or item, or of all."""
-        if not self._has_labels():
-            return 0
-        return elastic_labels.count(self._at.client, self._labels, split, item_id)
+        return self._labels.count(split, item_id)
 
+    @override
     def delete_labels(self, split: str | None = None, item_id: str | None = None) -> int:
-        """Delete the labels of one split or item, or all, and give their number."""
-        if not self._has_labels():
-            return 0
-        return elastic_labels.delete(self._at.writer(self._labels), split, item_id)
-
-    def _has_labels(self) -> bool:
-        with explained(self._at.where):
-            return bool(self._at.client.indices.exists(index=self._labels))
+        return self._labels.delete(split, item_id)
 
     # --- versions
 
@@ -711,130 +379,43 @@ class ElasticsearchReviewStore(AsyncVariants):
         Returns:
             A store that writes into the new version.
         """
-        base = elastic_versions.base_of(self._at.name)
-        current = self._at.state(fresh=True)
-        above = 0 if current is None else elastic_versions.number_of(current.index)
-        name = None
-        if resume:
-            for each in elastic_versions.versions(self._at.client, base, self._at.where):
-                is_left = not each.promoted and elastic_versions.number_of(each.index) > above
-                # What version 0.1 has left may end within a review.
-                is_left = is_left and each.format == FORMAT and resume in (True, each.index)
-                if is_left and (encoder is None or each.encoder in (None, encoder)):
-                    name = each.index
-        if name is None:
-            name = elastic_versions.next_name(self._at.client, base, self._at.where)
-            similarity = self._at.new.similarity
-            if similarity is None and encoder is None and current is not None:
-                similarity = current.similarity
-            self._at.create(encoder, name, similarity=similarity)
+        name = promotion.begin(self._at, resume, encoder)
         built = type(self)(**{**self._settings, "index": name})
         if encoder is not None:
             built.bind_encoder(encoder)
         return built
 
     def promote(self, built: ElasticsearchReviewStore, *, expected: int | None = None) -> None:
-        """Let a version that was built take the place of the one that is read, in one call.
+        """Put a version that was built in the place of the one that is read, in one call.
 
         The version that was read is kept for `rollback`, older ones are deleted.
 
         Args:
-            built: what `new_version` gave.
+            built: what `new_version` returned.
             expected: documents that it must hold; None: at least one.
 
         Raises:
             StoreError: it is not whole, or does not find its own documents; nothing changed.
         """
-        built._at.refresh(always=True)
-        new = built._at.state(fresh=True)
-        faults = ["it is not there"] if new is None else built._doubts(expected)
-        if faults or new is None:
-            raise StoreError(
-                f"the version {built._at.name!r} is not fit to be read: {'; '.join(faults)}",
-                where=self._at.where,
-                remedy="Finish the rebuild, or begin another; what was read is still read.",
-            )
-        old = self._at.state(fresh=True)
-        if old is not None and old.index == new.index:
-            return
-        former = None if old is None else old.index
-        elastic_versions.swap(self._at.client, self._at.name, former, new, self._at.where)
-        self._at.forget()
-        number = elastic_versions.number_of(new.index)
-        for each in elastic_versions.versions(self._at.client, self._at.name, self._at.where):
-            is_older = elastic_versions.number_of(each.index) < number
-            if is_older and each.index != former:
-                with explained(self._at.where):
-                    self._at.client.indices.delete(index=each.index)
+        promotion.promote(self._at, built._at, expected)
 
     def rollback(self) -> str:
-        """Let the version before the one that is read take its place again; give its name.
+        """Put the version before the one that is read in its place again; return its name.
 
         Raises:
             StoreNotFoundError: there is none.
         """
-        current = self._at.state(fresh=True)
-        known = elastic_versions.versions(self._at.client, self._at.name, self._at.where)
-        number = 0 if current is None else elastic_versions.number_of(current.index)
-        older = [
-            each
-            for each in known
-            if each.promoted and elastic_versions.number_of(each.index) < number
-        ]
-        if current is None or not older:
-            raise StoreNotFoundError(
-                "there is no earlier version to go back to",
-                where=self._at.where,
-                remedy="Index the reviews anew: promote keeps the version that it replaces.",
-            )
-        elastic_versions.swap(
-            self._at.client, self._at.name, current.index, older[-1], self._at.where
-        )
-        self._at.forget()
-        return older[-1].index
+        return promotion.rollback(self._at)
 
     def versions(self) -> list[str]:
-        """Name the versions that are there, oldest first."""
-        base = elastic_versions.base_of(self._at.name)
-        return [
-            each.index for each in elastic_versions.versions(self._at.client, base, self._at.where)
-        ]
-
-    def _doubts(self, expected: int | None) -> list[str]:
-        """Look whether this version is whole, and finds a sample of its documents."""
-        documents = self.count_documents()
-        wanted = documents or 1 if expected is None else expected
-        faults = self.verify()
-        if documents != wanted:
-            faults.append(f"it holds {documents:,} documents instead of {wanted:,}")
-        state = self._at.state()
-        sample: Query = {"function_score": {"random_score": {}}}
-        hits = pages(
-            self._at.client, self._at.name, sample, READ_WHOLE, sort=["_score"], limit=SAMPLES
-        )
-        for hit in hits:
-            document, passages = decode(hit), passages_of(hit)
-            itself = {"field": "id", "operator": "==", "value": document.id}
-            words = (document.content or "")[:200]
-            found = self.search_bm25(words, 1, itself)
-            # Without a filter nothing is found that shares no word with the question.
-            if not found or (self.search_bm25(words, 1) and not found[0].score):
-                faults.append(f"it does not find {document.id!r} by its words")
-            embeddings = document.embedding if passages is None else passages.embeddings
-            if embeddings is None or state is None:
-                continue
-            matrix = np.atleast_2d(np.asarray(embeddings, np.float64))
-            near = self.search_by_embedding(matrix[0], 1, itself)
-            # Any passage will do: of two that are nearly as near, int8_hnsw may take the other.
-            own = _own_similarities(matrix, state.similarity)
-            if not near or not np.isclose(own, near[0].score or 0.0, rtol=1e-4, atol=1e-4).any():
-                faults.append(f"it does not find {document.id!r} by its embedding")
-        return faults
+        """Return the names of the versions that are there, oldest first."""
+        base = aliases.base_of(self._at.name)
+        return [each.index for each in aliases.versions(self._at.client, base, self._at.where)]
 
     # --- the store itself
 
     def stored_similarity(self) -> Similarity | None:
-        """Give the similarity that the store was made with, None if it is not there.
+        """Return the similarity that the store was made with, None if it is not there.
 
         Raises:
             StoreMismatchError: it was made with other settings.
@@ -842,106 +423,24 @@ class ElasticsearchReviewStore(AsyncVariants):
         state = self._at.state(fresh=True)
         return None if state is None else state.similarity
 
-    def status(self) -> ElasticsearchStatus:
-        """Tell what the store holds."""
-        state, size = self._at.state(fresh=True), 0
-        if state is not None:
-            with explained(self._at.where):
-                stats = self._at.client.indices.stats(index=state.index, metric="store")
-            size = stats["indices"][state.index]["primaries"]["store"]["size_in_bytes"]
-        return ElasticsearchStatus(
-            path=f"{self._settings['url']}/{self._at.name}",
-            index=None if state is None else state.index,
-            versions=tuple(self.versions()),
-            documents=self.count_documents(),
-            items=self.count_items(),
-            embedded=self._at.count({"term": {"parts": "embedding"}}),
-            labels=self.count_labels(),
-            embedding_dim=self._at.new.embedding_dim if state is None else state.dimension,
-            similarity=self._at.new.similarity_for(None) if state is None else state.similarity,
-            index_options=self._at.new.index_options if state is None else state.index_options,
-            shards=self._at.new.shards if state is None else state.shards,
-            encoder=None if state is None else state.encoder,
-            bytes_on_disk=size,
-        )
+    @override
+    def status(self) -> status.ElasticsearchStatus:
+        return status.read_status(self._at, self.count_labels())
 
+    @override
     def verify(self) -> list[str]:
-        """Look for faults, and give them as a sentence each; none: the store is sound.
+        return status.verify(self._at)
 
-        Raises:
-            StoreMismatchError: the index was changed by something else.
-        """
-        state = self._at.state(fresh=True)
-        if state is None:
-            return []
-        faults = []
-        with explained(self._at.where):
-            health = self._at.client.cluster.health(index=state.index)
-        if health["status"] == "red":
-            faults.append(f"some shards of {state.index!r} are not there: the server misses a node")
-        if state.encoder is not None:
-            query: Query = {
-                "bool": {
-                    "filter": [{"term": {"parts": "content"}}],
-                    "must_not": [{"term": {"parts": "embedding"}}],
-                }
-            }
-            bare = self._at.count(query)
-            if bare:
-                faults.append(f"{bare:,} documents have no embedding")
-            if state.dimension != state.encoder.dimension:
-                faults.append(
-                    f"embeddings have {state.dimension} numbers, "
-                    f"the encoder's {state.encoder.dimension}"
-                )
-        return faults
-
+    @override
     def close(self) -> None:
-        """Give the connections back; the next use makes others."""
         self._at.connection.close()
-
-    def __enter__(self) -> ElasticsearchReviewStore:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         with suppress(Exception):
             self.close()
 
     def _check_encoder(self, state: IndexState, identity: EncoderIdentity) -> None:
-        known, dimension = state.encoder, state.dimension
-        if known == identity or (known is None and dimension in (None, identity.dimension)):
-            return
-        made_by = f"by {known.named}" if known is not None else f"with {dimension} numbers each"
-        raise EncoderMismatchError(
-            f"the store's embeddings were made {made_by}, not by {identity.named}",
-            where=self._at.where,
-            remedy="Use that encoder, or re-embed the store with "
-            f"`update_embeddings` (encoder {identity.name}).",
-        )
-
-
-def _own_similarities(
-    embeddings: NDArray[np.float64], similarity: Similarity
-) -> NDArray[np.float64]:
-    """Return the scores that a review's embeddings have when the first of them is asked for."""
-    scores: NDArray[np.float64] = embeddings @ embeddings[0]
-    if similarity == "cosine":
-        lengths = np.linalg.norm(embeddings, axis=1)
-        scores /= lengths * lengths[0]
-    elif similarity == "l2":
-        scores = -np.square(embeddings - embeddings[0]).sum(axis=1)
-    return scores
-
-
-def _check_choice(name: str, value: str | None, choices: Sequence[str | None]) -> None:
-    if value not in choices:
-        named = ", ".join(each for each in choices if each is not None)
-        raise ConfigError(f"there is no {name} {value!r}", remedy=f"Choose of: {named}.")
+        # A version is re-embedded by the name that it stands behind.
+        store = f"{self._settings['url']}/{aliases.base_of(self._at.name)}"
+        where = self._at.where
+        check_encoder(identity, state.encoder, state.dimension, where=where, store=store)

@@ -80,7 +80,7 @@ def json_extract(keys: Sequence[str]) -> str | None:
 
 
 def compile_filters(filters: Mapping[str, Any] | None) -> Condition | None:
-    """Translate a Haystack filter into SQL; None and `{}` select everything and give None.
+    """Translate a Haystack filter into SQL; None and `{}` select everything and return None.
 
     Raises:
         InvalidFilterError: the filter is malformed or has an unknown operator; the message
@@ -246,7 +246,7 @@ class _Field:
 
 
 def _neighbours(value: float) -> tuple[float, float]:
-    """Give two numbers a few units in the last place below and above."""
+    """Return two numbers a few units in the last place below and above."""
     low = high = float(value)
     for _ in range(4):
         low, high = math.nextafter(low, -math.inf), math.nextafter(high, math.inf)
@@ -265,7 +265,7 @@ def _is_plain_text(value: Any) -> bool:
 
 
 def plain_value(value: Any, node: Mapping[str, Any]) -> Any:
-    """Give the value as JSON has it, dates as ISO text."""
+    """Return the value as JSON has it, dates as ISO text."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, str | int | float):
@@ -302,12 +302,12 @@ def _refuse_incomparable(operator: str, value: Any, node: Mapping[str, Any]) -> 
                 filter_value=value,
                 strict_datetime_comparison=False,
             )
-        except (FilterError, OverflowError) as fault:
+        except (FilterError, OverflowError) as error:
             raise InvalidFilterError(
                 f"{value!r} is not a date, and other strings have no order",
                 where=_shown(node),
                 remedy="Compare with a number or an ISO date such as 2024-02-29.",
-            ) from fault
+            ) from error
 
 
 def _known(node: Mapping[str, Any], operators: Mapping[str, Any], kind: str) -> str:
@@ -357,13 +357,13 @@ class Matcher:
                 found = found.get(key) if isinstance(found, dict) else None
         try:
             return matches(found)
-        except (FilterError, TypeError, OverflowError) as fault:
+        except (FilterError, TypeError, OverflowError) as error:
             self.fault = InvalidFilterError(
-                f"a document's {type(found).__name__} cannot be compared: {fault}",
+                f"a document's {type(found).__name__} cannot be compared: {error}",
                 where=condition,
                 remedy="Order numbers with numbers and dates with dates.",
             )
-            raise self.fault from fault
+            raise self.fault from error
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,8 @@ import math
 from collections import Counter
 
 from qa_system.passages import Spans
-from qa_system.stores.embedded.derived.lexical import FUNCTION_WORD_WEIGHT, analyze, function_terms
+from qa_system.stores.analysis import analyze, function_terms
+from qa_system.stores.function_words import FUNCTION_WORD_WEIGHT
 
 __all__ = ["best_passage"]
 

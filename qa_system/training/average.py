@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from qa_system.errors import ConfigError, ModelError
-from qa_system.inference import choose_torch_device, load_tokenizer
-from qa_system.models import TRAINING, ModelLocation, locate_checkpoint, weights_sha256
+from qa_system.models.inference import choose_torch_device, load_tokenizer
+from qa_system.models.locate import TRAINING, ModelLocation, locate_checkpoint, weights_sha256
 from qa_system.training.record import keep_tokenizer, versions
 
 if TYPE_CHECKING:

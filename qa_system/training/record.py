@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 
 from qa_system.datasets.dataset import Dataset
-from qa_system.inference import load_tokenizer
-from qa_system.models import TRAINING, ModelLocation
+from qa_system.models.inference import load_tokenizer
+from qa_system.models.locate import TRAINING, ModelLocation
 from qa_system.training.run import Run
 
 __all__ = ["keep_tokenizer", "origin_of", "versions", "write_record"]

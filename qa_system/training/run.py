@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from qa_system.errors import ConfigError
-from qa_system.inference import choose_torch_device, choose_torch_precision
-from qa_system.models import TRAINING, locate, weights_sha256
+from qa_system.models.inference import choose_torch_device, choose_torch_precision
+from qa_system.models.locate import TRAINING, locate, weights_sha256
 from qa_system.training.recipes import Schedule, Training
 from qa_system.training.requirements import training_packages
 
@@ -85,7 +85,8 @@ def claim(out: str | Path, recipe: Training) -> Path:
         The folder.
 
     Raises:
-        ConfigError: it holds a trained model, or a run with other settings or from other weights.
+        ConfigError: it holds a trained model, a run with other settings or from other weights, or
+            files that no run has left there.
         ModelError: a model that the recipe names is not there.
     """
     out = Path(out)
@@ -96,6 +97,12 @@ def claim(out: str | Path, recipe: Training) -> Path:
             remedy="Name another folder, or delete this one.",
         )
     path = out / CHECKPOINTS / RECIPE
+    if not path.is_file() and any(not each.is_dir() for each in out.rglob("*")):
+        raise ConfigError(
+            "the folder holds files, and no run was stopped in it",
+            where=str(out),
+            remedy="Name another folder: the model's files would replace those of the same name.",
+        )
     wanted = {"settings": recipe.model_dump(mode="json"), "models": made_of(recipe)}
     if path.is_file() and (stopped := orjson.loads(path.read_bytes())) != wanted:
         other = "settings" if stopped.get("settings") != wanted["settings"] else "weights"

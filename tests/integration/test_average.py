@@ -80,7 +80,7 @@ def test_bf16_stays_bf16(models: list[str], tmp_path: Path) -> None:
 
 
 def test_no_calibration_goes_along(models: list[str], tmp_path: Path) -> None:
-    from qa_system.models import locate
+    from qa_system.models.locate import locate
 
     keep_calibration(Calibration(threshold=3.0), locate(models[0]))
     average(models, tmp_path / "out")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from haystack import Document
 
-from qa_system.models import locate, read_manifest
+from qa_system.models.locate import locate, read_manifest
 from qa_system.readers.calibration import Calibration
 from qa_system.readers.extractive import ExtractiveReader
 

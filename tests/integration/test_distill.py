@@ -18,7 +18,7 @@ from transformers import AutoModelForQuestionAnswering, BertConfig, BertForQuest
 from qa_system.cli.distill import distill as command
 from qa_system.datasets.dataset import read_dataset
 from qa_system.errors import ModelError
-from qa_system.inference import load_tokenizer
+from qa_system.models.inference import load_tokenizer
 from qa_system.readers.windows import WindowCutter
 from qa_system.training.reader.distill import distill, distillation_loss
 from qa_system.training.reader.examples import examples_of

@@ -32,10 +32,10 @@ from qa_system.records import AnswerSpan, EncoderIdentity, Label
 from qa_system.retrievers.bm25 import BM25Retriever
 from qa_system.retrievers.encoders import load_encoder
 from qa_system.stores import open_store
-from qa_system.stores.contract import DocumentsRejectedError, DuplicateIdError, Passages
 from qa_system.stores.elasticsearch import ElasticsearchReviewStore
 from qa_system.stores.faiss import FAISSDocumentStore
 from qa_system.stores.filters import InvalidFilterError
+from qa_system.stores.writes import DocumentsRejectedError, DuplicateIdError, Passages
 from qa_system.system import QASystem
 
 

@@ -15,9 +15,9 @@ from qa_system.config import ReaderSettings
 from qa_system.datasets.dataset import Dataset
 from qa_system.datasets.jsonl import write_labels_jsonl
 from qa_system.errors import EvaluationError
-from qa_system.inference import load_tokenizer
 from qa_system.labels import UNLOCATED
-from qa_system.models import locate
+from qa_system.models.inference import load_tokenizer
+from qa_system.models.locate import locate
 from qa_system.readers.windows import WindowCutter
 from qa_system.records import AnswerSpan, Label
 

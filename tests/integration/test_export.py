@@ -25,8 +25,8 @@ from transformers import (
 from qa_system.config import EncoderSettings
 from qa_system.errors import ModelError
 from qa_system.export.onnx import export_model
-from qa_system.inference import OnnxSession
-from qa_system.models import locate, read_manifest
+from qa_system.models.inference import OnnxSession
+from qa_system.models.locate import locate, read_manifest
 from qa_system.readers.backends import load_backend
 from qa_system.readers.calibration import Calibration, Sigmoid, keep_calibration
 from qa_system.retrievers.encoders import Encoder, load_encoder

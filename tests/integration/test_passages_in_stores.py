@@ -9,8 +9,8 @@ from haystack.document_stores.types import DuplicatePolicy
 
 from qa_system.errors import StoreError
 from qa_system.records import EncoderIdentity
-from qa_system.stores.contract import Passages
 from qa_system.stores.faiss import FAISSDocumentStore
+from qa_system.stores.writes import Passages
 
 TEXT = "The light is bright. The strap broke soon. It was cheap, the café said."
 SPANS = [(0, 20), (15, 42), (43, 71)]

@@ -9,12 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tantivy
 from haystack.dataclasses import Document
 
-from qa_system.stores.embedded.derived.lexical import ANALYZER
+from qa_system.stores.analysis import ANALYZER
 from qa_system.stores.faiss import FAISSDocumentStore
+from store_health import assert_healed
 
 WORKER = Path(__file__).with_name("store_worker.py")
 
@@ -103,6 +105,19 @@ def check(path, model, seed):
         assert len(near) == min(10, matching)
 
 
+def check_healing(path, model, fresh_path, seed):
+    """Ask for documents by their own words, and for one that was never there."""
+    draw = random.Random(seed)
+    names = [*sorted(model.versions), "never"]
+    questions = [
+        " ".join(f"unique{name}" for name in draw.choices(names, k=draw.randint(1, 10)))
+        for _ in range(50)
+    ]
+    with FAISSDocumentStore(path) as store:
+        vectors = np.random.default_rng(seed).standard_normal((50, store.status().embedding_dim))
+        assert_healed(store, fresh_path, questions, vectors.astype("f4"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "action", "rounds"),
@@ -120,6 +135,8 @@ def test_a_killed_writer_loses_nothing(worker, tmp_path, first, action, rounds):
             seconds = 0.5
         done += model.follow(run_and_kill(worker, path, chosen, turn, known, seconds))
         check(path, model, turn)
+        if turn in (rounds // 2, rounds - 1):
+            check_healing(path, model, tmp_path / f"fresh{turn}", turn)
     assert done > rounds
 
 
@@ -137,7 +154,7 @@ def test_a_lexical_index_with_documents_that_are_no_more_is_built_anew(tmp_path,
     """As a kill was seen to leave one: of the right generation, some deletions missing."""
     with FAISSDocumentStore(tmp_path) as store:
         store.write_documents([Document(id="a", content="a lamp", embedding=[1.0])])
-    index = tantivy.Index.open(str(tmp_path / "lexical"))
+    index = tantivy.Index.open(str(tmp_path / "lexical-0"))
     plain = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple()).build()
     index.register_tokenizer(ANALYZER, plain)
     writer = index.writer(64_000_000, 1)

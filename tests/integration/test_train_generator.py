@@ -20,7 +20,7 @@ from qa_system.errors import ConfigError, DataError, ModelError
 from qa_system.generators.beams import BeamSearch, token_beams
 from qa_system.generators.facts import read_facts
 from qa_system.generators.seq2seq import load_seq2seq
-from qa_system.models import locate
+from qa_system.models.locate import locate
 from qa_system.retrievers.encoders import load_encoder
 from qa_system.training.generator.bart_from_bert import build
 from qa_system.training.generator.examples import answer_examples

@@ -62,7 +62,7 @@ def trained(recipe: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def test_a_run_leaves_a_cross_encoder_and_its_record(trained: Path) -> None:
-    from qa_system.models import locate
+    from qa_system.models.locate import locate
     from qa_system.rankers.cross_encoder import load_cross_encoder
     from qa_system.training.ranker.evaluate import measure
     from qa_system.training.ranker.examples import dev_examples

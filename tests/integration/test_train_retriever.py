@@ -15,7 +15,7 @@ from indexing.cli import app
 from qa_system.config import EncoderSettings, StoreSettings
 from qa_system.errors import ConfigError, DataError, EncoderMismatchError, ModelError
 from qa_system.export.onnx import export_model
-from qa_system.models import locate
+from qa_system.models.locate import locate
 from qa_system.retrievers.dense import DenseRetriever
 from qa_system.retrievers.encoders import Encoder, load_encoder
 from qa_system.stores import open_store
@@ -191,7 +191,7 @@ def test_without_labels_a_store_and_a_teacher_are_enough(
     for name in ("bundled:reader", str(ranker)):
         teacher = {"model": name, "candidates": 3, "questions": str(tmp_path / "asked.txt")}
         settings = recipe(encoder, train=source, labels="teacher", teacher=teacher)
-        record = train_retriever(settings, tmp_path / Path(name).name.replace(":", "-"))
+        record = train_retriever(settings, tmp_path / f"taught-by-{Path(name).name}")
         assert record["counts"] == {"asked_on_dev": 0, "judged": 12}
     cloze = train_retriever(recipe(encoder, train=source, labels="cloze"), tmp_path / "cloze")
     assert cloze["counts"]["pairs"] > 20

@@ -14,9 +14,9 @@ import torch
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from architectures import ARCHITECTURES, save_reader
-from qa_system.checkpoints import positions_of
 from qa_system.errors import ModelError, QASystemError
-from qa_system.models import locate
+from qa_system.models.checkpoints import positions_of
+from qa_system.models.locate import locate
 from qa_system.readers.backends import load_backend
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.readers.windows import WindowCutter

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from qa_system.errors import ConfigError, ModelError
-from qa_system.models import locate
+from qa_system.models.locate import locate
 from qa_system.training.generator.bart_from_bert import bart_from_bert
 
 Save = Callable[[Any, Path], Path]

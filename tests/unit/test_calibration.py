@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from qa_system.errors import ModelError
-from qa_system.models import ModelLocation, read_manifest
+from qa_system.models.locate import ModelLocation, read_manifest
 from qa_system.readers.calibration import (
     Calibration,
     Sigmoid,

@@ -293,7 +293,7 @@ def test_the_identity_follows_what_shapes_the_vectors() -> None:
 def test_a_model_that_moved_is_the_same_model(tmp_path: Path) -> None:
     import shutil
 
-    from qa_system.models import locate
+    from qa_system.models.locate import locate
 
     moved = shutil.copytree(locate("bundled:encoder").path, tmp_path / "elsewhere")
     here = load_encoder(EncoderSettings()).identity

@@ -9,8 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qa_system.errors import ModelError
-from qa_system.inference import OnnxSession, choose_backend, load_tokenizer, pad, token_batches
-from qa_system.models import ModelLocation, bundled_models, locate, read_manifest, weights_hash
+from qa_system.models.inference import (
+    OnnxSession,
+    choose_backend,
+    load_tokenizer,
+    pad,
+    token_batches,
+)
+from qa_system.models.locate import (
+    ModelLocation,
+    bundled_models,
+    locate,
+    read_manifest,
+    weights_hash,
+)
 
 
 @given(

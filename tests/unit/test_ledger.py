@@ -7,6 +7,7 @@ from haystack.dataclasses import Document
 
 from qa_system.stores.documents import encode_documents
 from qa_system.stores.embedded.ledger.database import Ledger
+from qa_system.stores.embedded.ledger.snapshot import Stored
 from qa_system.stores.faiss import FAISSDocumentStore
 
 
@@ -24,7 +25,7 @@ def ledger(tmp_path):
 
 def write(ledger, *names):
     with ledger.transaction() as transaction:
-        transaction.insert(rows_of(*names), [None] * len(names))
+        transaction.insert(map(Stored, rows_of(*names)))
 
 
 def test_every_write_is_a_generation(ledger):
@@ -67,8 +68,8 @@ def test_a_snapshot_does_not_move(ledger):
 
 def test_a_failed_write_leaves_nothing(ledger):
     write(ledger, "a")
-    with pytest.raises(ZeroDivisionError), ledger.transaction() as transaction:
-        transaction.insert(rows_of("b"), (1 // n for n in (0,)))
+    with pytest.raises(TypeError), ledger.transaction() as transaction:
+        transaction.insert(Stored(row, None, 1 // 2) for row in rows_of("b"))
     with ledger.snapshot() as snapshot:
         assert (snapshot.count(), snapshot.state.generation) == (1, 1)
 
@@ -87,7 +88,7 @@ def test_a_read_only_store_answers_and_refuses_writes(tmp_path):
         store.write_documents([Document(id="a", content="good battery", embedding=[1.0, 2.0])])
         store.search_bm25("battery")  # and all that is imported late, which nobody may not read
         assert store.search_by_embedding([1.0, 0.0])
-    folders = [path, path / "lexical"]
+    folders = [path, path / "lexical-0"]
     for folder in folders:
         folder.chmod(0o555)
     for folder in (tmp_path, *tmp_path.parents):

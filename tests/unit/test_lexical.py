@@ -10,8 +10,8 @@ from haystack.document_stores.types import DuplicatePolicy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qa_system.stores.analysis import analyze
 from qa_system.stores.embedded.derived import lexical
-from qa_system.stores.embedded.derived.lexical import analyze
 from qa_system.stores.embedded.lock import WriterLock
 from qa_system.stores.faiss import FAISSDocumentStore
 
@@ -159,7 +159,7 @@ def largest(folder):
 def test_a_damaged_index_is_built_anew(store, tmp_path, damage, caplog):
     store.search_bm25("battery")
     store.close()
-    folder = tmp_path / "lexical"
+    folder = tmp_path / "lexical-0"
     if damage == "missing":
         for path in folder.iterdir():
             path.unlink()

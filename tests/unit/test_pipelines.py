@@ -7,7 +7,7 @@ from haystack import Document, Pipeline
 from qa_system import pipelines
 from qa_system.config import EncoderSettings, Settings, load_settings
 from qa_system.errors import EncoderMismatchError, ModelError
-from qa_system.models import locate
+from qa_system.models.locate import locate
 from qa_system.records import EncoderIdentity
 from qa_system.retrievers.bm25 import BM25Retriever
 from qa_system.retrievers.dense import DenseRetriever

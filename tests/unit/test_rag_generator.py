@@ -18,7 +18,7 @@ from qa_system.generators.beams import BeamSearch, sequence_beams, token_beams
 from qa_system.generators.facts import GeneratorFacts, write_facts
 from qa_system.generators.rag import RAGGenerator
 from qa_system.generators.seq2seq import load_seq2seq
-from qa_system.models import locate
+from qa_system.models.locate import locate
 from qa_system.stages import timed
 
 QUESTION = "How long does the battery last?"

@@ -12,7 +12,7 @@ from qa_system.generators.decoder import answer_log_probs
 from qa_system.generators.facts import GeneratorFacts, read_facts, write_facts
 from qa_system.generators.layout import SourceLayout
 from qa_system.generators.seq2seq import PARTS_TEMPLATE, load_seq2seq
-from qa_system.models import ModelLocation, locate
+from qa_system.models.locate import ModelLocation, locate
 
 TOKENIZER = tiny.tiny_tokenizer()
 QUESTION, TEXT = "How long does the battery last?", "The battery lasts ten hours."

@@ -13,8 +13,8 @@ pytest.importorskip("transformers")
 
 from architectures import KINDS, roberta_pair, tokenizer_of
 from qa_system.errors import ModelError
+from qa_system.models.tokenizing import encodable, places, take_literally, with_sound_offsets
 from qa_system.readers.windows import WindowCutter
-from qa_system.tokenizing import encodable, places, take_literally, with_sound_offsets
 
 LITERAL = {kind: tokenizer_of(kind) for kind in KINDS}
 for tokenizer in LITERAL.values():

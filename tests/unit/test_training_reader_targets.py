@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa_system.inference import load_tokenizer
-from qa_system.models import locate
+from qa_system.models.inference import load_tokenizer
+from qa_system.models.locate import locate
 from qa_system.readers.windows import WindowCutter
 from qa_system.training.reader.examples import Example
 from qa_system.training.reader.targets import collate, span_loss, targets_of

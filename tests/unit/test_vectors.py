@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qa_system.errors import ConfigError, EmbeddingError, MissingDependencyError
-from qa_system.stores.embedded.derived import vectors as vectors_module
+from qa_system.stores.embedded.derived import vector_view as vectors_module
+from qa_system.stores.embedded.derived import vectors as vector_files
 from qa_system.stores.embedded.derived.ann import FEWEST, chosen_kind
-from qa_system.stores.embedded.derived.vectors import VectorView, normalized
+from qa_system.stores.embedded.derived.vector_view import VectorView, normalized
 from qa_system.stores.faiss import FAISSDocumentStore
 
 SIMILARITIES = ("dot_product", "cosine", "l2")
@@ -206,7 +207,7 @@ def test_every_index_over_the_life_of_a_store(tmp_path, index, similarity, monke
 
 
 def test_deleted_rows_are_compacted_away(tmp_path, monkeypatch):
-    monkeypatch.setattr(vectors_module, "FEWEST_DEAD", 10)
+    monkeypatch.setattr(vector_files, "FEWEST_DEAD", 10)
     draw = np.random.default_rng(0)
     matrix = draw.standard_normal((400, 4)).astype("f4")
     with FAISSDocumentStore(tmp_path) as store:

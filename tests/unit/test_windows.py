@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qa_system.errors import QuestionTooLongError
-from qa_system.inference import load_tokenizer
-from qa_system.models import locate
+from qa_system.models.inference import load_tokenizer
+from qa_system.models.locate import locate
 from qa_system.readers.windows import MINIMUM_CONTEXT, WindowCutter
 
 TOKENIZER = load_tokenizer(locate("bundled:reader").path)

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import orjson
 
 from qa_system.errors import StoreError, StoreNotFoundError, StoreUnavailableError
-from qa_system.stores.contract import RejectedDocument, WriteReport
 from qa_system.stores.elastic.connection import explained, reason_of
 from qa_system.stores.elastic.filters import Query
 from qa_system.stores.elastic.search import WINDOW, pages
+from qa_system.stores.writes import RejectedDocument, WriteReport
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -76,7 +76,7 @@ class Action:
     seen: tuple[int, int] | None = None
 
     def lines(self) -> bytes:
-        """Give the action as the server reads it."""
+        """Return the action as the server reads it."""
         head: dict[str, Any] = {"_id": self.id}
         if self.seen is not None:
             head["if_seq_no"], head["if_primary_term"] = self.seen
@@ -170,17 +170,17 @@ class BulkWriter:
                 answer = self._sender.bulk(
                     index=self.index, operations=[body[:-1]], require_alias=self._is_alias
                 )
-            except elasticsearch.ApiError as fault:
-                status = fault.meta.status
+            except elasticsearch.ApiError as error:
+                status = error.meta.status
                 if status in (400, 413):
-                    report.add(self._halved(left, fault))
+                    report.add(self._halved(left, error))
                     return report
                 if (status != 429 and status < 500) or self._is_over(until):
-                    self._raise(fault)
+                    self._raise(error)
                 unanswered = unanswered or status >= 500
-            except elasticsearch.TransportError as fault:
+            except elasticsearch.TransportError as error:
                 if self._is_over(until):
-                    self._raise(fault)
+                    self._raise(error)
                 unanswered = True
             else:
                 left = self._sort_out(left, answer["items"], report, unanswered)
@@ -206,17 +206,17 @@ class BulkWriter:
     def _is_over(self, until: float) -> bool:
         return monotonic() >= until or self._abandoned.is_set()
 
-    def _raise(self, fault: Exception) -> None:
+    def _raise(self, error: Exception) -> None:
         with explained(self.where):
-            raise fault
+            raise error
 
-    def _halved(self, chunk: list[Action], fault: Any) -> WriteReport:
+    def _halved(self, chunk: list[Action], error: Any) -> WriteReport:
         """Find the actions for which the server refuses a whole request."""
         report = WriteReport()
         if len(chunk) == 1:
-            body = fault.body
-            error = body.get("error") if isinstance(body, dict) else str(fault)
-            report.rejected.append(RejectedDocument(chunk[0].id, reason_of(error)))
+            body = error.body
+            cause = body.get("error") if isinstance(body, dict) else str(error)
+            report.rejected.append(RejectedDocument(chunk[0].id, reason_of(cause)))
             return report
         half = len(chunk) // 2
         report.add(self._send(chunk[:half]))
@@ -230,7 +230,7 @@ class BulkWriter:
         report: WriteReport,
         unanswered: bool,
     ) -> list[Action]:
-        """Count what was done, and give what is to be sent again."""
+        """Count what was done, and return what is to be sent again."""
         again: list[Action] = []
         conflicts: list[Action] = []
         for action, item in zip(chunk, items, strict=True):
@@ -281,7 +281,7 @@ def _collect(pending: set[Future[WriteReport]], report: WriteReport) -> set[Futu
 
 
 def delete_selected(writer: BulkWriter, query: Query) -> int:
-    """Delete what a query selects; give the number.
+    """Delete what a query selects; return the number.
 
     By pages and bulk, not by the server's `_delete_by_query`: that has one answer for all, after
     however long, and does not try again what failed.

@@ -1,18 +1,14 @@
-"""The way to an Elasticsearch server: address, credentials, and its errors in the house's words."""
+"""The way to an Elasticsearch server: address, credentials, and its errors as this package's."""
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock, local
-from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
-
-import orjson
 
 from qa_system.errors import (
     ConfigError,
@@ -30,16 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "Credentials", "explained", "reason_of"]
 
-logger = logging.getLogger(__name__)
-
 MAJOR: Final = 8
 """Client and server agree in their major version."""
 LONGEST_REASON: Final = 400
-BUSY: Final = (429, 502, 503, 504)
-PAUSE: Final = 1.0
-"""Seconds between two requests to a server that is waited for."""
-TOLD_EVERY: Final = 15
-"""Pauses between two lines in the log about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +48,7 @@ class Credentials:
     ca_certs_env: str | None = None
 
     def options(self) -> dict[str, Any]:
-        """Give the client's arguments, with the variables' values.
+        """Return the client's arguments, with the variables' values.
 
         Raises:
             ConfigError: a variable is not set, or half of user and password is missing.
@@ -169,72 +158,23 @@ class Connection:
 
     def _connect(self) -> Elasticsearch:
         try:
-            from elastic_transport import Transport, TransportError
-            from elasticsearch import Elasticsearch
-            from elasticsearch.serializer import OrjsonSerializer
-        except ImportError as fault:
+            from qa_system.stores.elastic.client import make_client
+        except ImportError as error:
             raise MissingDependencyError(
                 "the Elasticsearch client is not installed",
                 remedy="pip install 'qa-system[elasticsearch]'",
-            ) from fault
-
-        class Serializer(OrjsonSerializer):  # type: ignore[misc]
-            mimetype = "application/vnd.elasticsearch+json"
-
-            def loads(self, data: bytes) -> Any:
-                return orjson.loads(data)
-
-        class WholeAnswers(Elasticsearch):  # type: ignore[misc]
-            """By itself the server leaves out what a shard that fails would have given."""
-
-            def search(self, **given: Any) -> Any:
-                return super().search(**{"allow_partial_search_results": False, **given})
-
-            def msearch(self, *, searches: Sequence[Mapping[str, Any]], **given: Any) -> Any:
-                whole = {"allow_partial_search_results": False}
-                lines = [line if n % 2 else {**line, **whole} for n, line in enumerate(searches)]
-                return super().msearch(searches=lines, **given)
-
-        connection = self
-
-        class PatientTransport(Transport):
-            def perform_request(self, *given: Any, **named: Any) -> Any:
-                # Who wants no retries makes their own.
-                has_own = named.get("max_retries") == 0
-                until = monotonic() + (0.0 if has_own else connection._seconds_of_patience())
-                pauses = 0
-                while True:
-                    try:
-                        answer = super().perform_request(*given, **named)
-                    except TransportError:
-                        if monotonic() >= until:
-                            raise
-                    else:
-                        if answer.meta.status not in BUSY or monotonic() >= until:
-                            return answer
-                    if pauses % TOLD_EVERY == 0:
-                        logger.warning(
-                            "%s does not answer: waiting, for %.0f s more at most",
-                            connection.url,
-                            until - monotonic(),
-                        )
-                    pauses += 1
-                    sleep(PAUSE)
-
+            ) from error
         options = self._credentials.options()
         if any(host.startswith("https:") for host in self._hosts):
             options["verify_certs"] = self._verify_certs
             options["ssl_show_warn"] = False
         else:
             options.pop("ca_certs", None)
-        return WholeAnswers(
+        return make_client(
             self._hosts,
-            serializers={Serializer.mimetype: Serializer()},
+            self._seconds_of_patience,
+            where=self.url,
             request_timeout=self._timeout,
-            retry_on_status=BUSY,
-            transport_class=PatientTransport,
-            retry_on_timeout=True,
-            max_retries=3,
             **options,
         )
 
@@ -254,7 +194,7 @@ def _check_url(url: str) -> None:
 
 
 def reason_of(error: Any) -> str:
-    """Give the server's reason in one line; the innermost cause says most.
+    """Return the server's reason in one line; the innermost cause says most.
 
     >>> reason_of({"type": "x", "reason": "failed", "caused_by": {"reason": "too long"}})
     'failed: too long'
@@ -272,7 +212,7 @@ def reason_of(error: Any) -> str:
 
 @contextmanager
 def explained(where: str) -> Iterator[None]:
-    """Turn what the client raises into the house's errors.
+    """Turn what the client raises into this package's errors.
 
     Args:
         where: the server, or the index on it.
@@ -281,35 +221,35 @@ def explained(where: str) -> Iterator[None]:
 
     try:
         yield
-    except elasticsearch.UnsupportedProductError as fault:
+    except elasticsearch.UnsupportedProductError as error:
         raise StoreVersionError(
             "what answers there is not Elasticsearch",
             where=where,
             remedy=f"Name an Elasticsearch {MAJOR}.x server.",
-        ) from fault
-    except elasticsearch.ApiError as fault:
-        raise _translated(fault, where) from fault
-    except elasticsearch.TransportError as fault:
-        is_tls = isinstance(fault, elasticsearch.SSLError)
+        ) from error
+    except elasticsearch.ApiError as error:
+        raise _translated(error, where) from error
+    except elasticsearch.TransportError as error:
+        is_tls = isinstance(error, elasticsearch.SSLError)
         raise StoreUnavailableError(
-            f"the server cannot be reached: {fault.message}"[:LONGEST_REASON],
+            f"the server cannot be reached: {error.message}"[:LONGEST_REASON],
             where=where,
             remedy="Name its CA certificate by ca_certs_env."
             if is_tls
             else "Check that it runs, and its address.",
-        ) from fault
+        ) from error
 
 
-def _translated(fault: ApiError, where: str) -> StoreError:
-    status, body = fault.meta.status, fault.body
-    error = body.get("error", body) if isinstance(body, dict) else body
-    if isinstance(error, dict) and error.get("root_cause"):
-        root = error["root_cause"][0]
-        kind, reason = str(root.get("type")), reason_of(error)
+def _translated(error: ApiError, where: str) -> StoreError:
+    status, body = error.meta.status, error.body
+    cause = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(cause, dict) and cause.get("root_cause"):
+        root = cause["root_cause"][0]
+        kind, reason = str(root.get("type")), reason_of(cause)
         if root.get("reason") and str(root["reason"]) not in reason:
             reason = f"{reason_of(root)}: {reason}"[:LONGEST_REASON]
     else:
-        kind, reason = str(fault.message), reason_of(error)
+        kind, reason = str(error.message), reason_of(cause)
     if status == 401:
         return StoreAccessError(
             "the server asks who we are, or does not know us",

@@ -1,4 +1,4 @@
-"""What ails an Elasticsearch server, looked at from outside: one finding for each thing."""
+"""What is wrong with an Elasticsearch server, seen from outside: one finding for each thing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qa_system.config import ElasticsearchSettings
 from qa_system.errors import QASystemError, StoreMismatchError
 from qa_system.records import Finding
 from qa_system.stores.elastic.connection import Connection, Credentials, explained
-from qa_system.stores.elastic.versions import base_of, live
+from qa_system.stores.elastic.versions.aliases import base_of, live
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -73,12 +73,12 @@ def _connection(settings: ElasticsearchSettings, url: str) -> Connection:
 
 
 def _look(name: str, look: Callable[[], Finding], *, required: bool = False) -> Finding:
-    """Take a fault for a finding."""
+    """Return what was looked at, or the error that came of it, as a finding."""
     try:
         return look()
-    except QASystemError as fault:
-        detail = fault.what if fault.where is None else f"{fault.what} ({fault.where})"
-        return Finding(name, ok=False, required=required, detail=detail, remedy=fault.remedy)
+    except QASystemError as error:
+        detail = error.what if error.where is None else f"{error.what} ({error.where})"
+        return Finding(name, ok=False, required=required, detail=detail, remedy=error.remedy)
 
 
 def _server(connection: Connection) -> Finding:

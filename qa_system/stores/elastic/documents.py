@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from qa_system.errors import EmbeddingError, StoreError
 from qa_system.passages import Spans
-from qa_system.stores.contract import Passages
 from qa_system.stores.documents import (
     MetadataError,
     decode_document,
@@ -27,6 +26,7 @@ from qa_system.stores.documents import (
     encode_passages,
 )
 from qa_system.stores.elastic.mapping import KEYWORDS
+from qa_system.stores.writes import Passages
 
 __all__ = [
     "READ",
@@ -104,12 +104,31 @@ def encode(
         "sparse_embedding": sparse,
         "written": written,
     }
+    embedding = _add_embeddings(source, document, passages, dimension, required=embedding_required)
+    source = {key: value for key, value in source.items() if value is not None}
+    source["parts"] = _parts(source, embedding)
+    _add_fields(source, orjson.loads(meta), document.id)
+    if content is not None:
+        source["exact"].append(content_token(content))
+    return orjson.dumps(source, option=_OPTIONS)
+
+
+def _add_embeddings(
+    source: dict[str, Any],
+    document: Document,
+    passages: Passages | None,
+    dimension: int | None,
+    *,
+    required: bool,
+) -> NDArray[Any] | None:
+    """Put a document's embedding or its passages into its source, and return the (first) one."""
+    embedding: NDArray[Any] | None
     if passages is None:
-        is_required = embedding_required and content is not None
+        is_required = required and document.content is not None
         embedding = _checked_embedding(document, dimension, required=is_required)
         source["embedding"] = embedding
     else:
-        nested = _nested(document, passages, dimension, required=embedding_required)
+        nested = _nested(document, passages, dimension, required=required)
         embedding = nested[0].get("embedding")
         source["passages"] = nested
     if embedding is not None and not 1 <= len(embedding) <= LONGEST_EMBEDDING:
@@ -117,19 +136,20 @@ def encode(
             f"the embedding has {len(embedding)} numbers, and 1 to {LONGEST_EMBEDDING} can be",
             where=f"document {document.id!r}",
         )
-    source = {key: value for key, value in source.items() if value is not None}
+    return embedding
+
+
+def _parts(source: Mapping[str, Any], embedding: NDArray[Any] | None) -> list[str]:
+    """Return which parts a document has."""
     has = {**source, "embedding": embedding}
-    source["parts"] = [
+    parts = [
         name
         for name in ("content", "embedding", "blob", "sparse_embedding")
         if has.get(name) is not None
     ]
     if embedding is not None and embedding.dtype == np.float32:
-        source["parts"].append(FLOAT32)
-    _add_fields(source, orjson.loads(meta), document.id)
-    if content is not None:
-        source["exact"].append(content_token(content))
-    return orjson.dumps(source, option=_OPTIONS)
+        parts.append(FLOAT32)
+    return parts
 
 
 def decode(
@@ -202,7 +222,7 @@ def _nested(
 
 
 def field_name(keys: tuple[str, ...]) -> str | None:
-    """Give a metadata field's name in the index, None where it cannot have one.
+    """Return a metadata field's name in the index, None where it cannot have one.
 
     A key with a dot in it is out of a Haystack filter's reach, and a blank one out of the
     server's.
@@ -216,7 +236,7 @@ def field_name(keys: tuple[str, ...]) -> str | None:
 
 
 def token(name: str, value: Any) -> str:
-    """Give a short text that is the same for equal values of a field, as Python compares them.
+    """Return a short text that is the same for equal values of a field, as Python compares them.
 
     >>> token("tags", [1, True]) == token("tags", [1.0, 1])
     True
@@ -226,12 +246,12 @@ def token(name: str, value: Any) -> str:
 
 
 def content_token(content: str) -> str:
-    """Give what finds a document by the whole of its text."""
+    """Return what finds a document by the whole of its text."""
     return token(":content", content)
 
 
 def date_tokens(name: str, when: datetime) -> list[str]:
-    """Give what finds a date exactly: by its clock, and by its instant if it has a zone.
+    """Return what finds a date exactly: by its clock, and by its instant if it has a zone.
 
     Dates of which one has no zone are compared by their clocks, as Haystack does.
     """
@@ -340,7 +360,7 @@ def _walk(value: dict[str, Any], keys: tuple[str, ...]) -> Iterator[tuple[tuple[
 def _checked_embedding(
     document: Document, dimension: int | None, *, required: bool
 ) -> NDArray[Any] | None:
-    """Give the numbers, as 32-bit floats where those are exactly the numbers given."""
+    """Return the numbers, as 32-bit floats where those are exactly the numbers given."""
     embedding = document.embedding
     where = f"document {document.id!r}"
     if embedding is None:

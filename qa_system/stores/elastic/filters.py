@@ -38,7 +38,7 @@ _RANGES: Final = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
 
 
 def compile_query(filters: Mapping[str, Any] | None) -> Query | None:
-    """Translate a Haystack filter; None and `{}` select everything and give None.
+    """Translate a Haystack filter; None and `{}` select everything and return None.
 
     Raises:
         InvalidFilterError: the filter is malformed, or asks what the index cannot tell.
@@ -183,7 +183,7 @@ def _is_one_of(node: Mapping[str, Any], values: list[Any]) -> Query:
 
 
 def _indexed_text(field: str) -> str | None:
-    """Give where the texts of a filter's field are indexed as they are; None: nowhere."""
+    """Return where the texts of a filter's field are indexed as they are; None: nowhere."""
     root, *keys = field.split(".")
     if field == "id":
         return "_id"

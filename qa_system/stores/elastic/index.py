@@ -16,7 +16,6 @@ from qa_system.errors import (
     StoreUnavailableError,
 )
 from qa_system.records import EncoderIdentity, Similarity
-from qa_system.stores.elastic import versions as elastic_versions
 from qa_system.stores.elastic.bulk import BulkSettings, BulkWriter
 from qa_system.stores.elastic.connection import Connection, explained
 from qa_system.stores.elastic.filters import Query
@@ -26,8 +25,10 @@ from qa_system.stores.elastic.mapping import (
     IndexState,
     embedding_fields,
     mappings,
+    meta_of,
 )
 from qa_system.stores.elastic.upgrade import upgrade
+from qa_system.stores.elastic.versions import aliases
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -49,13 +50,13 @@ class NewIndex:
     refresh_interval: str
 
     def similarity_for(self, encoder: EncoderIdentity | None) -> Similarity:
-        """Give the similarity of an index that an encoder fills."""
+        """Return the similarity of an index that an encoder fills."""
         if self.similarity is not None:
             return self.similarity
         return "dot_product" if encoder is None else encoder.similarity
 
     def settings(self) -> dict[str, Any]:
-        """Give the server's settings."""
+        """Return the server's settings."""
         return {
             "number_of_shards": self.shards,
             "number_of_replicas": self.replicas,
@@ -93,20 +94,20 @@ class ElasticIndex:
         return self.connection.client
 
     def state(self, *, fresh: bool = False) -> IndexState | None:
-        """Give the version that is read, as it was when it was first looked at; None: none is.
+        """Return the version that is read, as it was when it was first looked at; None: none is.
 
         Raises:
             StoreMismatchError: it was made with other settings, or by somebody else.
         """
         known = self._known
         if fresh or known is None:
-            known = elastic_versions.live(self.client, self.name, self.where)
+            known = aliases.live(self.client, self.name, self.where)
             self._check(known)
             self._known = known
         return known
 
     def state_with_dimension(self, fresh: bool = False) -> IndexState | None:
-        """Give it as `state` does, but look again for the dimension that the first write set."""
+        """Return it as `state` does, but look again for the dimension that the first write set."""
         state = self.state(fresh=fresh)
         if not fresh and state is not None and state.dimension is None:
             state = self.state(fresh=True)
@@ -141,6 +142,22 @@ class ElasticIndex:
             self.client.indices.put_mapping(index=state.index, properties=fields)
         self.forget()
 
+    def bind(self, state: IndexState, encoder: EncoderIdentity) -> None:
+        """Record who makes the embeddings of an index that has no encoder yet."""
+        fields = embedding_fields(state.similarity, state.index_options, encoder.dimension)
+        meta = meta_of(state.similarity, encoder, promoted=state.promoted)
+        with explained(self.where):
+            self.client.indices.put_mapping(index=state.index, properties=fields, meta=meta)
+        self.forget()
+
+    def delete(self) -> None:
+        """Delete the version that is read, with what it knows of encoder and dimension."""
+        state = self.state()
+        if state is not None:
+            with explained(self.where):
+                self.client.indices.delete(index=state.index)
+            self.forget()
+
     def create(
         self,
         encoder: EncoderIdentity | None,
@@ -158,10 +175,10 @@ class ElasticIndex:
         is_first = version is None
         if version is None:
             version = f"{self.name}-v1"
-            if elastic_versions.number_of(self.name):
+            if aliases.number_of(self.name):
                 version = self.name
-            elif elastic_versions.versions(self.client, self.name, self.where):
-                version = elastic_versions.next_name(self.client, self.name, self.where)
+            elif aliases.versions(self.client, self.name, self.where):
+                version = aliases.next_name(self.client, self.name, self.where)
         mapping = mappings(
             similarity or self.new.similarity_for(encoder),
             self.new.index_options,
@@ -171,15 +188,15 @@ class ElasticIndex:
         )
         alias = self.name if is_first and version != self.name else None
         settings = self.new.settings()
-        elastic_versions.create(self.client, version, self.where, mapping, settings, alias)
-        made = elastic_versions.live(self.client, version, self.where)
+        aliases.create(self.client, version, self.where, mapping, settings, alias)
+        made = aliases.live(self.client, version, self.where)
         if made is None:
             raise StoreNotFoundError("the index was deleted as it was made", where=self.where)
         return made
 
     def writer(self, index: str | None = None) -> BulkWriter:
-        """Give what writes here in bulk, or into another index."""
-        is_alias = index is None and not elastic_versions.number_of(self.name)
+        """Return what writes here in bulk, or into another index."""
+        is_alias = index is None and not aliases.number_of(self.name)
         return BulkWriter(self.client, index or self.name, self.where, self.bulk, is_alias=is_alias)
 
     def refresh(self, *, always: bool = False) -> None:
@@ -234,7 +251,7 @@ class ElasticIndex:
         return int(found["count"])
 
     def stamps(self, number: int) -> int:
-        """Give the first of so many numbers, all higher than those before."""
+        """Return the first of so many numbers, all higher than those before."""
         with self._lock:
             first = max(time.time_ns(), self._last_stamp + 1)
             self._last_stamp = first + number - 1

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 
 from qa_system.labels import decode_label, encode_label
 from qa_system.records import Label
-from qa_system.stores.elastic.bulk import Action, BulkWriter, delete_selected
+from qa_system.stores.elastic.bulk import Action, delete_selected
 from qa_system.stores.elastic.connection import explained
+from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.search import pages
+from qa_system.stores.elastic.versions.aliases import base_of, create
+from qa_system.stores.writes import DocumentsRejectedError
 
-if TYPE_CHECKING:
-    from elasticsearch import Elasticsearch
+__all__ = ["LabelIndex"]
 
-__all__ = ["MAPPINGS", "actions", "count", "delete", "select"]
-
-MAPPINGS: Final[dict[str, Any]] = {
+_MAPPINGS: Final[dict[str, Any]] = {
     "dynamic": "strict",
     "properties": {
         "split": {"type": "keyword"},
@@ -30,7 +30,67 @@ MAPPINGS: Final[dict[str, Any]] = {
 }
 
 
-def actions(labels: Iterable[Label], first: int) -> list[Action]:
+class LabelIndex:
+    """The labels of one store, whatever version of its documents is read.
+
+    Args:
+        at: the store's documents, whose server and settings these labels share.
+    """
+
+    def __init__(self, at: ElasticIndex) -> None:
+        self._at = at
+        self.name = f"{base_of(at.name)}-labels"
+
+    def write(self, labels: Iterable[Label]) -> int:
+        """Write labels, and return the number of those that were not there yet.
+
+        Args:
+            labels: as they were read; all are encoded before one is sent.
+
+        Raises:
+            DataError: a label cannot be written; none has been.
+            DocumentsRejectedError: the server did not take some of them.
+        """
+        # A number that none of them reaches: the next write's are higher anyway.
+        encoded = _actions(labels, self._at.stamps(1_000_000))
+        if not encoded:
+            return 0
+        if not self._exists():
+            settings = self._at.new.settings() | {"number_of_shards": 1}
+            create(self._at.client, self.name, self._at.where, _MAPPINGS, settings)
+        report = self._at.writer(self.name).write(encoded)
+        with explained(self._at.where):
+            self._at.client.indices.refresh(index=self.name)
+        if report.rejected:
+            raise DocumentsRejectedError(report.rejected, report.written, self.name)
+        return report.written
+
+    def select(self, split: str | None, item_id: str | None) -> Iterator[Label]:
+        """Stream labels in the order in which they were written."""
+        if self._exists():
+            for hit in pages(self._at.client, self.name, _query(split, item_id), ["label"]):
+                yield decode_label(hit["_source"]["label"])
+
+    def count(self, split: str | None, item_id: str | None) -> int:
+        """Count labels."""
+        if not self._exists():
+            return 0
+        with explained(self.name):
+            found = self._at.client.count(index=self.name, query=_query(split, item_id))
+        return int(found["count"])
+
+    def delete(self, split: str | None, item_id: str | None) -> int:
+        """Delete labels, and return their number."""
+        if not self._exists():
+            return 0
+        return delete_selected(self._at.writer(self.name), _query(split, item_id))
+
+    def _exists(self) -> bool:
+        with explained(self._at.where):
+            return bool(self._at.client.indices.exists(index=self.name))
+
+
+def _actions(labels: Iterable[Label], first: int) -> list[Action]:
     """Encode labels, each under the digest of all that it holds.
 
     Args:
@@ -54,25 +114,6 @@ def actions(labels: Iterable[Label], first: int) -> list[Action]:
         }
         made[digest] = Action("create", digest, orjson.dumps(source), number)
     return list(made.values())
-
-
-def select(
-    client: Elasticsearch, index: str, split: str | None, item_id: str | None
-) -> Iterator[Label]:
-    """Stream labels in the order in which they were written."""
-    for hit in pages(client, index, _query(split, item_id), ["label"]):
-        yield decode_label(hit["_source"]["label"])
-
-
-def count(client: Elasticsearch, index: str, split: str | None, item_id: str | None) -> int:
-    """Count labels."""
-    with explained(index):
-        return int(client.count(index=index, query=_query(split, item_id))["count"])
-
-
-def delete(writer: BulkWriter, split: str | None, item_id: str | None) -> int:
-    """Delete labels, and give their number."""
-    return delete_selected(writer, _query(split, item_id))
 
 
 def _query(split: str | None, item_id: str | None) -> dict[str, Any]:

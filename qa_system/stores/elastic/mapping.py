@@ -68,7 +68,7 @@ class IndexState:
         similarity: how embeddings are compared.
         index_options: how they are searched.
         dimension: numbers in an embedding; None before the first.
-        encoder: who made them; None where nobody said.
+        encoder: who made them; None where it is not known.
         shards: that it has.
         promoted: whether it was ever what the alias stands for.
     """
@@ -130,7 +130,7 @@ def mappings(
     *,
     promoted: bool,
 ) -> dict[str, Any]:
-    """Give the mappings of a new index."""
+    """Return the mappings of a new index."""
     stored = {"type": "keyword", "index": False, "doc_values": False}
     tree = {"type": "object", "subobjects": False, "dynamic": True}
     return {

@@ -6,29 +6,29 @@ counts as a date.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.documents import decode
 from qa_system.stores.elastic.filters import Query
+from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.mapping import KEYWORDS
 from qa_system.stores.elastic.search import hits_of_each
 
-if TYPE_CHECKING:
-    from elasticsearch import Elasticsearch
-
-__all__ = ["count_values", "extremes", "field_types", "unique_values"]
+__all__ = ["count_unique", "count_values", "extremes", "field_types", "sorted_values"]
 
 _PAGE: Final = 5_000
 _TYPES: Final = {"boolean": "boolean", "long": "int", "double": "float", "keyword": "keyword"}
 
 
-def field_types(client: Elasticsearch, index: str) -> dict[str, dict[str, str]]:
-    """Give each field's type: boolean, int, float, date, or keyword for everything else."""
-    with explained(index):
-        found = client.search(
-            index=index, size=0, aggs={"fields": {"terms": {"field": "fields", "size": 10_000}}}
+def field_types(at: ElasticIndex) -> dict[str, dict[str, str]]:
+    """Return each field's type: boolean, int, float, date, or keyword for everything else."""
+    if at.state() is None:
+        return {}
+    with explained(at.name):
+        found = at.client.search(
+            index=at.name, size=0, aggs={"fields": {"terms": {"field": "fields", "size": 10_000}}}
         )
         present = [each["key"] for each in found["aggregations"]["fields"]["buckets"]]
         names = [name for name in present if "." not in name]
@@ -39,8 +39,8 @@ def field_types(client: Elasticsearch, index: str) -> dict[str, dict[str, str]]:
             for name in names
             for tree in (*_TYPES, "date")
         }
-        counted = client.search(
-            index=index, size=0, aggs={"types": {"filters": {"filters": filters}}}
+        counted = at.client.search(
+            index=at.name, size=0, aggs={"types": {"filters": {"filters": filters}}}
         )
     buckets = counted["aggregations"]["types"]["buckets"]
     return {name: {"type": _type_of(name, buckets)} for name in names}
@@ -58,8 +58,10 @@ def _type_of(name: str, buckets: Mapping[str, Any]) -> str:
     return "float" if types == {"int", "float"} else "keyword"
 
 
-def extremes(client: Elasticsearch, index: str, field: str) -> dict[str, Any]:
-    """Give a field's `min` and `max`; None and None where it has no values that can be ordered."""
+def extremes(at: ElasticIndex, field: str) -> dict[str, Any]:
+    """Return a field's `min` and `max`; None, None where it has no values that can be ordered."""
+    if at.state() is None:
+        return {"min": None, "max": None}
     name = field.removeprefix("meta.")
     bodies: list[dict[str, Any]] = []
     for place in _places(name):
@@ -73,7 +75,7 @@ def extremes(client: Elasticsearch, index: str, field: str) -> dict[str, Any]:
             bodies.append(body)
     values = [
         _value(decode(hit).meta, name)
-        for hits in hits_of_each(client, index, bodies)
+        for hits in hits_of_each(at.client, at.name, bodies)
         for hit in hits
     ]
     try:
@@ -88,32 +90,45 @@ def _value(meta: Any, name: str) -> Any:
     return meta
 
 
-def unique_values(
-    client: Elasticsearch, index: str, field: str, selected: Query | None
-) -> Iterator[Any]:
+def sorted_values(
+    at: ElasticIndex, field: str, selected: Query | None, search_term: str | None
+) -> list[Any]:
+    """Return a field's distinct values whose text has the term, in the order of their text."""
+    wanted = "" if search_term is None else search_term.lower()
+    values = _unique_values(at, field, selected)
+    found = [value for value in values if wanted in str(value).lower()]
+    return sorted(found, key=lambda value: (str(value), type(value).__name__))
+
+
+def _unique_values(at: ElasticIndex, field: str, selected: Query | None) -> Iterator[Any]:
     """Stream a field's distinct values, type by type, each in its own order."""
+    if at.state() is None:
+        return
     for place in _places(field.removeprefix("meta.")):
-        for value in _distinct(client, index, place, selected):
+        for value in _distinct(at, place, selected):
             yield bool(value) if place.startswith("boolean.") else value
 
 
-def count_values(client: Elasticsearch, index: str, field: str, selected: Query | None) -> int:
+def count_values(at: ElasticIndex, field: str, selected: Query | None) -> int:
     """Count a field's distinct values, exactly."""
-    return sum(1 for _ in unique_values(client, index, field, selected))
+    return sum(1 for _ in _unique_values(at, field, selected))
+
+
+def count_unique(at: ElasticIndex, fields: Sequence[str], selected: Query | None) -> dict[str, int]:
+    """Count each field's distinct values, exactly; the fields are named without `meta.`."""
+    return {field.removeprefix("meta."): count_values(at, field, selected) for field in fields}
 
 
 def _places(name: str) -> list[str]:
     return [name] if name in KEYWORDS else [f"{tree}.{name}" for tree in _TYPES]
 
 
-def _distinct(
-    client: Elasticsearch, index: str, place: str, selected: Query | None
-) -> Iterator[Any]:
+def _distinct(at: ElasticIndex, place: str, selected: Query | None) -> Iterator[Any]:
     composite: dict[str, Any] = {"size": _PAGE, "sources": [{"value": {"terms": {"field": place}}}]}
     while True:
-        with explained(index):
-            found = client.search(
-                index=index,
+        with explained(at.name):
+            found = at.client.search(
+                index=at.name,
                 size=0,
                 query=selected or {"match_all": {}},
                 aggs={"values": {"composite": composite}},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,16 +20,18 @@ from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.documents import READ, decode
 from qa_system.stores.elastic.filters import Query
 from qa_system.stores.elastic.mapping import IndexState
-from qa_system.stores.embedded.derived.lexical import FUNCTION_WORD_WEIGHT, FUNCTION_WORDS
+from qa_system.stores.function_words import FUNCTION_WORD_WEIGHT, FUNCTION_WORDS
 from qa_system.stores.matching import best_passage
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
+    from qa_system.stores.elastic.index import ElasticIndex
+
 __all__ = ["WINDOW", "by_vectors", "by_words", "hits_of_each", "pages", "plain_score", "word_query"]
 
 WINDOW: Final = 10_000
-"""Documents that the server gives in one answer (index.max_result_window), and candidates that a
+"""Documents that the server returns in one answer (index.max_result_window), and candidates that a
 vector search may have."""
 CANDIDATES_PER_RESULT: Final = 10
 FEWEST_CANDIDATES: Final = 100
@@ -41,11 +43,10 @@ _ORDER: Final[list[Any]] = ["_score", {"written": "asc"}]
 """Best first; among equals, the one that was written first, as in the embedded store."""
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _PART = re.compile(r"[^\W_]+")
-_FUNCTION_WORDS: Final = frozenset(FUNCTION_WORDS.split())
 
 
 def word_query(text: str, selected: Query | None) -> Query | None:
-    """Give the query by the words of a question; None where it has none and nothing is selected.
+    """Return the query by the words of a question; None where it has none and nothing is selected.
 
     A question's function words count a tenth, as in the embedded store. They are looked up as
     they are written, in `content.words`, for many of them are not in `content` at all. With a
@@ -58,7 +59,7 @@ def word_query(text: str, selected: Query | None) -> Query | None:
     function: list[str] = []
     for word in _WORD.findall(text):
         parts = _PART.findall(word.lower())
-        (function if all(part in _FUNCTION_WORDS for part in parts) else rare).append(word)
+        (function if all(part in FUNCTION_WORDS for part in parts) else rare).append(word)
     should: list[Query] = []
     if rare:
         should.append({"match": {"content": {"query": " ".join(rare)}}})
@@ -70,19 +71,17 @@ def word_query(text: str, selected: Query | None) -> Query | None:
     return {"bool": {"filter": [selected], "should": should, "minimum_should_match": 0}}
 
 
-def by_words(
-    client: Elasticsearch, index: str, shards: int, text: str, top_k: int, selected: Query | None
-) -> list[Document]:
-    """Give the documents that share words with a question, best first."""
-    query = word_query(text, selected)
-    if query is None:
+def by_words(at: ElasticIndex, text: str, top_k: int, selected: Query | None) -> list[Document]:
+    """Return the documents that share words with a question, best first."""
+    query, state = word_query(text, selected), at.state()
+    if query is None or state is None:
         return []
     # Word frequencies of all shards together: the same scores however many there are.
-    options: dict[str, Any] = {"search_type": "dfs_query_then_fetch"} if shards > 1 else {}
+    options: dict[str, Any] = {"search_type": "dfs_query_then_fetch"} if state.shards > 1 else {}
     if top_k <= WINDOW:
-        with explained(index):
-            found = client.search(
-                index=index,
+        with explained(at.name):
+            found = at.client.search(
+                index=at.name,
                 query=query,
                 size=top_k,
                 sort=_ORDER,
@@ -92,56 +91,54 @@ def by_words(
             )
         hits = found["hits"]["hits"]
     else:
-        hits = list(pages(client, index, query, READ, sort=_ORDER, limit=top_k, **options))
+        hits = list(pages(at.client, at.name, query, READ, sort=_ORDER, limit=top_k, **options))
     match = partial(best_passage, text)
     return [decode(hit, score=hit["sort"][0], match=match) for hit in hits]
 
 
 def by_vectors(
-    client: Elasticsearch,
-    index: str,
-    known: Callable[[bool], IndexState | None],
-    queries: NDArray[np.float32],
-    top_k: int,
-    selected: Query | None,
+    at: ElasticIndex, queries: NDArray[np.float32], top_k: int, selected: Query | None
 ) -> list[list[Document]]:
-    """Give the documents nearest to each of the queries, best first.
+    """Return the documents nearest to each of the queries, best first.
 
     Args:
-        client: the server's.
-        index: or alias.
-        known: gives the index behind it; read anew where it is told so.
+        at: the index.
         queries: (n, dimension).
         top_k: for each query.
         selected: the documents to look at.
+
+    Raises:
+        EmbeddingError: the queries have another dimension than the index.
+        StoreError: `top_k` is more than the server allows.
     """
+    if not len(queries):
+        return []
     if top_k > WINDOW:
         raise StoreError(
-            f"top_k is {top_k:,}, and a vector search gives {WINDOW:,} documents at most",
-            where=index,
+            f"top_k is {top_k:,}, and a vector search returns {WINDOW:,} documents at most",
+            where=at.name,
             remedy=f"Ask for {WINDOW:,} or fewer.",
         )
-    state = known(False)
+    state = at.state_with_dimension()
     while True:
         if state is None or state.dimension is None:
             return [[] for _ in queries]
         try:
-            responses = _nearest(client, index, state, queries, top_k, selected)
+            responses = _nearest(at, state, queries, top_k, selected)
         except StoreError:
-            fresh = known(True)
+            fresh = at.state_with_dimension(fresh=True)
             if fresh == state:
                 raise
         else:
             if all(hit["_index"] == state.index for hits in responses for hit in hits):
                 similarity = state.similarity
                 return [[_near_document(hit, similarity) for hit in hits] for hits in responses]
-            fresh = known(True)
+            fresh = at.state_with_dimension(fresh=True)
         state = fresh  # another version was promoted meanwhile
 
 
 def _nearest(
-    client: Elasticsearch,
-    index: str,
+    at: ElasticIndex,
     state: IndexState,
     queries: NDArray[np.float32],
     top_k: int,
@@ -165,7 +162,7 @@ def _nearest(
         passages = {**whole, "field": "passages.embedding", "inner_hits": nearest}
         body = {"knn": [whole, passages], "size": top_k, "sort": _ORDER, "_source": READ}
         bodies.append({**body, "track_total_hits": False})
-    return hits_of_each(client, index, bodies)
+    return hits_of_each(at.client, at.name, bodies)
 
 
 def _near_document(hit: dict[str, Any], similarity: Similarity) -> Document:
@@ -179,7 +176,7 @@ def _near_document(hit: dict[str, Any], similarity: Similarity) -> Document:
 def hits_of_each(
     client: Elasticsearch, index: str, bodies: Sequence[dict[str, Any]]
 ) -> list[list[dict[str, Any]]]:
-    """Give the hits of several searches, sent in one request."""
+    """Return the hits of several searches, sent in one request."""
     if len(bodies) == 1:
         return [_hits(client, index, bodies[0])]
     with explained(index):
@@ -249,7 +246,7 @@ def pages(
     Args:
         client: the server's.
         index: or alias; a version promoted meanwhile changes nothing.
-        query: None gives everything.
+        query: None returns everything.
         source: the fields of the documents that are wanted.
         sort: their order.
         limit: hits, at most; None: all.

@@ -17,15 +17,15 @@ import numpy as np
 from haystack.dataclasses import Document
 
 from qa_system.errors import StoreError
-from qa_system.stores.contract import Passages
-from qa_system.stores.elastic import versions as elastic_versions
 from qa_system.stores.elastic.bulk import MOST_ROUNDS, Action, BulkWriter
 from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.documents import READ_WITH_EMBEDDING, decode, encode
 from qa_system.stores.elastic.filters import Query
 from qa_system.stores.elastic.mapping import FORMAT, IndexState, embedding_fields, meta_of
 from qa_system.stores.elastic.search import pages
+from qa_system.stores.elastic.versions import aliases
 from qa_system.stores.joining import is_passage, join, tell
+from qa_system.stores.writes import Passages
 
 __all__ = ["upgrade"]
 
@@ -125,7 +125,7 @@ def upgrade(writer: BulkWriter, state: IndexState) -> None:
 
 def _set_format(writer: BulkWriter) -> None:
     # Read anew: an encoder may have been bound meanwhile.
-    state = elastic_versions.live(writer.client, writer.index, writer.where)
+    state = aliases.live(writer.client, writer.index, writer.where)
     if state is not None:
         meta = meta_of(state.similarity, state.encoder, promoted=state.promoted)
         with explained(writer.where):
@@ -188,8 +188,8 @@ def _join(writer: BulkWriter, batch: Sequence[_Split], outcome: _Outcome) -> Non
         else:
             try:
                 to_write[split.review_id] = (split, *split.joined())
-            except (StoreError, ValueError) as fault:
-                outcome.refused[split.review_id] = str(fault)
+            except (StoreError, ValueError) as error:
+                outcome.refused[split.review_id] = str(error)
     report = writer.write(action for _, action, _ in to_write.values())
     outcome.refused.update((each.id, each.reason) for each in report.rejected)
     for review_id, (split, _, is_exact) in to_write.items():

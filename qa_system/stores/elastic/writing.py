@@ -12,14 +12,6 @@ from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
 
 from qa_system.errors import StoreError, StoreNotFoundError
-from qa_system.stores.contract import (
-    NO_PASSAGES,
-    DocumentsRejectedError,
-    Passages,
-    RejectedDocument,
-    WriteReport,
-    duplicate_ids,
-)
 from qa_system.stores.documents import DocumentTypeError
 from qa_system.stores.elastic.bulk import MOST_ROUNDS, Action
 from qa_system.stores.elastic.connection import explained
@@ -28,8 +20,16 @@ from qa_system.stores.elastic.filters import Query
 from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.mapping import IndexState
 from qa_system.stores.elastic.search import pages
+from qa_system.stores.writes import (
+    NO_PASSAGES,
+    DocumentsRejectedError,
+    Passages,
+    RejectedDocument,
+    WriteReport,
+    duplicate_ids,
+)
 
-__all__ = ["existing", "update", "write"]
+__all__ = ["delete", "existing", "update", "write"]
 
 IDS_AT_ONCE: Final = 1_000
 CHANGED_AT_ONCE: Final = 1_000
@@ -65,8 +65,17 @@ def write(
     return report
 
 
+def delete(at: ElasticIndex, ids: Sequence[str]) -> None:
+    """Delete the documents with these ids; see `ReviewStore.delete_documents`."""
+    if not ids or at.state() is None:
+        return
+    report = write(at, [], DuplicatePolicy.OVERWRITE, ids)
+    if report.rejected:
+        raise DocumentsRejectedError(report.rejected, report.deleted, at.where)
+
+
 def existing(at: ElasticIndex, ids: Sequence[str]) -> list[str]:
-    """Give those of the ids that have a document, be it found by searches already or not."""
+    """Return those of the ids that have a document, be it found by searches already or not."""
     found: list[str] = []
     for start in range(0, len(ids), IDS_AT_ONCE):
         with explained(at.where):
@@ -78,7 +87,7 @@ def existing(at: ElasticIndex, ids: Sequence[str]) -> list[str]:
 
 
 def update(at: ElasticIndex, selected: Query | None, meta: dict[str, Any]) -> int:
-    """Merge metadata into documents; see `ElasticsearchReviewStore.update_by_filter`."""
+    """Merge metadata into documents; see `ReviewStore.update_by_filter`."""
     updated = 0
     for _ in range(MOST_ROUNDS):
         at.refresh()
@@ -155,8 +164,8 @@ def _actions(
             source = encode(
                 document, stamp, dimension, embedding_required=is_required, passages=own
             )
-        except (StoreError, ValueError) as fault:
-            reason = fault.what if isinstance(fault, StoreError) else str(fault)
+        except (StoreError, ValueError) as error:
+            reason = error.what if isinstance(error, StoreError) else str(error)
             rejected.append(RejectedDocument(document.id, reason))
             continue
         if dimension is None:

@@ -12,13 +12,14 @@ from time import monotonic, sleep
 from typing import Final
 from weakref import WeakSet
 
-from qa_system.errors import StoreError, StoreLockedError
+from qa_system.errors import StoreError
 from qa_system.records import Similarity
 from qa_system.stores.embedded.derived.ann import ApproximateIndex, IndexKind
 from qa_system.stores.embedded.derived.follower import Follower
-from qa_system.stores.embedded.derived.lexical import LexicalIndex
-from qa_system.stores.embedded.derived.vectors import VectorFiles
+from qa_system.stores.embedded.derived.lexical_index import LexicalIndex
+from qa_system.stores.embedded.derived.vectors import StaleSnapshotError, VectorFiles
 from qa_system.stores.embedded.derived.verification import find_faults
+from qa_system.stores.embedded.layout import check_free
 from qa_system.stores.embedded.ledger.database import Ledger
 from qa_system.stores.embedded.ledger.snapshot import FORMAT, Snapshot, Transaction
 from qa_system.stores.embedded.ledger.upgrade import upgrade
@@ -76,6 +77,8 @@ class StoreFolder:
         self._check = check
         self._lock = WriterLock(path)
         self._is_upgraded = False
+        self._is_checked = False
+        self._failed: dict[str, tuple[str, int]] = {}
         self._begin_threading()
         _folders.add(self)
 
@@ -111,6 +114,21 @@ class StoreFolder:
             self._check(snapshot)
             yield snapshot
 
+    def check_place(self) -> None:
+        """Refuse a folder that is no store and holds something else.
+
+        Until the store is made, what this process puts there meanwhile is not held against it.
+
+        Raises:
+            StoreError: it does; or its `store.sqlite3` is none of ours.
+        """
+        if self.ledger.exists():
+            with self.ledger.snapshot():
+                self._is_checked = False
+        elif not self._is_checked:
+            check_free(self.path)
+            self._is_checked = True
+
     @contextmanager
     def writing(self, *, searchable: bool = True) -> Iterator[Transaction]:
         """Write to the ledger; what is not there is made.
@@ -120,8 +138,11 @@ class StoreFolder:
 
         Raises:
             StoreLockedError: another process, or another store object, is writing.
+            StoreError: the folder is no store, and not free to become one.
         """
         with self._writing:
+            if not self._lock.is_held:
+                self.check_place()
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 self._lock.acquire(LOCK_WAIT)
@@ -198,8 +219,11 @@ class StoreFolder:
             try:
                 if self._lock.is_held:
                     self._follow()
-                    self.build_approximate()
-                    self.lexical.close()
+                    for finish in (self.lexical.close, self.build_approximate):
+                        try:
+                            finish()
+                        except (StoreError, OSError, ValueError, StaleSnapshotError) as error:
+                            log.warning("an index in %s was not finished: %s", self.path, error)
                     self.ledger.checkpoint()
             finally:
                 self.let_go()
@@ -211,11 +235,12 @@ class StoreFolder:
         self.approximate.close()
         self.ledger.close()
         self._lock.release()
+        self._failed.clear()
 
     def _follow(self) -> None:
         """Bring the derived indexes to the ledger's generation, if this process may write.
 
-        What was written is durable already. A fault here is told, not raised: searches answer
+        What was written is durable already. An error here is logged, not raised: searches answer
         from the ledger in the meantime, and the next write or opening tries again.
         """
         with self._following:
@@ -223,18 +248,38 @@ class StoreFolder:
                 return
             try:
                 with self.ledger.snapshot() as snapshot:
-                    self.vectors.catch_up(snapshot)
-                    self.lexical.catch_up(snapshot)
+                    has_vectors = self._bring("vectors", self.vectors.catch_up, snapshot)
+                    has_words = self._bring("lexical index", self.lexical.catch_up, snapshot)
+                    if not has_words:
+                        self.lexical.give_up(snapshot.state)
                     needed = self.vectors.since(snapshot)
                     if needed is None:
                         needed = snapshot.state.generation
                     kept = snapshot.count_tombstones(needed)
                     superfluous = snapshot.count_tombstones(0) - kept
-                if superfluous > FORGOTTEN_AT:
+                if has_vectors and has_words and superfluous > FORGOTTEN_AT:
                     with self.ledger.transaction(searchable=False) as transaction:
                         transaction.forget(needed)
             except (StoreError, OSError, ValueError) as fault:
                 log.warning("the indexes in %s could not follow the ledger: %s", self.path, fault)
+
+    def _bring(self, name: str, catch_up: Callable[[Snapshot], None], snapshot: Snapshot) -> bool:
+        """Bring one derived index to the snapshot's generation; an error does not stop the other.
+
+        Where that fails, it is tried again after the next write; the first failure is logged.
+        """
+        state = snapshot.state
+        if self._failed.get(name) == (state.store_id, state.generation):
+            return False
+        try:
+            catch_up(snapshot)
+        except (StoreError, OSError, ValueError) as error:
+            if name not in self._failed:
+                log.warning("the %s in %s cannot follow the ledger: %s", name, self.path, error)
+            self._failed[name] = (state.store_id, state.generation)
+            return False
+        self._failed.pop(name, None)
+        return True
 
     @contextmanager
     def _owning(self) -> Iterator[bool]:
@@ -244,7 +289,7 @@ class StoreFolder:
             try:
                 if self.ledger.exists():
                     self._lock.acquire(0)
-            except (StoreLockedError, OSError):
+            except (StoreError, OSError):
                 pass
             try:
                 yield self._lock.is_held

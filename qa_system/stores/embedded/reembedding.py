@@ -7,31 +7,17 @@ embedded before an interruption is kept for the same encoder and dropped for ano
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qa_system.errors import EmbeddingError
 from qa_system.records import EncoderIdentity
+from qa_system.stores.contract import PassageEncoder
 from qa_system.stores.documents import Vector
 from qa_system.stores.embedded.folder import StoreFolder
 from qa_system.stores.embedded.ledger.snapshot import Transaction
 
-__all__ = ["PassageEncoder", "reembed"]
-
-
-class PassageEncoder(Protocol):
-    """What turns passages into embeddings."""
-
-    @property
-    def identity(self) -> EncoderIdentity:
-        """What a store remembers of it."""
-        ...
-
-    def encode_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Give an (n, dimension) array."""
-        ...
+__all__ = ["reembed"]
 
 
 def reembed(
@@ -40,7 +26,7 @@ def reembed(
     batch_size: int,
     on_progress: Callable[[int], None] | None,
 ) -> int:
-    """Embed every document that has content, then swap; give the number embedded just now."""
+    """Embed every document that has content, then swap; return the number embedded just now."""
     identity = encoder.identity
     with folder.writing(searchable=False) as transaction:
         space = _begin(transaction, identity)

@@ -2,7 +2,8 @@
 
 A search reads one snapshot of the ledger and derived indexes that may be a moment behind or
 ahead of it. Ahead: the search is done again on a newer snapshot. Behind: the vectors that the
-files lack are read from the ledger; the lexical index is waited for.
+files lack are read from the ledger; the lexical index is waited for, and where it does not come,
+the ledger's texts are indexed in memory. An index that is known to be stale is never searched.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ import numpy as np
 from haystack.dataclasses import Document
 from numpy.typing import NDArray
 
-from qa_system.errors import EmbeddingError, StoreError
-from qa_system.stores.embedded.derived.lexical import Hit, LexicalView
-from qa_system.stores.embedded.derived.vectors import Found, Matrix, StaleSnapshotError
+from qa_system.stores.checks import check_top_k, query_matrix
+from qa_system.stores.embedded.derived.lexical import DamagedIndexError, Hit, LexicalView
+from qa_system.stores.embedded.derived.vector_view import Found
+from qa_system.stores.embedded.derived.vectors import StaleSnapshotError
 from qa_system.stores.embedded.folder import SETTLE_WAIT, StoreFolder
 from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
 from qa_system.stores.filters import compile_filters
 from qa_system.stores.matching import best_passage
 
-__all__ = ["Search", "check_top_k", "query_matrix"]
+__all__ = ["Search"]
 
 Result = TypeVar("Result")
 
@@ -46,23 +48,31 @@ class Search:
         condition = compile_filters(filters)
         until = monotonic() + SETTLE_WAIT
         needed: int | None = None
+        is_mended = False
 
         def search(snapshot: Snapshot, attempt: int) -> list[Document]:
-            nonlocal needed
+            nonlocal needed, is_mended
             state = snapshot.state
             if state.generation == 0:
                 return []
             if needed is None or state.generation < needed:
                 needed = state.generation
             lexical = self._folder.lexical
-            view = lexical.view(state) or lexical.substitute(state)
-            is_fit = view is not None and needed <= view.generation <= state.generation
-            if not is_fit and (attempt == 0 or monotonic() < until):
-                raise StaleSnapshotError
+            view = lexical.fit(state, needed)
             if view is None:
-                view = lexical.make_substitute(snapshot)
+                if attempt and (monotonic() > until or lexical.has_given_up(state)):
+                    lexical.give_up(state)
+                    lexical.make_substitute(self._folder.reading)
+                raise StaleSnapshotError
             allowed = None if condition is None else snapshot.rows(condition)
-            hits = _lexical_hits(snapshot, view, query, top_k, allowed)
+            try:
+                hits = _lexical_hits(snapshot, view, query, top_k, allowed)
+            except DamagedIndexError as error:
+                if is_mended:
+                    raise
+                is_mended = True
+                lexical.condemn(view, error)
+                raise StaleSnapshotError from error
             if allowed is not None and len(hits) < top_k:
                 found = {row for row, _ in hits}
                 rest = [row for row in allowed[:top_k].tolist() if row not in found]
@@ -77,6 +87,7 @@ class Search:
         """Give each embedding's nearest documents, best first."""
         check_top_k(top_k)
         condition = compile_filters(filters)
+        until = monotonic() + SETTLE_WAIT
 
         def search(snapshot: Snapshot, attempt: int) -> list[list[Document]]:
             dimension = snapshot.state.embedding_dim
@@ -86,7 +97,12 @@ class Search:
             if attempt == 0 and self._folder.vectors.lag(snapshot):
                 raise StaleSnapshotError
             allowed = None if condition is None else snapshot.rows(condition)
-            view = self._folder.vectors.view(snapshot)
+            try:
+                view = self._folder.vectors.view(snapshot)
+            except StaleSnapshotError:
+                if monotonic() > until:
+                    self._folder.vectors.give_up(snapshot)
+                raise
             hits = self._folder.approximate.search(view, queries, top_k, allowed)
             return [_nearest_documents(snapshot, found) for found in hits]
 
@@ -120,33 +136,3 @@ def _lexical_hits(
         return np.isin(rows, snapshot.still_there(rows.tolist()))
 
     return view.search(query, top_k, allowed, are_live)
-
-
-def check_top_k(top_k: int) -> None:
-    """Refuse to look for no document at all."""
-    if top_k < 1:
-        raise StoreError(f"top_k is {top_k}", remedy="Ask for at least 1.")
-
-
-def query_matrix(embeddings: Any, dimension: int | None) -> Matrix:
-    """Give one or several embeddings as an (n, dimension) array.
-
-    Raises:
-        EmbeddingError: they are not finite, no numbers, or have another dimension (None: any).
-    """
-    try:
-        queries = np.atleast_2d(np.asarray(embeddings, dtype=np.float32))
-        is_sound = queries.ndim == 2 and bool(np.isfinite(queries).all())
-    except (TypeError, ValueError):
-        is_sound = False
-    if not is_sound:
-        raise EmbeddingError(
-            "the query's embedding holds NaN, infinity, or what is not a number",
-            remedy="Check the encoder that it came from.",
-        )
-    if dimension is not None and queries.shape[1] != dimension:
-        raise EmbeddingError(
-            f"the query's embedding has {queries.shape[1]} numbers, the store's have {dimension}",
-            remedy="Ask with the encoder that filled the store.",
-        )
-    return queries

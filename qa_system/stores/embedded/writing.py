@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from sqlite3 import IntegrityError
+from typing import Any, Final
 
 from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
 
 from qa_system.errors import EmbeddingError
-from qa_system.stores.contract import NO_PASSAGES, DuplicateIdError, Passages, duplicate_ids
 from qa_system.stores.documents import (
+    decode_document,
     encode_documents,
     encode_passages,
     encode_vectors,
@@ -18,8 +19,12 @@ from qa_system.stores.documents import (
 )
 from qa_system.stores.embedded.folder import StoreFolder
 from qa_system.stores.embedded.ledger.snapshot import Stored, Transaction
+from qa_system.stores.filters import Condition
+from qa_system.stores.writes import NO_PASSAGES, DuplicateIdError, Passages, duplicate_ids
 
-__all__ = ["DuplicateIdError", "fix_dimension", "write"]
+__all__ = ["fix_dimension", "update", "write"]
+
+CHANGED_AT_ONCE: Final = 2_000
 
 
 def write(
@@ -31,7 +36,7 @@ def write(
     stale_ids: Sequence[str] = (),
     passages: Mapping[str, Passages] = NO_PASSAGES,
 ) -> int:
-    """Write documents, all or none, and give their number.
+    """Write documents, all or none, and return their number.
 
     Args:
         folder: the store's files.
@@ -88,6 +93,21 @@ def _encode(
             place += 1
     has_any = any(each.vector is not None for each in stored)
     return stored, dimension if has_any else None
+
+
+def update(transaction: Transaction, condition: Condition | None, meta: dict[str, Any]) -> int:
+    """Merge metadata into the documents that a filter selects, and return their number."""
+    rows = transaction.rows(condition)
+    for start in range(0, len(rows), CHANGED_AT_ONCE):
+        chunk = rows[start : start + CHANGED_AT_ONCE]
+        stored = transaction.stored(chunk)
+        documents = [decode_document(each.values) for each in stored]
+        for document in documents:
+            document.meta.update(meta)
+        transaction.delete(chunk)
+        changed = zip(stored, encode_documents(documents), strict=True)
+        transaction.insert(each._replace(values=values) for each, values in changed)
+    return len(rows)
 
 
 def fix_dimension(transaction: Transaction, dimension: int) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qa_system.errors import ConfigError, ModelError
-from qa_system.inference import load_tokenizer
-from qa_system.models import ModelLocation
+from qa_system.models.inference import load_tokenizer
+from qa_system.models.locate import ModelLocation
 from qa_system.training.reader.distill import kept_layers
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from qa_system.generators.marginal import document_log_prior, sequence_marginal, token_marginal
-from qa_system.inference import IntArray, pad
+from qa_system.models.inference import IntArray, pad
 from qa_system.training.generator.tokens import Tokens
 
 __all__ = ["Batch", "GoldLogProbs", "collate", "gold_log_probs", "rag_loss"]

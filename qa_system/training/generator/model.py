@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from qa_system.generators.facts import GeneratorFacts, Mode, write_facts
 from qa_system.generators.seq2seq import Seq2Seq, load_seq2seq
-from qa_system.models import ModelLocation
+from qa_system.models.locate import ModelLocation
 from qa_system.training.generator.loss import Batch, collate, gold_log_probs, rag_loss
 from qa_system.training.generator.prior import Prior
 from qa_system.training.generator.tokens import Tokens

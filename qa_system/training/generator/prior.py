@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from qa_system.errors import ModelError
-from qa_system.inference import IntArray
+from qa_system.models.inference import IntArray
 from qa_system.retrievers.encoders import Encoder
 from qa_system.training.generator.examples import Example
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.errors import DataError, QuestionTooLongError
-from qa_system.inference import IntArray
+from qa_system.models.inference import IntArray
 from qa_system.training.generator.examples import Example
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from qa_system.config import EncoderSettings
 from qa_system.errors import DataError
-from qa_system.models import locate, locate_checkpoint
+from qa_system.models.locate import locate, locate_checkpoint
 from qa_system.training.generator.bart_from_bert import build
 from qa_system.training.generator.denoising import denoising_examples
 from qa_system.training.generator.examples import Example, answer_examples

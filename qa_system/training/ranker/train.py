@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qa_system.models import locate, locate_checkpoint
+from qa_system.models.locate import locate, locate_checkpoint
 from qa_system.training.ranker.evaluate import measure
 from qa_system.training.ranker.examples import gather_examples
 from qa_system.training.recipes import RankerTraining

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from qa_system.console.progress import progress
 from qa_system.errors import ConfigError, ModelError
-from qa_system.inference import pad, token_batches
-from qa_system.models import locate
+from qa_system.models.inference import pad, token_batches
+from qa_system.models.locate import locate
 from qa_system.readers.backends import ReaderBackend, load_backend
 from qa_system.training.reader.model import Reader, logits
 from qa_system.training.reader.targets import Target, collate, gather_targets, span_loss

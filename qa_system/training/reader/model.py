@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qa_system.checkpoints import has_token_types, load_config
-from qa_system.models import ModelLocation
+from qa_system.models.checkpoints import has_token_types, load_config
+from qa_system.models.locate import ModelLocation
 from qa_system.readers.backends import TorchBackend, load_checkpoint
 from qa_system.readers.windows import WindowCutter
 from qa_system.records import Label

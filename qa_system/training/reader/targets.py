@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qa_system.errors import DataError
-from qa_system.inference import pad
+from qa_system.models.inference import pad
 from qa_system.readers.windows import Window, WindowCutter
 from qa_system.records import Label
 from qa_system.training.reader.examples import Example, with_negatives

@@ -33,9 +33,9 @@ from tokenizers import Tokenizer
 from transformers import set_seed
 
 from qa_system.errors import ModelError
-from qa_system.models import ModelLocation
+from qa_system.models.locate import ModelLocation
+from qa_system.models.tokenizing import take_literally
 from qa_system.retrievers.sentence_models import Role, check_role, load_sentence_model
-from qa_system.tokenizing import take_literally
 from qa_system.training.evaluator import Evaluator
 from qa_system.training.loop import train
 from qa_system.training.retriever.examples import Triple

@@ -19,8 +19,8 @@ import orjson
 
 from qa_system.console.progress import progress
 from qa_system.errors import DataError, MissingDependencyError, ModelError
-from qa_system.inference import choose_torch_device
-from qa_system.models import ModelLocation, locate
+from qa_system.models.inference import choose_torch_device
+from qa_system.models.locate import ModelLocation, locate
 from qa_system.training.negatives import Asked, ranked_by_bm25
 from qa_system.training.recipes import TeacherSettings
 from qa_system.training.retriever.examples import Cut, Pair, passages_of

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qa_system.errors import DataError
-from qa_system.models import locate_checkpoint
+from qa_system.models.locate import locate_checkpoint
 from qa_system.training.recipes import RetrieverTraining
 from qa_system.training.record import write_record
 from qa_system.training.retriever.evaluate import contest_of, measure

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.config.choices import IndexKind
-from qa_system.errors import MissingDependencyError
+from qa_system.errors import MissingDependencyError, StoreError
 from qa_system.records import Similarity
 from qa_system.stores.embedded.derived.stamps import read_stamp, replace_file, write_stamp
-from qa_system.stores.embedded.derived.vectors import Found, Matrix, VectorView, import_faiss
+from qa_system.stores.embedded.derived.vector_view import Found, Matrix, VectorView, import_faiss
 
 __all__ = ["ApproximateIndex", "IndexKind", "chosen_kind"]
 
@@ -41,6 +42,7 @@ HNSW_LINKS: Final = 32
 HNSW_BREADTH: Final = 128
 TRAINED_PER_LIST: Final = 64
 _CHUNK: Final = 50_000
+_STAMP: Final[dict[str, type]] = {"kind": str, "space": int, "epoch": int, "count": int}
 
 
 def chosen_kind(kind: IndexKind, count: int) -> str:
@@ -78,6 +80,7 @@ class ApproximateIndex:
         self._kind: IndexKind = kind
         self._gpu = gpu
         self._loaded: _Loaded | None = None
+        self._unusable: dict[str, Any] | None = None
 
     def is_due(self, view: VectorView) -> bool:
         """Whether the files lack the index that the view should be searched by."""
@@ -88,7 +91,11 @@ class ApproximateIndex:
         return stamp is None or len(view.rows) - stamp["count"] > TAIL_SHARE * stamp["count"]
 
     def build(self, view: VectorView) -> None:
-        """Build the index over the view's file; the caller holds the writer's lock."""
+        """Build the index over the view's file; the caller holds the writer's lock.
+
+        Raises:
+            StoreError: it cannot be written; the vectors are searched exactly then.
+        """
         faiss = import_faiss()
         kind, matrix = chosen_kind(self._kind, view.count), view.matrix
         log.info("building the %s index over %d vectors", kind, len(matrix))
@@ -100,14 +107,29 @@ class ApproximateIndex:
         for start in range(0, len(matrix), _CHUNK):
             index.add(matrix[start : start + _CHUNK])
         fresh = self._path.with_name(f"{self._path.name}.new")
-        faiss.write_index(index, str(fresh))
-        self._stamp_path.unlink(missing_ok=True)
-        replace_file(fresh, self._path)
-        write_stamp(
-            self._stamp_path,
-            {"kind": kind, "space": view.space, "epoch": view.epoch, "count": len(matrix)},
-        )
-        self._loaded = None
+        try:
+            faiss.write_index(index, str(fresh))
+            stamp = {
+                "store_id": view.store_id,
+                "kind": kind,
+                "space": view.space,
+                "epoch": view.epoch,
+                "count": len(matrix),
+                "bytes": fresh.stat().st_size,
+            }
+            self._stamp_path.unlink(missing_ok=True)
+            replace_file(fresh, self._path)
+            write_stamp(self._stamp_path, stamp)
+        except (OSError, RuntimeError) as error:  # FAISS raises RuntimeError on a full disk
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            raise StoreError(
+                f"the {kind} index cannot be written: {error}",
+                where=str(self._path),
+                remedy="Check the folder's permissions and the disk's free space; until it is"
+                " built, the vectors are searched exactly.",
+            ) from error
+        self._loaded = self._unusable = None
 
     def search(
         self, view: VectorView, queries: Matrix, top_k: int, allowed: Any
@@ -125,14 +147,39 @@ class ApproximateIndex:
 
     def close(self) -> None:
         """Let the index go."""
-        self._loaded = None
+        self._loaded = self._unusable = None
 
     def _stamp(self, view: VectorView, kind: str) -> dict[str, Any] | None:
-        stamp = read_stamp(self._stamp_path)
+        stamp = read_stamp(self._stamp_path, **_STAMP)
         wanted = (kind, view.space, view.epoch)
         if stamp is None or (stamp["kind"], stamp["space"], stamp["epoch"]) != wanted:
             return None
+        is_other = stamp.get("store_id", view.store_id) != view.store_id
+        if is_other or stamp == self._unusable or not self._is_whole(stamp):
+            return None
         return stamp if stamp["count"] <= len(view.matrix) else None
+
+    def _read(self, faiss: Any, stamp: dict[str, Any], view: VectorView) -> Any:
+        """Return the index, None if the file is not what the stamp says, which is logged once."""
+        try:
+            index = faiss.read_index(str(self._path), faiss.IO_FLAG_MMAP)
+        except RuntimeError as error:
+            reason = str(error)
+        else:
+            if (index.ntotal, index.d) == (stamp["count"], view.matrix.shape[1]):
+                return index
+            reason = f"it holds {index.ntotal} vectors of {index.d} numbers"
+        if stamp == read_stamp(self._stamp_path):
+            self._unusable = stamp
+            log.warning("the index %s cannot be used: %s", self._path, reason)
+        return None
+
+    def _is_whole(self, stamp: dict[str, Any]) -> bool:
+        try:
+            size = self._path.stat().st_size
+        except OSError:
+            return False
+        return bool(stamp.get("bytes", size) == size)
 
     def _load(self, view: VectorView) -> _Loaded | None:
         kind, known = chosen_kind(self._kind, view.count), self._loaded
@@ -152,14 +199,10 @@ class ApproximateIndex:
             stamp = self._stamp(view, kind)
             if stamp is None:
                 return None
-            try:
-                index = faiss.read_index(str(self._path), faiss.IO_FLAG_MMAP)
-            except RuntimeError as fault:
-                log.warning("the index %s cannot be read: %s", self._path, fault)
-                return None
-            count = stamp["count"]
-        if index.ntotal != count:
-            return None
+            found = self._read(faiss, stamp, view)
+            if found is None or stamp != self._stamp(view, kind):
+                return None  # unusable, or replaced since the stamp was read
+            index, count = found, stamp["count"]
         if self._gpu:
             index = _on_gpu(faiss, index)
         self._loaded = _Loaded(index, kind, view.space, view.epoch, count)

@@ -11,13 +11,27 @@ import orjson
 __all__ = ["read_stamp", "replace_file", "write_stamp"]
 
 
-def read_stamp(path: Path) -> dict[str, Any] | None:
-    """Give a stamp, None where there is none that can be read."""
+def read_stamp(path: Path, **fields: type) -> dict[str, Any] | None:
+    """Return a stamp, None where there is none that can be read.
+
+    Args:
+        path: a JSON file.
+        fields: the type of each value that the stamp must have; it may have others, too.
+
+    >>> import tempfile
+    >>> place = Path(tempfile.mkdtemp(), "stamp.json")
+    >>> write_stamp(place, {"generation": 7})
+    >>> read_stamp(place, generation=int), read_stamp(place, generation=str)
+    ({'generation': 7}, None)
+    """
     try:
         stamp = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return None
-    return stamp if isinstance(stamp, dict) else None
+    is_whole = isinstance(stamp, dict) and all(
+        type(stamp.get(name)) is kind for name, kind in fields.items()
+    )
+    return stamp if is_whole else None
 
 
 def write_stamp(path: Path, stamp: dict[str, Any]) -> None:

@@ -5,264 +5,52 @@ cosine), `vectors-SPACE-EPOCH.rows` their row numbers in ascending order, and
 `vectors-SPACE.json` says how many of them count and of which generation they are. Files are only
 ever appended to; deleted rows are skipped until so many are dead that the rest is copied into
 the next epoch's files. A reader therefore needs no lock: what it has mapped stays as it was.
+Files that cannot be appended to are written anew as the next epoch's, too.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_system.errors import MissingDependencyError
-from qa_system.records import Similarity
 from qa_system.stores.documents import decode_vectors
 from qa_system.stores.embedded.derived.stamps import read_stamp, write_stamp
+from qa_system.stores.embedded.derived.vector_view import (
+    Matrix,
+    VectorView,
+    normalized,
+    positions_of,
+)
+from qa_system.stores.embedded.layout import VECTORS_FILE, VECTORS_STAMP
 from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
 
-__all__ = ["Candidates", "Found", "StaleSnapshotError", "VectorFiles", "VectorView", "import_faiss"]
+__all__ = ["StaleSnapshotError", "VectorFiles"]
 
 log = logging.getLogger(__name__)
 
-Matrix = NDArray[np.float32]
-Positions = NDArray[np.int64]
-Found = tuple[int, float, int]
-"""A row, its score, and which of its passages has that score."""
-Candidates = Callable[[Matrix, int, NDArray[np.bool_]], NDArray[np.int64]]
-"""An approximate search: (queries, how many, allowed positions) -> positions, -1 for none."""
-
-GATHERED: Final = 4_000
-"""Up to so many rows are copied together and scored; more are scored in place by a selector."""
 LONG_TAIL: Final = 4_000
 DEAD_SHARE: Final = 0.25
 FEWEST_DEAD: Final = 1_000
+_STAMP: Final[dict[str, type]] = {
+    "store_id": str,
+    "epoch": int,
+    "since": int,
+    "generation": int,
+    "count": int,
+    "last_row": int,
+    "dimension": int,
+}
 
 
 class StaleSnapshotError(Exception):
     """The files have moved on from the snapshot; a new one will fit them."""
-
-
-def import_faiss() -> Any:
-    """Import FAISS.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-    """
-    try:
-        import faiss
-    except ImportError as fault:
-        raise MissingDependencyError(
-            "searching many vectors needs FAISS",
-            remedy="Install it: pip install 'qa-system[cpu]', or [gpu].",
-        ) from fault
-    return faiss
-
-
-@dataclass(frozen=True)
-class VectorView:
-    """The vectors as they were at one generation.
-
-    Args:
-        store_id: of which store.
-        generation: which.
-        space: the set of embeddings.
-        epoch: of the files; -1 where there are none.
-        since: the generation that the files were begun at.
-        similarity: how they are compared.
-        rows: their row numbers, ascending; those of `tail` follow those of `matrix`. The
-            passages of one review have its row, in their order.
-        matrix: the memory-mapped file, (n, d).
-        tail: vectors that are not in the file yet, (m, d).
-        live: which positions are not deleted.
-    """
-
-    store_id: str
-    generation: int
-    space: int
-    epoch: int
-    since: int
-    similarity: Similarity
-    rows: Rows
-    matrix: Matrix
-    tail: Matrix
-    live: NDArray[np.bool_] = field(repr=False)
-
-    @cached_property
-    def count(self) -> int:
-        """How many live vectors there are."""
-        return int(np.count_nonzero(self.live))
-
-    @cached_property
-    def has_passages(self) -> bool:
-        """Whether a row has several vectors."""
-        return bool((self.rows[1:] == self.rows[:-1]).any())
-
-    def positions(self, rows: Rows) -> Positions:
-        """Return the positions of the live vectors of some rows."""
-        found = _positions(self.rows, rows)
-        live: Positions = found[self.live[found]]
-        return live
-
-    def vectors(self, positions: Positions) -> Matrix:
-        """Copy vectors together."""
-        if not len(self.tail):
-            return self.matrix[positions]
-        inside = positions < len(self.matrix)
-        copied = np.empty((len(positions), self.matrix.shape[1]), np.float32)
-        copied[inside] = self.matrix[positions[inside]]
-        copied[~inside] = self.tail[positions[~inside] - len(self.matrix)]
-        return copied
-
-    def search(
-        self,
-        queries: Matrix,
-        top_k: int,
-        allowed: Rows | None,
-        candidates: Candidates | None = None,
-        covered: int = 0,
-    ) -> list[list[Found]]:
-        """Return the rows nearest to each query, best first: as many as there are, up to top_k.
-
-        A row is as near as the nearest of its vectors.
-
-        Args:
-            queries: (n, d) vectors, as they come from the encoder.
-            top_k: how many, at most.
-            allowed: the rows that a filter selects, ascending; None: all.
-            candidates: an approximate search, used where it can be trusted to find enough.
-            covered: the positions, from 0, that the approximate search knows.
-        """
-        queries = self._prepared(queries)
-        if allowed is not None:
-            chosen = self.positions(allowed)
-            if len(chosen) <= GATHERED:
-                scores = self._scores(queries, self.vectors(chosen))
-                return [self._best(chosen, row, top_k) for row in scores]
-            mask = np.zeros(len(self.rows), np.bool_)
-            mask[chosen] = True
-        else:
-            mask = self.live
-        most = int(np.count_nonzero(mask))
-        if most == 0:
-            return [[] for _ in queries]
-        wanted = min(top_k, most)
-        while True:
-            hits = self._nearest(queries, wanted, mask, candidates, covered)
-            # Several of the nearest vectors may be of one row.
-            if wanted == most or all(len(found) >= top_k for found in hits):
-                return [found[:top_k] for found in hits]
-            wanted = min(4 * wanted, most)
-
-    def _nearest(
-        self,
-        queries: Matrix,
-        wanted: int,
-        mask: NDArray[np.bool_],
-        candidates: Candidates | None,
-        covered: int,
-    ) -> list[list[Found]]:
-        if candidates is None:
-            found = self._scan(queries, wanted, mask, 0)
-        else:
-            rest = self._scan(queries, wanted, mask, covered)
-            found = np.hstack([candidates(queries, wanted, mask), rest])
-        hits = []
-        for query, places in zip(queries, found, strict=True):
-            chosen = np.unique(places[places >= 0])
-            chosen = chosen[mask[chosen]]
-            if len(chosen) < wanted:
-                places = self._scan(query[None], wanted, mask, 0)[0]
-                chosen = places[places >= 0]
-            scores = self._scores(query[None], self.vectors(chosen))[0]
-            hits.append(self._best(chosen, scores, wanted, wanted))
-        return hits
-
-    def _prepared(self, queries: Matrix) -> Matrix:
-        queries = np.ascontiguousarray(queries, np.float32)
-        return normalized(queries) if self.similarity == "cosine" else queries
-
-    def _scores(self, queries: Matrix, vectors: Matrix) -> Matrix:
-        if self.similarity != "l2":
-            return queries @ vectors.T
-        scores = np.empty((len(queries), len(vectors)), np.float32)
-        for place, query in enumerate(queries):
-            difference = vectors - query
-            scores[place] = -np.einsum("ij,ij->i", difference, difference)
-        return scores
-
-    def _best(
-        self, positions: Positions, scores: Matrix, top_k: int, depth: int | None = None
-    ) -> list[Found]:
-        # Ties go to the older row, so that an answer does not depend on how it was found.
-        # Beyond `depth` the positions are not all there, and a row could seem too far away.
-        order = np.lexsort((positions, -scores))[:depth]
-        if self.has_passages:
-            _, first = np.unique(self.rows[positions[order]], return_index=True)
-            order = order[np.sort(first)]
-        chosen = positions[order[:top_k]]
-        rows = self.rows[chosen]
-        passages = chosen - np.searchsorted(self.rows, rows)
-        scored = scores[order[:top_k]].tolist()
-        return list(zip(rows.tolist(), scored, passages.tolist(), strict=True))
-
-    def _scan(
-        self, queries: Matrix, top_k: int, mask: NDArray[np.bool_], start: int
-    ) -> NDArray[np.int64]:
-        """Score every allowed position from `start` on; -1 where there are fewer than top_k."""
-        size = len(self.matrix)
-        parts = []
-        for block, first in ((self.matrix[start:], start), (self.tail, size)):
-            if not len(block):
-                continue
-            places = _nearest(
-                queries, block, top_k, mask[first : first + len(block)], self.similarity
-            )
-            parts.append(np.where(places < 0, -1, places + first))
-        return np.hstack(parts) if parts else np.empty((len(queries), 0), np.int64)
-
-
-def _positions(rows: Rows, wanted: Rows) -> Positions:
-    """Return the positions of some rows among rows that ascend and may repeat."""
-    first = np.searchsorted(rows, wanted)
-    counts = np.searchsorted(rows, wanted, "right") - first
-    before = np.cumsum(counts) - counts
-    return np.repeat(first - before, counts) + np.arange(counts.sum())
-
-
-def _nearest(
-    queries: Matrix, vectors: Matrix, top_k: int, mask: NDArray[np.bool_], similarity: Similarity
-) -> NDArray[np.int64]:
-    faiss = import_faiss()
-    bits = np.packbits(mask, bitorder="little")
-    selector = faiss.IDSelectorBitmap(len(mask), faiss.swig_ptr(bits))
-    scores = np.empty((len(queries), top_k), np.float32)
-    places = np.empty((len(queries), top_k), np.int64)
-    out = (top_k, faiss.swig_ptr(scores), faiss.swig_ptr(places))
-    shape = (vectors.shape[1], len(queries), len(vectors))
-    pointers = (faiss.swig_ptr(queries), faiss.swig_ptr(vectors))
-    if similarity == "l2":
-        faiss.knn_L2sqr(*pointers, *shape, *out, None, selector)
-    else:
-        faiss.knn_inner_product(*pointers, *shape, *out, selector)
-    return places
-
-
-def normalized(vectors: Matrix) -> Matrix:
-    """Give the vectors with length 1; a zero vector stays one.
-
-    >>> normalized(np.array([[3.0, 4.0], [0.0, 0.0]], np.float32)).tolist()
-    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
-    """
-    wide = vectors.astype(np.float64)
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    return (wide / np.where(lengths == 0, 1, lengths)).astype(np.float32)
 
 
 class VectorFiles:
@@ -275,6 +63,7 @@ class VectorFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._view: VectorView | None = None
+        self._unusable: dict[str, Any] | None = None
 
     def view(self, snapshot: Snapshot) -> VectorView:
         """Give the vectors at the snapshot's generation, wherever the files have got to.
@@ -294,6 +83,8 @@ class VectorFiles:
         if known is not None and not len(known.tail):
             return known
         stamp = self._read_stamp(snapshot)
+        if stamp is not None and stamp == self._unusable:
+            stamp = None
         if known is not None and (stamp is None or stamp["generation"] < state.generation):
             return known
         rows, matrix = np.empty(0, np.int64), np.empty((0, state.embedding_dim or 1), np.float32)
@@ -305,6 +96,7 @@ class VectorFiles:
             except (OSError, ValueError) as fault:
                 if self._read_stamp(snapshot) != stamp:
                     raise StaleSnapshotError from fault
+                self._unusable = stamp
                 log.warning("the vectors in %s cannot be read: %s", self._folder, fault)
             else:
                 epoch, since, covered = stamp["epoch"], stamp["since"], stamp["last_row"]
@@ -330,6 +122,10 @@ class VectorFiles:
         self._view = view
         return view
 
+    def give_up(self, snapshot: Snapshot) -> None:
+        """Use the files no more as they are now: they stay ahead of the ledger."""
+        self._unusable = self._read_stamp(snapshot)
+
     def _live(self, snapshot: Snapshot, rows: Rows, epoch: int, since: int) -> NDArray[np.bool_]:
         state, known = snapshot.state, self._view
         live = np.ones(len(rows), np.bool_)
@@ -347,7 +143,7 @@ class VectorFiles:
             live[: len(known.live)] = known.live
             since = known.generation
         dead = snapshot.tombstones(since)
-        live[_positions(rows, dead)] = False
+        live[positions_of(rows, dead)] = False
         return live
 
     def lag(self, snapshot: Snapshot) -> bool:
@@ -363,35 +159,68 @@ class VectorFiles:
         return bool(snapshot.last_row() - stamp["last_row"] > LONG_TAIL)
 
     def catch_up(self, snapshot: Snapshot) -> None:
-        """Bring the files to the snapshot's generation; the caller holds the writer's lock."""
+        """Bring the files to the snapshot's generation; the caller holds the writer's lock.
+
+        Files that cannot follow are written anew, beside the old ones.
+
+        Raises:
+            OSError: they cannot be written anew either.
+        """
         state = snapshot.state
         if state.embedding_dim is None:
             return
-        stamp = self._read_stamp(snapshot)
-        if stamp is not None and not self._is_sound(state.space, stamp):
-            stamp = None
-        if stamp is None or not stamp["generation"] <= state.generation:
-            if stamp is not None or any(self._folder.glob("vectors-*")):
-                log.warning("the vectors in %s are built anew from the ledger", self._folder)
+        try:
+            is_kept, reason = self._follow(snapshot)
+        except (OSError, ValueError) as error:
+            is_kept, reason = False, str(error)
+        if not is_kept:
             self.write_space(snapshot, state.space, state.embedding_dim)
-        elif stamp["since"] < state.history or self._is_worn(snapshot, stamp):
-            self.write_space(snapshot, state.space, state.embedding_dim)
-        elif stamp["generation"] < state.generation:
-            self._append(snapshot, state.space, stamp)
+            if reason is not None:
+                log.warning("the vectors in %s were built anew: %s", self._folder, reason)
         self._sweep(snapshot)
+
+    def _follow(self, snapshot: Snapshot) -> tuple[bool, str | None]:
+        """Bring the files that count to the snapshot's generation.
+
+        Returns:
+            Whether they are there now, and the reason why not, if a user should know it.
+
+        Raises:
+            OSError: they cannot be written.
+            ValueError: the same.
+        """
+        state = snapshot.state
+        stamp = self._read_stamp(snapshot)
+        if stamp is None:
+            is_new = all(space != state.space for space, *_ in self._files())
+            return False, None if is_new else "no stamp says what they hold"
+        if not self._is_sound(state.space, stamp):
+            return False, "some are missing or too short"
+        if stamp["generation"] > state.generation:
+            return False, "they were newer than the ledger"
+        if stamp["since"] < state.history or self._is_worn(snapshot, stamp):
+            return False, None
+        if stamp["generation"] < state.generation:
+            self._append(snapshot, state.space, stamp)
+        return True, None
 
     def write_space(self, snapshot: Snapshot, space: int, dimension: int) -> None:
         """Write the vectors of a space into files of a new epoch."""
-        epochs = [int(path.stem.split("-")[2]) for path in self._folder.glob(f"vectors-{space}-*")]
+        epoch = 1 + max((known for of, known, _ in self._files() if of == space), default=-1)
         stamp = {
             "store_id": snapshot.state.store_id,
-            "epoch": max(epochs, default=-1) + 1,
+            "epoch": epoch,
             "since": snapshot.state.generation,
             "count": 0,
             "last_row": 0,
             "dimension": dimension,
         }
-        self._append(snapshot, space, stamp)
+        try:
+            self._append(snapshot, space, stamp)
+        except Exception:
+            for path in self._paths(space, epoch):
+                path.unlink(missing_ok=True)
+            raise
 
     def since(self, snapshot: Snapshot) -> int | None:
         """Give the generation since which the files need the tombstones; None if they don't."""
@@ -405,7 +234,7 @@ class VectorFiles:
 
     def close(self) -> None:
         """Let the files go."""
-        self._view = None
+        self._view = self._unusable = None
 
     def _append(self, snapshot: Snapshot, space: int, stamp: dict[str, Any]) -> None:
         state, dimension = snapshot.state, stamp["dimension"]
@@ -441,13 +270,29 @@ class VectorFiles:
     def _sweep(self, snapshot: Snapshot) -> None:
         """Remove the files of earlier epochs and of spaces that are no more."""
         state = snapshot.state
-        spaces = {state.space, state.pending_space}
-        for path in self._folder.glob("vectors-*"):
-            space, *epoch = path.stem.removeprefix("vectors-").split("-")
-            stamp = read_stamp(self._stamp_path(int(space))) if epoch else None
-            is_old = stamp is not None and int(epoch[0]) != stamp["epoch"]
-            if is_old or int(space) not in spaces:
-                path.unlink(missing_ok=True)
+        stamps = {
+            space: read_stamp(self._stamp_path(space), **_STAMP)
+            for space in (state.space, state.pending_space)
+            if space is not None
+        }
+        for path in list(self._folder.iterdir()):
+            found = VECTORS_FILE.fullmatch(path.name) or VECTORS_STAMP.fullmatch(path.name)
+            if found is None or not path.is_file():
+                continue
+            space = int(found[1])
+            if space in stamps:
+                stamp = stamps[space]
+                if found.re is VECTORS_STAMP or stamp is None or int(found[2]) == stamp["epoch"]:
+                    continue
+            with suppress(OSError):  # it is tried again after the next write
+                path.unlink()
+
+    def _files(self) -> Iterator[tuple[int, int, Path]]:
+        """Yield the space, the epoch and the path of every file of vectors or rows."""
+        for path in self._folder.iterdir():
+            found = VECTORS_FILE.fullmatch(path.name)
+            if found is not None:
+                yield int(found[1]), int(found[2]), path
 
     def _map(self, space: int, stamp: dict[str, Any]) -> tuple[Rows, Matrix]:
         count, dimension = stamp["count"], stamp["dimension"]
@@ -467,9 +312,9 @@ class VectorFiles:
         return self._folder / f"vectors-{space}.json"
 
     def _read_stamp(self, snapshot: Snapshot) -> dict[str, Any] | None:
-        stamp = read_stamp(self._stamp_path(snapshot.state.space))
+        stamp = read_stamp(self._stamp_path(snapshot.state.space), **_STAMP)
         known = (snapshot.state.store_id, snapshot.state.embedding_dim)
-        if stamp is None or (stamp.get("store_id"), stamp.get("dimension")) != known:
+        if stamp is None or (stamp["store_id"], stamp["dimension"]) != known:
             return None
         return stamp
 

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.stores.documents import decode_vectors
-from qa_system.stores.embedded.derived.lexical import LexicalIndex
-from qa_system.stores.embedded.derived.vectors import VectorFiles, VectorView, normalized
+from qa_system.stores.embedded.derived.lexical import DamagedIndexError
+from qa_system.stores.embedded.derived.lexical_index import LexicalIndex
+from qa_system.stores.embedded.derived.vector_view import VectorView, normalized
+from qa_system.stores.embedded.derived.vectors import VectorFiles
 from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
 
 __all__ = ["find_faults"]
@@ -41,7 +43,12 @@ def _lexical_faults(snapshot: Snapshot, lexical: LexicalIndex) -> list[str]:
     if view.generation != state.generation:
         return [f"the lexical index is of generation {view.generation}, not {state.generation}"]
     expected = _rows(snapshot, "SELECT row FROM documents WHERE content IS NOT NULL ORDER BY row")
-    return _differences("the lexical index", view.rows(), expected)
+    try:
+        found = view.rows()
+    except DamagedIndexError as error:
+        lexical.condemn(view, error)
+        return [error.what]
+    return _differences("the lexical index", found, expected)
 
 
 def _vector_faults(snapshot: Snapshot, vectors: VectorFiles) -> list[str]:

@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 from qa_system.errors import StoreError, StoreLockedError, StoreMismatchError
 from qa_system.records import Similarity
+from qa_system.stores.embedded.layout import LEDGER
 from qa_system.stores.embedded.ledger.snapshot import (
     FORMAT,
     ITEM,
@@ -33,7 +34,6 @@ from qa_system.stores.filters import Matcher
 
 __all__ = ["Ledger"]
 
-FILE_NAME: Final = "store.sqlite3"
 PAGE_BYTES: Final = 8192
 """Five 384-number embeddings fill one; of 4,096 bytes, two would waste a quarter."""
 
@@ -66,18 +66,25 @@ class Ledger:
     """
 
     def __init__(self, folder: Path, similarity: Similarity) -> None:
-        self.path = folder / FILE_NAME
+        self.path = folder / LEDGER
         self._similarity: Similarity = similarity
         self._idle: deque[_Connection] = deque()
         self._pid = os.getpid()
 
     def exists(self) -> bool:
-        """Whether there is a store."""
-        return self.path.is_file()
+        """Whether there is a store.
+
+        Raises:
+            StoreError: its folder may not be looked into.
+        """
+        try:
+            return self.path.is_file()
+        except OSError as fault:
+            raise _explain_os(fault, self.path) from fault
 
     def create(self) -> None:
         """Make an empty store, whole or not at all."""
-        fresh = self.path.with_name(f"{FILE_NAME}.new")
+        fresh = self.path.with_name(f"{LEDGER}.new")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             for leftover in (fresh, *(fresh.with_name(fresh.name + end) for end in _SIDE_FILES)):
@@ -132,7 +139,7 @@ class Ledger:
     def log_bytes(self) -> int:
         """Give the size of SQLite's log, which grows while somebody reads an older generation."""
         try:
-            return self.path.with_name(f"{FILE_NAME}-wal").stat().st_size
+            return self.path.with_name(f"{LEDGER}-wal").stat().st_size
         except OSError:
             return 0
 
@@ -276,7 +283,8 @@ def _explain(fault: sqlite3.Error, path: Path) -> StoreError:
         return StoreError(
             f"the file is damaged, or not a store: {fault}",
             where=where,
-            remedy="Restore it from a backup, or delete the folder and run qa-index again.",
+            remedy="If the folder is not your store, name another one. If it is, restore it from a"
+            " backup, or delete it and run qa-index again.",
         )
     if name.startswith("SQLITE_FULL"):
         return StoreError(
@@ -288,7 +296,7 @@ def _explain(fault: sqlite3.Error, path: Path) -> StoreError:
         return StoreError(
             f"the store cannot be opened or written: {fault}",
             where=where,
-            remedy="Check the permissions of the folder and of the files in it.",
+            remedy="Check the permissions of the folder and of the files in it, or name another.",
         )
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreLockedError(

@@ -31,7 +31,7 @@ _INSERT: Final = "INSERT OR IGNORE INTO labels (digest, split, item_id, label) V
 
 
 def write(transaction: Transaction, labels: Iterable[Label]) -> int:
-    """Write labels, one at a time; give the number of those that were not there yet."""
+    """Write labels, one at a time; return the number of those that were not there yet."""
     transaction.execute(_TABLE)
     transaction.execute(_INDEX)
     return transaction.insert_many(_INSERT, map(_values, labels))
@@ -49,7 +49,7 @@ def count(snapshot: Snapshot, split: str | None, item_id: str | None) -> int:
 
 
 def delete(transaction: Transaction, split: str | None, item_id: str | None) -> int:
-    """Delete labels, and give their number."""
+    """Delete labels, and return their number."""
     return sum(1 for _ in _query(transaction, "DELETE", split, item_id, "RETURNING row"))
 
 

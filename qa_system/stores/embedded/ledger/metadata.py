@@ -16,7 +16,7 @@ __all__ = ["count_unique", "field_types", "minimum_and_maximum", "unique_values"
 
 
 def field_types(snapshot: Snapshot) -> dict[str, dict[str, str]]:
-    """Give each field's type: boolean, int, float, date, or keyword for everything else.
+    """Return each field's type: boolean, int, float, date, or keyword for everything else.
 
     A field with whole and fractional numbers is a float; any other mixture is a keyword.
     """
@@ -29,7 +29,7 @@ def field_types(snapshot: Snapshot) -> dict[str, dict[str, str]]:
 
 
 def minimum_and_maximum(snapshot: Snapshot, field: str) -> dict[str, Any]:
-    """Give a field's extremes; None and None where it has no values, or values without order."""
+    """Return a field's extremes; None and None where it has no values, or values without order."""
     values = [
         value for value in _values(snapshot, field, None) if not isinstance(value, list | dict)
     ]
@@ -47,7 +47,7 @@ def unique_values(
     size: int,
     condition: Condition | None,
 ) -> tuple[list[Any], int]:
-    """Give a page of a field's distinct values, in the order of their text, and their number.
+    """Return a page of a field's distinct values, in the order of their text, and their number.
 
     Values are distinct by type, too: 1, 1.0, "1" and True are four.
     """

@@ -59,7 +59,7 @@ class State:
         space: the embeddings that are searched; a re-embedding fills the next one.
         spaces: how many embedding spaces were ever begun.
         embedding_dim: numbers in an embedding; None before the first.
-        encoder: who made the embeddings; None where nobody said.
+        encoder: who made the embeddings; None where it is not known.
         pending_space: the embeddings that a re-embedding is filling.
         pending_encoder: who makes those.
     """
@@ -130,7 +130,7 @@ class Snapshot:
         return self.execute(f"SELECT {what} FROM {self._source} {where} {rest}", parameters)
 
     def rows(self, condition: Condition | None = None) -> Rows:
-        """Give the rows that a filter selects, ascending."""
+        """Return the rows that a filter selects, ascending."""
         found = self.select("row", condition)
         rows = np.fromiter(chain.from_iterable(found), np.int64)
         rows.sort()
@@ -187,13 +187,17 @@ class Snapshot:
         ]
 
     def last_row(self) -> int:
-        """Give the highest row number that was ever given out."""
+        """Return the highest row number that was ever assigned."""
         found = self.execute("SELECT seq FROM sqlite_sequence WHERE name = 'documents'").fetchone()
         return 0 if found is None else int(found[0])
 
     def count(self, condition: Condition | None = None) -> int:
         """Count the documents that a filter selects."""
         return int(self.select("count(*)", condition).fetchone()[0])
+
+    def count_items(self) -> int:
+        """Count the distinct `meta.item_id`s."""
+        return int(self.select(f"count(DISTINCT {ITEM})", None).fetchone()[0])
 
     def count_embedded(self) -> int:
         """Count the documents that have an embedding."""
@@ -219,7 +223,7 @@ class Snapshot:
             yield np.repeat(np.array(rows, np.int64), counts), [*zip(vectors, counts, strict=True)]
 
     def tombstones(self, since: int) -> Rows:
-        """Give the rows that were deleted after a generation, ascending."""
+        """Return the rows that were deleted after a generation, ascending."""
         sql = "SELECT row FROM tombstones WHERE generation > ? ORDER BY row"
         return np.fromiter(chain.from_iterable(self.execute(sql, (since,))), np.int64)
 
@@ -242,13 +246,13 @@ class Snapshot:
         ]
 
     def still_there(self, rows: Sequence[int]) -> Rows:
-        """Give those of the rows that have a document, ascending."""
+        """Return those of the rows that have a document, ascending."""
         return self.rows(
             Condition("row IN (SELECT value FROM json_each(?))", (orjson.dumps(rows).decode(),))
         )
 
     def existing(self, ids: Sequence[str]) -> dict[str, int]:
-        """Give the rows of those of the document ids that exist."""
+        """Return the rows of those of the document ids that exist."""
         sql = "SELECT id, row FROM documents WHERE id IN (SELECT value FROM json_each(?))"
         return dict(self.execute(sql, (orjson.dumps(list(ids)).decode(),)).fetchall())
 
@@ -297,7 +301,7 @@ class Transaction(Snapshot):
         )
 
     def insert_many(self, sql: str, values: Iterable[Sequence[Any]]) -> int:
-        """Run an INSERT for each of the values, and give the number of rows that it made."""
+        """Run an INSERT for each of the values, and return the number of rows that it made."""
         return self._connection.executemany(sql, values).rowcount
 
     def delete(self, rows: Sequence[int] | Rows) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from qa_system.errors import MissingDependencyError, ModelError
-from qa_system.models import CONFIG, ModelLocation
-from qa_system.tokenizing import take_literally
+from qa_system.models.locate import CONFIG, ModelLocation
+from qa_system.models.tokenizing import take_literally
 
 if TYPE_CHECKING:
     import torch
@@ -214,7 +214,7 @@ def tensors_of(location: ModelLocation, inside: str) -> dict[str, torch.Tensor]:
 def prepare_tokenizer(tokenizer: Any, config: Any) -> None:
     """Make a tokenizer of transformers read special tokens in a text as letters, and able to pad.
 
-    See `qa_system.tokenizing.take_literally`.
+    See `qa_system.models.tokenizing.take_literally`.
 
     Args:
         tokenizer: it is changed.

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_system.checkpoints import reason
 from qa_system.errors import MissingDependencyError, ModelError
-from qa_system.models import MANIFEST, ModelLocation, read_manifest
-from qa_system.tokenizing import take_literally
+from qa_system.models.checkpoints import reason
+from qa_system.models.locate import MANIFEST, ModelLocation, read_manifest
+from qa_system.models.tokenizing import take_literally
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -148,7 +148,7 @@ def locate_checkpoint(name: str) -> ModelLocation:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read what `qa export` wrote beside the weights; see `qa_system.manifest`.
+    """Read what `qa export` wrote beside the weights; see `qa_system.models.manifest`.
 
     Raises:
         ModelError: it is missing or damaged, or a key or a value is not one that is known.
@@ -156,7 +156,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     from pydantic import ValidationError
 
     from qa_system.config import describe
-    from qa_system.manifest import Manifest
+    from qa_system.models.manifest import Manifest
 
     path = folder / MANIFEST
     remedy = "Export the model again with `qa export`."

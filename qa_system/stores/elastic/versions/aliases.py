@@ -22,7 +22,7 @@ _VERSION: Final = re.compile(r"(?P<base>.+)-v(?P<number>[1-9]\d*)")
 
 
 def number_of(index: str) -> int:
-    """Give a version's number, 0 for what is no version.
+    """Return a version's number, 0 for what is no version.
 
     >>> number_of("reviews-v12"), number_of("reviews")
     (12, 0)
@@ -32,7 +32,7 @@ def number_of(index: str) -> int:
 
 
 def base_of(index: str) -> str:
-    """Give the name that a version belongs to.
+    """Return the name that a version belongs to.
 
     >>> base_of("reviews-v12"), base_of("reviews")
     ('reviews', 'reviews')
@@ -71,7 +71,7 @@ def versions(client: Elasticsearch, base: str, where: str) -> list[IndexState]:
 
 
 def next_name(client: Elasticsearch, base: str, where: str) -> str:
-    """Give the name of a version that is not there yet."""
+    """Return the name of a version that is not there yet."""
     with explained(where):
         found = client.indices.get(index=f"{base}-v*", allow_no_indices=True, features="aliases")
     last = max((number_of(name) for name in found.body if base_of(name) == base), default=0)
@@ -97,8 +97,8 @@ def create(
                 settings=settings,
                 aliases=None if alias is None else {alias: {}},
             )
-        except elasticsearch.BadRequestError as fault:
-            if fault.error == "resource_already_exists_exception":
+        except elasticsearch.BadRequestError as error:
+            if error.error == "resource_already_exists_exception":
                 return False
             raise
     return True
@@ -122,9 +122,9 @@ def swap(client: Elasticsearch, alias: str, old: str | None, new: IndexState, wh
         client.indices.put_mapping(index=new.index, meta=meta)
         try:
             client.indices.update_aliases(actions=actions)
-        except elasticsearch.NotFoundError as fault:
+        except elasticsearch.NotFoundError as error:
             raise StoreError(
                 f"{alias!r} does not stand for {old!r} any more: somebody else has changed it",
                 where=where,
                 remedy="Look at the versions, and promote or roll back again.",
-            ) from fault
+            ) from error

@@ -1,0 +1,1 @@
+"""Models: where a name leads, how checkpoints, tokenizers and sessions are loaded and shared."""

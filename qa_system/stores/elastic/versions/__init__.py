@@ -1,0 +1,1 @@
+"""Versions of an index: names, promotion, and another encoder for the next one."""

@@ -1,0 +1,103 @@
+"""Documents with another encoder's embeddings, for the next version of an index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from haystack.dataclasses import Document
+from haystack.document_stores.types import DuplicatePolicy
+from numpy.typing import NDArray
+
+from qa_system.errors import EmbeddingError
+from qa_system.stores.contract import PassageEncoder
+from qa_system.stores.elastic.documents import READ, decode, passages_of
+from qa_system.stores.elastic.index import ElasticIndex
+from qa_system.stores.elastic.search import pages
+from qa_system.stores.elastic.writing import existing, write
+from qa_system.stores.writes import DocumentsRejectedError, Passages
+
+__all__ = ["reembed"]
+
+
+def reembed(
+    at: ElasticIndex,
+    built: ElasticIndex,
+    encoder: PassageEncoder,
+    batch_size: int,
+    on_progress: Callable[[int], None] | None,
+) -> int:
+    """Fill the next version of an index with another encoder's embeddings.
+
+    Args:
+        at: the index that is read.
+        built: the next version; documents that it has already are left as they are.
+        encoder: encodes the documents' contents.
+        batch_size: documents encoded and written at a time.
+        on_progress: told the number of documents of each batch done.
+
+    Returns:
+        How many documents were embedded.
+
+    Raises:
+        EmbeddingError: the encoder returns arrays of the wrong shape, or not finite.
+        DocumentsRejectedError: the new version does not take some of them.
+    """
+    done = 0
+    hits = pages(at.client, at.name, None, READ, size=batch_size)
+    with built.loading():
+        while batch := list(islice(hits, batch_size)):
+            there = set(existing(built, [hit["_id"] for hit in batch]))
+            left = [hit for hit in batch if hit["_id"] not in there]
+            documents, passages = _embedded(encoder, left)
+            report = write(built, documents, DuplicatePolicy.SKIP, (), passages)
+            if report.rejected:
+                raise DocumentsRejectedError(report.rejected, report.written, built.name)
+            done += sum(document.content is not None for document in documents)
+            if on_progress is not None and left:
+                on_progress(len(left))
+    return done
+
+
+def _embedded(
+    encoder: PassageEncoder, hits: Iterable[Mapping[str, Any]]
+) -> tuple[list[Document], dict[str, Passages]]:
+    """Return documents embedded anew, and the passages of those that have any, by id."""
+    found = [(decode(hit), passages_of(hit)) for hit in hits]
+    texts = [_texts(*each) for each in found]
+    vectors = _encoded(encoder, [text for own in texts for text in own])
+    documents, passages, first = [], {}, 0
+    for (document, split), own in zip(found, texts, strict=True):
+        rows = vectors[first : first + len(own)]
+        first += len(own)
+        if split is not None:
+            passages[document.id] = Passages(split.spans, rows)
+        embedding = rows[0].tolist() if own and split is None else None
+        documents.append(replace(document, embedding=embedding))
+    return documents, passages
+
+
+def _texts(document: Document, passages: Passages | None) -> list[str]:
+    if document.content is None:
+        return []
+    if passages is None:
+        return [document.content]
+    return [document.content[start:end] for start, end in passages.spans]
+
+
+def _encoded(encoder: PassageEncoder, texts: list[str]) -> NDArray[np.float32]:
+    identity = encoder.identity
+    matrix = np.asarray(encoder.encode_passages(texts) if texts else [], np.float32)
+    if texts and (
+        matrix.shape != (len(texts), identity.dimension) or not np.isfinite(matrix).all()
+    ):
+        raise EmbeddingError(
+            f"the encoder gave an array of shape {matrix.shape} instead of"
+            f" ({len(texts)}, {identity.dimension}), or numbers that are not finite",
+            where=identity.name,
+            remedy="Check the encoder; the store still answers from its old embeddings.",
+        )
+    return matrix

@@ -134,8 +134,8 @@ class CheckpointFile:
                 where=str(self.path),
                 remedy="Wait for it, or end it; it can be resumed.",
             ) from None
-        except OSError as fault:
-            raise _unwritable(self.path, fault) from fault
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
         try:
             self._db = self._open()
         except BaseException:
@@ -151,8 +151,8 @@ class CheckpointFile:
                 for suffix in ("", "-wal", "-shm"):
                     Path(f"{self.path}{suffix}").unlink(missing_ok=True)
                 return self._connect()
-            except (OSError, sqlite3.DatabaseError) as fault:
-                raise _unwritable(self.path, fault) from fault
+            except (OSError, sqlite3.DatabaseError) as error:
+                raise _unwritable(self.path, error) from error
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, isolation_level=None)
@@ -161,9 +161,9 @@ class CheckpointFile:
             db.execute("PRAGMA synchronous = NORMAL")
             db.executescript(SCHEMA)
             self._read(db)
-        except (sqlite3.DatabaseError, ValueError, TypeError, KeyError) as fault:
+        except (sqlite3.DatabaseError, ValueError, TypeError, KeyError) as error:
             db.close()
-            raise sqlite3.DatabaseError(str(fault)) from fault
+            raise sqlite3.DatabaseError(str(error)) from error
         return db
 
     def __enter__(self) -> Self:
@@ -172,7 +172,7 @@ class CheckpointFile:
     def __exit__(
         self,
         kind: type[BaseException] | None,
-        fault: BaseException | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self._db.close()
@@ -184,11 +184,11 @@ class CheckpointFile:
         return None if row is None else Checkpoint.loads(row[0])
 
     def load(self) -> Checkpoint | None:
-        """Give the checkpoint of the last run; None if there was none."""
+        """Return the checkpoint of the last run; None if there was none."""
         return self._read(self._db)
 
     def attempted(self) -> set[str]:
-        """Give the reviews that were about to be written when the last run ended."""
+        """Return the reviews that were about to be written when the last run ended."""
         return {review_id for (review_id,) in self._db.execute("SELECT review_id FROM attempt")}
 
     def begin(self, checkpoint: Checkpoint) -> None:
@@ -252,7 +252,7 @@ class CheckpointFile:
         return int(count)
 
     def missing_documents(self, batch_size: int) -> Iterator[list[str]]:
-        """Give the documents that `find_missing` found, in batches."""
+        """Return the documents that `find_missing` found, in batches."""
         rows = self._db.execute("SELECT document_id FROM missing")
         while batch := [document_id for (document_id,) in rows.fetchmany(batch_size)]:
             yield batch
@@ -270,8 +270,8 @@ class CheckpointFile:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
-        except sqlite3.Error as fault:
-            raise _unwritable(self.path, fault) from fault
+        except sqlite3.Error as error:
+            raise _unwritable(self.path, error) from error
 
 
 def _lock(path: Path) -> FileLock:
@@ -289,9 +289,9 @@ def _is_running(path: Path) -> bool:
         return False
 
 
-def _unwritable(path: Path, fault: Exception) -> JobError:
+def _unwritable(path: Path, error: Exception) -> JobError:
     return JobError(
-        f"the checkpoint cannot be written: {fault}",
+        f"the checkpoint cannot be written: {error}",
         where=str(path),
         remedy="Make room, or name another folder: --state FOLDER.",
     )

@@ -9,28 +9,25 @@ from __future__ import annotations
 
 import csv
 import re
-import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import orjson
 
 from indexing.rows import BadRow, Columns, Position, Reject, Row, shorten
+from indexing.streams import Lines, PhysicalLine
 from qa_system.datasets import subjqa
 from qa_system.errors import ConfigError, DataError, MissingDependencyError, RecordError
 
-__all__ = ["Format", "Lines", "SourceFile", "check_columns", "csv_header", "open_parquet", "read"]
+__all__ = ["Format", "SourceFile", "check_columns", "csv_header", "open_parquet", "read"]
 
 Format = Literal["subjqa", "csv", "jsonl", "parquet"]
-PhysicalLine = tuple[bytes, int]
-
 MIN_ROW_BYTES = 1 << 20
 PARQUET_BATCH = 512
-BOM = b"\xef\xbb\xbf"
 DELIMITERS = (",", "\t", ";", "|")
 _PLACE = re.compile(r"(?P<file>.*), line (?P<line>\d+)", re.DOTALL)
 
@@ -60,75 +57,6 @@ class SourceFile:
     weight: int = 0
     modified: int = 0
     stdin: Lines | None = None
-
-
-class Lines:
-    """The physical lines of a byte stream, which can be pushed back, and where they end.
-
-    An iteration gives pairs of a line and its size in bytes. A line longer than `max_bytes` is
-    cut there, and only its size tells: what follows is read over, never held.
-
-    Args:
-        stream: the bytes, uncompressed.
-        name: how messages name it.
-        max_bytes: of one line.
-    """
-
-    def __init__(self, stream: IO[bytes], name: str, max_bytes: int) -> None:
-        self._stream = stream
-        self._pushed: deque[PhysicalLine] = deque()
-        self.name = name
-        self.max_bytes = max_bytes
-        self.offset = 0
-        self.line = 0
-
-    def __iter__(self) -> Iterator[PhysicalLine]:
-        return self
-
-    def __next__(self) -> PhysicalLine:
-        data, size = self._pushed.popleft() if self._pushed else self._read()
-        if not size:
-            raise StopIteration
-        self.offset += size
-        self.line += 1
-        return data, size
-
-    def _read(self) -> PhysicalLine:
-        try:
-            data = self._stream.readline(self.max_bytes)
-            size = len(data)
-            last = data
-            while len(last) == self.max_bytes and not last.endswith(b"\n"):
-                last = self._stream.readline(self.max_bytes)
-                size += len(last)
-        except (EOFError, OSError, zlib.error) as fault:
-            raise DataError(
-                f"the file cannot be read on: {fault}",
-                where=f"{self.name}, line {self.line + 1}",
-                remedy="Fetch or compress it again, then run the same command: it goes on "
-                "where it stopped.",
-            ) from fault
-        return data, size
-
-    def push_back(self, lines: Sequence[PhysicalLine]) -> None:
-        """Give lines back, to be read again."""
-        self._pushed.extendleft(reversed(lines))
-        self.offset -= sum(size for _, size in lines)
-        self.line -= len(lines)
-
-    def head(self, count: int = 100) -> list[bytes]:
-        """Look at the first lines without reading them; a byte order mark is dropped."""
-        first = list(islice(self, count))
-        if first and first[0][0].startswith(BOM):
-            first[0] = (first[0][0].removeprefix(BOM), first[0][1])
-        self.push_back(first)
-        return [data for data, _ in first]
-
-    def seek(self, position: Position) -> None:
-        """Go to a position of the stream."""
-        self._stream.seek(position.offset)
-        self._pushed.clear()
-        self.offset, self.line = position.offset, position.line
 
 
 def read(file: SourceFile, columns: Columns, start: Position, lines: Lines | None) -> Iterator[Row]:
@@ -213,8 +141,8 @@ def _decode(data: bytes) -> tuple[str, str | None]:
     """Decode a line, and say what is wrong with it."""
     try:
         return data.decode(), None
-    except UnicodeDecodeError as fault:
-        return data.decode(errors="replace"), f"not UTF-8: {fault.reason} at byte {fault.start}"
+    except UnicodeDecodeError as error:
+        return data.decode(errors="replace"), f"not UTF-8: {error.reason} at byte {error.start}"
 
 
 class _OverLongError(Exception):
@@ -228,12 +156,12 @@ class _CsvRecord:
         self._lines = lines
         self.parts: list[PhysicalLine] = []
         self.size = 0
-        self.fault: str | None = None
+        self.error: str | None = None
 
     def begin(self) -> None:
         self.parts = []
         self.size = 0
-        self.fault = None
+        self.error = None
 
     def feed(self) -> Iterator[str]:
         for part in self._lines:
@@ -242,9 +170,9 @@ class _CsvRecord:
             self.size += size
             if self.size > self._lines.max_bytes:
                 raise _OverLongError
-            text, fault = _decode(data)
-            if fault is not None and self.fault is None:
-                self.fault = fault
+            text, error = _decode(data)
+            if error is not None and self.error is None:
+                self.error = error
             yield text
 
     def shown(self) -> str:
@@ -268,8 +196,8 @@ def _read_csv(file: SourceFile, columns: Columns, start: Position, lines: Lines)
             cells = next(reader)
             if not cells:
                 continue
-            if record.fault is not None:
-                raise BadRow("bad encoding", record.fault)
+            if record.error is not None:
+                raise BadRow("bad encoding", record.error)
             if len(cells) != len(header):
                 raise BadRow(
                     "malformed",
@@ -278,30 +206,30 @@ def _read_csv(file: SourceFile, columns: Columns, start: Position, lines: Lines)
             found = columns.review(dict(zip(header, cells, strict=True)), untyped=True)
         except StopIteration:
             return
-        except (csv.Error, _OverLongError) as fault:
+        except (csv.Error, _OverLongError) as error:
             # A quote that is never closed swallows the rows that follow. They are read again:
             # only the line on which the row began is set aside.
             lines.push_back(record.parts[1:])
             del record.parts[1:]
             reader = csv.reader(record.feed(), delimiter=delimiter, strict=True)
-            bad = _csv_fault(fault, record.parts[0], lines.max_bytes)
+            bad = _csv_error(error, record.parts[0], lines.max_bytes)
             yield _rejected(file, line, bad, record.shown(), lines)
-        except BadRow as fault:
-            yield _rejected(file, line, fault, record.shown(), lines)
+        except BadRow as error:
+            yield _rejected(file, line, error, record.shown(), lines)
         else:
             yield Row(found, line, Position(file.number, lines.offset, lines.line))
 
 
-def _csv_fault(fault: Exception, first: PhysicalLine, max_bytes: int) -> BadRow:
+def _csv_error(error: Exception, first: PhysicalLine, max_bytes: int) -> BadRow:
     data, size = first
     if size > max_bytes:
         return BadRow("over-long", f"the row has {size:,} bytes, at most {max_bytes:,} are read")
     _, encoding = _decode(data)
     if encoding is not None:
         return BadRow("bad encoding", encoding)
-    if isinstance(fault, _OverLongError):
+    if isinstance(error, _OverLongError):
         return BadRow("malformed", f"a quote is opened and not closed within {max_bytes:,} bytes")
-    return BadRow("malformed", f"the quotes do not match: {fault}")
+    return BadRow("malformed", f"the quotes do not match: {error}")
 
 
 def _read_jsonl(file: SourceFile, columns: Columns, start: Position, lines: Lines) -> Iterator[Row]:
@@ -318,9 +246,9 @@ def _read_jsonl(file: SourceFile, columns: Columns, start: Position, lines: Line
                     f"the line has {size:,} bytes, at most {lines.max_bytes:,} are read",
                 )
             found = columns.review(_json_object(data))
-        except BadRow as fault:
+        except BadRow as error:
             shown = shorten(data[:2000].decode(errors="replace"))
-            yield _rejected(file, lines.line, fault, shown, lines)
+            yield _rejected(file, lines.line, error, shown, lines)
         else:
             yield Row(found, lines.line, Position(file.number, lines.offset, lines.line))
 
@@ -328,22 +256,22 @@ def _read_jsonl(file: SourceFile, columns: Columns, start: Position, lines: Line
 def _json_object(data: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(data)
-    except orjson.JSONDecodeError as fault:
+    except orjson.JSONDecodeError as error:
         _, encoding = _decode(data)
         if encoding is not None:
             raise BadRow("bad encoding", encoding) from None
-        if "depth limit" in str(fault) or "recursion" in str(fault):
-            raise BadRow("nesting too deep", str(fault)) from None
-        raise BadRow("malformed", f"not JSON: {fault}") from None
+        if "depth limit" in str(error) or "recursion" in str(error):
+            raise BadRow("nesting too deep", str(error)) from None
+        raise BadRow("malformed", f"not JSON: {error}") from None
     if not isinstance(value, dict):
         raise BadRow("malformed", f"a JSON {type(value).__name__} where an object is needed")
     return value
 
 
 def _rejected(
-    file: SourceFile, line: int | None, fault: BadRow, shown: str | None, lines: Lines
+    file: SourceFile, line: int | None, error: BadRow, shown: str | None, lines: Lines
 ) -> Row:
-    reject = Reject(file.name, line, fault.reason, fault.detail, shown, fault.review_id)
+    reject = Reject(file.name, line, error.reason, error.detail, shown, error.review_id)
     return Row(reject, line, Position(file.number, lines.offset, lines.line))
 
 
@@ -357,19 +285,19 @@ def open_parquet(path: Path) -> Any:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError as fault:
+    except ImportError as error:
         raise MissingDependencyError(
             "reading Parquet needs pyarrow",
             where=str(path),
             remedy="Install it: pip install 'qa-system[parquet]'.",
-        ) from fault
+        ) from error
     try:
         # Without pre_buffer a row group is read as it is asked for, not held whole.
         return pq.ParquetFile(path, pre_buffer=False)
-    except (pa.ArrowException, OSError) as fault:
+    except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"the file is not Parquet: {fault}", where=str(path), remedy="Write it again."
-        ) from fault
+            f"the file is not Parquet: {error}", where=str(path), remedy="Write it again."
+        ) from error
 
 
 def _read_parquet(file: SourceFile, columns: Columns, start: Position) -> Iterator[Row]:
@@ -394,18 +322,18 @@ def _read_parquet(file: SourceFile, columns: Columns, start: Position) -> Iterat
                     if isinstance(values, BadRow):
                         raise values
                     yield Row(columns.review(values), row, after)
-                except BadRow as fault:
+                except BadRow as error:
                     shown = None if isinstance(values, BadRow) else shorten(repr(values))
                     reject = Reject(
-                        file.name, row, fault.reason, fault.detail, shown, fault.review_id
+                        file.name, row, error.reason, error.detail, shown, error.review_id
                     )
                     yield Row(reject, row, after)
-    except (pa.ArrowException, OSError) as fault:
+    except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"the file cannot be read on: {fault}",
+            f"the file cannot be read on: {error}",
             where=f"{file.name}, row {row + 1}",
             remedy="Fetch or write it again.",
-        ) from fault
+        ) from error
     finally:
         parquet.close()
 
@@ -426,17 +354,17 @@ def _parquet_rows(batch: Any) -> Iterator[dict[str, Any] | BadRow]:
         for row in range(batch.num_rows):
             try:
                 yield batch.slice(row, 1).to_pylist()[0]
-            except UnicodeDecodeError as fault:
-                yield BadRow("bad encoding", f"not UTF-8: {fault.reason}")
-            except (ValueError, OverflowError) as fault:
-                yield BadRow("wrong type", str(fault))
+            except UnicodeDecodeError as error:
+                yield BadRow("bad encoding", f"not UTF-8: {error.reason}")
+            except (ValueError, OverflowError) as error:
+                yield BadRow("wrong type", str(error))
 
 
 def _read_subjqa(file: SourceFile, columns: Columns, start: Position) -> Iterator[Row]:
     rejects: deque[Reject] = deque()
 
-    def set_aside(fault: RecordError) -> None:
-        rejects.append(_subjqa_reject(file, fault))
+    def set_aside(error: RecordError) -> None:
+        rejects.append(_subjqa_reject(file, error))
 
     def records() -> Iterator[Row]:
         number = 0
@@ -449,9 +377,9 @@ def _read_subjqa(file: SourceFile, columns: Columns, start: Position) -> Iterato
             after = Position(file.number, number, number)
             try:
                 yield Row(columns.checked(review), None, after)
-            except BadRow as fault:
+            except BadRow as error:
                 reject = Reject(
-                    file.name, None, fault.reason, fault.detail, shorten(review.text), review.id
+                    file.name, None, error.reason, error.detail, shorten(review.text), review.id
                 )
                 yield Row(reject, None, after)
         for reject in rejects:
@@ -461,16 +389,16 @@ def _read_subjqa(file: SourceFile, columns: Columns, start: Position) -> Iterato
     return islice(records(), start.offset, None)
 
 
-def _subjqa_reject(file: SourceFile, fault: RecordError) -> Reject:
-    place = None if fault.where is None else _PLACE.fullmatch(fault.where)
+def _subjqa_reject(file: SourceFile, error: RecordError) -> Reject:
+    place = None if error.where is None else _PLACE.fullmatch(error.where)
     where = file.name if place is None else place["file"]
     line = None if place is None else int(place["line"])
-    if "UTF-8" in fault.what:
-        return Reject(where, line, "bad encoding", fault.what)
-    if "another text" in fault.what:
-        return Reject(where, line, "duplicate id", fault.what)
-    if "review is empty" in fault.what:
-        return Reject(where, line, "missing text", fault.what)
-    if fault.what == "item_id is empty":
-        return Reject(where, line, "missing item", fault.what)
-    return Reject(where, line, "malformed", fault.what)
+    if "UTF-8" in error.what:
+        return Reject(where, line, "bad encoding", error.what)
+    if "another text" in error.what:
+        return Reject(where, line, "duplicate id", error.what)
+    if "review is empty" in error.what:
+        return Reject(where, line, "missing text", error.what)
+    if error.what == "item_id is empty":
+        return Reject(where, line, "missing item", error.what)
+    return Reject(where, line, "malformed", error.what)

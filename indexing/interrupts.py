@@ -45,7 +45,7 @@ class Interrupts:
     def __exit__(
         self,
         kind: type[BaseException] | None,
-        fault: BaseException | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         for number, handler in self._previous.items():

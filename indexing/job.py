@@ -6,22 +6,24 @@ import hashlib
 import logging
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from time import monotonic
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 from uuid import uuid4
 
 import orjson
 
+from indexing.changes import Changed, Written, documents_of
 from indexing.checkpoint import Checkpoint, CheckpointFile, Counts, Seen
 from indexing.interrupts import Interrupts
 from indexing.rebuild import check_has_versions, next_version, promote, versioned
 from indexing.rejects import RejectFile
+from indexing.report import JobReport, Writing
 from indexing.rows import Reason, Reject, Row
 from indexing.sources import Sources, open_sources
 from indexing.state import job_name, state_folder
@@ -29,105 +31,19 @@ from qa_system import __version__
 from qa_system.config import Settings
 from qa_system.console.progress import progress
 from qa_system.errors import JobError, StoreMismatchError, TooManyRejectsError
-from qa_system.passages import Spans, hash_of, split
-from qa_system.records import EncoderIdentity, Review
+from qa_system.records import Review
 
 if TYPE_CHECKING:
-    import numpy as np
-    from haystack import Document
-    from numpy.typing import NDArray
-
     from qa_system.retrievers.encoders import Encoder
     from qa_system.stores.contract import ReviewStore
-    from qa_system.stores.writes import Passages, WriteReport
 
-__all__ = ["JobReport", "Writing", "run_job"]
+__all__ = ["run_job"]
 
 logger = logging.getLogger(__name__)
 
 WITNESSES = 16
 """Reviews of the last batch by which an unfinished run knows its store again."""
 REFUSED: Reason = "refused by the store"
-
-
-@dataclass(slots=True)
-class Writing:
-    """How the writing to the store went, in one run.
-
-    Args:
-        documents: sent to the store.
-        seconds: that it took.
-        requests: to a server.
-        bytes: in them.
-        retried: documents sent again, because the server had no time or was not there.
-
-    >>> Writing(documents=200, seconds=0.5, retried=1).to_dict()["documents_per_second"]
-    400.0
-    """
-
-    documents: int = 0
-    seconds: float = 0.0
-    requests: int = 0
-    bytes: int = 0
-    retried: int = 0
-
-    def add(self, report: WriteReport) -> None:
-        """Count one write."""
-        self.documents += report.documents
-        self.seconds += report.seconds
-        self.requests += report.requests
-        self.bytes += report.bytes
-        self.retried += report.retried
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON values, with throughput and the share of retries."""
-        return {
-            **asdict(self),
-            "seconds": round(self.seconds, 3),
-            "documents_per_second": round(self.documents / self.seconds if self.seconds else 0, 1),
-            "share_retried": round(self.retried / self.documents if self.documents else 0.0, 4),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class JobReport:
-    """What a run did, over all the runs that it took if it was resumed.
-
-    Args:
-        counts: of reviews and passages.
-        seconds: that it took.
-        resumed: rows of `counts.read` that an earlier, unfinished run had done.
-        rejects_file: where the rejects are; None if there are none.
-        store: where the reviews are.
-        version: the version of the store that a rebuild has built; None: it was no rebuild.
-        encoder: what embedded them; None if nothing did.
-        writing: how it went, in the last of those runs.
-        made_with: versions and settings that the run was made with.
-    """
-
-    counts: Counts
-    seconds: float
-    resumed: int
-    rejects_file: str | None
-    store: str
-    version: str | None
-    encoder: EncoderIdentity | None
-    writing: Writing
-    made_with: dict[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the report as JSON values, the counts on top."""
-        return {
-            **asdict(self.counts),
-            "seconds": round(self.seconds, 3),
-            "resumed": self.resumed,
-            "rejects_file": self.rejects_file,
-            "store": self.store,
-            "version": self.version,
-            "encoder": None if self.encoder is None else asdict(self.encoder),
-            "writing": self.writing.to_dict(),
-            "made_with": self.made_with,
-        }
 
 
 def run_job(
@@ -156,7 +72,7 @@ def run_job(
     """
     if rebuild:
         check_has_versions(settings.store)
-    # Haystack and the models take seconds to import: not for a fault that is found before.
+    # Haystack and the models take seconds to import: not for a error that is found before.
     with Interrupts() as interrupts:
         sources = open_sources(settings.indexing, stdin)
         from qa_system.retrievers.encoders import load_encoder
@@ -201,7 +117,7 @@ class _Job:
     fingerprint: str
 
     def unfinished(self) -> Checkpoint | None:
-        """Give the checkpoint of the last run, if that was of the same job and has not ended."""
+        """Return the checkpoint of the last run, if that was of the same job and has not ended."""
         last = self.state.load()
         is_same = last is not None and not last.finished and last.fingerprint == self.fingerprint
         return last if is_same else None
@@ -250,15 +166,6 @@ def _bind(store: ReviewStore, encoder: Encoder | None, settings: Settings) -> No
             remedy=f"{remedy}; or go on with --no-embed.",
         )
     store.bind_encoder(encoder.identity)
-
-
-@dataclass(frozen=True, slots=True)
-class _Changed:
-    """A review that the store does not have as it is now."""
-
-    review: Review
-    spans: Spans
-    content_hash: str
 
 
 def _rejected(review: Review, file: str, line: int | None, reason: Reason, detail: str) -> Reject:
@@ -349,26 +256,25 @@ class _Run:
         self._check_rejects(counts.rejected + len(rejected), rejects)
 
         stored = self._store.documents_of_reviews([review.id for review in reviews])
-        changed: list[_Changed] = []
+        changed: list[Changed] = []
         stale: list[str] = []
         written: dict[str, int] = {}
         for review in reviews:
-            spans = self._spans(review)
-            content_hash = hash_of(review.content_hash, spans)
+            each = Changed.of(review, self._settings.passages)
             there = stored.get(review.id, {})
-            is_changed = there != {review.id: content_hash}
+            is_changed = there != {review.id: each.content_hash}
             if is_changed:
-                changed.append(_Changed(review, spans, content_hash))
+                changed.append(each)
                 stale.extend(there.keys() - {review.id})
             if is_changed or review.id in self._attempted:
                 # What was attempted and is there now was written just before a kill.
-                written[review.id] = len(spans)
-        documents, passages, truncated = self._documents(changed)
+                written[review.id] = len(each.spans)
+        made = documents_of(changed, self._encoder, embed_title=self._embed_title)
 
         # A transaction is waited for; a server, which may be away for minutes, is not.
         with nullcontext() if self._place.is_server else self._interrupts.held():
             self._state.attempt(self._attempted.union(written))
-            refused = self._write(documents, stale, passages)
+            refused = self._write(made, stale)
             for review_id, reason in refused.items():
                 seen = known[review_id]
                 known[review_id] = seen._replace(digest=None)
@@ -387,7 +293,7 @@ class _Run:
                     duplicates=counts.duplicates + duplicates,
                     rejected=counts.rejected + len(rejected) + len(refused),
                     passages=counts.passages + sum(written[review.id] for review in done),
-                    truncated=counts.truncated + truncated,
+                    truncated=counts.truncated + made.truncated,
                     reasons=dict(reasons),
                 ),
                 seconds=self._seconds(),
@@ -397,20 +303,11 @@ class _Run:
             self._state.commit(self._checkpoint, known.values())
         self._attempted.difference_update(written)
 
-    def _spans(self, review: Review) -> Spans:
-        passages = self._settings.passages
-        return split(review.text, passages.max_words, passages.overlap_words)
-
-    def _write(
-        self,
-        documents: Sequence[Document],
-        stale: Sequence[str],
-        passages: Mapping[str, Passages],
-    ) -> dict[str, str]:
+    def _write(self, made: Written, stale: Sequence[str]) -> dict[str, str]:
         """Write a batch; return the reviews that the store refused, with its reasons."""
-        if not documents and not stale:
+        if not made.documents and not stale:
             return {}
-        report = self._store.replace(documents, stale, passages)
+        report = self._store.replace(made.documents, stale, made.passages)
         self._writing.add(report)
         return {one.id: one.reason for one in report.rejected}
 
@@ -456,59 +353,6 @@ class _Run:
                 remedy="The file says why. Mend the source, or run the same command with a "
                 "larger --max-rejects: it goes on where it stopped.",
             )
-
-    def _documents(
-        self, changed: Sequence[_Changed]
-    ) -> tuple[list[Document], dict[str, Passages], int]:
-        """Make documents and passages with embeddings.
-
-        Returns:
-            A document for each review; the passages of those that have several, by id; the number
-            of texts that the encoder could not read to their end.
-        """
-        from haystack import Document
-
-        from qa_system.stores.writes import Passages
-
-        texts = [each.review.text[start:end] for each in changed for start, end in each.spans]
-        vectors = None
-        truncated = 0
-        if self._encoder is not None and texts:
-            before = self._encoder.truncated_passages
-            vectors = self._encode(self._encoder, changed, texts)
-            truncated = self._encoder.truncated_passages - before
-        documents: list[Document] = []
-        passages: dict[str, Passages] = {}
-        first = 0
-        for each in changed:
-            review, last = each.review, first + len(each.spans)
-            own = None if vectors is None else vectors[first:last]
-            first = last
-            is_whole = len(each.spans) == 1
-            if not is_whole:
-                passages[review.id] = Passages(each.spans, own)
-            documents.append(
-                Document(
-                    id=review.id,
-                    content=review.text,
-                    meta={
-                        **review.meta,
-                        "review_id": review.id,
-                        "item_id": review.item_id,
-                        "content_hash": each.content_hash,
-                    },
-                    embedding=own[0] if is_whole and own is not None else None,
-                )
-            )
-        return documents, passages, truncated
-
-    def _encode(
-        self, encoder: Encoder, changed: Sequence[_Changed], texts: Sequence[str]
-    ) -> NDArray[np.float32]:
-        if not self._embed_title:
-            return encoder.encode_passages(texts)
-        titles = [each.review.meta.get("title") for each in changed for _ in each.spans]
-        return encoder.encode_passages(texts, [str(title) if title else None for title in titles])
 
     def _delete_missing(self) -> None:
         """Delete the reviews that the sources, read to their end, hold no more."""

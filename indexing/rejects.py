@@ -37,8 +37,8 @@ class RejectFile:
                         stream.truncate(keep)
                 elif path.stat().st_size:
                     path.unlink()
-        except OSError as fault:
-            raise self._unwritable(fault) from fault
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -46,7 +46,7 @@ class RejectFile:
     def __exit__(
         self,
         kind: type[BaseException] | None,
-        fault: BaseException | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         if self._stream is not None:
@@ -58,8 +58,8 @@ class RejectFile:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._stream = self.path.open("ab")
-            except OSError as fault:
-                raise self._unwritable(fault) from fault
+            except OSError as error:
+                raise self._unwritable(error) from error
         self._stream.write(orjson.dumps(reject.to_dict(), option=orjson.OPT_APPEND_NEWLINE))
 
     def flush(self) -> int:
@@ -70,9 +70,9 @@ class RejectFile:
             return self.path.stat().st_size
         return 0
 
-    def _unwritable(self, fault: OSError) -> ConfigError:
+    def _unwritable(self, error: OSError) -> ConfigError:
         return ConfigError(
-            f"the reject file cannot be written: {fault.strerror}",
+            f"the reject file cannot be written: {error.strerror}",
             where=str(self.path),
             remedy="Name another file: --rejects FILE.",
         )

@@ -57,8 +57,8 @@ class Reject:
     Args:
         file: where it stands.
         line: the physical line that it starts on, from 1 (in Parquet its row); None if unknown.
-        reason: the kind of fault, one of a few.
-        detail: the fault in words.
+        reason: the kind of error, one of a few.
+        detail: the error in words.
         row: the row as it came, shortened.
         review_id: the review that it would have been, where that can be told.
     """
@@ -71,7 +71,7 @@ class Reject:
     review_id: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the reject as a line of the reject file."""
+        """Return the reject as a line of the reject file."""
         return {
             "file": self.file,
             "line": self.line,
@@ -218,8 +218,8 @@ class Columns:
                     value = _as_type(_json_value(value), self.types[column])
                 else:
                     value = _guess(value) if untyped else _json_value(value)
-            except BadRow as fault:
-                raise BadRow(fault.reason, f"{column} {fault.detail}", review_id) from None
+            except BadRow as error:
+                raise BadRow(error.reason, f"{column} {error.detail}", review_id) from None
             if value is not None and (value != "" or not untyped):
                 meta[column] = value
         return meta
@@ -239,7 +239,7 @@ def _id(value: Any, column: str, review_id: str | None) -> str | None:
 
 
 def _guess(cell: str) -> Any:
-    """Give a CSV cell its type, if writing it again gives the same text.
+    """Return a CSV cell its type, if writing it again gives the same text.
 
     >>> [_guess(cell) for cell in ("5", "4.5", "true", "007", "4.50", "1e5", "nan", "")]
     [5, 4.5, True, '007', '4.50', '1e5', 'nan', '']

@@ -20,10 +20,8 @@ from typing import IO, Any, cast
 import orjson
 
 from indexing.formats import (
-    BOM,
     MIN_ROW_BYTES,
     Format,
-    Lines,
     SourceFile,
     check_columns,
     csv_header,
@@ -31,6 +29,7 @@ from indexing.formats import (
     read,
 )
 from indexing.rows import Columns, Position, Row
+from indexing.streams import BOM, Lines
 from qa_system.config import IndexingSettings
 from qa_system.datasets import subjqa
 from qa_system.errors import ConfigError, DataError
@@ -126,7 +125,7 @@ def open_sources(settings: IndexingSettings, stdin: IO[bytes] | None = None) -> 
 
 
 def _expand(source: str) -> list[str]:
-    """Give the files that a source means; a SubjQA folder counts as one."""
+    """Return the files that a source means; a SubjQA folder counts as one."""
     source = data_place(source)
     path = Path(source)
     if source == STDIN or path.is_file():
@@ -309,10 +308,10 @@ def _row_bytes(columns: Columns) -> int:
 def _open(path: Path) -> IO[bytes]:
     try:
         stream = path.open("rb")
-    except OSError as fault:
+    except OSError as error:
         raise DataError(
-            f"the file cannot be read: {fault.strerror}", where=str(path), remedy="Check it."
-        ) from fault
+            f"the file cannot be read: {error.strerror}", where=str(path), remedy="Check it."
+        ) from error
     return _plain(stream, stream.peek(2)[:2])
 
 

@@ -1,7 +1,9 @@
 """The walls of the house: import layers, what start-up may load, the public names."""
 
+import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,52 @@ def test_the_version_is_the_distributions() -> None:
     from importlib.metadata import version
 
     assert qa_system.__version__ == version("qa-system")
+
+
+PACKAGES = ("qa_system", "indexing", "eval")
+
+
+def sources(root: Path) -> dict[Path, str]:
+    """Every module of the three packages but `__init__.py`."""
+    paths = [path for package in PACKAGES for path in (root / package).rglob("*.py")]
+    return {
+        path.relative_to(root): path.read_text() for path in paths if "bundled" not in path.parts
+    }
+
+
+def test_folders_and_modules_stay_small(root: Path) -> None:
+    modules = [path for path in sources(root) if path.name != "__init__.py"]
+    folders = Counter(path.parent for path in modules)
+    assert not {f"{folder}: {count} modules" for folder, count in folders.items() if count > 15}
+    lines = {path: len(text.splitlines()) for path, text in sources(root).items()}
+    assert not {f"{path}: {count} lines" for path, count in lines.items() if count > 450}
+
+
+def test_functions_stay_short_and_take_few_parameters(root: Path) -> None:
+    """What Haystack serialises, and commands, have a parameter for each option."""
+    long, many = [], []
+    for path, text in sources(root).items():
+        tree = ast.parse(text)
+        serialised = {
+            id(method)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ClassDef)
+            and any(
+                isinstance(each, ast.FunctionDef) and each.name == "to_dict" for each in node.body
+            )
+            for method in node.body
+            if isinstance(method, ast.FunctionDef) and method.name == "__init__"
+        }
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            where = f"{path}:{node.lineno} {node.name}"
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > 60:
+                long.append(f"{where}: {length} lines")
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            taken = [each for each in given if each.arg not in ("self", "cls")]
+            if len(taken) > 8 and id(node) not in serialised and path.parent.name != "cli":
+                many.append(f"{where}: {len(taken)} parameters")
+    assert not long
+    assert not many

@@ -12,7 +12,7 @@ from qa_system.console.app import print_json
 from qa_system.console.options import ENCODER, STORE, JsonOption, Setting, takes_settings
 
 if TYPE_CHECKING:
-    from indexing.job import JobReport
+    from indexing.report import JobReport
     from qa_system.config import Settings
 
 __all__ = ["run"]

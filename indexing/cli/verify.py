@@ -22,13 +22,13 @@ def verify(settings: Settings, as_json: JsonOption = False) -> None:
 
     with open_store(settings.store) as opened:
         documents = opened.count_documents()
-        faults = opened.verify()
+        errors = opened.verify()
     if as_json:
-        print_json({"store": settings.store.place, "documents": documents, "faults": faults})
+        print_json({"store": settings.store.place, "documents": documents, "faults": errors})
     else:
-        for fault in faults:
-            typer.echo(fault)
-        verdict = "sound" if not faults else f"{len(faults)} faults"
+        for error in errors:
+            typer.echo(error)
+        verdict = "sound" if not errors else f"{len(errors)} errors"
         typer.echo(f"{settings.store.place}: {documents:,} documents, {verdict}")
-    if faults:
+    if errors:
         raise typer.Exit(1)

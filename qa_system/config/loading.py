@@ -125,16 +125,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a file of keys and values."""
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as fault:
+    except OSError as error:
         raise ConfigError(
-            f"cannot read the configuration: {fault.strerror or fault}",
+            f"cannot read the configuration: {error.strerror or error}",
             where=str(path),
             remedy="Name an existing YAML file, or none to run on the defaults.",
-        ) from fault
-    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"the configuration is not YAML: {fault}", where=str(path), remedy="Mend the file."
-        ) from fault
+            f"the configuration is not YAML: {error}", where=str(path), remedy="Mend the file."
+        ) from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):

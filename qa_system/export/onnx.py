@@ -76,18 +76,7 @@ def export_model(
     _check_packages()
     calibration = calibration_of(location)
     network = load_reader(location) if task == "reader" else load_encoder(location)
-    try:
-        with without_stderr():  # a graph that torch cannot export is printed whole
-            model = _convert(network, task, precision)
-    except QASystemError:
-        raise
-    except Exception as error:  # the errors of torch's exporter and of ONNX Runtime share no base
-        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-        raise ModelError(
-            f"the architecture {network.facts['architecture']} cannot be exported: {reason(cause)}",
-            where=str(location.path),
-            remedy="Run the checkpoint as it is, with backend: torch.",
-        ) from error
+    model = _converted(network, task, precision, where=str(location.path))
     manifest = _manifest(network, task, precision)
     if task == "reader" and calibration.fitted_on is not None:
         manifest["calibration"] = calibration.to_dict()
@@ -111,6 +100,22 @@ def _check_packages() -> None:
         raise MissingDependencyError(
             f"an export needs the package {error.name!r}",
             remedy="Install it: pip install 'qa-system[train]'.",
+        ) from error
+
+
+def _converted(network: Network, task: Task, precision: Precision, *, where: str) -> Any:
+    """Convert a network; what torch or ONNX Runtime raise is an error that names it."""
+    try:
+        with without_stderr():  # a graph that torch cannot export is printed whole
+            return _convert(network, task, precision)
+    except QASystemError:
+        raise
+    except Exception as error:  # the errors of torch's exporter and of ONNX Runtime share no base
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        raise ModelError(
+            f"the architecture {network.facts['architecture']} cannot be exported: {reason(cause)}",
+            where=where,
+            remedy="Run the checkpoint as it is, with backend: torch.",
         ) from error
 
 

@@ -127,20 +127,8 @@ def load_seq2seq(
     """
     torch_device = choose_torch_device(device)
     dtype = choose_torch_precision(precision, torch_device)
-    if location.format != "torch":
-        raise ModelError(
-            f"{location.name!r} is an export, and a generator is a checkpoint",
-            where=str(location.path),
-            remedy=REMEDY,
-        )
-    config = load_config(location, purpose=PURPOSE, remedy=REMEDY)
+    config, model, tokenizer = _parts_of(location, dtype)
     is_rag = config.model_type == "rag"
-    if is_rag:
-        model = _rag_generator(location, config, dtype)
-        tokenizer = load_tokenizer(location.path / "generator_tokenizer", config.generator)
-    else:
-        model = _parts_generator(location, dtype)
-        tokenizer = load_tokenizer(location.path, config)
     positions = positions_of(model.get_encoder())
     facts = _rag_facts(config) if is_rag else _parts_facts(location, positions)
     from qa_system.generators.attention import share_keys
@@ -165,6 +153,21 @@ def load_seq2seq(
         positions=positions_of(model.get_decoder()),
         precision=PRECISIONS[str(dtype)],
     )
+
+
+def _parts_of(location: ModelLocation, dtype: Any) -> tuple[Any, Any, Any]:
+    """Return a checkpoint's configuration, generator and tokenizer."""
+    if location.format != "torch":
+        raise ModelError(
+            f"{location.name!r} is an export, and a generator is a checkpoint",
+            where=str(location.path),
+            remedy=REMEDY,
+        )
+    config = load_config(location, purpose=PURPOSE, remedy=REMEDY)
+    if config.model_type == "rag":
+        tokenizer = load_tokenizer(location.path / "generator_tokenizer", config.generator)
+        return config, _rag_generator(location, config, dtype), tokenizer
+    return config, _parts_generator(location, dtype), load_tokenizer(location.path, config)
 
 
 def _rag_generator(location: ModelLocation, config: Any, dtype: Any) -> Any:

@@ -145,6 +145,45 @@ def pad(rows: Sequence[Sequence[int] | IntArray], value: int = 0) -> IntArray:
     return padded
 
 
+def _session(location: ModelLocation, device: str, threads: int | None) -> Any:
+    """Open the export's graph in ONNX Runtime."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"the model {location.name!r} runs on onnxruntime, which is not installed",
+            remedy="Install it: pip install 'qa-system[cpu]'.",
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    available = onnxruntime.get_available_providers()
+    if device.startswith("cuda") and "CUDAExecutionProvider" not in available:
+        raise ModelError(
+            f"device {device!r} was asked for, and this onnxruntime has no CUDA provider",
+            where=location.name,
+            remedy="Install 'qa-system[gpu]', or set device: cpu.",
+        )
+    providers = ["CPUExecutionProvider"]
+    if device != "cpu" and "CUDAExecutionProvider" in available:
+        providers.insert(0, "CUDAExecutionProvider")
+    try:
+        return onnxruntime.InferenceSession(
+            str(location.path / "model.onnx"),
+            options,
+            providers=providers,
+            # The fused kernel of its CPU provider takes four times as long as the parts.
+            disabled_optimizers=["SkipLayerNormFusion"],
+        )
+    except Exception as error:  # onnxruntime's exceptions share no base
+        raise ModelError(
+            f"the ONNX model cannot be loaded: {error}",
+            where=str(location.path / "model.onnx"),
+            remedy="Export the model again with `qa export`.",
+        ) from error
+
+
 class OnnxSession:
     """An ONNX Runtime session over a model folder that `qa export` made.
 
@@ -169,41 +208,7 @@ class OnnxSession:
         device: str = "auto",
         threads: int | None = None,
     ) -> None:
-        try:
-            import onnxruntime
-        except ImportError as fault:
-            raise MissingDependencyError(
-                f"the model {location.name!r} runs on onnxruntime, which is not installed",
-                remedy="Install it: pip install 'qa-system[cpu]'.",
-            ) from fault
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        available = onnxruntime.get_available_providers()
-        if device.startswith("cuda") and "CUDAExecutionProvider" not in available:
-            raise ModelError(
-                f"device {device!r} was asked for, and this onnxruntime has no CUDA provider",
-                where=location.name,
-                remedy="Install 'qa-system[gpu]', or set device: cpu.",
-            )
-        providers = ["CPUExecutionProvider"]
-        if device != "cpu" and "CUDAExecutionProvider" in available:
-            providers.insert(0, "CUDAExecutionProvider")
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(location.path / "model.onnx"),
-                options,
-                providers=providers,
-                # The fused kernel of its CPU provider takes four times as long as the parts.
-                disabled_optimizers=["SkipLayerNormFusion"],
-            )
-        except Exception as fault:  # onnxruntime's exceptions share no base
-            raise ModelError(
-                f"the ONNX model cannot be loaded: {fault}",
-                where=str(location.path / "model.onnx"),
-                remedy="Export the model again with `qa export`.",
-            ) from fault
+        self._session = _session(location, device, threads)
         self.manifest = read_manifest(location.path)
         for key in ("precision", "max_seq_length"):
             if key not in self.manifest:
@@ -230,7 +235,7 @@ class OnnxSession:
 
 
 def choose_torch_device(device: str) -> Any:
-    """Give the torch device that a setting means; `auto` takes a GPU where there is one.
+    """Return the torch device that a setting means; `auto` takes a GPU where there is one.
 
     Raises:
         MissingDependencyError: torch is not installed.
@@ -238,12 +243,12 @@ def choose_torch_device(device: str) -> Any:
     """
     try:
         import torch
-    except ImportError as fault:
+    except ImportError as error:
         raise MissingDependencyError(
             "this checkpoint runs on torch, which is not installed",
             remedy="Install it: pip install 'qa-system[torch]'. "
             "The bundled reader and encoder run without.",
-        ) from fault
+        ) from error
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -253,14 +258,14 @@ def choose_torch_device(device: str) -> Any:
         )
     try:
         return torch.device(device)
-    except RuntimeError as fault:
+    except RuntimeError as error:
         raise ModelError(
             f"torch knows no device {device!r}", remedy="Set device: auto, cpu or cuda."
-        ) from fault
+        ) from error
 
 
 def choose_torch_precision(precision: str, device: Any) -> Any:
-    """Give the torch dtype that a setting means on a device.
+    """Return the torch dtype that a setting means on a device.
 
     `auto` takes bf16 where the hardware multiplies it (bf16 keeps 99 % of the answers), fp32
     elsewhere.

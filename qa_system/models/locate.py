@@ -40,7 +40,7 @@ MANIFEST = "model.json"
 CONFIG = "config.json"
 TRAINING = "training.json"
 SAMPLE = "bundled:sample"
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def resource(relative: str) -> Path:
 
 
 def data_place(name: str | Path) -> str:
-    """Give the path that a data set's name means: `bundled:sample`, or a path as it is.
+    """Return the path that a data set's name means: `bundled:sample`, or a path as it is.
 
     >>> Path(data_place("bundled:sample")).name
     'sample'
@@ -177,7 +177,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def weights_hash(folder: Path) -> str:
-    """Give the sha256 of a model's weights, settings and tokenizer.
+    """Return the sha256 of a model's weights, settings and tokenizer.
 
     >>> len(weights_hash(locate("bundled:reader").path))
     64
@@ -196,7 +196,7 @@ def stamp(folder: Path) -> Stamp:
 
 
 def weights_sha256(location: ModelLocation) -> str:
-    """Give the sha256 of a model's weights alone: what was fitted to them may change beside them.
+    """Return the sha256 of a model's weights alone: what was fitted to them may change beside them.
 
     >>> len(weights_sha256(locate("bundled:reader")))
     64
@@ -249,11 +249,11 @@ def _from_hub(name: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    except ImportError as fault:
+    except ImportError as error:
         raise MissingDependencyError(
             f"the Hub model {name!r} needs huggingface_hub",
             remedy="Install it: pip install 'qa-system[torch]'.",
-        ) from fault
+        ) from error
     try:
         return Path(
             snapshot_download(
@@ -261,8 +261,8 @@ def _from_hub(name: str) -> Path:
                 allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors", "*.onnx"],
             )
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as fault:
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise ModelError(
-            f"the Hub model {name!r} cannot be had: {type(fault).__name__}",
+            f"the Hub model {name!r} cannot be had: {type(error).__name__}",
             remedy="Check the name and the network, or name a local folder or `bundled:NAME`.",
-        ) from fault
+        ) from error

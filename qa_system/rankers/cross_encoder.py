@@ -1,4 +1,4 @@
-"""A cross-encoder as a ranker: Haystack's own component, with our names, faults and threads.
+"""A cross-encoder as a ranker: Haystack's own component, with our names, errors and threads.
 
 Importing this module imports sentence-transformers.
 """

@@ -63,7 +63,7 @@ class ReaderBackend(Protocol):
     def logits(
         self, input_ids: IntArray, attention_mask: IntArray, token_type_ids: IntArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Give start and end logits of a batch, each of shape (rows, length)."""
+        """Return start and end logits of a batch, each of shape (rows, length)."""
 
 
 def load_backend(
@@ -219,7 +219,7 @@ class TorchBackend:
     def logits(
         self, input_ids: IntArray, attention_mask: IntArray, token_type_ids: IntArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Give start and end logits of a batch."""
+        """Return start and end logits of a batch."""
         import torch
 
         feeds = {"input_ids": input_ids, "attention_mask": attention_mask}

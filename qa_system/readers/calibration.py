@@ -6,7 +6,7 @@ review has an answer, and that the span is it, which is less; each is
 `sigmoid((log_odds - center) / temperature)` with a center and a temperature of its own (Platt
 scaling; with the center at 0 it is the temperature scaling of Guo et al., On Calibration of
 Modern Neural Networks, ICML 2017). An answer is given from `threshold` on, where it is worth more
-than silence.
+than abstention.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Sigmoid:
     temperature: float = 1.0
 
     def __call__(self, log_odds: float) -> float:
-        """Give the probability.
+        """Return the probability.
 
         >>> Sigmoid(center=2.0, temperature=4.0)(2.0)
         0.5
@@ -59,7 +59,7 @@ class Sigmoid:
         return float(_sigmoid(np.float64(self.log_odds(log_odds))))
 
     def log_odds(self, log_odds: float) -> float:
-        """Give the probability as log-odds: the reader's, calibrated.
+        """Return the probability as log-odds: the reader's, calibrated.
 
         >>> Sigmoid(center=2.0, temperature=4.0).log_odds(6.0)
         1.0
@@ -84,7 +84,7 @@ class Calibration:
     fitted_on: str | None = None
 
     def at(self, temperature: float) -> Calibration:
-        """Give the same with another temperature.
+        """Return the same with another temperature.
 
         >>> Calibration().at(2.0).right
         Sigmoid(center=0.0, temperature=2.0)
@@ -96,7 +96,7 @@ class Calibration:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the entry of a model's manifest."""
+        """Return the entry of a model's manifest."""
         return asdict(self)
 
     @classmethod
@@ -113,16 +113,16 @@ class Calibration:
                 for name in ("right", "answerable")
             )
             return cls(float(entry["threshold"]), right, answerable, entry.get("fitted_on"))
-        except (KeyError, TypeError, ValueError) as fault:
+        except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
-                f"the manifest's calibration is damaged: {fault!r}",
+                f"the manifest's calibration is damaged: {error!r}",
                 where=None if where is None else str(where),
                 remedy="Delete that entry, and fit it again: qa-eval calibrate --write.",
-            ) from fault
+            ) from error
 
 
 def calibration_of(location: ModelLocation) -> Calibration:
-    """Give what was fitted with a model: in an export's manifest, in a checkpoint's record.
+    """Return what was fitted with a model: in an export's manifest, in a checkpoint's record.
 
     Raises:
         ModelError: it is damaged.
@@ -142,13 +142,13 @@ def keep_calibration(calibration: Calibration, location: ModelLocation) -> None:
     try:
         temporary.write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n")
         temporary.replace(target)
-    except OSError as fault:
+    except OSError as error:
         temporary.unlink(missing_ok=True)
         raise ModelError(
-            f"the calibration cannot be written: {fault.strerror}",
+            f"the calibration cannot be written: {error.strerror}",
             where=str(target),
             remedy="Copy the model to a folder of your own, and name that.",
-        ) from fault
+        ) from error
 
 
 def _place_of_record(location: ModelLocation) -> Path:
@@ -161,12 +161,12 @@ def _record_of(location: ModelLocation) -> dict[str, Any]:
         return read_manifest(location.path)
     try:
         record: dict[str, Any] = orjson.loads(place.read_bytes()) if place.is_file() else {}
-    except (OSError, orjson.JSONDecodeError) as fault:
+    except (OSError, orjson.JSONDecodeError) as error:
         raise ModelError(
-            f"the record of its training cannot be read: {fault}",
+            f"the record of its training cannot be read: {error}",
             where=str(place),
             remedy="Train the model again, or delete the file, and with it its calibration.",
-        ) from fault
+        ) from error
     return record
 
 
@@ -188,7 +188,7 @@ def fit_calibration(
         fitted_on: what to remember of the questions.
 
     Returns:
-        The threshold with the highest mean F1 (silence is worth 1 on a question without an
+        The threshold with the highest mean F1 (abstention is worth 1 on a question without an
         answer), and the sigmoids under which the F1s, and "the question has an answer", are
         likeliest.
     """
@@ -203,13 +203,13 @@ def fit_calibration(
     )
 
 
-def fit_threshold(log_odds: ArrayLike, if_answered: ArrayLike, if_silent: ArrayLike) -> float:
+def fit_threshold(log_odds: ArrayLike, if_answered: ArrayLike, if_abstaining: ArrayLike) -> float:
     """Find the threshold with the highest total score.
 
     Args:
         log_odds: a question is answered if its log-odds reach the threshold.
         if_answered: what a question is worth if it is answered.
-        if_silent: what it is worth if it is not.
+        if_abstaining: what it is worth if it is not.
 
     Returns:
         The middle of the best gap between two neighbouring log-odds; of several as good, the
@@ -221,8 +221,8 @@ def fit_threshold(log_odds: ArrayLike, if_answered: ArrayLike, if_silent: ArrayL
     odds = np.asarray(log_odds, dtype=np.float64)
     order = np.argsort(odds, kind="stable")
     odds = odds[order]
-    gain = (np.asarray(if_silent, dtype=float) - np.asarray(if_answered, dtype=float))[order]
-    total = np.concatenate(([0.0], np.cumsum(gain)))  # silent on the first n
+    gain = (np.asarray(if_abstaining, dtype=float) - np.asarray(if_answered, dtype=float))[order]
+    total = np.concatenate(([0.0], np.cumsum(gain)))  # abstaining on the first n
     edges = np.concatenate(([odds[0] - 2], odds, [odds[-1] + 2]))
     width = np.diff(edges)
     total[width <= 0] = -np.inf
@@ -277,7 +277,7 @@ def expected_calibration_error(probabilities: ArrayLike, right: ArrayLike, bins:
     Args:
         probabilities: as told, 0 to 1.
         right: what happened.
-        bins: equal parts of 0 to 1; within each the mean probability is held against the
+        bins: equal parts of 0 to 1; within each the mean probability is compared with the
             frequency, and the differences are weighted by the bin's share (Guo et al. 2017).
 
     >>> expected_calibration_error([0.5, 0.5, 1.0, 1.0], [True, False, True, True])

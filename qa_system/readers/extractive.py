@@ -60,12 +60,12 @@ class Reading:
 class ExtractiveReader:
     """Find the spans of reviews that answer a question.
 
-    Every review is read in overlapping windows; a span's log-odds are held against the null
+    Every review is read in overlapping windows; a span's log-odds are compared with the null
     token of its own window (see `spans`), so answers from different reviews rank together. An
     answer's `score` is the calibrated probability that it is right, and `no_answer_probability`
-    that the most promising review has no answer: reviews of one item are about the same thing, so
-    their silences are not independent, and the product over reviews, which sinks with each review
-    read, would claim an answer in any pile of reviews that is high enough.
+    that the most promising review has no answer. Reviews of one item are about the same thing, so
+    their probabilities are not independent; a product over reviews, which sinks with each review
+    read, would claim an answer in any large pile of reviews.
 
     Loading happens on first use, or by `warm_up`. One reader may be used by many threads, and
     readers of the same model have one copy of it in memory.

@@ -51,7 +51,7 @@ def best_spans(
     """Find the best spans of one review, none overlapping another.
 
     The best span is taken, then the best of those that share no character with it, and so on.
-    So the twins of an answer in the overlap of two windows count once, and the second answer is
+    So the variants of an answer in the overlap of two windows count once, and the second answer is
     another answer, not the first with a word more.
 
     Args:
@@ -111,7 +111,7 @@ class _Band:
         self._scores[begins_before[:, None] & self._last_tokens(ends_after)] = -np.inf
 
     def _last_tokens(self, of_token: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Give a property of tokens for the last token of each span."""
+        """Return a property of tokens for the last token of each span."""
         last = np.minimum(np.arange(len(of_token))[:, None] + self._columns, len(of_token) - 1)
         found: NDArray[np.bool_] = of_token[last]
         return found

@@ -108,7 +108,7 @@ class WindowCutter:
         self._specials = sum(len(part) for part in self._special_ids)
 
     def room(self, question_tokens: int) -> int:
-        """Give the tokens of a review that a window holds beside a question."""
+        """Return the tokens of a review that a window holds beside a question."""
         return self.max_seq_length - self._specials - question_tokens
 
     @property

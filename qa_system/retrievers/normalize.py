@@ -26,7 +26,7 @@ class ScoreNormalizer:
 
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, list[Document]]:
-        """Give the documents in their order, with the new scores."""
+        """Return the documents in their order, with the new scores."""
         scores = [0.0 if document.score is None else document.score for document in documents]
         low, high = (min(scores), max(scores)) if scores else (0.0, 0.0)
         scale = self.weight / (high - low) if high > low else 0.0

@@ -130,20 +130,21 @@ def load_sentence_model(
             remedy=f"Supported: {', '.join(SIMILARITIES)}.",
         )
     positions = positions_of(model[0].auto_model)
-    length = model.max_seq_length
-    if length is None or length >= IMMENSE_LENGTH:
-        length = UNSAID_LENGTH
-    if positions is not None:
-        length = min(length, positions)
     return SentenceModel(
         model=model.eval(),
         role=role,
         similarity=SIMILARITIES[similarity],
         prefixes=_prefixes(model.prompts),
         positions=positions,
-        max_seq_length=int(length),
+        max_seq_length=_length(model.max_seq_length, positions),
         tokenizer=location.path / (RAG_TOKENIZER if config.get("model_type") == "rag" else ""),
     )
+
+
+def _length(said: int | None, positions: int | None) -> int:
+    """Return how many tokens a model reads: as many as it says, and has positions for."""
+    length = UNSAID_LENGTH if said is None or said >= IMMENSE_LENGTH else int(said)
+    return length if positions is None else min(length, positions)
 
 
 def check_role(location: ModelLocation, role: Role, wanted: Role) -> None:

@@ -370,7 +370,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def verify(self) -> list[str]:
-        return self._folder.faults()
+        return self._folder.errors()
 
     @override
     def close(self) -> None:

@@ -341,11 +341,11 @@ def _shown(node: Mapping[str, Any]) -> str:
 class Matcher:
     """The SQL function `haystack_matches(condition, source)` of one connection.
 
-    SQLite tells no more of a failing function than that it failed: `fault` keeps the reason.
+    SQLite tells no more of a failing function than that it failed: `error` keeps the reason.
     """
 
     def __init__(self) -> None:
-        self.fault: InvalidFilterError | None = None
+        self.error: InvalidFilterError | None = None
 
     def __call__(self, condition: str, source: str | None) -> bool:
         """Compare what a condition names inside a document's column with the condition's value."""
@@ -358,12 +358,12 @@ class Matcher:
         try:
             return matches(found)
         except (FilterError, TypeError, OverflowError) as error:
-            self.fault = InvalidFilterError(
+            self.error = InvalidFilterError(
                 f"a document's {type(found).__name__} cannot be compared: {error}",
                 where=condition,
                 remedy="Order numbers with numbers and dates with dates.",
             )
-            raise self.fault from error
+            raise self.error from error
 
 
 @lru_cache(maxsize=256)

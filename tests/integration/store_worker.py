@@ -98,14 +98,14 @@ def hold(store, seed, known):
 
 
 def read(store, seed, known):
-    """Answer, for ever, and say each time what was seen; a fault is said, too."""
+    """Answer, for ever, and say each time what was seen; a error is said, too."""
     while True:
         try:
             found = store.search_bm25("review", top_k=1_000_000)
             dense = store.search_by_embedding([1.0] * DIMENSION, top_k=1_000_000)
             say(count=len(found), dense=len(dense))
-        except QASystemError as fault:
-            say(fault=str(fault))
+        except QASystemError as error:
+            say(error=str(error))
             return
 
 
@@ -122,8 +122,8 @@ def main():
                 say(pid=os.getpid())
                 store = FAISSDocumentStore(Path(command["path"]))
                 ACTIONS[command["action"]](store, command["seed"], command.get("known", []))
-            except BaseException as fault:
-                say(fault=repr(fault))
+            except BaseException as error:
+                say(error=repr(error))
                 raise
             finally:
                 os._exit(0)

@@ -85,7 +85,7 @@ class Askers:
     """Threads that ask until they are told to stop, and remember what went wrong."""
 
     def __init__(self, url, index, vectors, threads=3):
-        self.asked, self.faults = 0, []
+        self.asked, self.errors = 0, []
         self._stop = threading.Event()
         self._store = ElasticsearchReviewStore(url, index)
         self._vectors = vectors
@@ -99,9 +99,9 @@ class Askers:
                 near = self._store.search_by_embedding(self._vectors[n % COUNT], 10, of_item(n))
                 told = self._store.search_bm25("How long does the battery last?", 10, of_item(n))
                 if (len(near), len(told)) != (10, 10):
-                    self.faults.append(f"{len(near)} and {len(told)} documents instead of 10")
-            except Exception as fault:  # noqa: BLE001 - whatever it is
-                self.faults.append(repr(fault))
+                    self.errors.append(f"{len(near)} and {len(told)} documents instead of 10")
+            except Exception as error:  # noqa: BLE001 - whatever it is
+                self.errors.append(repr(error))
             with self._lock:
                 self.asked += 1
 
@@ -117,7 +117,7 @@ class Askers:
             each.start()
         return self
 
-    def __exit__(self, *fault):
+    def __exit__(self, *error):
         self._stop.set()
         for each in self._threads:
             each.join()
@@ -162,5 +162,5 @@ def test_a_node_dies_while_writing_and_another_while_being_asked(cluster):
             askers.wait_for(30)
             nodes[second].kill()
             askers.wait_for(150)
-        assert askers.faults == []
+        assert askers.errors == []
         assert store.count_documents() == COUNT

@@ -19,7 +19,7 @@ NOT_ALLOWED = "action [indices:admin/get] is unauthorized for user [reader]"
 
 
 def look(url, **store):
-    """Give the findings about the server and its store by name."""
+    """Return the findings about the server and its store by name."""
     chosen = {"type": "elasticsearch", "url": url, **store}
     found = examine(overrides=[f"store.{key}={json.dumps(value)}" for key, value in chosen.items()])
     first = [finding.name for finding in found].index("server")
@@ -27,7 +27,7 @@ def look(url, **store):
 
 
 def index_of(store):
-    """Give the name under which a test's store can be opened."""
+    """Return the name under which a test's store can be opened."""
     return store.to_dict()["init_parameters"]["index"]
 
 

@@ -13,7 +13,7 @@ from qa_system.errors import StoreAccessError, StoreUnavailableError, StoreVersi
 
 
 class Line(ThreadingHTTPServer):
-    """Passes requests on to the server; the next writes meet with what `faults` says.
+    """Passes requests on to the server; the next writes meet with what `errors` says.
 
     A number is an answer of that status instead of the server's; "lost" passes the request on and
     breaks off before the answer.
@@ -24,7 +24,7 @@ class Line(ThreadingHTTPServer):
     def __init__(self, url):
         super().__init__(("127.0.0.1", 0), Handler)
         self.server = url.removeprefix("http://")
-        self.faults = deque()
+        self.errors = deque()
         self.answers = {}
         self.refusals = 0
 
@@ -45,9 +45,9 @@ class Handler(BaseHTTPRequestHandler):
     def pass_on(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         is_write = "_bulk" in self.path
-        fault = self.server.faults.popleft() if is_write and self.server.faults else None
-        if isinstance(fault, int):
-            return self.answer(fault, b'{"error": {"type": "x", "reason": "too busy"}}')
+        error = self.server.errors.popleft() if is_write and self.server.errors else None
+        if isinstance(error, int):
+            return self.answer(error, b'{"error": {"type": "x", "reason": "too busy"}}')
         if self.server.refusals > 0:
             self.server.refusals -= 1
             return self.answer(503, b'{"error": {"type": "x", "reason": "starting"}}')
@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         found = upstream.getresponse()
         content = found.read()
         upstream.close()
-        if fault == "lost":
+        if error == "lost":
             self.close_connection = True
             return None
         return self.answer(found.status, content, found.headers["Content-Type"])
@@ -91,12 +91,12 @@ def documents(count):
     return [Document(id=f"r{n}", content=f"good {n}") for n in range(count)]
 
 
-@pytest.mark.parametrize("fault", [429, 503, "lost"])
+@pytest.mark.parametrize("error", [429, 503, "lost"])
 @pytest.mark.parametrize("policy", [DuplicatePolicy.SKIP, DuplicatePolicy.OVERWRITE])
-def test_what_was_not_acknowledged_is_sent_again(elastic_store, line, fault, policy):
+def test_what_was_not_acknowledged_is_sent_again(elastic_store, line, error, policy):
     store = elastic_store(url=line.url, bulk={"chunk_documents": 50})
     store.write_documents(documents(10))
-    line.faults.extend([fault, fault])
+    line.errors.extend([error, error])
     report = store.write_bulk(documents(210), policy)
     there = 10 if policy is DuplicatePolicy.SKIP else 0
     assert (report.written, len(report.conflicts)) == (210 - there, there)
@@ -109,16 +109,16 @@ def test_what_was_not_acknowledged_is_sent_again(elastic_store, line, fault, pol
 def test_a_lost_answer_is_no_duplicate(elastic_store, line):
     store = elastic_store(url=line.url)
     store.write_documents([Document(id="first")])
-    line.faults.append("lost")
+    line.errors.append("lost")
     assert store.write_documents(documents(20), DuplicatePolicy.FAIL) == 20
 
 
 def test_a_server_that_stays_ill_is_given_up(elastic_store, line):
     store = elastic_store(url=line.url, bulk={"retry_for": 1.0})
-    line.faults.extend([503] * 100)
+    line.errors.extend([503] * 100)
     with pytest.raises(StoreUnavailableError, match=r"no time or no place for this \(503\)"):
         store.write_documents(documents(5))
-    line.faults.clear()
+    line.errors.clear()
     assert store.write_documents(documents(5), DuplicatePolicy.OVERWRITE) == 5
 
 
@@ -139,13 +139,13 @@ def test_a_request_that_is_refused_as_a_whole_hits_only_its_cause(elastic_store,
     store = elastic_store(url=line.url, bulk={"chunk_documents": 8})
     store.write_documents([Document(id="first")])
     # The whole of 8, its first half, that half's first half, its first document.
-    line.faults.extend([400, 400, 400, 400])
+    line.errors.extend([400, 400, 400, 400])
     report = store.write_bulk(documents(8))
     assert ([one.id for one in report.rejected], report.written) == (["r0"], 7)
     assert report.rejected[0].reason == "too busy"
 
 
-def test_another_version_and_a_closed_door_are_named(elastic_store, line):
+def test_another_version_and_a_closed_API_are_named(elastic_store, line):
     line.answers["/"] = (200, b'{"version": {"number": "7.17.1"}}')
     with pytest.raises(StoreVersionError, match=r"Elasticsearch 7.17.1, and 8.x is needed"):
         elastic_store(url=line.url).count_documents()

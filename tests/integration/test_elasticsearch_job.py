@@ -530,12 +530,12 @@ def readers(job, ask, count):
         with job.open() as store:
             while not stop.is_set():
                 try:
-                    fault = ask(store, random.Random(answered[number]))
+                    error = ask(store, random.Random(answered[number]))
                 except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
-                    fault = repr(error)
+                    error = repr(error)
                 answered[number] += 1
-                if fault:
-                    wrong.append(fault)
+                if error:
+                    wrong.append(error)
 
     threads = [threading.Thread(target=read, args=[number]) for number in range(count)]
     for thread in threads:

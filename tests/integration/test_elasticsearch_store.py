@@ -483,7 +483,7 @@ def test_another_encoder_is_refused_until_all_is_embedded_anew(elastic_store):
     store.bind_encoder(IDENTITY)
     assert (store.encoder, store.status().similarity) == (IDENTITY, "cosine")
     with pytest.raises(DocumentsRejectedError, match="embedding is missing"):
-        store.write_documents([Document(id="bare", content="x"), Document(id="silent")])
+        store.write_documents([Document(id="bare", content="x"), Document(id="abstaining")])
     store.delete_documents(["silent"])
     store.write_documents(
         [Document(id=f"r{n}", content="x" * (n + 1), embedding=[n, 1.0]) for n in range(5)]
@@ -527,8 +527,8 @@ def test_a_version_is_built_aside_promoted_and_rolled_back(elastic_store):
                 hits = reader.search_bm25("sound", 50, of_item("B0"))
                 assert len({hit.id[:3] for hit in hits}) == 1
                 (answered if len(hits) in (30, 40) else empty).append(len(hits))
-            except Exception as fault:  # noqa: BLE001 - whatever it is, it is counted
-                failed.append(fault)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
+                failed.append(error)
 
     readers = [threading.Thread(target=ask) for _ in range(3)]
     for reader in readers:

@@ -435,7 +435,7 @@ def left(store):
 
 
 @pytest.mark.slow
-def test_an_upgrade_killed_at_several_moments_loses_and_doubles_nothing(put, dumped, upgraders):
+def test_an_upgrade_killed_at_several_moments_loses_nothing(put, dumped, upgraders):
     given = reviews(500)
     old = old_index(dumped, given)
     store, chance = put(old), random.Random(13)

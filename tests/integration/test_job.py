@@ -236,9 +236,9 @@ def test_too_many_rejects_stop_the_job_which_goes_on_when_more_are_allowed(tmp_p
     ]
     source = write(tmp_path / "a.csv", rows)
     for _ in range(2):
-        with pytest.raises(TooManyRejectsError, match="max_rejects is 1") as fault:
+        with pytest.raises(TooManyRejectsError, match="max_rejects is 1") as error:
             index(tmp_path, source, max_rejects=1, batch_size=2)
-        rejects = Path(fault.value.where).read_bytes().splitlines()
+        rejects = Path(error.value.where).read_bytes().splitlines()
         assert len(rejects) == 2
         assert set(stored(tmp_path)) == {"r1", "r2", "r3", "r4"}
     report = index(tmp_path, source, max_rejects=3, batch_size=3)

@@ -227,8 +227,8 @@ class Encoder:
 
 
 def test_another_encoder_embeds_each_passage(store):
-    silent = Document(id="silent", meta={"item_id": "B2"})
-    given = [review(), review("r2", "B1", "Short.", OTHER), silent]
+    abstaining = Document(id="abstaining", meta={"item_id": "B2"})
+    given = [review(), review("r2", "B1", "Short.", OTHER), abstaining]
     store.replace(given, [], split("r1"))
     assert store.update_embeddings(Encoder(), batch_size=1) == 2
     assert store.encoder == IDENTITY

@@ -403,7 +403,7 @@ def test_metadata_that_mixes_types(store):
     assert store.get_metadata_field_unique_values("deep.x") == ([3], 1)
 
 
-# --- the store's faults
+# --- the store's errors
 
 
 def test_a_file_that_is_no_database(tmp_path):

@@ -61,7 +61,7 @@ class Model:
         self.open_intent = None
 
     def follow(self, messages):
-        assert not [message for message in messages if "fault" in message], messages
+        assert not [message for message in messages if "error" in message], messages
         self.open_intent = None
         for message in messages:
             if "intent" in message:

@@ -629,7 +629,7 @@ def test_a_reader_sees_complete_answers_while_indexes_are_built_anew(root, tmp_p
         listening.join()
         reader.stdout.close()
         reader.wait(timeout=30)
-    assert [message for message in seen if "fault" in message] == []
+    assert [message for message in seen if "error" in message] == []
     counts = [message for message in seen if "count" in message]
     for column in ("count", "dense"):
         values = [message[column] for message in counts]

@@ -69,7 +69,7 @@ def test_a_store_without_labels_has_none(store, tmp_path):
     assert store.write_labels(everything()) == 4
 
 
-def test_writing_again_doubles_nothing(store):
+def test_writing_again_duplicates_nothing(store):
     labels = everything()
     assert store.write_labels(labels + labels[:2]) == 4
     assert store.write_labels(labels) == 0
@@ -83,9 +83,9 @@ def test_writing_again_doubles_nothing(store):
 
 
 def test_annotators_and_questions_are_joined(store):
-    said, silent = label("q1", GOOD, meta={"who": ["a"]}), label("q1", meta={"who": ["b"]})
+    said, abstaining = label("q1", GOOD, meta={"who": ["a"]}), label("q1", meta={"who": ["b"]})
     elsewhere = label("q2", review_id="r2")
-    store.write_labels([silent])
+    store.write_labels([abstaining])
     store.write_labels([elsewhere, said])
     joined, other = store.get_labels_aggregated(by_item=False)
     assert (joined.answers, joined.annotations) == ((GOOD,), ((), (GOOD,)))

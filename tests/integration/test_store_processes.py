@@ -120,7 +120,7 @@ def test_readers_go_on_while_another_process_writes(start, tmp_path):
     seen = []
     while time.monotonic() < until:
         message = reader.hear()
-        assert "fault" not in message, message
+        assert "error" not in message, message
         seen.append(message)
     writer.kill()
     reader.kill()
@@ -134,7 +134,7 @@ def test_readers_go_on_while_another_process_writes(start, tmp_path):
 def test_threads_share_a_store(tmp_path):
     with FAISSDocumentStore(tmp_path) as store:
         store.write_documents([review(f"kept{n}") for n in range(50)])
-        faults, done = [], threading.Event()
+        errors, done = [], threading.Event()
 
         def ask():
             try:
@@ -143,8 +143,8 @@ def test_threads_share_a_store(tmp_path):
                     assert len(store.search_by_embedding([1.0] * 8, top_k=20)) == 20
                     only = {"field": "id", "operator": "==", "value": "kept7"}
                     assert [hit.id for hit in store.search_bm25("x", filters=only)] == ["kept7"]
-            except Exception as fault:  # noqa: BLE001 - told below
-                faults.append(fault)
+            except Exception as error:  # noqa: BLE001 - told below
+                errors.append(error)
 
         def write(name):
             try:
@@ -154,8 +154,8 @@ def test_threads_share_a_store(tmp_path):
                     again = [review(document.id, "other words") for document in batch[:10]]
                     store.write_documents(again, DuplicatePolicy.OVERWRITE)
                     store.delete_documents([document.id for document in batch[5:15]])
-            except Exception as fault:  # noqa: BLE001 - told below
-                faults.append(fault)
+            except Exception as error:  # noqa: BLE001 - told below
+                errors.append(error)
 
         readers = [threading.Thread(target=ask) for _ in range(3)]
         writers = [threading.Thread(target=write, args=(name,)) for name in "ab"]
@@ -166,7 +166,7 @@ def test_threads_share_a_store(tmp_path):
         done.set()
         for thread in readers:
             thread.join()
-        assert faults == []
+        assert errors == []
         assert store.count_documents() == 50 + 2 * 15 * 10
         assert store.verify() == []
 

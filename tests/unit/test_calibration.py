@@ -35,12 +35,12 @@ question = st.tuples(
 
 @given(st.lists(question, min_size=1, max_size=30))
 def test_threshold_is_as_good_as_any(questions):
-    odds, f1, silent = (np.array(column) for column in zip(*questions, strict=True))
+    odds, f1, abstaining = (np.array(column) for column in zip(*questions, strict=True))
 
     def total(threshold):
-        return np.where(odds >= threshold, f1, silent.astype(float)).sum()
+        return np.where(odds >= threshold, f1, abstaining.astype(float)).sum()
 
-    found = fit_threshold(odds, f1, silent)
+    found = fit_threshold(odds, f1, abstaining)
     assert total(found) == pytest.approx(max(total(t) for t in [*(odds - 0.5), odds.max() + 1]))
 
 

@@ -53,7 +53,7 @@ def tiny(
 
 
 def plain_answer(folder: Path, question: str, text: str) -> tuple[str, float]:
-    """The best span of one review: a forward pass a window, a double loop over spans."""
+    """The best span of one review: a forward pass a window, a duplicate loop over spans."""
     import torch
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
@@ -189,7 +189,7 @@ def test_the_size_of_batches_changes_nothing(tiny: Path, batch_tokens: int) -> N
 
 
 def test_the_threshold_decides_and_zero_counts_as_one() -> None:
-    """Log-odds in front of the threshold are silence; 0.0 is a threshold, not "not given"."""
+    """Log-odds in front of the threshold are abstention; 0.0 is a threshold, not "not given"."""
     free = ExtractiveReader(no_answer_threshold=ALWAYS).run(QUESTIONS[0], DOCUMENTS, top_k=10)
     odds = [answer.meta["log_odds"] for answer in free["answers"]]
     for threshold in (0.0, odds[2], odds[0] + 1):
@@ -241,7 +241,7 @@ def test_token_types_matter_and_are_given(tiny: Path) -> None:
     assert_plain(tiny.parent / "typed")
 
 
-def test_faults_are_named(bundled: ExtractiveReader, tmp_path: Path) -> None:
+def test_errors_are_named(bundled: ExtractiveReader, tmp_path: Path) -> None:
     with pytest.raises(EmptyQuestionError):
         bundled.run("  ", DOCUMENTS)
     with pytest.raises(QuestionTooLongError):

@@ -42,8 +42,8 @@ class Table:
         try:
             return [id_ for (id_,) in self.connection.execute(sql, condition.parameters)]
         except sqlite3.OperationalError:
-            assert self.matcher.fault is not None
-            raise self.matcher.fault from None
+            assert self.matcher.error is not None
+            raise self.matcher.error from None
 
     def plan(self, filters):
         condition = compile_filters(filters)

@@ -100,7 +100,7 @@ def test_a_read_only_store_answers_and_refuses_writes(tmp_path):
         try:
             if os.getuid() == 0:
                 os.setuid(65534)
-            code = 2 + _read_only_faults(path)
+            code = 2 + _read_only_errors(path)
         finally:
             os._exit(code)
     status = os.waitpid(child, 0)[1]
@@ -109,17 +109,17 @@ def test_a_read_only_store_answers_and_refuses_writes(tmp_path):
     assert os.waitstatus_to_exitcode(status) == 2
 
 
-def _read_only_faults(path):
+def _read_only_errors(path):
     from qa_system.errors import StoreError
 
     store = FAISSDocumentStore(path)
-    faults = store.count_documents() != 1
-    faults += [hit.id for hit in store.search_bm25("batteries")] != ["a"]
-    faults += [hit.id for hit in store.search_by_embedding([1.0, 0.0])] != ["a"]
-    faults += store.verify() != []
+    errors = store.count_documents() != 1
+    errors += [hit.id for hit in store.search_bm25("batteries")] != ["a"]
+    errors += [hit.id for hit in store.search_by_embedding([1.0, 0.0])] != ["a"]
+    errors += store.verify() != []
     try:
         store.delete_documents(["a"])
-        faults += 1
-    except StoreError as fault:
-        faults += "permissions" not in str(fault)
-    return faults
+        errors += 1
+    except StoreError as error:
+        errors += "permissions" not in str(error)
+    return errors

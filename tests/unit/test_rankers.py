@@ -77,8 +77,8 @@ class TestReaderRanker:
         assert DOCUMENTS[0].score == 0.0, "a document that went in is not changed"
 
     def test_equals_keep_their_order_and_no_text_comes_last(self, reader: ExtractiveReader) -> None:
-        twins = [Document(id=name, content=TEXTS[1]) for name in "cab"]
-        found = ReaderRanker(reader).run(QUESTION, [Document(id="none"), *twins])["documents"]
+        variants = [Document(id=name, content=TEXTS[1]) for name in "cab"]
+        found = ReaderRanker(reader).run(QUESTION, [Document(id="none"), *variants])["documents"]
         assert [document.id for document in found] == ["c", "a", "b", "none"]
         assert found[-1].score == float("-inf")
 

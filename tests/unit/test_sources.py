@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexing.formats import Lines
 from indexing.rows import Columns, Position, Reject
 from indexing.sources import open_sources
+from indexing.streams import Lines
 from qa_system.config import IndexingSettings
 from qa_system.errors import ConfigError, DataError
 from qa_system.records import Review, stable_review_id

@@ -35,7 +35,7 @@ def reviews(draw: st.DrawFn) -> list[WindowLogits]:
     return windows
 
 
-def by_double_loop(windows: list[WindowLogits], top_k: int, longest: int) -> list[Span]:
+def by_nested_loops(windows: list[WindowLogits], top_k: int, longest: int) -> list[Span]:
     """Every span there is, best first; each that touches a better one is passed over."""
     every = []
     for window in windows:
@@ -52,11 +52,11 @@ def by_double_loop(windows: list[WindowLogits], top_k: int, longest: int) -> lis
 
 
 @given(windows=reviews(), top_k=st.integers(1, 6), longest=st.integers(1, 10))
-def test_decoding_equals_a_plain_double_loop(
+def test_decoding_equals_a_plain_duplicate_loop(
     windows: list[WindowLogits], top_k: int, longest: int
 ) -> None:
     found = best_spans(windows, top_k, longest)
-    assert found == by_double_loop(windows, top_k, longest)
+    assert found == by_nested_loops(windows, top_k, longest)
 
 
 @given(windows=reviews(), top_k=st.integers(1, 6), longest=st.integers(1, 10))

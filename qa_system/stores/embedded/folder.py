@@ -18,7 +18,7 @@ from qa_system.stores.embedded.derived.ann import ApproximateIndex, IndexKind
 from qa_system.stores.embedded.derived.follower import Follower
 from qa_system.stores.embedded.derived.lexical_index import LexicalIndex
 from qa_system.stores.embedded.derived.vectors import StaleSnapshotError, VectorFiles
-from qa_system.stores.embedded.derived.verification import find_faults
+from qa_system.stores.embedded.derived.verification import find_errors
 from qa_system.stores.embedded.layout import check_free
 from qa_system.stores.embedded.ledger.database import Ledger
 from qa_system.stores.embedded.ledger.snapshot import FORMAT, Snapshot, Transaction
@@ -117,7 +117,7 @@ class StoreFolder:
     def check_place(self) -> None:
         """Refuse a folder that is no store and holds something else.
 
-        Until the store is made, what this process puts there meanwhile is not held against it.
+        Until the store is made, what this process puts there meanwhile is not compared with it.
 
         Raises:
             StoreError: it does; or its `store.sqlite3` is none of ours.
@@ -146,12 +146,12 @@ class StoreFolder:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 self._lock.acquire(LOCK_WAIT)
-            except OSError as fault:
+            except OSError as error:
                 raise StoreError(
-                    f"the store's folder cannot be written: {fault.strerror or fault}",
+                    f"the store's folder cannot be written: {error.strerror or error}",
                     where=str(self.path),
                     remedy="Check that it is a folder, and its permissions.",
-                ) from fault
+                ) from error
             if not self.ledger.exists():
                 self.ledger.create()
             elif not self._is_upgraded:
@@ -192,18 +192,18 @@ class StoreFolder:
             if self.approximate.is_due(view):
                 self.approximate.build(view)
 
-    def faults(self) -> list[str]:
+    def errors(self) -> list[str]:
         """Compare the derived indexes with the ledger, after they had time to catch up."""
         until = monotonic() + SETTLE_WAIT
         while True:
             self.settle()
             with self.reading() as snapshot:
-                faults = find_faults(snapshot, self.lexical, self.vectors)
-            if not faults or monotonic() > until:
-                return faults
+                errors = find_errors(snapshot, self.lexical, self.vectors)
+            if not errors or monotonic() > until:
+                return errors
 
     def size(self) -> int:
-        """Give the bytes of all files."""
+        """Return the bytes of all files."""
         total = 0
         for path in self.path.rglob("*"):
             try:
@@ -229,7 +229,7 @@ class StoreFolder:
                 self.let_go()
 
     def let_go(self) -> None:
-        """Give back files and lock as they are."""
+        """Return back files and lock as they are."""
         self.lexical.drop()
         self.vectors.close()
         self.approximate.close()
@@ -260,8 +260,8 @@ class StoreFolder:
                 if has_vectors and has_words and superfluous > FORGOTTEN_AT:
                     with self.ledger.transaction(searchable=False) as transaction:
                         transaction.forget(needed)
-            except (StoreError, OSError, ValueError) as fault:
-                log.warning("the indexes in %s could not follow the ledger: %s", self.path, fault)
+            except (StoreError, OSError, ValueError) as error:
+                log.warning("the indexes in %s could not follow the ledger: %s", self.path, error)
 
     def _bring(self, name: str, catch_up: Callable[[Snapshot], None], snapshot: Snapshot) -> bool:
         """Bring one derived index to the snapshot's generation; an error does not stop the other.

@@ -43,7 +43,7 @@ class Search:
         self._folder = folder
 
     def by_words(self, query: str, top_k: int, filters: Mapping[str, Any] | None) -> list[Document]:
-        """Give the documents that share words with the query, best first."""
+        """Return the documents that share words with the query, best first."""
         check_top_k(top_k)
         condition = compile_filters(filters)
         until = monotonic() + SETTLE_WAIT
@@ -84,7 +84,7 @@ class Search:
     def by_vectors(
         self, embeddings: Any, top_k: int, filters: Mapping[str, Any] | None
     ) -> list[list[Document]]:
-        """Give each embedding's nearest documents, best first."""
+        """Return each embedding's nearest documents, best first."""
         check_top_k(top_k)
         condition = compile_filters(filters)
         until = monotonic() + SETTLE_WAIT

@@ -46,7 +46,7 @@ _STAMP: Final[dict[str, type]] = {"kind": str, "space": int, "epoch": int, "coun
 
 
 def chosen_kind(kind: IndexKind, count: int) -> str:
-    """Give the kind of index that so many vectors are searched by.
+    """Return the kind of index that so many vectors are searched by.
 
     >>> chosen_kind("auto", 10_000), chosen_kind("auto", 1_000_000), chosen_kind("hnsw", 10)
     ('flat', 'ivf_flat', 'flat')

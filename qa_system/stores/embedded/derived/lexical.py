@@ -107,7 +107,7 @@ class LexicalView:
         allowed: Rows | None,
         are_live: Callable[[Rows], NDArray[np.bool_]] | None = None,
     ) -> list[Hit]:
-        """Give (row, score) of the best rows that share a term with the text, best first.
+        """Return (row, score) of the best rows that share a term with the text, best first.
 
         Args:
             text: the question, in anybody's words: it has no syntax.
@@ -171,7 +171,7 @@ class LexicalView:
         return [(row, score) for row, (score, _) in zip(rows, hits, strict=True)]
 
     def rows(self) -> Rows:
-        """Give every row in the index, ascending."""
+        """Return every row in the index, ascending."""
         from tantivy import Query
 
         if self.searcher.num_docs == 0:

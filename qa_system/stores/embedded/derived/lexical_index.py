@@ -48,8 +48,7 @@ _STAMP: Final[dict[str, type]] = {
     "last_row": int,
     "opstamp": int,
 }
-_TRIES: Final = 10
-_PAUSE: Final = 0.002
+_TRIES, _PAUSE = 10, 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +315,7 @@ class LexicalIndex:
         self.drop()
 
     def release(self) -> None:
-        """Give tantivy's own writer lock back; another process may write from now on."""
+        """Return tantivy's own writer lock back; another process may write from now on."""
         self._written = None
         self._is_trusted = False
 

@@ -43,11 +43,11 @@ def import_faiss() -> Any:
     """
     try:
         import faiss
-    except ImportError as fault:
+    except ImportError as error:
         raise MissingDependencyError(
             "searching many vectors needs FAISS",
             remedy="Install it: pip install 'qa-system[cpu]', or [gpu].",
-        ) from fault
+        ) from error
     return faiss
 
 
@@ -241,7 +241,7 @@ def _nearest(
 
 
 def normalized(vectors: Matrix) -> Matrix:
-    """Give the vectors with length 1; a zero vector stays one.
+    """Return the vectors with length 1; a zero vector stays one.
 
     >>> normalized(np.array([[3.0, 4.0], [0.0, 0.0]], np.float32)).tolist()
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]

@@ -66,7 +66,7 @@ class VectorFiles:
         self._unusable: dict[str, Any] | None = None
 
     def view(self, snapshot: Snapshot) -> VectorView:
-        """Give the vectors at the snapshot's generation, wherever the files have got to.
+        """Return the vectors at the snapshot's generation, wherever the files have got to.
 
         Rows that the files lack are read from the ledger, rows that are too new for the
         snapshot are left out.
@@ -93,11 +93,11 @@ class VectorFiles:
         if stamp is not None:
             try:
                 rows, matrix = self._map(state.space, stamp)
-            except (OSError, ValueError) as fault:
+            except (OSError, ValueError) as error:
                 if self._read_stamp(snapshot) != stamp:
-                    raise StaleSnapshotError from fault
+                    raise StaleSnapshotError from error
                 self._unusable = stamp
-                log.warning("the vectors in %s cannot be read: %s", self._folder, fault)
+                log.warning("the vectors in %s cannot be read: %s", self._folder, error)
             else:
                 epoch, since, covered = stamp["epoch"], stamp["since"], stamp["last_row"]
                 if since > state.generation:
@@ -223,12 +223,12 @@ class VectorFiles:
             raise
 
     def since(self, snapshot: Snapshot) -> int | None:
-        """Give the generation since which the files need the tombstones; None if they don't."""
+        """Return the generation since which the files need the tombstones; None if they don't."""
         stamp = self._read_stamp(snapshot)
         return None if stamp is None else int(stamp["since"])
 
     def generation(self, snapshot: Snapshot) -> int:
-        """Give the generation that the files say they are of, -1 if they say nothing."""
+        """Return the generation that the files say they are of, -1 if they say nothing."""
         stamp = self._read_stamp(snapshot)
         return -1 if stamp is None else int(stamp["generation"])
 

@@ -14,12 +14,12 @@ from qa_system.stores.embedded.derived.vector_view import VectorView, normalized
 from qa_system.stores.embedded.derived.vectors import VectorFiles
 from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
 
-__all__ = ["find_faults"]
+__all__ = ["find_errors"]
 
 
-def find_faults(snapshot: Snapshot, lexical: LexicalIndex, vectors: VectorFiles) -> list[str]:
-    """Give every disagreement, as a sentence each."""
-    faults = [
+def find_errors(snapshot: Snapshot, lexical: LexicalIndex, vectors: VectorFiles) -> list[str]:
+    """Return every disagreement, as a sentence each."""
+    errors = [
         f"SQLite: {text}" for (text,) in snapshot.execute("PRAGMA integrity_check") if text != "ok"
     ]
     space = snapshot.state.space
@@ -27,15 +27,15 @@ def find_faults(snapshot: Snapshot, lexical: LexicalIndex, vectors: VectorFiles)
         snapshot, f"SELECT row FROM embeddings_{space} EXCEPT SELECT row FROM documents"
     )
     if len(orphans):
-        faults.append(f"{len(orphans)} embeddings belong to no document")
+        errors.append(f"{len(orphans)} embeddings belong to no document")
     if snapshot.state.generation:
-        faults += _lexical_faults(snapshot, lexical)
+        errors += _lexical_errors(snapshot, lexical)
     if snapshot.state.embedding_dim is not None:
-        faults += _vector_faults(snapshot, vectors)
-    return faults
+        errors += _vector_errors(snapshot, vectors)
+    return errors
 
 
-def _lexical_faults(snapshot: Snapshot, lexical: LexicalIndex) -> list[str]:
+def _lexical_errors(snapshot: Snapshot, lexical: LexicalIndex) -> list[str]:
     state = snapshot.state
     view = lexical.view(state)
     if view is None:
@@ -51,7 +51,7 @@ def _lexical_faults(snapshot: Snapshot, lexical: LexicalIndex) -> list[str]:
     return _differences("the lexical index", found, expected)
 
 
-def _vector_faults(snapshot: Snapshot, vectors: VectorFiles) -> list[str]:
+def _vector_errors(snapshot: Snapshot, vectors: VectorFiles) -> list[str]:
     state = snapshot.state
     written = vectors.generation(snapshot)
     if written != state.generation:
@@ -60,14 +60,14 @@ def _vector_faults(snapshot: Snapshot, vectors: VectorFiles) -> list[str]:
     live = view.rows[view.live]
     parts = [rows for rows, _ in snapshot.iter_vectors(state.space, 0)]
     expected = np.concatenate([np.empty(0, np.int64), *parts])
-    faults = _differences("the vector files", live, expected)
+    errors = _differences("the vector files", live, expected)
     if len(view.tail):
-        faults.append(f"the vector files lack {len(view.tail)} vectors or cannot be read")
-    if not faults:
+        errors.append(f"the vector files lack {len(view.tail)} vectors or cannot be read")
+    if not errors:
         wrong = _wrong_vectors(snapshot, view)
         if wrong:
-            faults.append(f"the vector files hold other numbers than the ledger in {wrong} rows")
-    return faults
+            errors.append(f"the vector files hold other numbers than the ledger in {wrong} rows")
+    return errors
 
 
 def _wrong_vectors(snapshot: Snapshot, view: VectorView) -> int:
@@ -84,14 +84,14 @@ def _wrong_vectors(snapshot: Snapshot, view: VectorView) -> int:
 
 def _differences(name: str, found: Rows, expected: Rows) -> list[str]:
     missing, extra = np.setdiff1d(expected, found), np.setdiff1d(found, expected)
-    faults = []
+    errors = []
     if len(missing):
-        faults.append(f"{name} lacks {len(missing)} documents")
+        errors.append(f"{name} lacks {len(missing)} documents")
     if len(extra):
-        faults.append(f"{name} has {len(extra)} documents that are no more")
-    if not faults and not np.array_equal(found, expected):
-        faults.append(f"{name} has another number of passages for some documents")
-    return faults
+        errors.append(f"{name} has {len(extra)} documents that are no more")
+    if not errors and not np.array_equal(found, expected):
+        errors.append(f"{name} has another number of passages for some documents")
+    return errors
 
 
 def _rows(snapshot: Snapshot, sql: str) -> NDArray[np.int64]:

@@ -79,8 +79,8 @@ class Ledger:
         """
         try:
             return self.path.is_file()
-        except OSError as fault:
-            raise _explain_os(fault, self.path) from fault
+        except OSError as error:
+            raise _explain_os(error, self.path) from error
 
     def create(self) -> None:
         """Make an empty store, whole or not at all."""
@@ -95,10 +95,10 @@ class Ledger:
             _lay_out(connection, self._similarity)
             connection.close()
             fresh.replace(self.path)
-        except sqlite3.Error as fault:
-            raise _explain(fault, self.path) from fault
-        except OSError as fault:
-            raise _explain_os(fault, self.path) from fault
+        except sqlite3.Error as error:
+            raise _explain(error, self.path) from error
+        except OSError as error:
+            raise _explain_os(error, self.path) from error
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -107,8 +107,8 @@ class Ledger:
         try:
             connection.execute("BEGIN")
             yield Snapshot(connection)
-        except sqlite3.Error as fault:
-            raise self._told(fault, connection.matcher) from fault
+        except sqlite3.Error as error:
+            raise self._told(error, connection.matcher) from error
         finally:
             self._put_back(connection)
 
@@ -131,13 +131,13 @@ class Ledger:
             connection.execute("COMMIT")
         except sqlite3.IntegrityError:
             raise
-        except sqlite3.Error as fault:
-            raise self._told(fault, connection.matcher) from fault
+        except sqlite3.Error as error:
+            raise self._told(error, connection.matcher) from error
         finally:
             self._put_back(connection)
 
     def log_bytes(self) -> int:
-        """Give the size of SQLite's log, which grows while somebody reads an older generation."""
+        """Return the size of SQLite's log, which grows while somebody reads an older generation."""
         try:
             return self.path.with_name(f"{LEDGER}-wal").stat().st_size
         except OSError:
@@ -148,8 +148,8 @@ class Ledger:
         connection = self._take()
         try:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.Error as fault:
-            raise _explain(fault, self.path) from fault
+        except sqlite3.Error as error:
+            raise _explain(error, self.path) from error
         finally:
             self._put_back(connection)
 
@@ -169,8 +169,8 @@ class Ledger:
             found = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return _empty_store(self._similarity)
-        except OSError as fault:
-            raise _explain_os(fault, self.path) from fault
+        except OSError as error:
+            raise _explain_os(error, self.path) from error
         file = (found.st_dev, found.st_ino)
         while self._idle:
             with suppress(IndexError):  # another thread may take the last
@@ -181,8 +181,8 @@ class Ledger:
                 connection.close()
         try:
             connection = self._connect()
-        except sqlite3.Error as fault:
-            raise _explain(fault, self.path) from fault
+        except sqlite3.Error as error:
+            raise _explain(error, self.path) from error
         connection.file = file
         return connection
 
@@ -195,19 +195,19 @@ class Ledger:
         else:
             self._idle.append(connection)
 
-    def _told(self, fault: sqlite3.Error, matcher: Matcher) -> StoreError:
-        known, matcher.fault = matcher.fault, None
-        return _explain(fault, self.path) if known is None else known
+    def _told(self, error: sqlite3.Error, matcher: Matcher) -> StoreError:
+        known, matcher.error = matcher.error, None
+        return _explain(error, self.path) if known is None else known
 
     def _connect(self) -> _Connection:
         try:
             return self._open("mode=rw")
-        except sqlite3.OperationalError as fault:
+        except sqlite3.OperationalError as error:
             # SQLite cannot share a log in a folder that it may not write; a store that was
             # closed has no log, and one that nobody can write does not change.
             is_closed = self.log_bytes() == 0 and not os.access(self.path.parent, os.W_OK)
             denials = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-            if fault.sqlite_errorcode & 0xFF not in denials or not is_closed:
+            if error.sqlite_errorcode & 0xFF not in denials or not is_closed:
                 raise
             return self._open("immutable=1")
 
@@ -276,12 +276,12 @@ def _empty_store(similarity: Similarity) -> _Connection:
     return connection
 
 
-def _explain(fault: sqlite3.Error, path: Path) -> StoreError:
-    name = getattr(fault, "sqlite_errorname", "") or ""
+def _explain(error: sqlite3.Error, path: Path) -> StoreError:
+    name = getattr(error, "sqlite_errorname", "") or ""
     where = str(path)
-    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or "no such table" in str(fault):
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or "no such table" in str(error):
         return StoreError(
-            f"the file is damaged, or not a store: {fault}",
+            f"the file is damaged, or not a store: {error}",
             where=where,
             remedy="If the folder is not your store, name another one. If it is, restore it from a"
             " backup, or delete it and run qa-index again.",
@@ -294,7 +294,7 @@ def _explain(fault: sqlite3.Error, path: Path) -> StoreError:
         )
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return StoreError(
-            f"the store cannot be opened or written: {fault}",
+            f"the store cannot be opened or written: {error}",
             where=where,
             remedy="Check the permissions of the folder and of the files in it, or name another.",
         )
@@ -304,12 +304,12 @@ def _explain(fault: sqlite3.Error, path: Path) -> StoreError:
             where=where,
             remedy="Close other programs that have it open, such as the sqlite3 shell.",
         )
-    return StoreError(f"SQLite says: {fault}", where=where, remedy="Check the disk.")
+    return StoreError(f"SQLite says: {error}", where=where, remedy="Check the disk.")
 
 
-def _explain_os(fault: OSError, path: Path) -> StoreError:
+def _explain_os(error: OSError, path: Path) -> StoreError:
     return StoreError(
-        f"the store's folder cannot be used: {fault.strerror or fault}",
+        f"the store's folder cannot be used: {error.strerror or error}",
         where=str(path.parent),
         remedy="Check its permissions and the disk's free space.",
     )

@@ -165,8 +165,9 @@ def _parts_of(location: ModelLocation, dtype: Any) -> tuple[Any, Any, Any]:
         )
     config = load_config(location, purpose=PURPOSE, remedy=REMEDY)
     if config.model_type == "rag":
+        model = _rag_generator(location, config, dtype)
         tokenizer = load_tokenizer(location.path / "generator_tokenizer", config.generator)
-        return config, _rag_generator(location, config, dtype), tokenizer
+        return config, model, tokenizer
     return config, _parts_generator(location, dtype), load_tokenizer(location.path, config)
 
 

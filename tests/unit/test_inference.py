@@ -101,7 +101,7 @@ def test_damaged_files_are_model_errors(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"precison": "int8"}, "precison: no such key"),
+        ({"precisions": "int8"}, "precisions: no such key"),
         ({"precision": "int4"}, "precision: Input should be 'fp32', 'fp16' or 'int8', got 'int4'"),
         ({"task": "ranker"}, "task: Input should be 'reader' or 'encoder', got 'ranker'"),
         ({"format": 2}, "format: Input should be 1, got 2"),

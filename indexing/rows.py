@@ -239,7 +239,7 @@ def _id(value: Any, column: str, review_id: str | None) -> str | None:
 
 
 def _guess(cell: str) -> Any:
-    """Return a CSV cell its type, if writing it again gives the same text.
+    """Return a CSV cell with its type, if writing it again gives the same text.
 
     >>> [_guess(cell) for cell in ("5", "4.5", "true", "007", "4.50", "1e5", "nan", "")]
     [5, 4.5, True, '007', '4.50', '1e5', 'nan', '']

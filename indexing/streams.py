@@ -66,7 +66,7 @@ class Lines:
         return data, size
 
     def push_back(self, lines: Sequence[PhysicalLine]) -> None:
-        """Return lines back, to be read again."""
+        """Push lines back, to be read again."""
         self._pushed.extendleft(reversed(lines))
         self.offset -= sum(size for _, size in lines)
         self.line -= len(lines)

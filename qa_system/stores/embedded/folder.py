@@ -229,7 +229,7 @@ class StoreFolder:
                 self.let_go()
 
     def let_go(self) -> None:
-        """Return back files and lock as they are."""
+        """Release files and lock as they are."""
         self.lexical.drop()
         self.vectors.close()
         self.approximate.close()

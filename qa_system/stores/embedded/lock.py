@@ -70,7 +70,7 @@ class WriterLock:
         )
 
     def release(self) -> None:
-        """Return the lock back, if it is held."""
+        """Release the lock, if it is held."""
         if self.is_held:
             self._holder.unlink(missing_ok=True)
             self._lock.release()

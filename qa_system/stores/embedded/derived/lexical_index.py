@@ -315,7 +315,7 @@ class LexicalIndex:
         self.drop()
 
     def release(self) -> None:
-        """Return tantivy's own writer lock back; another process may write from now on."""
+        """Release tantivy's own writer lock; another process may write from now on."""
         self._written = None
         self._is_trusted = False
 

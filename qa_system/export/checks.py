@@ -21,6 +21,9 @@ __all__ = ["checked_fp16", "compare", "example_batch", "probes"]
 TOLERANCE = 1e-4
 """The largest difference between torch's output and the fp32 export's."""
 
+SHAPES = ((1, 7), (3, 40), (5, 96), (1, 1024))
+"""Rows and tokens of the batches that are compared; a mask may be there for long texts only."""
+
 FP16_TOLERANCE = 0.02
 """The largest difference between the fp32 and the fp16 export's output, as a share of the largest
 output: fifty times what rounding costs a six-layer reader."""
@@ -53,7 +56,7 @@ def compare(network: Network, model: ModelProto, *, padded: bool = True) -> None
     import torch
 
     session = _session(model)
-    for rows, width in ((1, 7), (3, 40), (5, 96)):
+    for rows, width in SHAPES:
         batch = example_batch(network, rows, width, padded=padded)
         feeds = {name: torch.from_numpy(value) for name, value in batch.items()}
         with torch.inference_mode():

@@ -79,7 +79,9 @@ def load_config(location: ModelLocation, *, purpose: str, remedy: str) -> Any:
     """
     transformers = _transformers(location)
     try:
-        return transformers.AutoConfig.from_pretrained(location.path, trust_remote_code=False)
+        return transformers.AutoConfig.from_pretrained(
+            location.path, local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:  # what a damaged config.json raises shares no base
         raise _unloadable(location, error, purpose, remedy) from error
 
@@ -113,9 +115,12 @@ def load_model(
     def load() -> tuple[Any, Any]:
         return getattr(transformers, kind).from_pretrained(  # type: ignore[no-any-return]
             location.path,
+            local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
+            # The head of another task may have the same name, and another size.
+            ignore_mismatched_sizes=new_head,
             **options,
         )
 
@@ -174,9 +179,8 @@ def _whole(
         model, report = load()
     except Exception as error:  # transformers, safetensors and torch share no base
         raise _unloadable(location, error, purpose, remedy) from error
-    missing = sorted(
-        name for name in report["missing_keys"] if not unused or not name.startswith(unused)
-    )
+    lacking = [*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])]
+    missing = sorted(name for name in lacking if not unused or not name.startswith(unused))
     if missing and not (new_head and 2 * len(missing) < len(model.state_dict())):
         raise ModelError(
             f"the checkpoint has no weights for {', '.join(missing[:3])}",

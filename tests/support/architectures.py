@@ -151,6 +151,7 @@ class Architecture(NamedTuple):
         options: of its config.
         pair: how it lays out a text and a pair, if not as its tokenizer does.
         positions: tokens that it can read; None: any number.
+        spread: of its weights; without layer norms, large ones grow from layer to layer.
     """
 
     name: str
@@ -158,6 +159,7 @@ class Architecture(NamedTuple):
     options: dict[str, Any] = {}
     pair: tuple[str, str] | None = None
     positions: int | None = POSITIONS
+    spread: float = 0.3
 
 
 # RoBERTa-like models begin to count at the row after the padding's.
@@ -172,7 +174,10 @@ ARCHITECTURES = {
         "DistilBert", "bert", PLAIN | {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}
     ),
     "mobilebert": Architecture(
-        "MobileBert", "bert", SIZES | PLAIN | {"embedding_size": 16, "intra_bottleneck_size": 16}
+        "MobileBert",
+        "bert",
+        SIZES | PLAIN | {"embedding_size": 16, "intra_bottleneck_size": 16},
+        spread=0.1,
     ),
     "bigbird": Architecture(
         "BigBird", "bert", SIZES | PLAIN | {"attention_type": "original_full", "sep_token_id": 3}
@@ -286,7 +291,7 @@ def save_reader(name: str, folder: Path) -> Path:
     head = "ForQuestionAnsweringSimple" if name == "xlnet" else "ForQuestionAnswering"
     torch.manual_seed(1)
     model = getattr(transformers, made.name + head)(config)
-    _spread(model)
+    _spread(model, made.spread)
     model.save_pretrained(folder)
     fast(tokenizer).save_pretrained(folder)
     return folder
@@ -329,8 +334,8 @@ def save_rag(folder: Path, questions: Path, generator: Any) -> Path:
     return folder
 
 
-def _spread(model: Any) -> None:
+def _spread(model: Any, spread: float = 0.3) -> None:
     with torch.no_grad():
         for weights in model.parameters():
             if weights.dim() > 1:
-                weights.normal_(0, 0.3)
+                weights.normal_(0, spread)

@@ -51,8 +51,12 @@ def start(location: ModelLocation, max_seq_length: int, device: torch.device) ->
         remedy="Name an encoder, a reader or a cross-encoder, in safetensors.",
         num_labels=1,
         max_length=max_seq_length,
-        # The fused kernel is slower than the plain one on a CPU, as for a reader.
-        model_kwargs={} if device.type == "cuda" else {"attn_implementation": "eager"},
+        model_kwargs={
+            # A reader's head may have the same name, and two outputs.
+            "ignore_mismatched_sizes": True,
+            # The fused kernel is slower than the plain one on a CPU, as for a reader.
+            **({} if device.type == "cuda" else {"attn_implementation": "eager"}),
+        },
         config_kwargs={"attention_probs_dropout_prob": 0.0},
     )
     names = model.tokenizer.model_input_names

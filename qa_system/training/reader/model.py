@@ -88,6 +88,8 @@ def load_model(location: ModelLocation, dropout: float, device: torch.device) ->
         purpose="extractive question answering",
         remedy="Name an encoder or a question-answering checkpoint, in safetensors.",
     )
+    if config.num_labels != 2:  # a ranker's has one
+        config.num_labels = 2
     for names, rate in ((DROPOUTS, dropout), (ATTENTION_DROPOUTS, 0.0)):
         for name in names:
             if getattr(config, name, None) is not None:

@@ -24,7 +24,6 @@ from qa_system.errors import JobError
 __all__ = ["Checkpoint", "CheckpointFile", "Counts", "Seen", "read_checkpoints"]
 
 LOCK_SECONDS = 0.5
-MAGIC = b"SQLite format 3\0"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS progress (one INTEGER PRIMARY KEY CHECK (one = 1), checkpoint BLOB);
 CREATE TABLE IF NOT EXISTS attempt (review_id TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -146,13 +145,7 @@ class CheckpointFile:
     def _open(self) -> sqlite3.Connection:
         try:
             return self._connect()
-        except sqlite3.DatabaseError as error:
-            if not _is_sqlite(self.path):
-                raise JobError(
-                    "the file is no checkpoint",
-                    where=str(self.path),
-                    remedy="Move it away, or name another folder: --state FOLDER.",
-                ) from error
+        except sqlite3.DatabaseError:
             # Nothing is lost with it: what the store has is told by content hashes.
             try:
                 for suffix in ("", "-wal", "-shm"):
@@ -279,16 +272,6 @@ class CheckpointFile:
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise _unwritable(self.path, error) from error
-
-
-def _is_sqlite(path: Path) -> bool:
-    """Tell whether a file is SQLite's, or empty, or not there."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(len(MAGIC))
-    except OSError:
-        return True
-    return head in (b"", MAGIC)
 
 
 def _lock(path: Path) -> FileLock:

@@ -393,12 +393,4 @@ def _subjqa_reject(file: SourceFile, error: RecordError) -> Reject:
     place = None if error.where is None else _PLACE.fullmatch(error.where)
     where = file.name if place is None else place["file"]
     line = None if place is None else int(place["line"])
-    if "UTF-8" in error.what:
-        return Reject(where, line, "bad encoding", error.what)
-    if "another text" in error.what:
-        return Reject(where, line, "duplicate id", error.what)
-    if "review is empty" in error.what:
-        return Reject(where, line, "missing text", error.what)
-    if error.what == "item_id is empty":
-        return Reject(where, line, "missing item", error.what)
-    return Reject(where, line, "malformed", error.what)
+    return Reject(where, line, error.reason, error.what)

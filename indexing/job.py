@@ -23,7 +23,7 @@ from indexing.checkpoint import Checkpoint, CheckpointFile, Counts, Seen
 from indexing.interrupts import Interrupts
 from indexing.rebuild import check_has_versions, next_version, promote, versioned
 from indexing.rejects import RejectFile
-from indexing.report import JobReport, Writing
+from indexing.report import JobReport
 from indexing.rows import Reason, Reject, Row
 from indexing.sources import Sources, open_sources
 from indexing.state import job_name, state_folder
@@ -190,7 +190,9 @@ class _Run:
         self._interrupts = job.interrupts
         self._rejects_path = job.rejects_path
         self._start = monotonic()
-        self._writing = Writing()
+        from qa_system.stores.writes import WriteReport
+
+        self._writing = WriteReport()
         # What a job that was killed has written is to be found before it is looked for.
         store.settle()
         _bind(store, job.encoder, job.settings)
@@ -309,6 +311,7 @@ class _Run:
             return {}
         report = self._store.replace(made.documents, stale, made.passages)
         self._writing.add(report)
+        self._writing.seconds += report.seconds
         return {one.id: one.reason for one in report.rejected}
 
     def _sort_out(
@@ -328,9 +331,7 @@ class _Run:
                     # The source still has it, if badly: it is not to be deleted as missing.
                     known.setdefault(record.review_id, Seen(record.review_id, None, file, row.line))
                 continue
-            digest = hashlib.blake2b(
-                f"{record.item_id}\0{record.text}".encode(), digest_size=16
-            ).digest()
+            digest = record.digest
             first = known.get(record.id)
             if first is None or first.digest is None:
                 known[record.id] = Seen(record.id, digest, file, row.line)
@@ -387,7 +388,7 @@ class _Run:
             yield batch
 
     def _log_writing(self) -> None:
-        how = self._writing.to_dict()
+        how = self._writing.figures()
         if how["documents"]:
             logger.info(
                 "%s documents written at %s a second, %.2f %% of them sent again",

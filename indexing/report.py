@@ -11,46 +11,7 @@ from qa_system.records import EncoderIdentity
 if TYPE_CHECKING:
     from qa_system.stores.writes import WriteReport
 
-__all__ = ["JobReport", "Writing"]
-
-
-@dataclass(slots=True)
-class Writing:
-    """How the writing to the store went, in one run.
-
-    Args:
-        documents: sent to the store.
-        seconds: that it took.
-        requests: to a server.
-        bytes: in them.
-        retried: documents sent again, because the server had no time or was not there.
-
-    >>> Writing(documents=200, seconds=0.5, retried=1).to_dict()["documents_per_second"]
-    400.0
-    """
-
-    documents: int = 0
-    seconds: float = 0.0
-    requests: int = 0
-    bytes: int = 0
-    retried: int = 0
-
-    def add(self, report: WriteReport) -> None:
-        """Count one write."""
-        self.documents += report.documents
-        self.seconds += report.seconds
-        self.requests += report.requests
-        self.bytes += report.bytes
-        self.retried += report.retried
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON values, with throughput and the share of retries."""
-        return {
-            **asdict(self),
-            "seconds": round(self.seconds, 3),
-            "documents_per_second": round(self.documents / self.seconds if self.seconds else 0, 1),
-            "share_retried": round(self.retried / self.documents if self.documents else 0.0, 4),
-        }
+__all__ = ["JobReport"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +37,7 @@ class JobReport:
     store: str
     version: str | None
     encoder: EncoderIdentity | None
-    writing: Writing
+    writing: WriteReport
     made_with: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,6 +50,6 @@ class JobReport:
             "store": self.store,
             "version": self.version,
             "encoder": None if self.encoder is None else asdict(self.encoder),
-            "writing": self.writing.to_dict(),
+            "writing": self.writing.figures(),
             "made_with": self.made_with,
         }

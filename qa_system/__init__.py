@@ -14,17 +14,23 @@ from qa_system import telemetry
 telemetry.turn_off()  # before a package is imported that would send some
 
 if TYPE_CHECKING:
-    from qa_system.config import Settings, load_settings
-    from qa_system.errors import QASystemError
-    from qa_system.generators.chat import ReviewChat
-    from qa_system.generators.rag import RAGGenerator
-    from qa_system.readers.extractive import ExtractiveReader
-    from qa_system.records import Answer, Answers, AnswerSpan, Label, Question, Review
-    from qa_system.retrievers.bm25 import BM25Retriever
-    from qa_system.retrievers.dense import DenseRetriever
-    from qa_system.stores.elasticsearch import ElasticsearchReviewStore
-    from qa_system.stores.faiss import FAISSDocumentStore
-    from qa_system.system import QASystem
+    from qa_system.config import Settings as Settings
+    from qa_system.config import load_settings as load_settings
+    from qa_system.errors import QASystemError as QASystemError
+    from qa_system.generators.chat import ReviewChat as ReviewChat
+    from qa_system.generators.rag import RAGGenerator as RAGGenerator
+    from qa_system.readers.extractive import ExtractiveReader as ExtractiveReader
+    from qa_system.records import Answer as Answer
+    from qa_system.records import Answers as Answers
+    from qa_system.records import AnswerSpan as AnswerSpan
+    from qa_system.records import Label as Label
+    from qa_system.records import Question as Question
+    from qa_system.records import Review as Review
+    from qa_system.retrievers.bm25 import BM25Retriever as BM25Retriever
+    from qa_system.retrievers.dense import DenseRetriever as DenseRetriever
+    from qa_system.stores.elasticsearch import ElasticsearchReviewStore as ElasticsearchReviewStore
+    from qa_system.stores.faiss import FAISSDocumentStore as FAISSDocumentStore
+    from qa_system.system import QASystem as QASystem
 
 _HOMES = {
     "Answer": "qa_system.records",
@@ -46,25 +52,7 @@ _HOMES = {
     "load_settings": "qa_system.config.loading",
 }
 
-__all__ = [
-    "Answer",
-    "AnswerSpan",
-    "Answers",
-    "BM25Retriever",
-    "DenseRetriever",
-    "ElasticsearchReviewStore",
-    "ExtractiveReader",
-    "FAISSDocumentStore",
-    "Label",
-    "QASystem",
-    "QASystemError",
-    "Question",
-    "RAGGenerator",
-    "Review",
-    "ReviewChat",
-    "Settings",
-    "load_settings",
-]
+__all__ = sorted(_HOMES)
 
 __version__ = "0.1.0"
 

@@ -33,6 +33,8 @@ QASystemError                      base: what is wrong, where, and what to do
 
 from __future__ import annotations
 
+from typing import Literal
+
 __all__ = [
     "ConfigError",
     "DataError",
@@ -57,6 +59,10 @@ __all__ = [
     "TooManyRejectsError",
     "UnknownItemError",
 ]
+
+
+RecordReason = Literal["malformed", "bad encoding", "duplicate id", "missing text", "missing item"]
+"""Why a row of a data set cannot be used."""
 
 
 class QASystemError(Exception):
@@ -96,7 +102,25 @@ class DataError(QASystemError):
 
 
 class RecordError(DataError):
-    """One row cannot be used; the job sets it aside and goes on."""
+    """One row cannot be used; the job sets it aside and goes on.
+
+    Args:
+        what: as of every error.
+        where: as of every error.
+        remedy: as of every error.
+        reason: the kind of error, one of a few.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        remedy: str | None = None,
+        reason: RecordReason = "malformed",
+    ) -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.reason: RecordReason = reason
 
 
 class StoreError(QASystemError):

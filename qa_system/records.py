@@ -57,6 +57,11 @@ class Review:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def digest(self) -> bytes:
+        """16 bytes that change when, and only when, item or text change."""
+        return hashlib.blake2b(f"{self.item_id}\0{self.text}".encode(), digest_size=16).digest()
+
+    @property
     def content_hash(self) -> str:
         """32 hex digits that change when, and only when, item, text or metadata change.
 

@@ -186,7 +186,7 @@ def _print_report(report: JobReport) -> None:
         )
         typer.echo(f"rejected: {reasons}. See {report.rejects_file}")
     if report.writing.retried:
-        share = report.writing.to_dict()["share_retried"]
+        share = report.writing.figures()["share_retried"]
         typer.echo(f"{100 * share:.1f} % of the documents were sent more than once")
     version = "" if report.version is None else f", read now from {report.version}"
     typer.echo(f"store: {report.store}{version}")

@@ -11,7 +11,6 @@ Dataset for Subjectivity and Review Comprehension", EMNLP 2020). Reading repairs
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -153,9 +152,7 @@ def iter_reviews(
     for row in read_rows(folder, split, on_error):
         try:
             review = _review(row)
-            digest = hashlib.blake2b(
-                f"{review.item_id}\0{review.text}".encode(), digest_size=16
-            ).digest()
+            digest = review.digest
             known = digests.setdefault(review.id, digest)
             if known is not digest:
                 _check_same(row, known, digest)
@@ -224,7 +221,7 @@ def _review(row: Row) -> Review:
     # Only at the very end, and once: a customer may write the word, too.
     text = _needed(row, "review").removesuffix(f" {NO_ANSWER}")
     if not text.strip():
-        raise RecordError("the review is empty", where=row.where)
+        raise RecordError("the review is empty", where=row.where, reason="missing text")
     meta = {
         key: typed(value)
         for key, value in row.fields.items()
@@ -248,7 +245,11 @@ def _marked(row: Row) -> tuple[str | None, int, int]:
 def _needed(row: Row, column: str) -> str:
     value = row.fields.get(column)
     if not isinstance(value, str) or not value.strip():
-        raise RecordError(f"{column} is empty", where=row.where)
+        raise RecordError(
+            f"{column} is empty",
+            where=row.where,
+            reason="missing item" if column == "item_id" else "malformed",
+        )
     return value
 
 
@@ -257,5 +258,6 @@ def _check_same(row: Row, known: object, given: object) -> None:
         raise RecordError(
             f"review id {row.fields['review_id']!r} stands for another text or item further up",
             where=row.where,
+            reason="duplicate id",
             remedy="Give every review an id of its own.",
         )

@@ -223,7 +223,12 @@ def _error_in(cells: list[str], header: list[str], where: str) -> RecordError | 
     try:
         "".join(cells).encode()
     except UnicodeEncodeError:
-        return RecordError("the row is not UTF-8", where=where, remedy="Save the file as UTF-8.")
+        return RecordError(
+            "the row is not UTF-8",
+            where=where,
+            remedy="Save the file as UTF-8.",
+            reason="bad encoding",
+        )
     return None
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.dataclasses import GeneratedAnswer
 
+from qa_system.config import GeneratorSettings
 from qa_system.errors import ConfigError, DataError
 from qa_system.models.locate import locate
 from qa_system.passages import matched
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from qa_system.generators.seq2seq import Seq2Seq
 
 __all__ = ["Generated", "RAGGenerator"]
+
+DEFAULTS = GeneratorSettings()
 
 CPU_BATCH_TOKENS = 8192
 """Source tokens that are decoded together. Below it, a step's time goes into reading weights; above
@@ -86,20 +89,20 @@ class RAGGenerator:
 
     def __init__(
         self,
-        model: str = "bundled:generator",
+        model: str = DEFAULTS.model,
         *,
-        mode: Literal["token", "sequence"] | None = None,
-        thorough: bool = True,
-        num_beams: int = 5,
+        mode: Literal["token", "sequence"] | None = DEFAULTS.mode,
+        thorough: bool = DEFAULTS.thorough,
+        num_beams: int = DEFAULTS.num_beams,
         top_k: int = 1,
-        max_length: int | None = None,
-        length_penalty: float = 1.0,
-        template: str | None = None,
-        max_source_length: int | None = None,
-        score_scale: float | None = None,
-        device: str = "auto",
-        precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
-        threads: int | None = None,
+        max_length: int | None = DEFAULTS.max_length,
+        length_penalty: float = DEFAULTS.length_penalty,
+        template: str | None = DEFAULTS.template,
+        max_source_length: int | None = DEFAULTS.max_source_length,
+        score_scale: float | None = DEFAULTS.score_scale,
+        device: str = DEFAULTS.device,
+        precision: Literal["auto", "fp32", "bf16", "fp16"] = DEFAULTS.precision,
+        threads: int | None = DEFAULTS.threads,
         batch_tokens: int | None = None,
     ) -> None:
         if mode not in (None, "token", "sequence"):

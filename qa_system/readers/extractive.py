@@ -11,6 +11,7 @@ from typing import Any, Literal
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.dataclasses import ExtractedAnswer
 
+from qa_system.config import ReaderSettings
 from qa_system.errors import ConfigError, EmptyQuestionError
 from qa_system.models.locate import locate, stamp
 from qa_system.models.sharing import Shared
@@ -21,6 +22,8 @@ from qa_system.readers.windows import WindowCutter
 from qa_system.stages import stage
 
 __all__ = ["ExtractiveReader", "Reading", "refuse_unpaired", "require", "snippet"]
+
+DEFAULTS = ReaderSettings()
 
 CPU_BATCH_TOKENS = 512
 """Tokens of a forward pass: on a CPU, what stays in the caches beats what fills the threads."""
@@ -101,19 +104,19 @@ class ExtractiveReader:
 
     def __init__(
         self,
-        model: str = "bundled:reader",
-        backend: Literal["auto", "onnx", "torch"] = "auto",
-        precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto",
-        device: str = "auto",
+        model: str = DEFAULTS.model,
+        backend: Literal["auto", "onnx", "torch"] = DEFAULTS.backend,
+        precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = DEFAULTS.precision,
+        device: str = DEFAULTS.device,
         top_k: int = 3,
-        max_seq_length: int = 384,
-        stride: int = 128,
-        max_answer_length: int = 40,
-        no_answer_threshold: float | None = None,
-        temperature: float | None = None,
-        batch_tokens: int | None = None,
-        threads: int | None = None,
-        snippet_chars: int = 160,
+        max_seq_length: int = DEFAULTS.max_seq_length,
+        stride: int = DEFAULTS.stride,
+        max_answer_length: int = DEFAULTS.max_answer_length,
+        no_answer_threshold: float | None = DEFAULTS.no_answer_threshold,
+        temperature: float | None = DEFAULTS.temperature,
+        batch_tokens: int | None = DEFAULTS.batch_tokens,
+        threads: int | None = DEFAULTS.threads,
+        snippet_chars: int = DEFAULTS.snippet_chars,
     ) -> None:
         require("top_k", top_k, 1)
         require("max_seq_length", max_seq_length, 16)

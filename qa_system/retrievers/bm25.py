@@ -6,11 +6,14 @@ from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 
+from qa_system.config import RetrieverSettings
 from qa_system.stages import stage
 from qa_system.stores import store_from_dict
 from qa_system.stores.contract import ReviewStore
 
 __all__ = ["BM25Retriever"]
+
+DEFAULTS = RetrieverSettings()
 
 
 @component
@@ -37,7 +40,7 @@ class BM25Retriever:
     def __init__(
         self,
         document_store: ReviewStore,
-        top_k: int = 10,
+        top_k: int = DEFAULTS.top_k,
         filters: dict[str, Any] | None = None,
     ) -> None:
         self.document_store = document_store

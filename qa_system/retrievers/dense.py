@@ -7,7 +7,7 @@ from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 
-from qa_system.config import EncoderSettings
+from qa_system.config import EncoderSettings, RetrieverSettings
 from qa_system.models.locate import locate, stamp
 from qa_system.models.sharing import Shared
 from qa_system.retrievers.encoders import Encoder, load_encoder
@@ -16,6 +16,8 @@ from qa_system.stores import store_from_dict
 from qa_system.stores.contract import ReviewStore
 
 __all__ = ["DenseRetriever"]
+
+DEFAULTS = RetrieverSettings()
 
 
 @component
@@ -37,7 +39,7 @@ class DenseRetriever:
         self,
         document_store: ReviewStore,
         encoder: dict[str, Any] | None = None,
-        top_k: int = 10,
+        top_k: int = DEFAULTS.top_k,
         filters: dict[str, Any] | None = None,
     ) -> None:
         self.document_store = document_store

@@ -13,6 +13,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from qa_system.config import ElasticsearchSettings
 from qa_system.errors import ConfigError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
@@ -32,6 +33,8 @@ from qa_system.stores.elastic.versions.reembedding import reembed
 from qa_system.stores.writes import NO_PASSAGES, DocumentsRejectedError, Passages, WriteReport
 
 __all__ = ["ElasticsearchReviewStore"]
+
+DEFAULTS = ElasticsearchSettings(type="elasticsearch")
 
 
 class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
@@ -71,21 +74,21 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
 
     def __init__(
         self,
-        url: str = "http://localhost:9200",
-        index: str = "reviews",
+        url: str = DEFAULTS.url,
+        index: str = DEFAULTS.index,
         *,
-        similarity: Similarity | None = None,
+        similarity: Similarity | None = DEFAULTS.similarity,
         embedding_dim: int | None = None,
-        index_options: IndexOptions = "flat",
-        shards: int = 1,
-        replicas: int = 1,
-        refresh_interval: str = "1s",
-        api_key_env: str | None = None,
-        username_env: str | None = None,
-        password_env: str | None = None,
-        ca_certs_env: str | None = None,
-        verify_certs: bool = True,
-        timeout: float = 30.0,
+        index_options: IndexOptions = DEFAULTS.index_options,
+        shards: int = DEFAULTS.shards,
+        replicas: int = DEFAULTS.replicas,
+        refresh_interval: str = DEFAULTS.refresh_interval,
+        api_key_env: str | None = DEFAULTS.api_key_env,
+        username_env: str | None = DEFAULTS.username_env,
+        password_env: str | None = DEFAULTS.password_env,
+        ca_certs_env: str | None = DEFAULTS.ca_certs_env,
+        verify_certs: bool = DEFAULTS.verify_certs,
+        timeout: float = DEFAULTS.timeout,
         bulk: dict[str, Any] | None = None,
     ) -> None:
         check_choice("similarity", similarity, (None, *get_args(Similarity)))

@@ -16,6 +16,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from qa_system.config import StoreSettings
 from qa_system.errors import StoreMismatchError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
@@ -43,6 +44,8 @@ from qa_system.stores.filters import Condition, compile_filters
 from qa_system.stores.writes import NO_PASSAGES, DuplicateIdError, Passages, WriteReport
 
 __all__ = ["DuplicateIdError", "FAISSDocumentStore", "StoreStatus", "stored_similarity"]
+
+DEFAULTS = StoreSettings()
 
 
 def stored_similarity(path: Path) -> Similarity | None:
@@ -89,11 +92,11 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     def __init__(
         self,
-        path: str | Path = "qa-store",
+        path: str | Path = DEFAULTS.path,
         embedding_dim: int | None = None,
         similarity: Similarity = "dot_product",
-        index: IndexKind = "auto",
-        gpu: bool = False,
+        index: IndexKind = DEFAULTS.index,
+        gpu: bool = DEFAULTS.gpu,
     ) -> None:
         check_choice("similarity", similarity, get_args(Similarity))
         check_choice("index", index, get_args(IndexKind))

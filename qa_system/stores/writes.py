@@ -139,6 +139,22 @@ class WriteReport:
         """Actions sent again for each document."""
         return self.retried / self.documents if self.documents else 0.0
 
+    def figures(self) -> dict[str, float]:
+        """Return the figures as JSON values, with throughput and the share of retries.
+
+        >>> WriteReport(documents=200, seconds=0.5, retried=1).figures()["documents_per_second"]
+        400.0
+        """
+        return {
+            "documents": self.documents,
+            "seconds": round(self.seconds, 3),
+            "requests": self.requests,
+            "bytes": self.bytes,
+            "retried": self.retried,
+            "documents_per_second": round(self.documents_per_second, 1),
+            "share_retried": round(self.share_retried, 4),
+        }
+
     def add(self, other: WriteReport) -> None:
         """Add what came of another part of the same write; its time is not added."""
         self.documents += other.documents

@@ -4,10 +4,9 @@ import pytest
 from haystack import Document
 
 from eval.report.folder import check_places
-from indexing.checkpoint import CheckpointFile
 from indexing.rejects import RejectFile
 from indexing.rows import Reject
-from qa_system.errors import ConfigError, DataError, JobError
+from qa_system.errors import ConfigError, DataError
 from qa_system.export.onnx import export_model
 from qa_system.stores.faiss import FAISSDocumentStore
 from qa_system.training.recipes import ReaderTraining
@@ -75,13 +74,6 @@ def test_a_report_replaces_no_file_of_others(tmp_path, name):
     with pytest.raises(DataError, match="no evaluation has written"):
         check_places(tmp_path)
     assert (tmp_path / name).read_text() == "mine"
-
-
-def test_a_checkpoint_that_is_none_is_kept(tmp_path):
-    (tmp_path / "job.sqlite").write_text("mine, and long enough to be told from SQLite")
-    with pytest.raises(JobError, match="no checkpoint"):
-        CheckpointFile(tmp_path, "job")
-    assert (tmp_path / "job.sqlite").read_text().startswith("mine")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from qa_system.errors import StoreError
-from qa_system.stores.embedded.derived.stamps import read_stamp
+from qa_system.stores.embedded.stamps import read_stamp
 
 __all__ = [
     "JOBS",

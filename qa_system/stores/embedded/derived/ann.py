@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from qa_system.config.choices import IndexKind
 from qa_system.errors import MissingDependencyError, StoreError
 from qa_system.records import Similarity
-from qa_system.stores.embedded.derived.stamps import read_stamp, replace_file, write_stamp
 from qa_system.stores.embedded.derived.vector_view import Found, Matrix, VectorView, import_faiss
+from qa_system.stores.embedded.stamps import read_stamp, replace_file, write_stamp
 
 __all__ = ["ApproximateIndex", "IndexKind", "chosen_kind"]
 

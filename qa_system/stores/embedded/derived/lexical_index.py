@@ -29,9 +29,9 @@ from qa_system.stores.embedded.derived.lexical import (
     open_index,
     reporting_damage,
 )
-from qa_system.stores.embedded.derived.stamps import read_stamp, write_stamp
 from qa_system.stores.embedded.layout import LEXICAL_FOLDER, LEXICAL_STAMP, remove_lexical
 from qa_system.stores.embedded.ledger.snapshot import Snapshot, State
+from qa_system.stores.embedded.stamps import read_stamp, write_stamp
 
 if TYPE_CHECKING:
     from tantivy import Index, IndexWriter

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.stores.documents import decode_vectors
-from qa_system.stores.embedded.derived.stamps import read_stamp, write_stamp
 from qa_system.stores.embedded.derived.vector_view import (
     Matrix,
     VectorView,
@@ -30,6 +29,7 @@ from qa_system.stores.embedded.derived.vector_view import (
 )
 from qa_system.stores.embedded.layout import VECTORS_FILE, VECTORS_STAMP
 from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
+from qa_system.stores.embedded.stamps import read_stamp, write_stamp
 
 __all__ = ["StaleSnapshotError", "VectorFiles"]
 

@@ -483,8 +483,8 @@ def test_another_encoder_is_refused_until_all_is_embedded_anew(elastic_store):
     store.bind_encoder(IDENTITY)
     assert (store.encoder, store.status().similarity) == (IDENTITY, "cosine")
     with pytest.raises(DocumentsRejectedError, match="embedding is missing"):
-        store.write_documents([Document(id="bare", content="x"), Document(id="abstaining")])
-    store.delete_documents(["silent"])
+        store.write_documents([Document(id="bare", content="x"), Document(id="textless")])
+    store.delete_documents(["textless"])
     store.write_documents(
         [Document(id=f"r{n}", content="x" * (n + 1), embedding=[n, 1.0]) for n in range(5)]
     )

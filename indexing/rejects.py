@@ -83,9 +83,8 @@ class RejectFile:
 
 def _check_ours(path: Path) -> None:
     """Refuse to overwrite something else: every line must be one that `RejectFile` wrote."""
-    with path.open("rb") as stream, contextlib.suppress(orjson.JSONDecodeError):
-        lines = iter(stream)
-        if all(_is_reject(line) for line in lines):
+    with path.open("rb") as stream:
+        if all(_is_reject(line) for line in stream):
             return
     raise ConfigError(
         "the file is there and is no reject file",
@@ -95,8 +94,9 @@ def _check_ours(path: Path) -> None:
 
 
 def _is_reject(line: bytes) -> bool:
-    # A run that was killed may have left half of its last line.
-    if not line.endswith(b"\n"):
-        return line.startswith(b'{"file":')
-    found = orjson.loads(line)
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        # A run that was killed may have left half of its last line.
+        return not line.endswith(b"\n") and line.startswith(b'{"file":')
     return isinstance(found, dict) and found.keys() == KEYS

@@ -51,7 +51,7 @@ def best_spans(
     """Find the best spans of one review, none overlapping another.
 
     The best span is taken, then the best of those that share no character with it, and so on.
-    So the variants of an answer in the overlap of two windows count once, and the second answer is
+    So an answer that two overlapping windows both hold counts once, and the second answer is
     another answer, not the first with a word more.
 
     Args:

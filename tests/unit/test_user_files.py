@@ -38,6 +38,7 @@ def test_training_refuses_a_folder_with_files(tmp_path):
     "content",
     [
         b'{"file":"lint.py","line":3,"reason":"unused"}\n',
+        b'{"file":"lint.py","line":3,"reason":"unused"}',
         b'{"file":"a","line":1,"reason":"r","review_id":"x1","item_id":"A","text":"Good."}\n',
         b'{"file":"a","line":1,"reason":"r","detail":"","review_id":null,"row":""}\nprecious\n',
     ],

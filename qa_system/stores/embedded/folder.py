@@ -117,7 +117,7 @@ class StoreFolder:
     def check_place(self) -> None:
         """Refuse a folder that is no store and holds something else.
 
-        Until the store is made, what this process puts there meanwhile is not compared with it.
+        Files that this process puts there before the store is made do not count.
 
         Raises:
             StoreError: it does; or its `store.sqlite3` is none of ours.

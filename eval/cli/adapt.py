@@ -57,7 +57,9 @@ HeldOutOption = Annotated[
 ]
 RecipeOption = Annotated[
     Path | None,
-    typer.Option("--recipe", "-r", help="YAML file; configs/train/adapt.yaml explains the keys."),
+    typer.Option(
+        "--recipe", "-r", help="YAML file; the recipe of the name adapt explains the keys."
+    ),
 ]
 FoldsOption = Annotated[
     int | None,

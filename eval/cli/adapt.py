@@ -18,7 +18,8 @@ SOURCE = "SOURCE[:SPLIT]"
 DomainArgument = Annotated[
     str,
     typer.Argument(
-        help="Data set with train, dev and test: SubjQA folder, SQuAD .json or labels .jsonl. "
+        help="Data set with train, dev and test: SubjQA folder or hub:subjqa/DOMAIN, SQuAD .json "
+        "or labels .jsonl. "
         "`qa-eval split` writes such a file."
     ),
 ]

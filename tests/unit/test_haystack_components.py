@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from haystack.components.writers import DocumentWriter
 from haystack.dataclasses import ExtractedAnswer, GeneratedAnswer
 from haystack.document_stores.types import DuplicatePolicy
 
-from qa_system.config import EncoderSettings
+from qa_system import pipelines
+from qa_system.config import EncoderSettings, load_settings
 from qa_system.errors import EncoderMismatchError, EvaluationError
 from qa_system.evaluators import AnswerEMEvaluator, AnswerF1Evaluator
 from qa_system.generators.scoring import GeneratedAnswerScorer, ScoredAnswer
@@ -28,6 +30,7 @@ from qa_system.retrievers.embedders import ReviewDocumentEmbedder, ReviewTextEmb
 from qa_system.retrievers.embedding import ReviewEmbeddingRetriever
 from qa_system.retrievers.encoders import load_encoder
 from qa_system.stages import stage
+from qa_system.stores.contract import ReviewStore
 from qa_system.stores.faiss import FAISSDocumentStore
 
 REVIEWS = [
@@ -44,7 +47,7 @@ def store(tmp_path: Path) -> FAISSDocumentStore:
     return FAISSDocumentStore(tmp_path / "store")
 
 
-def indexing(store: FAISSDocumentStore) -> Pipeline:
+def indexing(store: ReviewStore) -> Pipeline:
     pipeline = Pipeline()
     pipeline.add_component("embedder", ReviewDocumentEmbedder(document_store=store))
     pipeline.add_component("writer", DocumentWriter(store, DuplicatePolicy.OVERWRITE))
@@ -52,7 +55,7 @@ def indexing(store: FAISSDocumentStore) -> Pipeline:
     return pipeline
 
 
-def asking(store: FAISSDocumentStore) -> Pipeline:
+def asking(store: ReviewStore) -> Pipeline:
     pipeline = Pipeline()
     pipeline.add_component("embedder", ReviewTextEmbedder())
     pipeline.add_component("retriever", ReviewEmbeddingRetriever(store, top_k=2))
@@ -81,6 +84,17 @@ def test_documents_are_embedded_written_and_found(store: FAISSDocumentStore) -> 
     np.testing.assert_allclose(
         vectors, encoder.encode_passages([each.content for each in readable]), atol=1e-6
     )
+
+
+@pytest.mark.slow
+def test_on_a_server_too(elastic_store: Callable[..., ReviewStore]) -> None:
+    store = elastic_store("embedded")
+    indexing(store).run({"embedder": {"documents": REVIEWS[:3]}})
+    assert store.encoder == load_encoder(EncoderSettings()).identity
+    pipeline = Pipeline.loads(asking(store).dumps(), allowed_modules=["qa_system.*"])
+    found = pipeline.run(ASKED, include_outputs_from={"retriever"})
+    assert found["retriever"]["documents"][0].id == "r3"
+    assert found["reader"]["answers"][0].data == "ten hours"
 
 
 def test_a_document_without_text_is_passed_on_as_it_is() -> None:
@@ -126,11 +140,31 @@ assert found["reader"]["answers"][0].data == "ten hours"
 
 
 def loads(code: str, file: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    import os
-
     command = [sys.executable, "-c", code, str(file)]
     given = {**os.environ, **environ}
     return subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+
+
+SHIPPED = """
+import sys
+from haystack import Pipeline
+pipeline = Pipeline.loads(open(sys.argv[1]).read(), allowed_modules=["qa_system.*"])
+found = pipeline.run({"query": "How long does the battery last?"})
+assert any(answer.data == "ten hours" for answer in found["reader"]["answers"])
+"""
+
+
+@pytest.mark.slow
+def test_the_yaml_of_our_pipelines_loads_in_a_process_that_allows_our_modules(
+    store: FAISSDocumentStore, tmp_path: Path
+) -> None:
+    indexing(store).run({"embedder": {"documents": REVIEWS[:3]}})
+    settings = load_settings(overrides={"reader.no_answer_threshold": -20}, environ={})
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(pipelines.extract(store, settings).dumps(), encoding="utf-8")
+    store.close()
+    done = loads(SHIPPED, file)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

@@ -1,9 +1,11 @@
 """Settings and recipes that ship with qa-system, named without a path."""
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
 from qa_system.cli import app
@@ -53,6 +55,20 @@ def test_help_lists_the_names() -> None:
     for command, kind in ((["ask"], "settings"), (["train", "reader"], "recipe")):
         shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "400"}).output
         assert ", ".join(shipped(kind)) in " ".join(shown.split())
+
+
+def test_both_distributions_have_one_version(root: Path) -> None:
+    projects = [
+        tomllib.loads((root / folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        for folder in ("", "packages/generator")
+    ]
+    assert len({project["version"] for project in projects}) == 1
+    [needed] = [
+        Requirement(each)
+        for each in projects[0]["optional-dependencies"]["generate"]
+        if each.startswith(projects[1]["name"])
+    ]
+    assert needed.specifier.contains(projects[1]["version"])
 
 
 def test_a_recipe_loads_by_name() -> None:

@@ -64,6 +64,7 @@ class IndexState:
         encoder: who made them; None where nobody said.
         shards: that it has.
         promoted: whether it was ever what the alias stands for.
+        notes: what jobs have noted, as JSON values by name.
     """
 
     index: str
@@ -73,6 +74,7 @@ class IndexState:
     encoder: EncoderIdentity | None
     shards: int
     promoted: bool
+    notes: Mapping[str, Any]
 
 
 def embedding_field(
@@ -91,12 +93,16 @@ def embedding_field(
 
 
 def meta_of(
-    similarity: Similarity, encoder: EncoderIdentity | None, *, promoted: bool
+    similarity: Similarity,
+    encoder: EncoderIdentity | None,
+    *,
+    promoted: bool,
+    notes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Give what the index remembers beside its documents."""
     known = None if encoder is None else asdict(encoder)
     own = {"format": FORMAT, "similarity": similarity, "encoder": known, "promoted": promoted}
-    return {_OWNER: own}
+    return {_OWNER: {**own, "notes": dict(notes or {})}}
 
 
 def mappings(
@@ -188,4 +194,5 @@ def read_state(index: str, described: Mapping[str, Any], where: str) -> IndexSta
         encoder=encoder,
         shards=int(described["settings"]["index"]["number_of_shards"]),
         promoted=own["promoted"],
+        notes=own.get("notes", {}),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -481,7 +481,7 @@ class ElasticsearchReviewStore(AsyncTwins):
         self._check_encoder(state, identity)
         if state.encoder is None:
             field = embedding_field(state.similarity, state.index_options, identity.dimension)
-            meta = meta_of(state.similarity, identity, promoted=state.promoted)
+            meta = meta_of(state.similarity, identity, promoted=state.promoted, notes=state.notes)
             with explained(self._at.where):
                 self._at.client.indices.put_mapping(
                     index=state.index, properties={"embedding": field}, meta=meta
@@ -524,6 +524,7 @@ class ElasticsearchReviewStore(AsyncTwins):
         """
         identity, done = encoder.identity, 0
         with self.new_version(resume=True, encoder=identity) as built:
+            built.note(self.notes())
             hits = pages(self._at.client, self._at.name, None, READ_WITH_EMBEDDING, size=batch_size)
             with built.loading():
                 while batch := [decode(hit) for hit in islice(hits, batch_size)]:
@@ -583,6 +584,20 @@ class ElasticsearchReviewStore(AsyncTwins):
         hits = pages(self._at.client, self._at.name, None, ["review_id"], size=WINDOW)
         for hit in hits:
             yield hit["_id"], hit["_source"].get("review_id", hit["_id"])
+
+    def notes(self) -> dict[str, Any]:
+        """Return what jobs have noted in the index, by name."""
+        state = self._at.state(fresh=True)
+        return {} if state is None else dict(state.notes)
+
+    def note(self, values: Mapping[str, Any]) -> None:
+        """Keep JSON values with the index, each in place of the one of its name."""
+        state = self._at.state(fresh=True) or self._at.ensure()
+        notes = {**state.notes, **values}
+        meta = meta_of(state.similarity, state.encoder, promoted=state.promoted, notes=notes)
+        with explained(self._at.where):
+            self._at.client.indices.put_mapping(index=state.index, meta=meta)
+        self._at.forget()
 
     def count_items(self) -> int:
         """Count the distinct `meta.item_id`s."""

@@ -425,6 +425,23 @@ class FAISSDocumentStore(AsyncTwins):
         with self._reading() as snapshot:
             yield from snapshot.select(f"id, {REVIEW}", None)
 
+    def notes(self) -> dict[str, Any]:
+        """Return what jobs have noted in the store, by name."""
+        with self._reading() as snapshot:
+            return snapshot.state.notes
+
+    def note(self, values: Mapping[str, Any]) -> None:
+        """Keep JSON values with the store, each in place of the one of its name.
+
+        >>> import tempfile
+        >>> with FAISSDocumentStore(tempfile.mkdtemp()) as store:
+        ...     store.note({"recipe": 2})
+        ...     store.notes()
+        {'recipe': 2}
+        """
+        with self._folder.writing(searchable=False) as transaction:
+            transaction.set(notes={**transaction.state.notes, **values})
+
     def count_items(self) -> int:
         """Count the distinct `meta.item_id`s."""
         with self._reading() as snapshot:

@@ -410,7 +410,8 @@ def _print_report(report: JobReport) -> None:
     counts = report.counts
     rate = counts.read / report.seconds if report.seconds > 0 else 0.0
     typer.echo(
-        f"{counts.read:,} rows read: {counts.written:,} written, {counts.unchanged:,} unchanged, "
+        f"{counts.read:,} rows read: {counts.written:,} written, {counts.updated:,} updated, "
+        f"{counts.unchanged:,} unchanged, {counts.duplicates:,} duplicates, "
         f"{counts.rejected:,} rejected; {counts.deleted:,} deleted. "
         f"{report.seconds:,.1f} s, {rate:,.0f} rows/s"
     )
@@ -426,6 +427,9 @@ def _print_report(report: JobReport) -> None:
             f"{count:,} {reason}" for reason, count in sorted(counts.reasons.items())
         )
         typer.echo(f"rejected: {reasons}. See {report.rejects_file}")
+    if counts.nulls:
+        nulls = ", ".join(f"{count:,} of {name}" for name, count in sorted(counts.nulls.items()))
+        typer.echo(f"values left out that do not fit their column's type: {nulls}")
     if report.writing.retried:
         share = report.writing.to_dict()["share_retried"]
         typer.echo(f"{100 * share:.1f} % of the documents were sent more than once")

@@ -1,38 +1,36 @@
-"""CSV, JSON Lines, Parquet and SubjQA as rows, read as streams; a bad row spoils only itself.
+"""Files as rows, whatever their format; read as streams, and from any position on.
 
-Every reader starts at a `Position` and gives each row with the position after it, so that a job
-goes on where it stopped. Memory is bounded by one row (in Parquet: one batch of rows), whatever
+A bad row spoils only itself. Memory is bounded by one row (in Parquet: one batch of rows), whatever
 the file holds: a line without an end, a quote that is never closed.
 """
 
 from __future__ import annotations
 
-import csv
 import re
-import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Final, Literal, cast
 
-import orjson
-
-from indexing.rows import BadRow, Columns, Position, Reject, Row, shorten
+from indexing.csv_format import Header, csv_header, read_csv
+from indexing.json_format import read_json_lines, read_json_values
+from indexing.parquet_format import open_parquet, read_parquet
+from indexing.rows import Columns, Position, RawRow, Reject
+from indexing.streams import Lines, TextSource
 from qa_system.datasets import subjqa
-from qa_system.errors import ConfigError, DataError, MissingDependencyError, RecordError
+from qa_system.errors import DataError, RecordError
 
-__all__ = ["Format", "Lines", "SourceFile", "check_columns", "csv_header", "open_parquet", "read"]
+__all__ = ["Format", "Lines", "SourceFile", "csv_header", "open_parquet", "read", "sample_of"]
 
-Format = Literal["subjqa", "csv", "jsonl", "parquet"]
-PhysicalLine = tuple[bytes, int]
+Format = Literal["subjqa", "csv", "jsonl", "json", "parquet"]
+"""`jsonl` has an object a line; `json` is a list of objects, or objects over several lines."""
 
-MIN_ROW_BYTES = 1 << 20
-PARQUET_BATCH = 512
-BOM = b"\xef\xbb\xbf"
-DELIMITERS = (",", "\t", ";", "|")
-_PLACE = re.compile(r"(?P<file>.*), line (?P<line>\d+)", re.DOTALL)
+SAMPLED_ROWS: Final = 100
+MIN_ROW_BYTES: Final = 1 << 20
+_PLACE: Final = re.compile(r"(?P<file>.*), line (?P<line>\d+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,433 +42,105 @@ class SourceFile:
         name: as messages and rejects name it.
         path: where it is; None for standard input.
         format: what it holds.
-        delimiter: of a CSV file.
+        columns: how a row of it becomes a review.
+        text: its text, unless it is Parquet or SubjQA.
+        header: of a CSV file.
         size: its length in the unit of `Position.offset`; None if that is not known.
         weight: its bytes on disk.
         modified: its time of last change, in nanoseconds.
-        stdin: the lines of standard input.
+        found: those of the columns that were recognised by another name than the field's.
     """
 
     number: int
     name: str
     path: Path | None
     format: Format
-    delimiter: str = ","
+    columns: Columns
+    text: TextSource | None = None
+    header: Header | None = None
     size: int | None = None
     weight: int = 0
     modified: int = 0
-    stdin: Lines | None = None
+    found: Mapping[str, str] | None = None
+
+    def described(self) -> dict[str, Any]:
+        """Return what was found out about the file, as JSON values."""
+        return {
+            "name": self.name,
+            "format": self.format,
+            "encoding": None if self.text is None else self.text.encoding,
+            "delimiter": None if self.header is None else self.header.delimiter,
+            "columns": dict(self.found or {}),
+        }
 
 
-class Lines:
-    """The physical lines of a byte stream, which can be pushed back, and where they end.
-
-    An iteration gives pairs of a line and its size in bytes. A line longer than `max_bytes` is
-    cut there, and only its size tells: what follows is read over, never held.
-
-    Args:
-        stream: the bytes, uncompressed.
-        name: how messages name it.
-        max_bytes: of one line.
-    """
-
-    def __init__(self, stream: IO[bytes], name: str, max_bytes: int) -> None:
-        self._stream = stream
-        self._pushed: deque[PhysicalLine] = deque()
-        self.name = name
-        self.max_bytes = max_bytes
-        self.offset = 0
-        self.line = 0
-
-    def __iter__(self) -> Iterator[PhysicalLine]:
-        return self
-
-    def __next__(self) -> PhysicalLine:
-        data, size = self._pushed.popleft() if self._pushed else self._read()
-        if not size:
-            raise StopIteration
-        self.offset += size
-        self.line += 1
-        return data, size
-
-    def _read(self) -> PhysicalLine:
-        try:
-            data = self._stream.readline(self.max_bytes)
-            size = len(data)
-            last = data
-            while len(last) == self.max_bytes and not last.endswith(b"\n"):
-                last = self._stream.readline(self.max_bytes)
-                size += len(last)
-        except (EOFError, OSError, zlib.error) as fault:
-            raise DataError(
-                f"the file cannot be read on: {fault}",
-                where=f"{self.name}, line {self.line + 1}",
-                remedy="Fetch or compress it again, then run the same command: it goes on "
-                "where it stopped.",
-            ) from fault
-        return data, size
-
-    def push_back(self, lines: Sequence[PhysicalLine]) -> None:
-        """Give lines back, to be read again."""
-        self._pushed.extendleft(reversed(lines))
-        self.offset -= sum(size for _, size in lines)
-        self.line -= len(lines)
-
-    def head(self, count: int = 100) -> list[bytes]:
-        """Look at the first lines without reading them; a byte order mark is dropped."""
-        first = list(islice(self, count))
-        if first and first[0][0].startswith(BOM):
-            first[0] = (first[0][0].removeprefix(BOM), first[0][1])
-        self.push_back(first)
-        return [data for data, _ in first]
-
-    def seek(self, position: Position) -> None:
-        """Go to a position of the stream."""
-        self._stream.seek(position.offset)
-        self._pushed.clear()
-        self.offset, self.line = position.offset, position.line
-
-
-def read(file: SourceFile, columns: Columns, start: Position, lines: Lines | None) -> Iterator[Row]:
+def read(file: SourceFile, start: Position, stream: IO[bytes] | None = None) -> Iterator[RawRow]:
     """Read a file's rows from a position on.
 
     Args:
         file: the file.
-        columns: how a row becomes a review.
         start: where to begin; its `file` is the file's number.
-        lines: the file's lines, for CSV and JSON Lines.
+        stream: read this in place of the file's text.
 
     Raises:
         DataError: the file is damaged so that it cannot be read on.
     """
-    if lines is None:
-        return (_read_subjqa if file.format == "subjqa" else _read_parquet)(file, columns, start)
-    return (_read_csv if file.format == "csv" else _read_jsonl)(file, columns, start, lines)
+    if file.format == "subjqa":
+        return islice(_read_subjqa(file), start.offset, None)
+    if file.format == "parquet":
+        return read_parquet(cast("Path", file.path), start)
+    text = cast("TextSource", file.text)
+    stream = text.open(start.offset) if stream is None else stream
+    # A character has at most 4 bytes in UTF-8, and 6 or 12 as a JSON escape.
+    max_bytes = max(MIN_ROW_BYTES, 12 * file.columns.max_text_chars)
+    if file.format == "json":
+        return read_json_values(stream, file.name, max_bytes, start, text.encoding)
+    lines = Lines(stream, file.name, max_bytes, start.offset, start.line)
+    if file.format == "jsonl":
+        return read_json_lines(lines, start, text.encoding)
+    return read_csv(lines, cast("Header", file.header), file.columns, start, text.encoding)
 
 
-def check_columns(name: str, there: Sequence[str], columns: Columns) -> None:
-    """Make sure that a file has the columns that a review needs.
-
-    Raises:
-        ConfigError: it has not, or it has one that the store keeps for itself.
-    """
-    missing = [column for column in columns.needed if column not in there]
-    if missing:
-        fields = [field for field in ("item_id", "text") if getattr(columns, field) in missing]
-        raise ConfigError(
-            f"there is no column {' and no column '.join(map(repr, missing))}; "
-            f"there are: {', '.join(map(repr, there))}",
-            where=name,
-            remedy="Say which column it is: "
-            + " ".join(f"--column {field}=NAME" for field in fields)
-            + ", or indexing.columns in the configuration.",
-        )
-    clashes = sorted(columns.clashes & set(there))
-    if clashes:
-        raise ConfigError(
-            f"the store keeps the names {', '.join(clashes)} for itself",
-            where=name,
-            remedy="Rename the column in the source, or say what it is with --column.",
-        )
+def sample_of(file: SourceFile) -> list[Mapping[str, Any]]:
+    """Read the first rows of a file, without those that are bad."""
+    stream = None if file.text is None else file.text.preview(by_lines=file.format != "json")
+    rows: list[Mapping[str, Any]] = []
+    # The preview may end within an object; and a damaged file is told when it is read.
+    with suppress(DataError):
+        raws = islice(read(file, Position(file.number), stream), SAMPLED_ROWS)
+        rows.extend(raw.values for raw in raws if isinstance(raw.values, Mapping))
+    return rows
 
 
-def csv_header(head: Sequence[bytes], name: str, columns: Columns) -> tuple[list[str], str, int]:
-    """Read the names of a CSV file's columns, and find the delimiter that they are read with.
-
-    Returns:
-        The names, the delimiter, and how many physical lines they take.
-
-    Raises:
-        ConfigError: the first row names no columns.
-    """
-    readings: list[tuple[int, int, int, list[str], str, int]] = []
-    for delimiter in DELIMITERS:
-        reader = csv.reader((_decode(line)[0] for line in head), delimiter=delimiter, strict=True)
-        try:
-            names = [field.strip() for field in next(reader, [])]
-        except csv.Error:
-            continue
-        known = sum(name in names for name in (*columns.needed, columns.review_id))
-        readings.append((known, len(names), -len(readings), names, delimiter, reader.line_num))
-    if not readings:
-        raise ConfigError(
-            "the first row is no CSV header",
-            where=name,
-            remedy="Begin the file with the names of its columns.",
-        )
-    _, _, _, names, delimiter, lines = max(readings)
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(
-            f"the header names {', '.join(map(repr, twice))} more than once",
-            where=name,
-            remedy="Give every column a name of its own.",
-        )
-    return names, delimiter, lines
-
-
-def _decode(data: bytes) -> tuple[str, str | None]:
-    """Decode a line, and say what is wrong with it."""
-    try:
-        return data.decode(), None
-    except UnicodeDecodeError as fault:
-        return data.decode(errors="replace"), f"not UTF-8: {fault.reason} at byte {fault.start}"
-
-
-class _OverLongError(Exception):
-    """A row goes on for more than a row can have."""
-
-
-class _CsvRecord:
-    """The physical lines of the CSV record that is being read."""
-
-    def __init__(self, lines: Lines) -> None:
-        self._lines = lines
-        self.parts: list[PhysicalLine] = []
-        self.size = 0
-        self.fault: str | None = None
-
-    def begin(self) -> None:
-        self.parts = []
-        self.size = 0
-        self.fault = None
-
-    def feed(self) -> Iterator[str]:
-        for part in self._lines:
-            data, size = part
-            self.parts.append(part)
-            self.size += size
-            if self.size > self._lines.max_bytes:
-                raise _OverLongError
-            text, fault = _decode(data)
-            if fault is not None and self.fault is None:
-                self.fault = fault
-            yield text
-
-    def shown(self) -> str:
-        return shorten(b"".join(data for data, _ in self.parts[:5]).decode(errors="replace"))
-
-
-def _read_csv(file: SourceFile, columns: Columns, start: Position, lines: Lines) -> Iterator[Row]:
-    # The limit is the process's; ours, on the whole row, is kept by _CsvRecord.
-    csv.field_size_limit(max(csv.field_size_limit(), lines.max_bytes))
-    header, delimiter, header_lines = csv_header(lines.head(), file.name, columns)
-    if start.offset:
-        lines.seek(start)
-    else:
-        deque(islice(lines, header_lines), maxlen=0)
-    record = _CsvRecord(lines)
-    reader = csv.reader(record.feed(), delimiter=delimiter, strict=True)
-    while True:
-        record.begin()
-        line = lines.line + 1
-        try:
-            cells = next(reader)
-            if not cells:
-                continue
-            if record.fault is not None:
-                raise BadRow("bad encoding", record.fault)
-            if len(cells) != len(header):
-                raise BadRow(
-                    "malformed",
-                    f"the row has {len(cells):,} fields where the header has {len(header):,}",
-                )
-            found = columns.review(dict(zip(header, cells, strict=True)), untyped=True)
-        except StopIteration:
-            return
-        except (csv.Error, _OverLongError) as fault:
-            # A quote that is never closed swallows the rows that follow. They are read again:
-            # only the line on which the row began is set aside.
-            lines.push_back(record.parts[1:])
-            del record.parts[1:]
-            reader = csv.reader(record.feed(), delimiter=delimiter, strict=True)
-            bad = _csv_fault(fault, record.parts[0], lines.max_bytes)
-            yield _rejected(file, line, bad, record.shown(), lines)
-        except BadRow as fault:
-            yield _rejected(file, line, fault, record.shown(), lines)
-        else:
-            yield Row(found, line, Position(file.number, lines.offset, lines.line))
-
-
-def _csv_fault(fault: Exception, first: PhysicalLine, max_bytes: int) -> BadRow:
-    data, size = first
-    if size > max_bytes:
-        return BadRow("over-long", f"the row has {size:,} bytes, at most {max_bytes:,} are read")
-    _, encoding = _decode(data)
-    if encoding is not None:
-        return BadRow("bad encoding", encoding)
-    if isinstance(fault, _OverLongError):
-        return BadRow("malformed", f"a quote is opened and not closed within {max_bytes:,} bytes")
-    return BadRow("malformed", f"the quotes do not match: {fault}")
-
-
-def _read_jsonl(file: SourceFile, columns: Columns, start: Position, lines: Lines) -> Iterator[Row]:
-    lines.head(1)
-    if start.offset:
-        lines.seek(start)
-    for data, size in lines:
-        if data.isspace():
-            continue
-        try:
-            if size > lines.max_bytes:
-                raise BadRow(
-                    "over-long",
-                    f"the line has {size:,} bytes, at most {lines.max_bytes:,} are read",
-                )
-            found = columns.review(_json_object(data))
-        except BadRow as fault:
-            shown = shorten(data[:2000].decode(errors="replace"))
-            yield _rejected(file, lines.line, fault, shown, lines)
-        else:
-            yield Row(found, lines.line, Position(file.number, lines.offset, lines.line))
-
-
-def _json_object(data: bytes) -> dict[str, Any]:
-    try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError as fault:
-        _, encoding = _decode(data)
-        if encoding is not None:
-            raise BadRow("bad encoding", encoding) from None
-        if "depth limit" in str(fault) or "recursion" in str(fault):
-            raise BadRow("nesting too deep", str(fault)) from None
-        raise BadRow("malformed", f"not JSON: {fault}") from None
-    if not isinstance(value, dict):
-        raise BadRow("malformed", f"a JSON {type(value).__name__} where an object is needed")
-    return value
-
-
-def _rejected(
-    file: SourceFile, line: int | None, fault: BadRow, shown: str | None, lines: Lines
-) -> Row:
-    reject = Reject(file.name, line, fault.reason, fault.detail, shown, fault.review_id)
-    return Row(reject, line, Position(file.number, lines.offset, lines.line))
-
-
-def open_parquet(path: Path) -> Any:
-    """Open a Parquet file with pyarrow.
-
-    Raises:
-        MissingDependencyError: pyarrow is not installed.
-        DataError: the file is not Parquet, or is damaged.
-    """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as fault:
-        raise MissingDependencyError(
-            "reading Parquet needs pyarrow",
-            where=str(path),
-            remedy="Install it: pip install 'qa-system[parquet]'.",
-        ) from fault
-    try:
-        # Without pre_buffer a row group is read as it is asked for, not held whole.
-        return pq.ParquetFile(path, pre_buffer=False)
-    except (pa.ArrowException, OSError) as fault:
-        raise DataError(
-            f"the file is not Parquet: {fault}", where=str(path), remedy="Write it again."
-        ) from fault
-
-
-def _read_parquet(file: SourceFile, columns: Columns, start: Position) -> Iterator[Row]:
-    import pyarrow as pa
-
-    assert file.path is not None  # noqa: S101  (standard input is never Parquet)
-    parquet = open_parquet(file.path)
-    groups = [parquet.metadata.row_group(n).num_rows for n in range(parquet.num_row_groups)]
-    first, row = 0, 0
-    while first < len(groups) and row + groups[first] <= start.offset:
-        row += groups[first]
-        first += 1
-    batches = parquet.iter_batches(PARQUET_BATCH, row_groups=range(first, len(groups)))
-    try:
-        for batch in batches:
-            skipped = min(max(start.offset - row, 0), batch.num_rows)
-            row += skipped
-            for values in _parquet_rows(batch.slice(skipped)):
-                row += 1
-                after = Position(file.number, row, row)
-                try:
-                    if isinstance(values, BadRow):
-                        raise values
-                    yield Row(columns.review(values), row, after)
-                except BadRow as fault:
-                    shown = None if isinstance(values, BadRow) else shorten(repr(values))
-                    reject = Reject(
-                        file.name, row, fault.reason, fault.detail, shown, fault.review_id
-                    )
-                    yield Row(reject, row, after)
-    except (pa.ArrowException, OSError) as fault:
-        raise DataError(
-            f"the file cannot be read on: {fault}",
-            where=f"{file.name}, row {row + 1}",
-            remedy="Fetch or write it again.",
-        ) from fault
-    finally:
-        parquet.close()
-
-
-def _parquet_rows(batch: Any) -> Iterator[dict[str, Any] | BadRow]:
-    import pyarrow as pa
-
-    for number, column in enumerate(batch.schema):
-        # What is finer than a microsecond does not fit Python's datetime.
-        if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-            micro = pa.timestamp("us", column.type.tz)
-            cast = batch.column(number).cast(micro, safe=False)
-            batch = batch.set_column(number, column.with_type(micro), cast)
-    try:
-        yield from batch.to_pylist()
-    except (UnicodeDecodeError, ValueError, OverflowError):
-        # Something in these rows is no Python value: find out in which.
-        for row in range(batch.num_rows):
-            try:
-                yield batch.slice(row, 1).to_pylist()[0]
-            except UnicodeDecodeError as fault:
-                yield BadRow("bad encoding", f"not UTF-8: {fault.reason}")
-            except (ValueError, OverflowError) as fault:
-                yield BadRow("wrong type", str(fault))
-
-
-def _read_subjqa(file: SourceFile, columns: Columns, start: Position) -> Iterator[Row]:
+def _read_subjqa(file: SourceFile) -> Iterator[RawRow]:
     rejects: deque[Reject] = deque()
 
-    def set_aside(fault: RecordError) -> None:
-        rejects.append(_subjqa_reject(file, fault))
+    def records() -> Iterator[Mapping[str, Any] | Reject]:
+        def set_aside(error: RecordError) -> None:
+            rejects.append(_subjqa_reject(file.name, error))
 
-    def records() -> Iterator[Row]:
-        number = 0
         for review in subjqa.iter_reviews(file.name, on_fault=set_aside):
             while rejects:
-                number += 1
-                reject = rejects.popleft()
-                yield Row(reject, reject.line, Position(file.number, number, number))
-            number += 1
-            after = Position(file.number, number, number)
-            try:
-                yield Row(columns.checked(review), None, after)
-            except BadRow as fault:
-                reject = Reject(
-                    file.name, None, fault.reason, fault.detail, shorten(review.text), review.id
-                )
-                yield Row(reject, None, after)
-        for reject in rejects:
-            number += 1
-            yield Row(reject, reject.line, Position(file.number, number, number))
+                yield rejects.popleft()
+            own = {"review_id": review.id, "item_id": review.item_id, "text": review.text}
+            yield {**review.meta, **own}
+        yield from rejects
 
-    return islice(records(), start.offset, None)
+    for number, record in enumerate(records(), start=1):
+        line = record.line if isinstance(record, Reject) else None
+        yield RawRow(record, line, Position(file.number, number, number))
 
 
-def _subjqa_reject(file: SourceFile, fault: RecordError) -> Reject:
-    place = None if fault.where is None else _PLACE.fullmatch(fault.where)
-    where = file.name if place is None else place["file"]
+def _subjqa_reject(name: str, error: RecordError) -> Reject:
+    place = None if error.where is None else _PLACE.fullmatch(error.where)
+    where = name if place is None else place["file"]
     line = None if place is None else int(place["line"])
-    if "UTF-8" in fault.what:
-        return Reject(where, line, "bad encoding", fault.what)
-    if "another text" in fault.what:
-        return Reject(where, line, "duplicate id", fault.what)
-    if "review is empty" in fault.what:
-        return Reject(where, line, "missing text", fault.what)
-    if fault.what == "item_id is empty":
-        return Reject(where, line, "missing item", fault.what)
-    return Reject(where, line, "malformed", fault.what)
+    if "UTF-8" in error.what:
+        return Reject(where, line, "bad encoding", error.what)
+    if "another text" in error.what:
+        return Reject(where, line, "duplicate id", error.what)
+    if "review is empty" in error.what:
+        return Reject(where, line, "missing text", error.what)
+    if error.what == "item_id is empty":
+        return Reject(where, line, "missing item", error.what)
+    return Reject(where, line, "malformed", error.what)

@@ -8,20 +8,26 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from time import monotonic
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Final
 from uuid import uuid4
 
 import orjson
 
-from indexing.checkpoint import Checkpoint, CheckpointFile, Counts, Seen
+from indexing.aliases import UnknownColumnsError
+from indexing.checkpoint import Checkpoint, CheckpointFile, Counts, Outcome, Seen, Told
+from indexing.column_types import IDS, ColumnTypes
+from indexing.command import command_of
+from indexing.identity import Identities
 from indexing.interrupts import Interrupts
+from indexing.notes import Notes
 from indexing.rebuild import check_has_versions, next_version, promote, versioned
 from indexing.rejects import RejectFile
+from indexing.report import JobReport, Writing
 from indexing.rows import Reason, Reject, Row
 from indexing.sources import Sources, open_sources
 from indexing.state import job_name, state_folder, unique_place
@@ -30,104 +36,26 @@ from qa_system.config import ElasticsearchSettings, Settings
 from qa_system.errors import JobError, StoreMismatchError, TooManyRejectsError
 from qa_system.passages import Spans, hash_of, split
 from qa_system.progress import progress
-from qa_system.records import EncoderIdentity, Review
+from qa_system.records import Review
 
 if TYPE_CHECKING:
     from haystack import Document
 
     from qa_system.retrievers.encoders import Encoder
-    from qa_system.stores.contract import Passages, ReviewStore, WriteReport
+    from qa_system.stores.contract import Passages, ReviewStore
 
 __all__ = ["JobReport", "Writing", "run_job"]
 
 logger = logging.getLogger(__name__)
 
-WITNESSES = 16
+WITNESSES: Final = 16
 """Reviews of the last batch by which an unfinished run knows its store again."""
 REFUSED: Reason = "refused by the store"
-BATCH_SIZE = 512
-BATCH_SIZE_OF_A_SERVER = 2048
+OTHERWISE: Final = "otherwise"
+"""Stands for the content hash of a review that the store has in several documents."""
+BATCH_SIZE: Final = 512
+BATCH_SIZE_OF_A_SERVER: Final = 2048
 """So many that several requests are on their way."""
-
-
-@dataclass(slots=True)
-class Writing:
-    """How the writing to the store went, in one run.
-
-    Args:
-        documents: sent to the store.
-        seconds: that it took.
-        requests: to a server.
-        bytes: in them.
-        retried: documents sent again, because the server had no time or was not there.
-
-    >>> Writing(documents=200, seconds=0.5, retried=1).to_dict()["documents_per_second"]
-    400.0
-    """
-
-    documents: int = 0
-    seconds: float = 0.0
-    requests: int = 0
-    bytes: int = 0
-    retried: int = 0
-
-    def add(self, report: WriteReport) -> None:
-        """Count one write."""
-        self.documents += report.documents
-        self.seconds += report.seconds
-        self.requests += report.requests
-        self.bytes += report.bytes
-        self.retried += report.retried
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON values, with throughput and the share of retries."""
-        return {
-            **asdict(self),
-            "seconds": round(self.seconds, 3),
-            "documents_per_second": round(self.documents / self.seconds if self.seconds else 0, 1),
-            "share_retried": round(self.retried / self.documents if self.documents else 0.0, 4),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class JobReport:
-    """What a run did, over all the runs that it took if it was resumed.
-
-    Args:
-        counts: of reviews and passages.
-        seconds: that it took.
-        resumed: rows of `counts.read` that an earlier, unfinished run had done.
-        rejects_file: where the rejects are; None if there are none.
-        store: where the reviews are.
-        version: the version of the store that a rebuild has built; None: it was no rebuild.
-        encoder: what embedded them; None if nothing did.
-        writing: how it went, in the last of those runs.
-        made_with: versions and settings that the run was made with.
-    """
-
-    counts: Counts
-    seconds: float
-    resumed: int
-    rejects_file: str | None
-    store: str
-    version: str | None
-    encoder: EncoderIdentity | None
-    writing: Writing
-    made_with: dict[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the report as JSON values, the counts on top."""
-        return {
-            **asdict(self.counts),
-            "seconds": round(self.seconds, 3),
-            "resumed": self.resumed,
-            "rejects_file": self.rejects_file,
-            "store": self.store,
-            "version": self.version,
-            "encoder": None if self.encoder is None else asdict(self.encoder),
-            "writing": self.writing.to_dict(),
-            "made_with": self.made_with,
-        }
 
 
 def run_job(
@@ -138,7 +66,7 @@ def run_job(
     A review that the store holds as it is in the source is left alone, by its content hash; one
     that changed is replaced; one that the store refuses is set aside. A run that was killed goes
     on from its checkpoint, if neither the sources nor the settings changed. A server that does not
-    answer is waited for (`store.bulk.retry_for`).
+    answer is waited for (`store.bulk.retry_for`). Where an id comes twice, its last row counts.
 
     Args:
         settings: `store`, `encoder` and `indexing`.
@@ -151,6 +79,7 @@ def run_job(
         DataError: a source is damaged so that it cannot be read on.
         EncoderMismatchError: the store was filled by another encoder; nothing has been read.
         TooManyRejectsError: more rows were set aside than `indexing.max_rejects`.
+        JobError: the sources held no row, or none that could be used.
         JobInterruptedError: a signal said so.
         StoreError: the store cannot be written, or what a rebuild has built is not whole.
     """
@@ -158,7 +87,10 @@ def run_job(
         check_has_versions(settings.store)
     # Haystack and the models take seconds to import: not for a fault that is found before.
     with Interrupts() as interrupts:
-        sources = open_sources(settings.indexing, stdin)
+        try:
+            sources = open_sources(settings.indexing, stdin)
+        except UnknownColumnsError as error:
+            raise error.with_command(command_of(settings)) from None
         from qa_system.retrievers.encoders import load_encoder
         from qa_system.stores import open_store
 
@@ -215,7 +147,11 @@ def _fingerprint(
         # What came by a pipe does not come again: such a run is never resumed.
         sources.fingerprint or uuid4().hex,
         indexing.model_dump(
-            include={"columns", "types", "max_text_chars", "passages"}, mode="json"
+            include={
+                *("columns", "item", "encoding", "types", "misfits"),
+                *("max_text_chars", "passages"),
+            },
+            mode="json",
         ),
         None if encoder is None else asdict(encoder.identity),
         str(rejects_path.absolute()),
@@ -249,6 +185,23 @@ def _bind(store: ReviewStore, encoder: Encoder | None, settings: Settings) -> No
 
 
 @dataclass(frozen=True, slots=True)
+class _Read:
+    """A review as its last row in a batch has it.
+
+    Args:
+        review: with its id.
+        file: of the row.
+        line: of the row.
+        rows: of the batch that have its id.
+    """
+
+    review: Review
+    file: str
+    line: int | None
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Changed:
     """A review that the store does not have as it is now."""
 
@@ -262,12 +215,36 @@ def _rejected(review: Review, file: str, line: int | None, reason: Reason, detai
     return Reject(file, line, reason, detail, shown, review.id)
 
 
+def _counted(
+    read: Mapping[str, _Read], seen: Mapping[str, Seen], known: Mapping[str, Seen]
+) -> Counter[str]:
+    """Count what came of a batch's reviews, and take back what was counted of earlier rows.
+
+    Args:
+        read: the reviews of the batch.
+        seen: what came of them; without a digest: they were refused.
+        known: what had come of earlier rows with the same ids.
+    """
+    counted: Counter[str] = Counter()
+    for review_id, each in read.items():
+        now, earlier = seen[review_id], known.get(review_id)
+        counted["duplicates"] += each.rows - 1
+        if now.digest is None:
+            continue
+        if earlier is not None and earlier.digest is not None:
+            counted["duplicates"] += 1
+            counted[earlier.outcome] -= 1
+            counted["passages"] -= earlier.passages * (earlier.outcome != "unchanged")
+        counted[now.outcome] += 1
+        counted["passages"] += now.passages * (now.outcome != "unchanged")
+    return counted
+
+
 class _Run:
     """One run of a job; `go` takes it from its checkpoint to its end."""
 
     def __init__(self, job: _Job, store: ReviewStore, version: str | None = None) -> None:
         self._settings = job.settings.indexing
-        self._sources = job.sources
         self._store = store
         self._store_path = job.settings.store.place
         self._is_server = isinstance(job.settings.store, ElasticsearchSettings)
@@ -285,6 +262,14 @@ class _Run:
         _bind(store, job.encoder, job.settings)
         self._checkpoint, self._attempted = self._resume(job)
         self._before = self._checkpoint
+        self._kept = store.notes()
+        self._noted = Notes.of(store, self._store_path)
+        self._sources = job.sources.by_recipe(self._noted.recipe)
+        self._noted.compare(self._sources.mapping, self._settings.types)
+        self._types = ColumnTypes.of(
+            self._settings, {**self._noted.types, **self._checkpoint.types}
+        )
+        self._types.nulls.update(self._checkpoint.counts.nulls)
 
     def go(self, promote: Callable[[int], None] | None = None) -> JobReport:
         """Do what is left to do.
@@ -301,10 +286,9 @@ class _Run:
                 self._index(batch, rejects)
                 shown.advance(len(batch), total=self._rows_in_all())
         counts = self._checkpoint.counts
-        if not counts.read:
-            logger.warning("the sources held no rows")
+        self._check_usable(counts)
         if promote is not None:
-            promote(counts.written)
+            promote(counts.written + counts.updated + counts.unchanged)
         elif self._settings.delete_missing:
             self._delete_missing()
         self._checkpoint = replace(self._checkpoint, seconds=self._seconds())
@@ -312,7 +296,7 @@ class _Run:
         self._log_writing()
         return self._report()
 
-    def _resume(self, job: _Job) -> tuple[Checkpoint, set[str]]:
+    def _resume(self, job: _Job) -> tuple[Checkpoint, dict[str, str | None]]:
         """Take up the last run if it was not finished and everything is as it left it."""
         last = job.unfinished()
         if last is not None:
@@ -322,7 +306,7 @@ class _Run:
             logger.info("the store or the reject file is not that of the last run: starting anew")
         fresh = Checkpoint(job.fingerprint, version=self._version)
         self._state.begin(fresh)
-        return fresh, set()
+        return fresh, {}
 
     def _still_holds(self, last: Checkpoint) -> bool:
         rejects = self._rejects_path.stat().st_size if self._rejects_path.exists() else 0
@@ -330,68 +314,116 @@ class _Run:
         return rejects >= last.rejects_bytes and all(stored.get(each) for each in last.last)
 
     def _batches(self) -> Iterator[list[Row]]:
-        rows = self._sources.rows(self._checkpoint.position)
+        rows = self._sources.rows(self._checkpoint.position, self._types)
         while batch := list(islice(rows, self._batch_size)):
             yield batch
 
     def _index(self, batch: list[Row], rejects: RejectFile) -> None:
         """Take a batch from rows to an acknowledged write and a moved checkpoint."""
-        reviews, known, rejected, duplicates = self._sort_out(batch)
-        by_id = {review.id: review for review in reviews}
+        read, rejected, told = self._sort_out(batch)
         for reject in rejected:
             rejects.write(reject)
         counts = self._checkpoint.counts
         reasons = Counter(counts.reasons) + Counter(reject.reason for reject in rejected)
         self._check_rejects(counts.rejected + len(rejected), rejects)
 
-        stored = self._store.documents_of_reviews([review.id for review in reviews])
+        ids = list(read)
+        stored = self._store.documents_of_reviews(ids)
+        known = self._state.seen(ids)
         changed: list[_Changed] = []
         stale: list[str] = []
-        written: dict[str, int] = {}
-        for review in reviews:
-            spans = self._spans(review)
-            content_hash = hash_of(review.content_hash, spans)
-            there = stored.get(review.id, {})
-            is_changed = there != {review.id: content_hash}
-            if is_changed:
-                changed.append(_Changed(review, spans, content_hash))
-                stale.extend(there.keys() - {review.id})
-            if is_changed or review.id in self._attempted:
-                # What was attempted and is there now was written just before a kill.
-                written[review.id] = len(spans)
+        seen: dict[str, Seen] = {}
+        for review_id, each in read.items():
+            spans = self._spans(each.review)
+            content_hash = hash_of(each.review.content_hash, spans)
+            there = stored.get(review_id, {})
+            before = self._before_the_run(review_id, there, known)
+            outcome: Outcome = "unchanged" if before == content_hash else "updated"
+            outcome = "written" if before is None else outcome
+            seen[review_id] = Seen(review_id, content_hash, before, outcome, len(spans))
+            if there != {review_id: content_hash}:
+                changed.append(_Changed(each.review, spans, content_hash))
+                stale.extend(there.keys() - {review_id})
         documents, passages, truncated = self._documents(changed)
 
         # A transaction is waited for; a server, which may be away for minutes, is not.
         with nullcontext() if self._is_server else self._interrupts.held():
-            self._state.attempt(self._attempted.union(written))
+            self._note()
+            written = {each.review.id: seen[each.review.id].before for each in changed}
+            self._state.attempt(self._attempted | written)
             refused = self._write(documents, stale, passages)
             for review_id, reason in refused.items():
-                seen = known[review_id]
-                known[review_id] = seen._replace(digest=None)
-                rejects.write(_rejected(by_id[review_id], seen.file, seen.line, REFUSED, reason))
+                each = read[review_id]
+                rejects.write(_rejected(each.review, each.file, each.line, REFUSED, reason))
+                # The source still has it: it is not to be deleted as missing.
+                seen[review_id] = Seen(review_id)
             reasons.update([REFUSED] * len(refused))
             self._check_rejects(counts.rejected + len(rejected) + len(refused), rejects)
-            kept = [review for review in reviews if review.id not in refused]
-            done = [review for review in kept if review.id in written]
+            counted = _counted(read, seen, known)
             self._checkpoint = replace(
                 self._checkpoint,
                 position=batch[-1].after,
-                counts=Counts(
+                counts=replace(
+                    counts,
                     read=counts.read + len(batch),
-                    written=counts.written + len(done),
-                    unchanged=counts.unchanged + len(kept) - len(done) + duplicates,
-                    duplicates=counts.duplicates + duplicates,
+                    written=counts.written + counted["written"],
+                    updated=counts.updated + counted["updated"],
+                    unchanged=counts.unchanged + counted["unchanged"],
+                    duplicates=counts.duplicates + counted["duplicates"],
                     rejected=counts.rejected + len(rejected) + len(refused),
-                    passages=counts.passages + sum(written[review.id] for review in done),
+                    passages=counts.passages + counted["passages"],
                     truncated=counts.truncated + truncated,
                     reasons=dict(reasons),
+                    nulls=dict(self._types.nulls),
                 ),
                 seconds=self._seconds(),
                 rejects_bytes=rejects.flush(),
-                last=tuple(each.id for each in kept[-WITNESSES:]) or self._checkpoint.last,
+                last=tuple(ids[-WITNESSES:]) or self._checkpoint.last,
+                types=self._types.decided,
             )
-            self._state.commit(self._checkpoint, known.values())
-        self._attempted.difference_update(written)
+            bad = (Seen(each.review_id) for each in rejected if each.review_id is not None)
+            self._state.commit(self._checkpoint, [*bad, *seen.values()], told)
+        for review_id in ids:
+            self._attempted.pop(review_id, None)
+
+    def _before_the_run(
+        self, review_id: str, there: Mapping[str, str], known: Mapping[str, Seen]
+    ) -> str | None:
+        """Tell what the store had of a review when the run began; None: nothing."""
+        seen = known.get(review_id)
+        if seen is not None and seen.digest is not None:
+            return seen.before
+        if review_id in self._attempted:
+            # It was written just before a kill.
+            return self._attempted[review_id]
+        if not there:
+            return None
+        return there[review_id] if there.keys() == {review_id} else OTHERWISE
+
+    def _note(self) -> None:
+        """Note in the store what the next job has to know, before it can be needed."""
+        notes = Notes(self._noted.recipe, self._types.decided, self._sources.mapping).to_dict()
+        if notes != self._kept:
+            self._store.note(notes)
+            self._kept = notes
+
+    def _check_usable(self, counts: Counts) -> None:
+        """Refuse sources of which nothing could be used; nothing is deleted then."""
+        if counts.read > counts.rejected:
+            return
+        if not counts.read:
+            raise JobError(
+                "the sources held no rows",
+                where=", ".join(self._settings.sources),
+                remedy="Check them; the store is as it was.",
+            )
+        reasons = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.reasons.items()))
+        raise JobError(
+            f"all {counts.read:,} rows were rejected: {reasons}",
+            where=str(self._rejects_path),
+            remedy="The file says why. Mend the source, or say which column is what: "
+            "--column FIELD=COLUMN",
+        )
 
     def _spans(self, review: Review) -> Spans:
         passages = self._settings.passages
@@ -410,37 +442,22 @@ class _Run:
         self._writing.add(report)
         return {one.id: one.reason for one in report.rejected}
 
-    def _sort_out(
-        self, batch: list[Row]
-    ) -> tuple[list[Review], dict[str, Seen], list[Reject], int]:
-        """Part a batch into new reviews, what to remember of them, rejects, and repeated rows."""
-        known = self._state.seen([row.record.id for row in batch if isinstance(row.record, Review)])
-        reviews: list[Review] = []
+    def _sort_out(self, batch: list[Row]) -> tuple[dict[str, _Read], list[Reject], Told]:
+        """Part a batch into reviews, the last row of each id, and rejects."""
+        identities = Identities(self._state, batch, self._noted.recipe)
+        read: dict[str, _Read] = {}
         rejected: list[Reject] = []
-        duplicates = 0
         for row in batch:
-            file = self._sources.files[row.after.file].name
-            record = row.record
-            if isinstance(record, Reject):
-                rejected.append(record)
-                if record.review_id is not None:
-                    # The source still has it, if badly: it is not to be deleted as missing.
-                    known.setdefault(record.review_id, Seen(record.review_id, None, file, row.line))
+            if isinstance(row.record, Reject):
+                rejected.append(row.record)
                 continue
-            digest = hashlib.blake2b(
-                f"{record.item_id}\0{record.text}".encode(), digest_size=16
-            ).digest()
-            first = known.get(record.id)
-            if first is None or first.digest is None:
-                known[record.id] = Seen(record.id, digest, file, row.line)
-                reviews.append(record)
-            elif first.digest == digest:
-                duplicates += 1
-            else:
-                place = first.file if first.line is None else f"{first.file}, line {first.line}"
-                detail = f"this id came with another text or item before: {place}"
-                rejected.append(_rejected(record, file, row.line, "duplicate id", detail))
-        return reviews, known, rejected, duplicates
+            review = identities.identified(row.record, has_id=row.has_id)
+            # Anew: the last row's place is that of the review.
+            earlier = read.pop(review.id, None)
+            rows = 1 if earlier is None else earlier.rows + 1
+            file = self._sources.files[row.after.file].name
+            read[review.id] = _Read(review, file, row.line, rows)
+        return read, rejected, identities.told()
 
     def _check_rejects(self, rejected: int, rejects: RejectFile) -> None:
         limit = self._settings.max_rejects
@@ -488,7 +505,7 @@ class _Run:
                     id=review.id,
                     content=review.text,
                     meta={
-                        **review.meta,
+                        **review.stored_meta,
                         "review_id": review.id,
                         "item_id": review.item_id,
                         "content_hash": each.content_hash,
@@ -501,15 +518,6 @@ class _Run:
     def _delete_missing(self) -> None:
         """Delete the reviews that the sources, read to their end, hold no more."""
         counts = self._checkpoint.counts
-        if not counts.written + counts.unchanged:
-            if not self._store.count_documents():
-                return
-            raise JobError(
-                "the sources held no review, and --delete-missing would empty the store",
-                where=self._store_path,
-                remedy="Check the sources. To empty a store, delete its "
-                f"{'index' if self._is_server else 'folder'}.",
-            )
         if counts.rejected:
             logger.warning(
                 "%d rows were rejected; where their id could not be read, their reviews count "
@@ -520,7 +528,7 @@ class _Run:
         # Of what an earlier run was about to delete, only the rest is found now.
         deleted = max(deleted, counts.deleted)
         self._checkpoint = replace(self._checkpoint, counts=replace(counts, deleted=deleted))
-        self._state.commit(self._checkpoint, ())
+        self._state.commit(self._checkpoint)
         for documents in self._state.missing_documents(self._batch_size):
             with self._interrupts.held():
                 self._store.replace([], documents)
@@ -562,6 +570,8 @@ class _Run:
             version=self._version,
             encoder=None if self._encoder is None else self._encoder.identity,
             writing=self._writing,
+            files=tuple(file.described() for file in self._sources.files),
+            types={name: kind for name, kind in self._types.decided.items() if name not in IDS},
             made_with={
                 "qa_system": __version__,
                 "haystack": version("haystack-ai"),

@@ -1,50 +1,44 @@
 """Where reviews come from: a source's name to files, and files to rows.
 
 A source is recognised by what it holds, not by what it is called: a SubjQA folder or file, CSV
-(comma, semicolon, tab or bar), JSON Lines or Parquet, plain or gzipped; a folder or glob of such
+(comma, semicolon, tab or bar), JSON or Parquet, plain or compressed; a folder or glob of such
 files; `-` for standard input.
 """
 
 from __future__ import annotations
 
 import glob
-import gzip
 import logging
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Final
 
-import orjson
-
-from indexing.formats import (
-    BOM,
-    MIN_ROW_BYTES,
-    Format,
-    Lines,
-    SourceFile,
-    check_columns,
-    csv_header,
-    open_parquet,
-    read,
-)
-from indexing.rows import Columns, Position, Row
+from indexing.aliases import check_columns, check_reserved, find_columns
+from indexing.column_types import SAMPLED_ROWS, ColumnTypes
+from indexing.csv_format import csv_header
+from indexing.formats import Format, SourceFile, read, sample_of
+from indexing.json_format import is_json_lines
+from indexing.parquet_format import parquet_names
+from indexing.rows import BadRow, Columns, Position, RawRow, Reject, Row, shorten
+from indexing.streams import DATA_SUFFIXES, PARQUET, TextSource, open_text
 from qa_system.config import IndexingSettings
 from qa_system.datasets import subjqa
 from qa_system.errors import ConfigError, DataError
 from qa_system.models import data_place
+from qa_system.records import ID_RECIPE
 
 __all__ = ["Sources", "open_sources"]
 
 logger = logging.getLogger(__name__)
 
-STDIN = "-"
-GZIP = b"\x1f\x8b"
-PARQUET = b"PAR1"
-UTF16 = (b"\xff\xfe", b"\xfe\xff")
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+STDIN: Final = "-"
+COMPRESSED_SUFFIXES: Final = ("", ".gz", ".bz2", ".xz", ".zip")
+LOOKAHEAD_CHARS: Final = 1 << 23
+"""So much text of the rows that decide a type is held at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,36 +47,116 @@ class Sources:
 
     Args:
         files: what was found, recognised and checked.
-        columns: how a row becomes a review.
+        settings: that they were opened with.
+        recipe: by which an id is made where there is none (`stable_review_id`).
     """
 
     files: tuple[SourceFile, ...]
-    columns: Columns
+    settings: IndexingSettings
+    recipe: int = ID_RECIPE
 
     @property
     def fingerprint(self) -> list[Any] | None:
         """What changes when a file does; None if that cannot be told (standard input)."""
-        if any(file.stdin is not None for file in self.files):
+        if any(file.path is None for file in self.files):
             return None
         return [
-            [str(file.path), file.format, file.delimiter, file.weight, file.modified]
+            [str(file.path), file.weight, file.modified, *file.described().values()]
             for file in self.files
         ]
 
-    def rows(self, start: Position = Position()) -> Iterator[Row]:  # noqa: B008  (immutable)
+    @property
+    def mapping(self) -> dict[str, list[str]]:
+        """The columns that each field is taken from, in all files together."""
+        taken: dict[str, dict[str, None]] = {}
+        for file in self.files:
+            for field, column in (file.found or {}).items():
+                taken.setdefault(field, {})[column] = None
+        return {field: list(columns) for field, columns in sorted(taken.items())}
+
+    def by_recipe(self, recipe: int) -> Sources:
+        """Derive ids by another recipe; by the first one, an id has its own column name."""
+        if recipe == self.recipe:
+            return self
+        files = tuple(
+            replace(file, columns=replace(file.columns, review_id=own))
+            if recipe == 1
+            and (own := self.settings.columns.get("review_id", "review_id"))
+            and file.format != "subjqa"
+            else file
+            for file in self.files
+        )
+        return replace(self, files=files, recipe=recipe)
+
+    def rows(
+        self,
+        start: Position = Position(),  # noqa: B008  (immutable)
+        types: ColumnTypes | None = None,
+    ) -> Iterator[Row]:
         """Read all rows from a position on.
+
+        Args:
+            start: where to begin.
+            types: of the columns, as far as they are known; None: none is.
 
         Raises:
             DataError: a file is damaged so that it cannot be read on.
         """
+        types = ColumnTypes.of(self.settings) if types is None else types
+        raws = self._raw_rows(start)
+        ahead: deque[RawRow] = deque()
+        typed: dict[int, set[str]] = {file.number: {file.columns.text} for file in self.files}
+        while True:
+            raw = ahead.popleft() if ahead else next(raws, None)
+            if raw is None:
+                return
+            file = self.files[raw.after.file]
+            if isinstance(raw.values, Mapping):
+                new = raw.values.keys() - typed[file.number]
+                new = {name for name in new if raw.values[name] not in (None, "")} if new else new
+                names = {file.columns.name_of(column) for column in new} - types.kinds.keys()
+                if names:
+                    raws = _look_ahead(raws, ahead)
+                    self._learn(names, [raw, *islice(ahead, SAMPLED_ROWS - 1)], types)
+                typed[file.number] |= new
+            yield self._row(raw, file, types)
+
+    def _raw_rows(self, start: Position) -> Iterator[RawRow]:
         for file in self.files[start.file :]:
             begin = start if file.number == start.file else Position(file.number)
-            with ExitStack() as stack:
-                lines = file.stdin
-                if lines is None and file.format in ("csv", "jsonl"):
-                    stream = stack.enter_context(_open(cast("Path", file.path)))
-                    lines = Lines(stream, file.name, _row_bytes(self.columns))
-                yield from read(file, self.columns, begin, lines)
+            yield from read(file, begin)
+
+    def _learn(self, names: set[str], sample: list[RawRow], types: ColumnTypes) -> None:
+        """Decide the types of columns, by their names in the store."""
+        values: dict[str, list[tuple[Any, bool]]] = {name: [] for name in names}
+        for raw in sample:
+            if not isinstance(raw.values, Mapping):
+                continue
+            file = self.files[raw.after.file]
+            for column, value in raw.values.items():
+                name = file.columns.name_of(column)
+                if name in values and column != file.columns.text:
+                    values[name].append((value, file.format == "csv"))
+        for name, some in values.items():
+            types.learn(name, some)
+
+    def _row(self, raw: RawRow, file: SourceFile, types: ColumnTypes) -> Row:
+        values = raw.values
+        if isinstance(values, Reject):
+            return Row(values, raw.line, raw.after)
+        try:
+            if isinstance(values, BadRow):
+                raise values
+            review, has_id = file.columns.read(values, types, self.recipe)
+            return Row(review, raw.line, raw.after, has_id)
+        except BadRow as error:
+            shown = None
+            if raw.shown is not None:
+                shown = shorten(raw.shown.decode(errors="replace"))
+            elif isinstance(values, Mapping):
+                shown = shorten(repr(values))
+            reject = Reject(file.name, raw.line, error.reason, error.detail, shown, error.review_id)
+            return Row(reject, raw.line, raw.after)
 
     def share(self, position: Position) -> float:
         """Estimate how much of the whole lies before a position, 0 to 1, for a progress bar."""
@@ -96,11 +170,40 @@ class Sources:
         return done / whole
 
 
+def _look_ahead(raws: Iterator[RawRow], ahead: deque[RawRow]) -> Iterator[RawRow]:
+    """Read the rows that decide a column's type; return those that come after them.
+
+    Where the file is damaged, it is what comes after them that says so.
+    """
+    size = sum(map(_size_of, ahead))
+    try:
+        while len(ahead) < SAMPLED_ROWS - 1 and size < LOOKAHEAD_CHARS:
+            raw = next(raws, None)
+            if raw is None:
+                break
+            ahead.append(raw)
+            size += _size_of(raw)
+    except DataError as error:
+        return _failing(error)
+    return raws
+
+
+def _failing(error: DataError) -> Iterator[RawRow]:
+    yield from ()
+    raise error
+
+
+def _size_of(raw: RawRow) -> int:
+    if not isinstance(raw.values, Mapping):
+        return 0
+    return sum(len(value) for value in raw.values.values() if isinstance(value, str))
+
+
 def open_sources(settings: IndexingSettings, stdin: IO[bytes] | None = None) -> Sources:
     """Find, recognise and check every file of the settings' sources before any is read.
 
     Args:
-        settings: `sources`, `format`, `columns`, `types`, `max_text_chars` and `passages`.
+        settings: all of `indexing` that is about sources.
         stdin: what `-` reads; None takes the process's.
 
     Raises:
@@ -112,21 +215,20 @@ def open_sources(settings: IndexingSettings, stdin: IO[bytes] | None = None) -> 
         raise ConfigError(
             "no source is named",
             where="indexing.sources",
-            remedy="Name a file, a folder, a glob or `-`: qa-index run --source reviews.csv.",
+            remedy="Name a file, a folder, a glob or `-`: qa-index run --source reviews.csv",
         )
-    columns = Columns.of(settings)
     files: list[SourceFile] = []
     for place in dict.fromkeys(place for source in settings.sources for place in _expand(source)):
-        file = _recognise(place, len(files), settings, columns, stdin)
+        file = _recognise(place, len(files), settings, stdin)
         if file is None:
             logger.warning("%s is empty", place)
         else:
             files.append(file)
-    return Sources(tuple(files), columns)
+    return Sources(tuple(files), settings)
 
 
 def _expand(source: str) -> list[str]:
-    """Give the files that a source means; a SubjQA folder counts as one."""
+    """Return the files that a source means; a SubjQA folder counts as one."""
     source = data_place(source)
     path = Path(source)
     if source == STDIN or path.is_file():
@@ -137,7 +239,8 @@ def _expand(source: str) -> list[str]:
         inside = [file for file in sorted(path.iterdir()) if _is_data(file)]
         if not inside:
             raise ConfigError(
-                f"the folder holds no file that ends in {', '.join(SUFFIXES)} (or .gz)",
+                f"the folder holds no file that ends in {', '.join(DATA_SUFFIXES)} "
+                f"(or one of them with {', '.join(COMPRESSED_SUFFIXES[1:])})",
                 where=source,
                 remedy="Name its files by a glob, for example 'folder/**/*.csv'.",
             )
@@ -159,104 +262,123 @@ def _expand(source: str) -> list[str]:
 
 
 def _is_data(file: Path) -> bool:
-    name = file.name.lower().removesuffix(".gz")
-    return file.is_file() and not name.startswith((".", "_")) and name.endswith(SUFFIXES)
+    name = file.name.lower()
+    return (
+        not name.startswith((".", "_"))
+        and any(name.removesuffix(end).endswith(DATA_SUFFIXES) for end in COMPRESSED_SUFFIXES)
+        and file.is_file()
+    )
 
 
 def _recognise(
-    place: str,
-    number: int,
-    settings: IndexingSettings,
-    columns: Columns,
-    stdin: IO[bytes] | None,
+    place: str, number: int, settings: IndexingSettings, stdin: IO[bytes] | None
 ) -> SourceFile | None:
     """Tell what a file holds, and whether a review can be made of it; None if it is empty."""
+    columns = Columns.of(settings)
     if place == STDIN:
-        stream = cast("Any", sys.stdin.buffer if stdin is None else stdin)
-        lines = Lines(_plain(stream, stream.peek(2)[:2]), "standard input", _row_bytes(columns))
-        return _recognise_lines(lines, number, settings, columns, None)
+        if stdin is None and sys.stdin is not None:
+            stdin = sys.stdin.buffer
+        text = open_text(None, "standard input", settings.encoding, stdin)
+        return _recognise_text(text, number, settings, columns)
     path = Path(place)
     if settings.format == "subjqa" or path.is_dir() or place.startswith(subjqa.HUB_PREFIX):
-        return _subjqa_file(place, number)
-    with _open(path) as stream:
-        if settings.format in ("auto", "parquet"):
-            is_parquet = stream.read(len(PARQUET)) == PARQUET
-            stream.seek(0)
-            if is_parquet or settings.format == "parquet":
-                return _parquet_file(path, number, columns)
-        lines = Lines(stream, place, _row_bytes(columns))
-        return _recognise_lines(lines, number, settings, columns, path)
+        return _subjqa_file(place, number, columns)
+    if settings.format == "parquet" or (settings.format == "auto" and _is_parquet(path)):
+        return _parquet_file(path, number, settings, columns)
+    text = open_text(path, place, settings.encoding)
+    if settings.format == "auto" and subjqa.is_subjqa(path):
+        return _subjqa_file(place, number, columns)
+    return _recognise_text(text, number, settings, columns)
 
 
-def _recognise_lines(
-    lines: Lines,
-    number: int,
-    settings: IndexingSettings,
-    columns: Columns,
-    path: Path | None,
+def _is_parquet(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(PARQUET)) == PARQUET
+    except OSError as error:
+        raise DataError(
+            f"the file cannot be read: {error.strerror}", where=str(path), remedy="Check it."
+        ) from error
+
+
+def _recognise_text(
+    text: TextSource, number: int, settings: IndexingSettings, columns: Columns
 ) -> SourceFile | None:
-    head = lines.head()
-    first = next((line.lstrip() for line in head if not line.isspace()), None)
-    if first is None:
+    beginning = text.head.lstrip()
+    if not beginning:
         return None
-    if first.startswith((*UTF16, PARQUET)) or b"\0" in first:
+    first = beginning.partition(b"\n")[0]
+    if b"\0" in first:
         raise DataError(
-            "the file is neither UTF-8 text nor Parquet",
-            where=lines.name,
-            remedy="Convert it: iconv -f UTF-16 -t UTF-8. Parquet cannot come by a pipe.",
+            "the file is binary: its first line holds a NUL character",
+            where=text.name,
+            remedy="Export it as CSV or JSON Lines. If it is a text: --set indexing.encoding=NAME",
         )
-    if first.startswith(b"[") and settings.format in ("auto", "jsonl"):
-        raise DataError(
-            "the file is one JSON list, which cannot be read as a stream",
-            where=lines.name,
-            remedy="Write an object a line: jq -c '.[]' FILE | qa-index run --source -.",
-        )
+    is_json = settings.format == "jsonl" or (
+        settings.format == "auto" and beginning.startswith((b"{", b"["))
+    )
     format_: Format = "csv"
-    delimiter = ","
-    if settings.format == "jsonl" or (settings.format == "auto" and first.startswith(b"{")):
-        format_ = "jsonl"
-        _check_objects(lines.name, head, columns)
-    elif settings.format == "auto" and path is not None and _is_subjqa_csv(path, head):
-        return _subjqa_file(str(path), number)
-    else:
-        names, delimiter, _ = csv_header(head, lines.name, columns)
-        check_columns(lines.name, names, columns)
-    if path is None:
-        return SourceFile(number, lines.name, None, format_, delimiter, stdin=lines)
-    stat = path.stat()
-    return SourceFile(
-        number,
-        lines.name,
-        path.absolute(),
-        format_,
-        delimiter,
-        size=_plain_size(path, stat.st_size),
+    if is_json:
+        format_ = "jsonl" if is_json_lines(text.head) else "json"
+    header = None
+    if format_ == "csv":
+        header = csv_header(text.head.splitlines(keepends=True), text.name, columns)
+    file = SourceFile(number, text.name, text.path, format_, columns, text, header)
+    if text.encoding != "utf-8" and settings.encoding is None:
+        logger.info(
+            "%s: read as %s; --set indexing.encoding=NAME names another encoding",
+            text.name,
+            text.encoding,
+        )
+    there = None if header is None else header.named
+    file = _with_columns(file, there, settings)
+    if text.path is None:
+        return file
+    stat = text.path.stat()
+    return replace(
+        file,
+        path=text.path.absolute(),
+        size=text.size,
         weight=stat.st_size,
         modified=stat.st_mtime_ns,
     )
 
 
-def _is_subjqa_csv(path: Path, head: Sequence[bytes]) -> bool:
-    return b"q_review_id" in head[0].removeprefix(BOM) and subjqa.is_subjqa(path)
+def _with_columns(
+    file: SourceFile, there: list[str] | None, settings: IndexingSettings
+) -> SourceFile:
+    """Find out which columns hold what.
+
+    Args:
+        file: recognised so far.
+        there: its columns; None: its rows say it.
+        settings: what is told about columns.
+
+    Raises:
+        ConfigError: it has not the columns needed, or one that the store keeps for itself.
+    """
+    sample = sample_of(file)
+    names = list(dict.fromkeys(name for row in sample for name in row)) if there is None else there
+    told = {str(field): column for field, column in settings.columns.items()}
+    found = find_columns(names, sample, told)
+    if settings.item is not None:
+        found.pop("item_id", None)
+    columns = Columns.of(settings, found)
+    if names:
+        check_columns(file.name, names, columns, sample)
+    if there is not None:
+        check_reserved(file.name, there, columns)
+    others = {field: column for field, column in found.items() if field != column}
+    if others:
+        logger.info(
+            "%s: %s; --column FIELD=COLUMN says otherwise",
+            file.name,
+            ", ".join(f"{field} is {column!r}" for field, column in others.items()),
+        )
+    return replace(file, columns=columns, found={**found, **told})
 
 
-def _check_objects(name: str, head: Sequence[bytes], columns: Columns) -> None:
-    """Make sure that at least one of the first objects has what a review needs."""
-    there: dict[str, None] = {}
-    for line in head:
-        try:
-            value = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            continue
-        if isinstance(value, dict):
-            if all(column in value for column in columns.needed):
-                return
-            there |= dict.fromkeys(value)
-    if there:
-        check_columns(name, list(there)[:50], columns)
-
-
-def _subjqa_file(place: str, number: int) -> SourceFile:
+def _subjqa_file(place: str, number: int, columns: Columns) -> SourceFile:
     path = Path(place)
     parts = [path] if path.is_file() else sorted(path.glob("*.csv")) + sorted(path.glob("*/*.csv"))
     stats = [part.stat() for part in parts]
@@ -266,6 +388,7 @@ def _subjqa_file(place: str, number: int) -> SourceFile:
         place,
         path.absolute(),
         "subjqa",
+        Columns(max_text_chars=columns.max_text_chars),
         # A domain is small: to count its reviews costs less than a progress bar without an end.
         size=sum(1 for _ in subjqa.iter_reviews(place, on_fault=lambda _: None)) if local else None,
         weight=sum(stat.st_size for stat in stats),
@@ -273,58 +396,19 @@ def _subjqa_file(place: str, number: int) -> SourceFile:
     )
 
 
-def _parquet_file(path: Path, number: int, columns: Columns) -> SourceFile:
-    parquet = open_parquet(path)
-    import pyarrow as pa
-
-    schema = parquet.schema_arrow
-    rows = parquet.metadata.num_rows
-    parquet.close()
-    check_columns(str(path), schema.names, columns)
-    kind = schema.field(columns.text).type
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        raise ConfigError(
-            f"the column {columns.text!r} is {kind}, not text",
-            where=str(path),
-            remedy="Say which column is the text: --column text=NAME.",
-        )
+def _parquet_file(
+    path: Path, number: int, settings: IndexingSettings, columns: Columns
+) -> SourceFile:
+    names, rows = parquet_names(path)
     stat = path.stat()
-    return SourceFile(
+    file = SourceFile(
         number,
         str(path),
         path.absolute(),
         "parquet",
+        columns,
         size=rows,
         weight=stat.st_size,
         modified=stat.st_mtime_ns,
     )
-
-
-def _row_bytes(columns: Columns) -> int:
-    # A character has at most 4 bytes in UTF-8, and 6 or 12 as a JSON escape.
-    return max(MIN_ROW_BYTES, 12 * columns.max_text_chars)
-
-
-def _open(path: Path) -> IO[bytes]:
-    try:
-        stream = path.open("rb")
-    except OSError as fault:
-        raise DataError(
-            f"the file cannot be read: {fault.strerror}", where=str(path), remedy="Check it."
-        ) from fault
-    return _plain(stream, stream.peek(2)[:2])
-
-
-def _plain(stream: IO[bytes], magic: bytes) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.GzipFile(fileobj=stream)) if magic == GZIP else stream
-
-
-def _plain_size(path: Path, bytes_on_disk: int) -> int | None:
-    """Tell a file's length uncompressed; gzip keeps it, modulo 4 GB, in its last four bytes."""
-    with path.open("rb") as stream:
-        if stream.read(2) != GZIP or bytes_on_disk < 18:
-            return bytes_on_disk
-        stream.seek(-4, 2)
-        size = int.from_bytes(stream.read(4), "little")
-    return size if size >= bytes_on_disk // 2 else None
+    return _with_columns(file, names, settings)

@@ -7,6 +7,7 @@ its default and what it means. An environment variable is named after the path o
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -277,11 +279,22 @@ class IndexingSettings(Strict):
 
     sources: tuple[str, ...] = ()
     format: Literal["auto", "subjqa", "csv", "jsonl", "parquet"] = "auto"
-    columns: Mapping[Literal["review_id", "item_id", "text"], str] = Field(default_factory=dict)
-    """Which column of the source holds `review_id`, `item_id` and `text`."""
-    types: Mapping[str, Literal["text", "number"]] = Field(default_factory=dict)
-    """Metadata columns that are always text or always a number; without it, a CSV cell is a
-    number if writing that number gives the same cell (`5` and `4.5`; not `007` nor `4.50`)."""
+    columns: Mapping[
+        Literal["review_id", "item_id", "text", "title", "stars", "date", "author"], str
+    ] = Field(default_factory=dict)
+    """Which column of the source holds what; others are found by the names that are known."""
+    item: str | None = None
+    """The item that all reviews are about, of sources that have no column for it."""
+    encoding: str | None = None
+    """Of CSV and JSON; None: detected."""
+    types: Mapping[str, Literal["text", "number", "boolean", "date", "day_first_date"]] = Field(
+        default_factory=dict
+    )
+    """Types of metadata columns, by their names in the store; the type of any other column is
+    decided by its first 1,000 rows, and kept."""
+    misfits: Literal["drop", "reject"] = "drop"
+    """A value that does not fit its column's type is left out and counted, or its row is set
+    aside."""
     batch_size: Positive | None = None
     """Reviews between two checkpoints; None: 512, and 2048 on a server, to which several requests
     are on their way at a time."""
@@ -295,6 +308,24 @@ class IndexingSettings(Strict):
     state: str | None = None
     """The folder of checkpoints; None: `jobs` beside the embedded store's files, and for a server
     `.qa-index/<host>-<port>-<index>` in the working folder."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_is_known(cls, encoding: str | None) -> str | None:
+        try:
+            if encoding is None or codecs.lookup(encoding)._is_text_encoding:
+                return encoding
+        except (LookupError, ValueError):
+            pass
+        raise ValueError("there is no such encoding; utf-8, cp1252 and utf-16 are some")
+
+    @model_validator(mode="after")
+    def _item_is_said_once(self) -> IndexingSettings:
+        if self.item is not None and not self.item.strip():
+            raise ValueError("item is empty")
+        if self.item is not None and "item_id" in self.columns:
+            raise ValueError("item names the one item, and columns.item_id a column of items")
+        return self
 
 
 class Settings(Strict):

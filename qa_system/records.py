@@ -14,6 +14,7 @@ from typing import Any, Literal
 import orjson
 
 __all__ = [
+    "ID_RECIPE",
     "Answer",
     "AnswerSpan",
     "Answers",
@@ -29,15 +30,43 @@ __all__ = [
 Similarity = Literal["dot_product", "cosine", "l2"]
 
 
-def stable_review_id(item_id: str, text: str) -> str:
-    """Derive an id for a review that came without one: the same text of the same item, the same id.
+ID_RECIPE = 2
+"""How an id is derived of what a review says. 1 (version 0.1): item and text. 2: title, author and
+date, too, and the number of its occurrence."""
+
+
+def stable_review_id(
+    item_id: str,
+    text: str,
+    title: str | None = None,
+    author: str | None = None,
+    date: str | None = None,
+    occurrence: int = 0,
+) -> str:
+    """Derive an id for a review that came without one: of the same content, the same id.
+
+    Args:
+        item_id: of the item that it is about.
+        text: of the review.
+        title: of the review, where there is one.
+        author: who wrote it, where that is known.
+        date: when, where that is known.
+        occurrence: tells reviews apart that coincide in all this and differ in other metadata:
+            0 the first, 1 the next.
+
+    Returns:
+        32 hex digits; from item and text alone, those that version 0.1 made.
 
     >>> stable_review_id("B00", "Good.") == stable_review_id("B00", "Good.")
     True
+    >>> stable_review_id("B00", "Good.", author="Ann") == stable_review_id("B00", "Good.")
+    False
     >>> len(stable_review_id("B00", "Good."))
     32
     """
-    return hashlib.sha256(f"{item_id}\0{text}".encode()).hexdigest()[:32]
+    more = {"title": title, "author": author, "date": date, "occurrence": occurrence}
+    said = [item_id, text, *(f"{name}={value}" for name, value in more.items() if value)]
+    return hashlib.sha256("\0".join(said).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +78,33 @@ class Review:
         item_id: the product that it is about.
         text: the review as its readers see it; offsets in answers count its characters.
         meta: everything else that came with it (stars, date, ...), as JSON values or dates.
+        title: what stands above the text; None: nothing does.
     """
 
     id: str
     item_id: str
     text: str
     meta: Mapping[str, Any] = field(default_factory=dict)
+    title: str | None = None
+
+    @property
+    def stored_meta(self) -> Mapping[str, Any]:
+        """The metadata with the title among it, as stores keep it.
+
+        >>> Review("r1", "B00", "Returned it.", {"stars": 1}, "Too dim").stored_meta
+        {'stars': 1, 'title': 'Too dim'}
+        """
+        return self.meta if self.title is None else {**self.meta, "title": self.title}
 
     @property
     def content_hash(self) -> str:
-        """32 hex digits that change when, and only when, item, text or metadata change.
+        """32 hex digits that change when, and only when, item, title, text or metadata change.
 
         >>> Review("r1", "B00", "Good.").content_hash == Review("r1", "B00", "Bad.").content_hash
         False
         """
         payload = orjson.dumps(
-            [self.item_id, self.text, self.meta],
+            [self.item_id, self.text, self.stored_meta],
             default=str,
             option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS,
         )

@@ -6,7 +6,7 @@ import csv
 import re
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
@@ -32,11 +32,18 @@ class Header:
         names: in their order.
         delimiter: that they are read with.
         lines: physical lines up to its end.
+        is_quoted: whether quotes are signs of the format; tabs are often told from text without.
     """
 
     names: tuple[str, ...]
     delimiter: str
     lines: int
+    is_quoted: bool = True
+
+    def reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
+        """Read lines as rows."""
+        quoting = csv.QUOTE_MINIMAL if self.is_quoted else csv.QUOTE_NONE
+        return csv.reader(lines, delimiter=self.delimiter, strict=True, quoting=quoting)
 
     @property
     def named(self) -> list[str]:
@@ -81,7 +88,20 @@ def csv_header(head: Sequence[bytes], name: str, columns: Columns) -> Header:
         )
     header = max(readings, key=lambda reading: reading[:3])[3]
     check_names(header.names, name)
+    if header.delimiter == "\t" and _has_bare_quotes(head[header.lines :], header):
+        return replace(header, is_quoted=False)
     return header
+
+
+def _has_bare_quotes(lines: Sequence[bytes], header: Header) -> bool:
+    """Whether lines are rows as they stand, and some are not if their quotes mean something."""
+    texts = [line.decode(errors="replace") for line in lines if line.endswith(b"\n")]
+    if any(text.count("\t") + 1 != len(header.names) for text in texts if not text.isspace()):
+        return False
+    try:
+        return any(len(row) not in (0, len(header.names)) for row in header.reader(iter(texts)))
+    except csv.Error:
+        return True
 
 
 def check_names(names: Sequence[str], where: str) -> None:
@@ -161,7 +181,7 @@ def read_csv(
     names = header.names
     unnamed = set(names).difference(header.named)
     record = _CsvRecord(lines)
-    reader = csv.reader(record.feed(), delimiter=header.delimiter, strict=True)
+    reader = header.reader(record.feed())
     while True:
         record.begin()
         line = lines.line + 1
@@ -181,7 +201,7 @@ def read_csv(
             # only the line on which the row began is set aside.
             lines.push_back(record.parts[1:])
             del record.parts[1:]
-            reader = csv.reader(record.feed(), delimiter=header.delimiter, strict=True)
+            reader = header.reader(record.feed())
             values = _broken(error, record.parts[0], lines.max_bytes, encoding)
         if not isinstance(values, BadRow):
             for name in unnamed:

@@ -123,7 +123,8 @@ def _read_subjqa(file: SourceFile) -> Iterator[RawRow]:
             while rejects:
                 yield rejects.popleft()
             own = {"review_id": review.id, "item_id": review.item_id, "text": review.text}
-            yield {**review.meta, **own}
+            # What SubjQA calls a title is the product's id.
+            yield {key: value for key, value in review.meta.items() if key != "title"} | own
         yield from rejects
 
     for number, record in enumerate(records(), start=1):

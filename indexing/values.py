@@ -176,7 +176,7 @@ def id_text(value: Any, kind: Kind | None) -> str | None:
             return str(whole) if whole == value and abs(whole) <= 2**53 else str(value)
         case str() | int() | bytes():
             text = (_text(value) or "").strip()
-            if kind == "whole":
+            if text and kind == "whole":
                 if text.lower() in NOT_A_NUMBER or text.lower() in MISSING:
                     return None
                 found = _WHOLE.fullmatch(text)

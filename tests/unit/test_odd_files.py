@@ -287,6 +287,18 @@ def test_headers_that_are_nearly_right(tmp_path, data):
     check_positions(file)
 
 
+def test_tabs_without_quotes(tmp_path):
+    header = PLAIN.replace(b",", b"\t")
+    said = ['"Great" lamp', '5" screen', '"', "it's fine", 'a ""b""']
+    rows = "".join(f"r{n}\tA\t{text}\n" for n, text in enumerate(said, start=3))
+    file = write(tmp_path, header + rows.encode(), "a.tsv")
+    assert texts(file) == ["good", "fine", *said]
+    check_positions(file)
+    # Quotes that are right as quotes are quotes.
+    file = write(tmp_path, header + b'r3\tA\t"two\tcells, ""one"" quote"\n', "a.tsv")
+    assert texts(file) == ["good", "fine", 'two\tcells, "one" quote']
+
+
 def test_json_lines_that_were_joined(tmp_path):
     line = b'{"item_id": "A", "text": "%s"}\n'
     file = write(tmp_path, MARK + line % b"one" + MARK + line % b"two" + b"\n" + MARK)

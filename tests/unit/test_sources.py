@@ -410,6 +410,25 @@ def test_a_name_that_comes_twice_is_refused_in_every_format(tmp_path, format_):
         records_of(file)
 
 
+def test_ids_that_became_floats_because_some_are_missing(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text("review_id,item_id,text\n1.0,100.0,x\n,100.0,y\nnan,7,z\n8,,t\n")
+    *reviews, reject = records_of(file)
+    assert [(each.id, each.item_id) for each in reviews] == [
+        ("1", "100"),
+        (stable_review_id("100", "y"), "100"),
+        (stable_review_id("7", "z"), "7"),
+    ]
+    assert (reject.reason, reject.review_id) == ("missing item", "8")
+    file.write_text("review_id,item_id,text\n1.0,v1.0,x\n1.10,,y\n")
+    assert [
+        each.review_id if isinstance(each, Reject) else each.id for each in records_of(file)
+    ] == [
+        "1.0",
+        "1.10",
+    ]
+
+
 def test_long_numbers_keep_their_digits(tmp_path):
     digits = "12345678901234567890"
     for name, text in (

@@ -42,8 +42,12 @@ class Header:
 
     def reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
         """Read lines as rows."""
-        quoting = csv.QUOTE_MINIMAL if self.is_quoted else csv.QUOTE_NONE
-        return csv.reader(lines, delimiter=self.delimiter, strict=True, quoting=quoting)
+        return csv.reader(
+            lines,
+            delimiter=self.delimiter,
+            strict=True,
+            quoting=csv.QUOTE_MINIMAL if self.is_quoted else csv.QUOTE_NONE,
+        )
 
     @property
     def named(self) -> list[str]:

@@ -26,7 +26,7 @@ from indexing.identity import Identities
 from indexing.interrupts import Interrupts
 from indexing.notes import Notes
 from indexing.rebuild import check_has_versions, next_version, promote, versioned
-from indexing.rejects import RejectFile
+from indexing.rejects import RejectFile, check_reject_file
 from indexing.report import JobReport, Writing
 from indexing.rows import Reason, Reject, Row
 from indexing.sources import Sources, open_sources
@@ -91,6 +91,9 @@ def run_job(
             sources = open_sources(settings.indexing, stdin)
         except UnknownColumnsError as error:
             raise error.with_command(command_of(settings)) from None
+        if settings.indexing.rejects is not None:
+            files = [file.path for file in sources.files]
+            check_reject_file(Path(settings.indexing.rejects), files)
         from qa_system.retrievers.encoders import load_encoder
         from qa_system.stores import open_store
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Final, Self
 
 import orjson
 
 from indexing.rows import Reject
 from qa_system.errors import ConfigError
 
-__all__ = ["RejectFile"]
+__all__ = ["RejectFile", "check_reject_file"]
+
+KEYS: Final = frozenset(Reject("", None, "malformed", "").to_dict())
 
 
 class RejectFile:
@@ -29,16 +33,13 @@ class RejectFile:
     def __init__(self, path: Path, keep: int = 0) -> None:
         self.path = path
         self._stream: IO[bytes] | None = None
-        try:
-            if path.exists():
-                _check_ours(path)
-                if keep:
-                    with path.open("r+b") as stream:
-                        stream.truncate(keep)
-                else:
-                    path.unlink()
-        except OSError as fault:
-            raise self._unwritable(fault) from fault
+        check_reject_file(path)
+        with _told(path):
+            if keep:
+                with path.open("r+b") as stream:
+                    stream.truncate(keep)
+            elif path.exists() and path.stat().st_size:
+                path.unlink()
 
     def __enter__(self) -> Self:
         return self
@@ -50,43 +51,63 @@ class RejectFile:
         trace: TracebackType | None,
     ) -> None:
         if self._stream is not None:
-            self._stream.close()
+            with _told(self.path):
+                self._stream.close()
 
     def write(self, reject: Reject) -> None:
         """Append a reject."""
-        if self._stream is None:
-            try:
+        with _told(self.path):
+            if self._stream is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._stream = self.path.open("ab")
-            except OSError as fault:
-                raise self._unwritable(fault) from fault
-        self._stream.write(orjson.dumps(reject.to_dict(), option=orjson.OPT_APPEND_NEWLINE))
+            self._stream.write(orjson.dumps(reject.to_dict(), option=orjson.OPT_APPEND_NEWLINE))
 
     def flush(self) -> int:
-        """Hand everything to the operating system; give the file's length."""
-        if self._stream is not None:
-            self._stream.flush()
-        with contextlib.suppress(FileNotFoundError):
-            return self.path.stat().st_size
-        return 0
+        """Hand everything to the operating system; return the file's length."""
+        with _told(self.path):
+            if self._stream is not None:
+                self._stream.flush()
+            return self.path.stat().st_size if self.path.exists() else 0
 
-    def _unwritable(self, fault: OSError) -> ConfigError:
-        return ConfigError(
-            f"the reject file cannot be written: {fault.strerror}",
-            where=str(self.path),
-            remedy="Name another file: --rejects FILE.",
-        )
+
+def check_reject_file(path: Path, sources: Iterable[Path | None] = ()) -> None:
+    """Make sure that a file may be overwritten with rejects, before anything is read.
+
+    Args:
+        path: the file.
+        sources: files that are read.
+
+    Raises:
+        ConfigError: it is there and holds something else, or is a source, or cannot be read.
+    """
+    with _told(path), contextlib.suppress(FileNotFoundError):
+        _check_ours(path)
+    if any(source is not None and source.resolve() == path.resolve() for source in sources):
+        raise _not_ours("the reject file is one of the sources", path)
 
 
 def _check_ours(path: Path) -> None:
-    """Refuse to overwrite something else, the source for instance."""
+    """Refuse to overwrite something else."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise _not_ours("this is no regular file", path)
     with path.open("rb") as stream:
         first = stream.readline(1 << 16)
+    if not first:
+        return
+    known = None
     with contextlib.suppress(orjson.JSONDecodeError):
-        if not first or {"file", "line", "reason"} <= set(orjson.loads(first)):
-            return
-    raise ConfigError(
-        "the file is there and is no reject file",
-        where=str(path),
-        remedy="Name another file: --rejects FILE.",
-    )
+        known = orjson.loads(first)
+    if not isinstance(known, dict) or known.keys() != KEYS:
+        raise _not_ours("the file is there and is no reject file", path)
+
+
+def _not_ours(what: str, path: Path) -> ConfigError:
+    return ConfigError(what, where=str(path), remedy="Name another file: --rejects FILE")
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _not_ours(f"the reject file cannot be written: {error.strerror}", path) from error

@@ -223,6 +223,8 @@ def _fits(value: int) -> bool:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, list | dict | tuple):  # of any depth
+        return f"a {type(value).__name__}"
     text = repr(value)
     return text if len(text) <= 60 else text[:60] + "…"
 

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -26,6 +25,7 @@ from pydantic import (
 )
 
 from qa_system.errors import ConfigError
+from qa_system.plain_yaml import MAX_CHARS, load_yaml
 
 __all__ = [
     "AnyStoreSettings",
@@ -394,14 +394,15 @@ def load_settings(
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a file of keys and values."""
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8-sig") as file:
+            loaded = load_yaml(file.read(MAX_CHARS + 1))
     except OSError as fault:
         raise ConfigError(
             f"cannot read the configuration: {fault.strerror or fault}",
             where=str(path),
             remedy="Name an existing YAML file, or none to run on the defaults.",
         ) from fault
-    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+    except ValueError as fault:
         raise ConfigError(
             f"the configuration is not YAML: {fault}", where=str(path), remedy="Mend the file."
         ) from fault
@@ -432,9 +433,9 @@ def override_items(overrides: Mapping[str, Any] | Iterable[str]) -> Iterable[tup
 
 def _yaml_value(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as fault:
-        raise ConfigError(f"{text!r} is not a YAML value: {fault}", where=where) from fault
+        return load_yaml(text)
+    except ValueError as fault:
+        raise ConfigError(f"{text!r:.80} is not a YAML value: {fault}", where=where) from fault
 
 
 def assign(tree: dict[str, Any], dotted: str, value: Any) -> None:
@@ -465,5 +466,5 @@ def describe(fault: ValidationError, sources: Mapping[str, str]) -> str:
         elif error["type"] == "extra_forbidden":
             lines.append(f"{dotted}: no such key{origin}")
         else:
-            lines.append(f"{dotted}: {error['msg']}, got {error['input']!r}{origin}")
+            lines.append(f"{dotted}: {error['msg']}, got {error['input']!r:.200}{origin}")
     return "; ".join(lines)

@@ -142,7 +142,10 @@ def _label_of(line: bytes, where: str) -> Label:
         raise DataError(
             f"the line is not JSON: {fault}", where=where, remedy="Write one JSON object a line."
         ) from fault
-    faults = _faults(row) if isinstance(row, dict) else ["it is not an object"]
+    try:
+        faults = _faults(row) if isinstance(row, dict) else ["it is not an object"]
+    except RecursionError:
+        faults = ["it is nested too deep"]
     if faults:
         raise DataError(
             f"the line is no label: {'; '.join(faults)}",

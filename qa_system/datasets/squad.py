@@ -64,7 +64,11 @@ class SquadFile:
                 f"the file cannot be read: {fault.strerror}", where=str(path)
             ) from fault
         except ValueError as fault:  # JSONDecodeError and UnicodeDecodeError
-            raise DataError(f"the file is not JSON: {fault}", where=str(path)) from fault
+            raise DataError(
+                f"the file is not JSON: {fault}", where=str(path), remedy="Fetch or write it again."
+            ) from fault
+        except RecursionError as fault:
+            raise _too_deep(path) from fault
         try:
             return cls(tree)
         except DataError as fault:
@@ -128,6 +132,8 @@ class SquadFile:
         try:
             temporary.write_text(json.dumps(self.tree), encoding="ascii")
             temporary.replace(path)
+        except RecursionError as fault:
+            raise _too_deep(path) from fault
         except OSError as fault:
             temporary.unlink(missing_ok=True)
             raise DataError(
@@ -275,6 +281,14 @@ def _check_answer(answer: Mapping[str, Any], where: str) -> None:
     start = answer.get("answer_start")
     if not isinstance(start, int) or isinstance(start, bool):
         raise _not_squad("'answer_start' is not a whole number", where)
+
+
+def _too_deep(path: str | Path) -> DataError:
+    return DataError(
+        "the file is nested too deep to be SQuAD",
+        where=str(path),
+        remedy="Write it as data[].paragraphs[].{context, qas[].{id, question, answers}}.",
+    )
 
 
 def _not_squad(what: str, where: str) -> DataError:

@@ -54,7 +54,7 @@ OF_PAIR_SCALAR = ("ques_subj_score", "is_ques_subjective")
 OF_ANNOTATOR = ("question_subj_level", "answer_subj_level", "ans_subj_score", "is_ans_subjective")
 _KNOWN = frozenset((*REQUIRED, *OF_PAIR, *OF_PAIR_SCALAR, *OF_ANNOTATOR))
 
-_INDICES = re.compile(r"\(\s*(\d+)\s*,\s*(\d+)\s*\)")
+_INDICES = re.compile(r"\(\s*(\d{1,18})\s*,\s*(\d{1,18})\s*\)")
 _NUMBER = re.compile(r"-?\d{1,18}(\.\d{1,18})?")
 
 

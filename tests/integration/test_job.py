@@ -2,6 +2,8 @@ import csv
 import gzip
 import io
 import json
+import os
+import re
 import shlex
 import shutil
 import sqlite3
@@ -453,11 +455,69 @@ def test_the_reject_file_is_golden(tmp_path):
     assert not (tmp_path / "out" / "bad.jsonl").exists()
 
 
-def test_a_file_that_is_no_reject_file_is_not_overwritten(tmp_path, source):
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"5\n",
+        b"[1, 2]\n",
+        b'"text"\n',
+        b"null\n",
+        b"no JSON\n",
+        b"\xff\xfe\n",
+        b"\n",
+        b"{}\n",
+        b'{"file": "a.py", "line": 1, "reason": "unused import"}\n',
+        b'{"file":"a","line":1,"reason":"b","detail":"c","review_id":null,"row":"d","more":1}\n',
+        b"[" * 100_000,
+    ],
+)
+def test_a_file_that_is_no_reject_file_is_not_overwritten(tmp_path, source, before):
+    other = tmp_path / "other"
+    other.write_bytes(before)
+    with pytest.raises(ConfigError, match="no reject file"):
+        index(tmp_path, source, rejects=str(other))
+    assert other.read_bytes() == before
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_reject_file_that_is_a_source_or_no_file(tmp_path, source):
     before = source.read_bytes()
     with pytest.raises(ConfigError, match="no reject file"):
         index(tmp_path, source, rejects=str(source))
     assert source.read_bytes() == before
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "link").symlink_to(source)
+    os.mkfifo(tmp_path / "pipe")
+    bad = tmp_path / "bad.jsonl"
+    index(tmp_path, write(tmp_path / "b.csv", [ROWS[0], ("r9", "", "", "")]), rejects=str(bad))
+    for place, sources, message in (
+        (tmp_path, [source], "no regular file"),
+        (tmp_path / "pipe", [source], "no regular file"),
+        ("/dev/null", [source], "no regular file"),
+        (tmp_path / "link", [source], "no reject file"),
+        (bad, [source, bad], "no column|one of the sources"),
+        (source / "below", [source], "Not a directory"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            index(tmp_path, sources, rejects=str(place))
+    assert source.read_bytes() == before
+    index(tmp_path, source, rejects=str(tmp_path / "empty.csv"))
+    assert (tmp_path / "empty.csv").exists()
+
+
+@pytest.mark.parametrize("suffix", [".sqlite", ".lock", ".rejects.jsonl"])
+def test_what_a_job_keeps_is_a_folder(tmp_path, source, suffix):
+    index(tmp_path, source)
+    (state,) = (tmp_path / "store" / "jobs").glob("*.sqlite")
+    place = state.with_suffix(suffix)
+    if place.exists():
+        place.unlink()
+    place.mkdir()
+    (place / "kept").touch()
+    assert isinstance(read_checkpoints(state.parent), dict)
+    with pytest.raises((JobError, ConfigError), match=re.escape(str(place.with_suffix("")))):
+        index(tmp_path, source)
+    assert (place / "kept").exists()
 
 
 def test_too_many_rejects_stop_the_job_which_goes_on_when_more_are_allowed(tmp_path):

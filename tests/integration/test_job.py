@@ -407,6 +407,9 @@ def test_the_same_review_posted_to_variants_is_marked(tmp_path):
             "r6": "r5",
             "r9": "r1",
         }
+        with open_store(StoreSettings(path=str(tmp_path / "store"))) as store:
+            unmarked = {"field": "meta.copy_of", "operator": "==", "value": None}
+            assert store.count_documents_by_filter(unmarked) == 6
         shutil.rmtree(tmp_path / "store")
 
 

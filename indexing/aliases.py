@@ -56,6 +56,7 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
 """By field, the names of columns that are taken for it, first the one that is preferred."""
 SUBJQA_OF_THE_HUB: Final = frozenset(("title", "context", "question", "answers"))
 SHOWN_COLUMNS: Final = 50
+WHICH: Final = "COLUMN"
 _PUNCTUATION: Final = re.compile(r"[\W_]+")
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _ITEM_WORDS: Final = frozenset(
@@ -88,7 +89,7 @@ class UnknownColumnsError(ConfigError):
         flags = [
             "--set indexing.item=NAME"
             if field == "item_id" and column is None
-            else f"--column {shlex.quote(f'{field}={column}')}"
+            else f"--column {shlex.quote(f'{field}={column or WHICH}')}"
             for field, column in self.columns.items()
         ]
         other = ""

@@ -331,6 +331,12 @@ def _recognise_text(
             text.encoding,
         )
     there = None if header is None else header.named
+    if settings.format == "auto" and set(there or ()) >= set(subjqa.REQUIRED):
+        raise DataError(
+            "this is a file of SubjQA, which is read from its folder, not compressed",
+            where=text.name,
+            remedy="Decompress it, and name its folder: --source FOLDER",
+        )
     file = _with_columns(file, there, settings)
     if text.path is None:
         return file

@@ -234,6 +234,12 @@ def test_what_cannot_be_read_is_told_with_a_way_out(tmp_path, data, message):
         rows_of(file)
 
 
+def test_subjqa_that_is_compressed(tmp_path, sample):
+    file = write(tmp_path, gzip.compress((sample / "test.csv").read_bytes()), "test.csv.gz")
+    with pytest.raises(DataError, match=r"a file of SubjQA.*Decompress it"):
+        open_one(file)
+
+
 def test_a_damaged_gzip_gives_the_rows_before_the_damage(tmp_path):
     body = b"".join(b"r%d,A,%s\n" % (n, os.urandom(300).hex().encode()) for n in range(2_000))
     whole = bytearray(gzip.compress(HEADER + body))

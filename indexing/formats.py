@@ -29,6 +29,7 @@ Format = Literal["subjqa", "csv", "jsonl", "json", "parquet"]
 """`jsonl` has an object a line; `json` is a list of objects, or objects over several lines."""
 
 SAMPLED_ROWS: Final = 100
+SAMPLED_BYTES: Final = 1 << 24
 MIN_ROW_BYTES: Final = 1 << 20
 _PLACE: Final = re.compile(r"(?P<file>.*), line (?P<line>\d+)", re.DOTALL)
 
@@ -107,8 +108,13 @@ def sample_of(file: SourceFile) -> list[Mapping[str, Any]]:
     rows: list[Mapping[str, Any]] = []
     # The preview may end within an object; and a damaged file is told when it is read.
     with suppress(DataError):
-        raws = islice(read(file, Position(file.number), stream), SAMPLED_ROWS)
-        rows.extend(raw.values for raw in raws if isinstance(raw.values, Mapping))
+        size = 0
+        for raw in islice(read(file, Position(file.number), stream), SAMPLED_ROWS):
+            if isinstance(raw.values, Mapping):
+                rows.append(raw.values)
+            size += raw.size
+            if size >= SAMPLED_BYTES:
+                break
     return rows
 
 

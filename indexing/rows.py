@@ -119,6 +119,14 @@ class RawRow(NamedTuple):
     after: Position
     shown: bytes | None = None
 
+    @property
+    def size(self) -> int:
+        """Estimate the bytes that it takes in memory."""
+        if not isinstance(self.values, Mapping):
+            return 0
+        values = self.values.values()
+        return 100 * len(values) + sum(len(each) for each in values if isinstance(each, str))
+
 
 class Row(NamedTuple):
     """A row of a source, the line that it starts on, and the position after it.

@@ -37,8 +37,8 @@ logger = logging.getLogger(__name__)
 
 STDIN: Final = "-"
 COMPRESSED_SUFFIXES: Final = ("", ".gz", ".bz2", ".xz", ".zip")
-LOOKAHEAD_CHARS: Final = 1 << 23
-"""So much text of the rows that decide a type is held at most."""
+LOOKAHEAD_BYTES: Final = 1 << 26
+"""So much of the rows that decide a type is held at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,14 +175,14 @@ def _look_ahead(raws: Iterator[RawRow], ahead: deque[RawRow]) -> Iterator[RawRow
 
     Where the file is damaged, it is what comes after them that says so.
     """
-    size = sum(map(_size_of, ahead))
+    size = sum(raw.size for raw in ahead)
     try:
-        while len(ahead) < SAMPLED_ROWS - 1 and size < LOOKAHEAD_CHARS:
+        while len(ahead) < SAMPLED_ROWS - 1 and size < LOOKAHEAD_BYTES:
             raw = next(raws, None)
             if raw is None:
                 break
             ahead.append(raw)
-            size += _size_of(raw)
+            size += raw.size
     except DataError as error:
         return _failing(error)
     return raws
@@ -191,12 +191,6 @@ def _look_ahead(raws: Iterator[RawRow], ahead: deque[RawRow]) -> Iterator[RawRow
 def _failing(error: DataError) -> Iterator[RawRow]:
     yield from ()
     raise error
-
-
-def _size_of(raw: RawRow) -> int:
-    if not isinstance(raw.values, Mapping):
-        return 0
-    return sum(len(value) for value in raw.values.values() if isinstance(value, str))
 
 
 def open_sources(settings: IndexingSettings, stdin: IO[bytes] | None = None) -> Sources:

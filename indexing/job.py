@@ -19,7 +19,7 @@ from indexing.checkpoint import Checkpoint, CheckpointFile, Counts, Outcome, See
 from indexing.command import command_of
 from indexing.identity import Identities
 from indexing.interrupts import Interrupts
-from indexing.notes import Notes
+from indexing.notes import Notes, split_of
 from indexing.rebuild import check_has_versions, next_version, promote, versioned
 from indexing.rejects import RejectFile, check_reject_file
 from indexing.report import JobReport
@@ -186,7 +186,7 @@ class _Run:
         self._kept = store.notes()
         self._noted = Notes.of(store, self._store_path)
         self._sources = job.sources.by_recipe(self._noted.recipe)
-        self._noted.compare(self._sources.mapping, self._settings.types)
+        self._noted.compare(self._sources.mapping, self._settings)
         self._types = ColumnTypes.of(
             self._settings, {**self._noted.types, **self._checkpoint.types}
         )
@@ -326,7 +326,13 @@ class _Run:
 
     def _note(self) -> None:
         """Note in the store what the next job has to know, before it can be needed."""
-        notes = Notes(self._noted.recipe, self._types.decided, self._sources.mapping).to_dict()
+        noted = Notes(
+            recipe=self._noted.recipe,
+            types=self._types.decided,
+            columns=self._sources.mapping,
+            passages=split_of(self._settings),
+        )
+        notes = noted.to_dict()
         if notes != self._kept:
             self._store.note(notes)
             self._kept = notes

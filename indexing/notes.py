@@ -15,9 +15,10 @@ from qa_system.errors import StoreMismatchError
 from qa_system.records import ID_RECIPE
 
 if TYPE_CHECKING:
+    from qa_system.config import IndexingSettings
     from qa_system.stores.contract import ReviewStore
 
-__all__ = ["Notes"]
+__all__ = ["Notes", "described", "split_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +31,13 @@ class Notes:
         recipe: by which ids are derived; a store that version 0.1 filled keeps the first.
         types: of the metadata columns.
         columns: that the last job took each field from.
+        passages: how the last job split reviews, as `PassageSettings`; None: that is not known.
     """
 
     recipe: int = ID_RECIPE
     types: Mapping[str, Kind] = field(default_factory=dict)
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    passages: Mapping[str, int | None] | None = None
 
     @classmethod
     def of(cls, store: ReviewStore, where: str) -> Notes:
@@ -66,19 +69,26 @@ class Notes:
         if recipe == 1:
             # Version 0.1 took the cells of CSV files as they are.
             types |= {"review_id": "text", "item_id": "text"}
-        return cls(recipe, types, kept.get("columns", {}))
+        return cls(recipe, types, kept.get("columns", {}), kept.get("passages"))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the notes as a store keeps them."""
         return asdict(self)
 
-    def compare(self, columns: Mapping[str, Sequence[str]], declared: Mapping[str, Any]) -> None:
+    def compare(self, columns: Mapping[str, Sequence[str]], settings: IndexingSettings) -> None:
         """Warn of what a job does otherwise than the last one.
 
         Args:
-            columns: that it takes each field from.
-            declared: types of columns.
+            columns: the columns that it takes each field from.
+            settings: of the job.
         """
+        split = split_of(settings)
+        if self.passages is not None and self.passages != split:
+            logger.warning(
+                "this job %s, and the last job on this store %s: all its reviews are written anew",
+                described(split),
+                described(self.passages),
+            )
         if self.columns and columns:
             for name in sorted({*self.columns, *columns}):
                 before, now = self.columns.get(name, ()), columns.get(name, ())
@@ -90,7 +100,7 @@ class Notes:
                         _listed(now),
                         _listed(before),
                     )
-        for name, kind in declared.items():
+        for name, kind in settings.types.items():
             if self.types.get(name, kind) != kind:
                 logger.warning(
                     "%s is declared a %s, and was a %s in this store: reviews that are not indexed "
@@ -103,3 +113,25 @@ class Notes:
 
 def _listed(columns: Sequence[str]) -> str:
     return " and ".join(map(repr, sorted(columns))) or "no column"
+
+
+def split_of(settings: IndexingSettings) -> dict[str, int | None]:
+    """Return how a job splits reviews, as it is noted."""
+    passages = settings.passages
+    is_split = passages.max_words is not None
+    overlap = passages.overlap_words if is_split else None
+    return {"max_words": passages.max_words, "overlap_words": overlap}
+
+
+def described(passages: Mapping[str, int | None]) -> str:
+    """Say how reviews are split.
+
+    >>> described({"max_words": 60, "overlap_words": 20})
+    'splits reviews into passages of 60 words, 20 of them shared'
+    >>> described({"max_words": None, "overlap_words": None})
+    'does not split reviews'
+    """
+    if passages.get("max_words") is None:
+        return "does not split reviews"
+    words, shared = passages["max_words"], passages["overlap_words"]
+    return f"splits reviews into passages of {words} words, {shared} of them shared"

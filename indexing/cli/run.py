@@ -197,8 +197,7 @@ def _print_report(report: JobReport) -> None:
         typer.echo(f"{report.resumed:,} of them by an earlier run that was not finished")
     if counts.truncated:
         typer.echo(
-            f"{counts.truncated:,} of {counts.passages:,} passages are longer than the encoder "
-            "reads; --max-words splits them"
+            f"{counts.truncated:,} texts are longer than the encoder reads; --max-words splits them"
         )
     if counts.nulls:
         nulls = ", ".join(f"{count:,} of {name}" for name, count in sorted(counts.nulls.items()))

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import ValidationError
 
 from qa_system.config.schema import Settings, place_store
 from qa_system.config.shipped import Kind, named, resource, shipped
 from qa_system.errors import ConfigError
+from qa_system.plain_yaml import MAX_CHARS, load_yaml
 
 __all__ = [
     "Override",
@@ -135,7 +135,8 @@ def read_yaml(name: str | Path, kind: Kind) -> dict[str, Any]:
     """
     path = named(name, kind)
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8-sig") as file:
+            loaded = load_yaml(file.read(MAX_CHARS + 1))
     except OSError as error:
         raise ConfigError(
             f"cannot read the configuration: {error.strerror or error}",
@@ -143,7 +144,7 @@ def read_yaml(name: str | Path, kind: Kind) -> dict[str, Any]:
             remedy=f"Name an existing YAML file, or one that ships with qa-system: "
             f"{', '.join(shipped(kind))}.",
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(
             f"the configuration is not YAML: {error}", where=str(path), remedy="Mend the file."
         ) from error
@@ -177,9 +178,9 @@ def _overrides_of(overrides: Overrides) -> Iterator[Override]:
 
 def _yaml_value(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{text!r} is not a YAML value: {error}", where=where) from error
+        return load_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"{text!r:.80} is not a YAML value: {error}", where=where) from error
 
 
 def _assign(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
@@ -209,7 +210,7 @@ def describe(invalid: ValidationError, sources: Mapping[str, str]) -> str:
         elif error["type"] == "extra_forbidden":
             lines.append(f"{dotted}: no such key{origin}")
         else:
-            lines.append(f"{dotted}: {error['msg']}, got {error['input']!r}{origin}")
+            lines.append(f"{dotted}: {error['msg']}, got {error['input']!r:.200}{origin}")
     return "; ".join(lines)
 
 

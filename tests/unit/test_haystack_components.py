@@ -43,8 +43,9 @@ QUESTION = "How long does the battery last?"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FAISSDocumentStore:
-    return FAISSDocumentStore(tmp_path / "store")
+def store(tmp_path: Path) -> Iterator[FAISSDocumentStore]:
+    with FAISSDocumentStore(tmp_path / "store") as opened:
+        yield opened
 
 
 def indexing(store: ReviewStore) -> Pipeline:

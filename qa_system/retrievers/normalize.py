@@ -13,8 +13,7 @@ __all__ = ["ScoreNormalizer"]
 class ScoreNormalizer:
     """Map a ranking's scores linearly onto 0 to `weight`, its worst to 0, its best to `weight`.
 
-    A ranking of equal scores says nothing, and becomes all 0. The weight stands here and not in
-    the joiner because a joiner takes rankings in the order in which their retrievers finish.
+    A ranking of equal scores says nothing, and becomes all 0.
 
     >>> documents = [Document(id=str(score), content="", score=score) for score in (8.0, 2.0, 5.0)]
     >>> [document.score for document in ScoreNormalizer().run(documents)["documents"]]

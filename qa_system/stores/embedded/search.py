@@ -112,8 +112,8 @@ class Search:
             def fetch(place: int, wanted: int) -> list[Found]:
                 if wanted == top_k + 1:
                     return together[place]
-                query = queries[place : place + 1]
-                return self._folder.approximate.search(view, query, wanted, allowed)[0]
+                # What is tied at `top_k` is looked up exactly: an approximate index may miss some.
+                return view.search(queries[place : place + 1], wanted, allowed)[0]
 
             hits = [
                 fetch_through_tie(partial(fetch, place), _score, top_k)

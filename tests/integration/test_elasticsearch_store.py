@@ -345,11 +345,13 @@ def test_a_question_finds_the_same_whatever_words_it_has(elastic_store):
             Document(id="c", content=None, meta={"item_id": "B0"}),
         ]
     )
+    rest = sorted("bc", key=tie_breaker)
     assert ids(store.search_bm25("sounds?")) == ["a"]
-    assert ids(store.search_bm25("sound", filters=of_item("B0"))) == ["a", "b", "c"]
+    assert ids(store.search_bm25("sound", filters=of_item("B0"))) == ["a", *rest]
     assert store.search_bm25("sound", filters=of_item("B0"))[2].score == 0
     assert store.search_bm25("?!") == []
-    assert ids(store.search_bm25('AND ("[*', filters=of_item("B0"))) == ["a", "b", "c"]
+    every = ids(store.search_bm25('AND ("[*', filters=of_item("B0")))
+    assert every == sorted("abc", key=tie_breaker)
     assert ids(store.search_bm25("soumd")) == []
     with pytest.raises(StoreError, match="top_k is 0"):
         store.search_bm25("sound", 0)

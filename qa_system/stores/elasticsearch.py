@@ -192,8 +192,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         filters: dict[str, Any] | None = None,
         whole_ties: bool = False,
     ) -> list[Document]:
-        selected = compile_query(filters)
-        return search.by_words(self._at, query, top_k, selected, whole_ties=whole_ties)
+        return search.by_words(self._at, query, top_k, compile_query(filters), whole_ties)
 
     @override
     def search_by_embedding(
@@ -203,8 +202,8 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         filters: dict[str, Any] | None = None,
         whole_ties: bool = False,
     ) -> list[Document]:
-        queries = query_matrix([embedding], None)
-        return self.search_by_embeddings(queries, top_k, filters, whole_ties)[0]
+        query = query_matrix([embedding], None)
+        return self.search_by_embeddings(query, top_k, filters, whole_ties)[0]
 
     @override
     def search_by_embeddings(
@@ -215,7 +214,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         whole_ties: bool = False,
     ) -> list[list[Document]]:
         queries, selected = query_matrix(embeddings, None), compile_query(filters)
-        return search.by_vectors(self._at, queries, top_k, selected, whole_ties=whole_ties)
+        return search.by_vectors(self._at, queries, top_k, selected, whole_ties)
 
     # --- writing
 

@@ -74,7 +74,7 @@ def word_query(text: str, selected: Query | None) -> Query | None:
 
 
 def by_words(
-    at: ElasticIndex, text: str, top_k: int, selected: Query | None, *, whole_ties: bool = False
+    at: ElasticIndex, text: str, top_k: int, selected: Query | None, whole_ties: bool = False
 ) -> list[Document]:
     """Return the documents that share words with a question, best first."""
     check_top_k(top_k)
@@ -103,7 +103,6 @@ def by_vectors(
     queries: NDArray[np.float32],
     top_k: int,
     selected: Query | None,
-    *,
     whole_ties: bool = False,
 ) -> list[list[Document]]:
     """Return the documents nearest to each of the queries, best first.

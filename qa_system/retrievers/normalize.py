@@ -28,10 +28,11 @@ class ScoreNormalizer:
         """Return the documents in their order, with the new scores."""
         scores = [0.0 if document.score is None else document.score for document in documents]
         low, high = (min(scores), max(scores)) if scores else (0.0, 0.0)
-        scale = self.weight / (high - low) if high > low else 0.0
+        span = high - low if high > low else 1.0
         return {
             "documents": [
-                replace(document, score=(score - low) * scale)
+                # In this order the best has the weight exactly, so that the bests of two are a tie.
+                replace(document, score=(score - low) / span * self.weight)
                 for document, score in zip(documents, scores, strict=True)
             ]
         }

@@ -188,3 +188,10 @@ def test_a_join_does_not_depend_on_the_order_of_equals(join, order):
     joiner = HybridJoiner(join, top_k=3)
     assert scored(joiner, bm25=shuffled, dense=dense) == scored(joiner, bm25=bm25, dense=dense)
     assert joiner.run(shuffled, dense) == joiner.run(bm25, dense)
+
+
+@given(st.floats(0.1, 40), st.floats(0.1, 40), st.floats(-1, 1), st.floats(0.01, 1))
+def test_the_bests_of_two_rankings_of_two_are_a_tie(low, more, least, nearer):
+    bm25 = documents(a=low + more, b=low)
+    dense = documents(b=least + nearer, a=least)
+    assert scored(HybridJoiner(), bm25=bm25, dense=dense) == {"a": 0.5, "b": 0.5}

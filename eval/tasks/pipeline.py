@@ -121,9 +121,12 @@ def _ask(
     filters: Callable[[Label], Filters],
     top_k: int,
     labels: Sequence[Label],
-) -> list[Examination]:
+) -> list[Examination | Failure]:
     questions = [Question(label.question, filters=filters(label)) for label in labels]
-    return system.examine(questions, top_k)
+    return [
+        each if each.answers.error is None else Failure(str(each.answers.error))
+        for each in system.examine(questions, top_k)
+    ]
 
 
 def _first_text(examined: Examination | Failure) -> str:

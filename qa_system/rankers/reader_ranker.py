@@ -8,6 +8,7 @@ from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 
+from qa_system.arguments import checked
 from qa_system.errors import ConfigError
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.retrievers.normalize import ScoreNormalizer
@@ -42,6 +43,7 @@ def ranked(
 
 
 @component
+@checked
 class ReaderRanker:
     """Order documents by the log-odds of the best span that a reader finds in each.
 
@@ -69,7 +71,6 @@ class ReaderRanker:
     def __init__(
         self, reader: ExtractiveReader, top_k: int | None = None, prior: float = 0.0
     ) -> None:
-        _require_positive(top_k)
         if not prior >= 0:
             raise ConfigError(f"prior is {prior}", remedy="Set it to 0 or more.")
         self.reader = reader
@@ -117,12 +118,6 @@ class ReaderRanker:
             EmptyQuestionError: the question has no words.
             QuestionTooLongError: the question leaves too little room for a review.
         """
-        _require_positive(top_k)
         [reading] = self.reader.read([query], [documents], top_k=1)
         best_first = ranked(documents, reading.log_odds, self.prior)
         return {"documents": best_first[: self.top_k if top_k is None else top_k]}
-
-
-def _require_positive(top_k: int | None) -> None:
-    if top_k is not None and top_k < 1:
-        raise ConfigError(f"top_k is {top_k}", remedy="Set it to 1 or more.")

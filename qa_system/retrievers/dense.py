@@ -7,6 +7,7 @@ from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 
+from qa_system.arguments import checked
 from qa_system.config import EncoderSettings, RetrieverSettings
 from qa_system.models.locate import locate, stamp
 from qa_system.models.sharing import Shared
@@ -21,6 +22,7 @@ DEFAULTS = RetrieverSettings()
 
 
 @component
+@checked
 class DenseRetriever:
     """Retrieve the documents whose embeddings are nearest to the question's.
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_system.errors import ConfigError, EmbeddingError, EncoderMismatchError, StoreError
+from qa_system.errors import ConfigError, EmbeddingError, EncoderMismatchError
 from qa_system.records import EncoderIdentity
 
-__all__ = ["check_choice", "check_encoder", "check_top_k", "query_matrix"]
+__all__ = ["check_choice", "check_encoder", "query_matrix"]
 
 
 def check_choice(name: str, value: str | None, choices: Sequence[str | None]) -> None:
@@ -65,12 +65,6 @@ def check_encoder(
         remedy=f"Use that encoder, or re-embed the store: qa-index reembed --store {quote(store)}"
         f" {encoder.options}",
     )
-
-
-def check_top_k(top_k: int) -> None:
-    """Refuse to look for no document at all."""
-    if top_k < 1:
-        raise StoreError(f"top_k is {top_k}", remedy="Ask for at least 1.")
 
 
 def query_matrix(embeddings: Any, dimension: int | None) -> NDArray[np.float32]:

@@ -13,12 +13,13 @@ from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from qa_system.arguments import checked
 from qa_system.config import ElasticsearchSettings
 from qa_system.errors import ConfigError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
 from qa_system.stores.async_variants import AsyncVariants
-from qa_system.stores.checks import check_choice, check_encoder, check_top_k, query_matrix
+from qa_system.stores.checks import check_choice, check_encoder, query_matrix
 from qa_system.stores.contract import PassageEncoder, ReviewStore
 from qa_system.stores.elastic import metadata, reviews, search, status, writing
 from qa_system.stores.elastic.bulk import BulkSettings, delete_selected
@@ -37,6 +38,7 @@ __all__ = ["ElasticsearchReviewStore"]
 DEFAULTS = ElasticsearchSettings(type="elasticsearch")
 
 
+@checked
 class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     """Keep reviews on an Elasticsearch server, and find them by words, meaning and metadata.
 
@@ -188,7 +190,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     def search_bm25(
         self, query: str, top_k: int = 10, filters: dict[str, Any] | None = None
     ) -> list[Document]:
-        check_top_k(top_k)
         return search.by_words(self._at, query, top_k, compile_query(filters))
 
     @override
@@ -212,7 +213,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     def _by_vectors(
         self, embeddings: Any, top_k: int, filters: dict[str, Any] | None
     ) -> list[list[Document]]:
-        check_top_k(top_k)
         selected = compile_query(filters)
         return search.by_vectors(self._at, query_matrix(embeddings, None), top_k, selected)
 

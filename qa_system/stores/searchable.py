@@ -213,7 +213,7 @@ class SearchableStore(Protocol):
             filters: the documents to look at; None: all.
 
         Raises:
-            StoreError: `top_k` is less than 1.
+            ArgumentError: `top_k` is less than 1.
             InvalidFilterError: see `filter_documents`.
 
         >>> import tempfile
@@ -245,7 +245,7 @@ class SearchableStore(Protocol):
         Raises:
             EmbeddingError: the embedding is of another dimension, or not finite.
             InvalidFilterError: see `filter_documents`.
-            StoreError: `top_k` is less than 1, or more than the server allows.
+            StoreError: `top_k` is more than the server allows.
         """
         ...
 

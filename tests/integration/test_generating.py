@@ -16,7 +16,7 @@ from qa_system.cli.ask import print_answers
 from qa_system.config import EncoderSettings, Settings, load_settings
 from qa_system.errors import ConfigError, ModelError
 from qa_system.generators.rag import Generated
-from qa_system.records import Answer, Answers, Question
+from qa_system.records import Answer, Answers, Decision, Question
 from qa_system.retrievers.encoders import load_encoder
 from qa_system.stores.faiss import FAISSDocumentStore
 from tiny_models import save_seq2seq
@@ -117,7 +117,8 @@ def test_a_supported_answer_is_given_with_its_review(folder: Path, scripted: Scr
     assert first.support == first.confidence
     assert first.meta == {"stars": 4}
     supports = [answer.support for answer in answers.answers]
-    assert answers.no_answer_probability == pytest.approx(1 - max(supports))
+    assert answers.decision == Decision(max(supports), 0.5)
+    assert not answers.decision.abstains
     assert answers.reviews_read == 3
     assert {"read", "dense", "total"} <= set(answers.timings)
     assert answers.to_dict()["answers"][0]["sources"] == ["r3"]
@@ -153,7 +154,8 @@ def test_an_unsupported_answer_is_withheld_and_kept_for_who_wants_to_know(
     with QASystem(settings_of(folder)) as system:
         answers = system.ask(BATTERY, "lamp", mode="generate")
         assert answers.answers == ()
-        assert answers.no_answer_probability == 1.0
+        assert answers.decision == Decision(0.0, 0.5)
+        assert answers.decision.abstains
         [examined] = system.examine([Question(BATTERY, "lamp")], mode="generate")
         extracted = system.ask(BATTERY, "lamp")
         fallen_back = system.ask(BATTERY, "lamp", mode="auto")
@@ -162,7 +164,7 @@ def test_an_unsupported_answer_is_withheld_and_kept_for_who_wants_to_know(
     assert draft.support.score == 0.0
     assert examined.reading.candidates
     assert fallen_back.answers == extracted.answers
-    assert fallen_back.no_answer_probability == extracted.no_answer_probability
+    assert fallen_back.decision == extracted.decision
     assert not any(answer.generated for answer in fallen_back.answers)
     scripted.texts = ("The battery lasts ten hours.",)
     with QASystem(settings_of(folder)) as system:
@@ -175,7 +177,8 @@ def test_an_empty_retrieval_gives_no_answer(folder: Path, scripted: Scripted) ->
     with QASystem(settings_of(folder)) as system:
         for mode in ("generate", "auto"):
             answers = system.ask(BATTERY, "lamp", filters=none, mode=mode)
-            assert (answers.answers, answers.no_answer_probability) == ((), 1.0)
+            assert (answers.answers, answers.decision.abstains) == ((), True)
+            assert answers.decision.score is None
         assert scripted.calls == []
         asked = [Question(BATTERY, "lamp", none), Question(BATTERY, "lamp")]
         nothing, something = system.ask_many(asked, mode="generate")
@@ -351,7 +354,7 @@ def test_the_command_line_shows_sources(capsys: pytest.CaptureFixture[str]) -> N
     written = Answer(
         "ten hours", 0.8, "r3", "lamp", 0, 9, "ten hours", {}, 0.8, ("r3", "r1"), generated=True
     )
-    print_answers(Answers(BATTERY, "lamp", (written,), 0.2, 3))
+    print_answers(Answers(BATTERY, "lamp", (written,), Decision(0.8, 0.5), 3))
     shown = capsys.readouterr().out
     assert "ten hours  (generated, support 80%)" in shown
     assert "written from r3, r1" in shown

@@ -53,7 +53,8 @@ def test_ask_json_is_for_machines(store: Path, tmp_path: Path) -> None:
         "question",
         "item_id",
         "answers",
-        "no_answer_probability",
+        "decision",
+        "error",
         "reviews_read",
         "timings",
     }

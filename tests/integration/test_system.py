@@ -81,7 +81,8 @@ def test_the_reviews_do_not_say(settings: Settings) -> None:
     with QASystem.open(cautious) as system:
         answers = system.ask("Does it come with a pilot's licence?", "kettle-brimwell-17")
     assert answers.answers == ()
-    assert answers.no_answer_probability > 0.5
+    assert answers.decision.abstains
+    assert answers.decision.score < answers.decision.threshold
 
 
 def test_many_questions_are_answered_as_one_by_one(system: QASystem) -> None:
@@ -105,7 +106,7 @@ def test_the_api_and_the_pipeline_agree(system: QASystem, settings: Settings) ->
         item = {"field": "meta.item_id", "operator": "==", "value": ITEM}
         reader = pipeline.run({"query": QUESTION, "filters": item})["reader"]
     answers = system.ask(QUESTION, ITEM)
-    assert answers.no_answer_probability == pytest.approx(reader["no_answer_probability"])
+    assert answers.decision == reader["decision"]
     assert answers.answers[0].text == reader["answers"][0].data
 
 
@@ -158,7 +159,8 @@ def test_a_known_item_without_matching_reviews_is_no_error(system: QASystem) -> 
     answers = system.ask(QUESTION, ITEM, filters=none)
     assert answers.answers == ()
     assert answers.reviews_read == 0
-    assert answers.no_answer_probability == 1.0
+    assert answers.decision.abstains
+    assert answers.decision.score is None
 
 
 def test_a_malformed_filter_is_named(system: QASystem) -> None:

@@ -230,12 +230,12 @@ def _id(value: Any, column: str, review_id: str | None) -> str | None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise BadRow("wrong type", f"{column} is a {type(value).__name__}, not an id", review_id)
-    text = str(value).strip()
+    text = str(value)  # as it is: ids are compared exactly
     if len(text) > MAX_ID_CHARS:
         raise BadRow("over-long", f"{column} has {len(text):,} characters", review_id)
     if "\0" in text:
         raise BadRow("bad encoding", f"{column} holds a NUL character", review_id)
-    return text or None
+    return text if text.strip() else None
 
 
 def _guess(cell: str) -> Any:

@@ -8,13 +8,22 @@ and a method that is added is checked as well. The async variants call the check
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial, wraps
+from types import UnionType
 from typing import Any, Final, TypeVar
 
-from qa_system.errors import ArgumentError, EmptyQuestionError
+from qa_system.errors import EmptyQuestionError, InvalidArgumentError
 
-__all__ = ["NAMES", "check_count", "check_question", "check_text", "check_texts", "checked"]
+__all__ = [
+    "NAMES",
+    "check_count",
+    "check_filters",
+    "check_question",
+    "check_text",
+    "check_texts",
+    "checked",
+]
 
 Class = TypeVar("Class", bound=type)
 
@@ -31,19 +40,19 @@ def check_text(name: str, value: object) -> None:
         value: to check.
 
     Raises:
-        ArgumentError: saying what it is.
+        InvalidArgumentError: saying what it is.
 
     >>> check_text("item_id", 100)
     Traceback (most recent call last):
         ...
-    qa_system.errors.ArgumentError: item_id is 100, not a text. Pass a str.
+    qa_system.errors.InvalidArgumentError: item_id is 100, not a text. Pass a str.
     """
     if not isinstance(value, str):
-        raise ArgumentError(f"{name} is {_shown(value)}, not a text", remedy="Pass a str.")
+        raise InvalidArgumentError(f"{name} is {_shown(value)}, not a text", remedy="Pass a str.")
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise ArgumentError(
+        raise InvalidArgumentError(
             f"{name} is {_shown(value)}, whose character {error.start + 1} is half a character "
             "(a lone surrogate)",
             remedy="Pass text that UTF-8 can hold; on a command line, write in UTF-8.",
@@ -54,10 +63,10 @@ def check_texts(name: str, value: object) -> None:
     """Refuse what is no list of texts.
 
     Raises:
-        ArgumentError: saying what it is.
+        InvalidArgumentError: saying what it is.
     """
     if not isinstance(value, list | tuple):
-        raise ArgumentError(
+        raise InvalidArgumentError(
             f"{name} is {_shown(value)}, not a list of texts", remedy="Pass a list of str."
         )
     for place, each in enumerate(value):
@@ -68,26 +77,47 @@ def check_count(name: str, value: object, least: int = 1) -> None:
     """Refuse what is no whole number, and one that is too small or too large.
 
     Raises:
-        ArgumentError: saying what it is.
+        InvalidArgumentError: saying what it is.
 
     >>> check_count("top_k", -1)
     Traceback (most recent call last):
         ...
-    qa_system.errors.ArgumentError: top_k is -1. Set it to 1 or more.
+    qa_system.errors.InvalidArgumentError: top_k is -1. Set it to 1 or more.
     """
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ArgumentError(f"{name} is {_shown(value)}, not a whole number", remedy="Pass an int.")
+        raise InvalidArgumentError(
+            f"{name} is {_shown(value)}, not a whole number", remedy="Pass an int."
+        )
     if value < least:
-        raise ArgumentError(f"{name} is {value}", remedy=f"Set it to {least} or more.")
+        raise InvalidArgumentError(f"{name} is {value}", remedy=f"Set it to {least} or more.")
     if value > MOST:
-        raise ArgumentError(f"{name} is {value}", remedy=f"Set it to {MOST} at most.")
+        raise InvalidArgumentError(f"{name} is {value}", remedy=f"Set it to {MOST} at most.")
+
+
+def check_filters(name: str, value: object) -> None:
+    """Refuse None, and a filter with text that UTF-8 cannot hold; the stores check the rest.
+
+    Raises:
+        InvalidArgumentError: saying what it is.
+    """
+    if value is None:
+        raise InvalidArgumentError(f"{name} is None", remedy="Pass {} for all documents.")
+    parts = [value]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, str):
+            check_text(f"a text in {name}", part)
+        elif isinstance(part, Mapping):
+            parts += [*part.keys(), *part.values()]
+        elif isinstance(part, list | tuple):
+            parts += part
 
 
 def check_question(value: object, name: str = "the question") -> None:
     """Refuse what is no question: no text, or text without words.
 
     Raises:
-        ArgumentError: it is no text.
+        InvalidArgumentError: it is no text.
         EmptyQuestionError: it has no words.
 
     >>> check_question("?!")
@@ -98,6 +128,17 @@ def check_question(value: object, name: str = "the question") -> None:
     check_text(name, value)
     if not any(map(str.isalnum, str(value))):
         raise EmptyQuestionError(f"{name} {_shown(value)} has no words", remedy="Ask something.")
+
+
+def _check_kind(name: str, value: object, *, kind: type | UnionType, said: str) -> None:
+    if not isinstance(value, kind):
+        raise InvalidArgumentError(f"{name} is {_shown(value)}, not {said}", remedy=f"Pass {said}.")
+
+
+def _check_policy(name: str, value: object) -> None:
+    from haystack.document_stores.types import DuplicatePolicy
+
+    _check_kind(name, value, kind=DuplicatePolicy, said="a DuplicatePolicy")
 
 
 COUNTS: Final = {
@@ -123,7 +164,13 @@ NAMES: Final[Mapping[str, Callable[[str, object], None]]] = {
         ("item_id", "metadata_field", "query", "question", "search_term", "split"), check_text
     ),
     **dict.fromkeys(("document_ids", "metadata_fields", "review_ids", "stale_ids"), check_texts),
+    **dict.fromkeys(("by_item", "recreate_index"), partial(_check_kind, kind=bool, said="a bool")),
     **{name: partial(check_count, least=least) for name, least in COUNTS.items()},
+    "documents": partial(_check_kind, kind=list | tuple, said="a list"),
+    "filters": check_filters,
+    "labels": partial(_check_kind, kind=Iterable, said="labels"),
+    "meta": partial(_check_kind, kind=Mapping, said="a dictionary"),
+    "policy": _check_policy,
 }
 """What is checked, by the name of the argument."""
 
@@ -142,7 +189,7 @@ def checked(cls: Class) -> Class:
     >>> Shelf().take(top_k=True)
     Traceback (most recent call last):
         ...
-    qa_system.errors.ArgumentError: top_k is True, not a whole number. Pass an int.
+    qa_system.errors.InvalidArgumentError: top_k is True, not a whole number. Pass an int.
     """
     for name, method in list(vars(cls).items()):
         is_public = not name.startswith("_") or name == "__init__"

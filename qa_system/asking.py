@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from qa_system.arguments import check_question, check_text
-from qa_system.errors import ArgumentError, QASystemError, QuestionError
+from qa_system.arguments import check_filters, check_question, check_text
+from qa_system.errors import InvalidArgumentError, QASystemError, QuestionError
 from qa_system.records import Answers, Question
-from qa_system.stores.filters import InvalidFilterError, refuse_no_filter
+from qa_system.stores.filters import InvalidFilterError
 
 __all__ = ["Steps", "failed", "filters_of", "questions_of", "refuse_unaskable"]
 
-OF_ONE_QUESTION = (ArgumentError, InvalidFilterError, QuestionError)
+OF_ONE_QUESTION = (InvalidArgumentError, InvalidFilterError, QuestionError)
 """Errors that concern one question of several; any other concerns all of them."""
 
 Result = TypeVar("Result")
@@ -22,16 +22,16 @@ def questions_of(given: Iterable[Question]) -> list[Question]:
     """Return the questions as a list.
 
     Raises:
-        ArgumentError: something else than questions was passed.
+        InvalidArgumentError: something else than questions was passed.
     """
     if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
-        raise ArgumentError(
+        raise InvalidArgumentError(
             f"the questions are a {type(given).__name__}", remedy="Pass a list of Question."
         )
     asked = list(given)
     for at, each in enumerate(asked):
         if not isinstance(each, Question):
-            raise ArgumentError(
+            raise InvalidArgumentError(
                 f"questions[{at}] is a {type(each).__name__}", remedy="Pass a list of Question."
             )
     return asked
@@ -41,14 +41,19 @@ def refuse_unaskable(question: Question) -> None:
     """Refuse a question that no store and no reader could be asked.
 
     Raises:
-        ArgumentError: its text or its item is no text, or text that UTF-8 cannot hold.
+        InvalidArgumentError: its text or its item is no text, or text that UTF-8 cannot hold.
         EmptyQuestionError: it has no words.
         InvalidFilterError: its filters are no dictionary.
     """
     check_question(question.text)
     if question.item_id is not None:
         check_text("item_id", question.item_id)
-    refuse_no_filter(question.filters)
+    if question.filters is not None:
+        check_filters("filters", question.filters)
+        if not isinstance(question.filters, Mapping):
+            raise InvalidFilterError(
+                f"a filter is a dictionary, not {type(question.filters).__name__}"
+            )
 
 
 def filters_of(question: Question) -> dict[str, Any] | None:

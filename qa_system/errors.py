@@ -2,7 +2,7 @@
 
 QASystemError                      base: what is wrong, where, and what to do
 ├── ConfigError                    a setting, a flag or a configuration file
-│   └── ArgumentError              an argument of the Python API: its type or its value
+│   └── InvalidArgumentError       an argument of the Python API (also ValueError)
 ├── ClosedError                    a system that was closed
 ├── MissingDependencyError         an optional package that a setting needs
 ├── DataError                      a file that is not what it should be
@@ -44,7 +44,6 @@ import re
 from typing import Any, ClassVar, Literal
 
 __all__ = [
-    "ArgumentError",
     "ClosedError",
     "ConfigError",
     "DataError",
@@ -52,6 +51,7 @@ __all__ = [
     "EmptyQuestionError",
     "EncoderMismatchError",
     "EvaluationError",
+    "InvalidArgumentError",
     "JobError",
     "MissingDependencyError",
     "ModelError",
@@ -124,7 +124,7 @@ class ConfigError(QASystemError):
     exit_code = 2
 
 
-class ArgumentError(ConfigError):
+class InvalidArgumentError(ConfigError, ValueError):
     """An argument of the Python API has a wrong type or value."""
 
     public_message = "The request is not valid."

@@ -184,7 +184,8 @@ class QASystem:
             The answers, best first; no answers means "the reviews don't say".
 
         Raises:
-            ArgumentError: an argument has a wrong type or value, or is text that UTF-8 cannot hold.
+            InvalidArgumentError: an argument has a wrong type or value, or is text that UTF-8
+                cannot hold.
             ClosedError: the system was closed.
             EmptyQuestionError: the question has no words.
             QuestionTooLongError: it leaves no room for a review in the reader's window.

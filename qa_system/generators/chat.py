@@ -114,7 +114,7 @@ class ReviewChat:
         max_review_chars: characters of a review that the model is shown, at most.
 
     Raises:
-        ArgumentError: `max_review_chars` is below 1.
+        InvalidArgumentError: `max_review_chars` is below 1.
     """
 
     def __init__(self, chat_generator: ChatGenerator, max_review_chars: int = 4000) -> None:

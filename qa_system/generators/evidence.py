@@ -77,7 +77,7 @@ class EvidenceSelector:
         top_k: documents that come out at most.
 
     Raises:
-        ArgumentError: `top_k` is below 1.
+        InvalidArgumentError: `top_k` is below 1.
     """
 
     def __init__(self, top_k: int = 5) -> None:

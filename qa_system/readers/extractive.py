@@ -13,7 +13,7 @@ from haystack.dataclasses import ExtractedAnswer
 
 from qa_system.arguments import check_question, check_texts, checked
 from qa_system.config import ReaderSettings
-from qa_system.errors import ArgumentError, ConfigError
+from qa_system.errors import ConfigError, InvalidArgumentError
 from qa_system.models.locate import locate, stamp
 from qa_system.models.sharing import Shared
 from qa_system.readers.backends import ReaderBackend, load_backend, score_windows
@@ -229,7 +229,7 @@ class ExtractiveReader:
         Raises:
             EmptyQuestionError: a question has no words.
             QuestionTooLongError: a question leaves too little room for a review.
-            ArgumentError: `top_k` is below 1, or the two sequences differ in length.
+            InvalidArgumentError: `top_k` is below 1, or the two sequences differ in length.
         """
         refuse_unpaired(questions, documents)
         top_k = self.top_k if top_k is None else top_k
@@ -391,14 +391,12 @@ def refuse_unpaired(questions: Sequence[str], documents: Sequence[Sequence[Docum
     """Refuse questions that cannot be asked of their documents.
 
     Raises:
-        ArgumentError: a question is no text, or the two sequences are none or differ in length.
+        InvalidArgumentError: a question is no text, or the two sequences differ in length.
         EmptyQuestionError: a question has no words.
     """
     check_texts("questions", questions)
-    if not isinstance(documents, list | tuple):
-        raise ArgumentError(f"documents is a {type(documents).__name__}", remedy="Pass a list.")
     if len(questions) != len(documents):
-        raise ArgumentError(
+        raise InvalidArgumentError(
             f"{len(questions)} questions came with {len(documents)} lists of documents",
             remedy="Give a list of documents, which may be empty, for each question.",
         )
@@ -406,7 +404,7 @@ def refuse_unpaired(questions: Sequence[str], documents: Sequence[Sequence[Docum
         where = "the question" if len(questions) == 1 else f"question {position}"
         check_question(question, where)
         if not isinstance(each, list | tuple):
-            raise ArgumentError(
+            raise InvalidArgumentError(
                 f"the documents of {where} are a {type(each).__name__}",
                 remedy="Pass a list of Haystack documents.",
             )

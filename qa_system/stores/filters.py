@@ -34,7 +34,6 @@ __all__ = [
     "compile_filters",
     "json_extract",
     "plain_value",
-    "refuse_no_filter",
 ]
 
 ALWAYS: Final = "1"
@@ -93,25 +92,18 @@ def compile_filters(filters: Mapping[str, Any] | None) -> Condition | None:
     >>> compile_filters({"field": "meta.item_id", "operator": "==", "value": "B00"}).parameters
     ('B00',)
     """
-    refuse_no_filter(filters)
+    if filters is None:
+        return None
+    if not isinstance(filters, Mapping):
+        raise InvalidFilterError(
+            f"a filter is a dictionary, not {type(filters).__name__}",
+            remedy='Write {"field": "meta.NAME", "operator": "==", "value": ...}.',
+        )
     if not filters:
         return None
     if "operator" not in filters:
         raise _missing("operator", filters)
     return _comparison(filters) if "field" in filters else _logic(filters)
-
-
-def refuse_no_filter(filters: object) -> None:
-    """Refuse what is neither a dictionary nor None.
-
-    Raises:
-        InvalidFilterError: saying what it is.
-    """
-    if filters is not None and not isinstance(filters, Mapping):
-        raise InvalidFilterError(
-            f"a filter is a dictionary, not {type(filters).__name__}",
-            remedy='Write {"field": "meta.NAME", "operator": "==", "value": ...}.',
-        )
 
 
 def _logic(node: Mapping[str, Any]) -> Condition:
@@ -151,7 +143,6 @@ def _comparison(node: Mapping[str, Any]) -> Condition:
     field = node["field"]
     if not isinstance(field, str):
         raise InvalidFilterError("'field' is not a string", where=_shown(node))
-    _refuse_half_characters(field, node)
     value = plain_value(node["value"], node)
     _refuse_incomparable(operator, value, node)
     if operator in ("!=", "not in"):
@@ -269,6 +260,10 @@ def _is_plain_text(value: Any) -> bool:
     """Whether SQL equality is Haystack's: no date with other spellings, no array's own text."""
     if not isinstance(value, str) or value.startswith(("[", "{")) or _DATE_LIKE.match(value):
         return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
     return "\0" not in value
 
 
@@ -276,35 +271,19 @@ def plain_value(value: Any, node: Mapping[str, Any]) -> Any:
     """Return the value as JSON has it, dates as ISO text."""
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, str):
-        _refuse_half_characters(value, node)
-        return value
-    if value is None or isinstance(value, int | float):
+    if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, list):
         return [plain_value(part, node) for part in value]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        for key in value:
-            _refuse_half_characters(key, node)
         return {key: plain_value(part, node) for key, part in value.items()}
     raise InvalidFilterError(
         f"a filter cannot compare with {type(value).__name__}",
         where=_shown(node),
         remedy="Use a string, a number, a bool, None, a date, a list or a dictionary of those.",
     )
-
-
-def _refuse_half_characters(text: str, node: Mapping[str, Any]) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InvalidFilterError(
-            f"{text!r:.60} holds half a character (a lone surrogate)",
-            where=_shown(node),
-            remedy="Compare with text that UTF-8 can hold.",
-        ) from None
 
 
 def _refuse_incomparable(operator: str, value: Any, node: Mapping[str, Any]) -> None:

@@ -213,7 +213,7 @@ class SearchableStore(Protocol):
             filters: the documents to look at; None: all.
 
         Raises:
-            ArgumentError: `top_k` is less than 1.
+            InvalidArgumentError: `top_k` is less than 1.
             InvalidFilterError: see `filter_documents`.
 
         >>> import tempfile

@@ -23,6 +23,7 @@ from qa_system.errors import (
     DataError,
     EmbeddingError,
     EncoderMismatchError,
+    InvalidArgumentError,
     StoreError,
     StoreMismatchError,
     StoreNotFoundError,
@@ -349,7 +350,7 @@ def test_a_question_finds_the_same_whatever_words_it_has(elastic_store):
     assert store.search_bm25("?!") == []
     assert ids(store.search_bm25('AND ("[*', filters=of_item("B0"))) == ["a", "b", "c"]
     assert ids(store.search_bm25("soumd")) == []
-    with pytest.raises(StoreError, match="top_k is 0"):
+    with pytest.raises(InvalidArgumentError, match="top_k is 0"):
         store.search_bm25("sound", 0)
 
 

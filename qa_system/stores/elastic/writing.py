@@ -117,6 +117,10 @@ def _check_documents(documents: Sequence[Document]) -> None:
     for each in documents:
         if not isinstance(each, Document):
             raise DocumentTypeError(f"a Haystack Document was expected, not {type(each).__name__}")
+        try:
+            each.id.encode()
+        except (AttributeError, UnicodeEncodeError):
+            raise DocumentTypeError(f"the id {each.id!r} is not text that UTF-8 can hold") from None
 
 
 def _write(

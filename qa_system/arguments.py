@@ -113,7 +113,7 @@ def check_filters(name: str, value: object) -> None:
             parts += part
 
 
-def check_question(value: object, name: str = "the question") -> None:
+def check_question(value: object, name: str = "question") -> None:
     """Refuse what is no question: no text, or text without words.
 
     Raises:
@@ -123,7 +123,7 @@ def check_question(value: object, name: str = "the question") -> None:
     >>> check_question("?!")
     Traceback (most recent call last):
         ...
-    qa_system.errors.EmptyQuestionError: the question '?!' has no words. Ask something.
+    qa_system.errors.EmptyQuestionError: question '?!' has no words. Ask something.
     """
     check_text(name, value)
     if not any(map(str.isalnum, str(value))):

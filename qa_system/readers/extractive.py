@@ -401,7 +401,7 @@ def refuse_unpaired(questions: Sequence[str], documents: Sequence[Sequence[Docum
             remedy="Give a list of documents, which may be empty, for each question.",
         )
     for position, (question, each) in enumerate(zip(questions, documents, strict=True), start=1):
-        where = "the question" if len(questions) == 1 else f"question {position}"
+        where = "question" if len(questions) == 1 else f"question {position}"
         check_question(question, where)
         if not isinstance(each, list | tuple):
             raise InvalidArgumentError(

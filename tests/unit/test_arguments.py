@@ -37,15 +37,15 @@ CLASSES: list[type] = [
     EvidenceSelector,
 ]
 WRONG: dict[str, list[Any]] = {
-    **dict.fromkeys(NAMES, [5, object()]),
-    **dict.fromkeys(
-        ("item_id", "metadata_field", "query", "question", "search_term", "split"),
-        [5, 1.5, True, b"text", ["text"], HALF],
-    ),
-    **dict.fromkeys(
-        ("document_ids", "metadata_fields", "review_ids", "stale_ids"),
-        [5, "text", [5], [None], ["fine", HALF], None],
-    ),
+    **{key: [5, object()] for key in NAMES},
+    **{
+        key: [5, 1.5, True, b"text", ["text"], HALF]
+        for key in ("item_id", "metadata_field", "query", "question", "search_term", "split")
+    },
+    **{
+        key: [5, "text", [5], [None], ["fine", HALF], None]
+        for key in ("document_ids", "metadata_fields", "review_ids", "stale_ids")
+    },
     **{name: [-1, least - 1, 1.5, True, "5", 2**31] for name, least in COUNTS.items()},
     "filters": [{"field": HALF}, {"conditions": [{"value": ["fine", {HALF: 1}]}]}],
     "documents": [None, "text", Document(content="x")],

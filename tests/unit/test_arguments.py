@@ -36,6 +36,8 @@ CLASSES: list[type] = [
     ReviewChat,
     EvidenceSelector,
 ]
+TEXTS = ("item_id", "metadata_field", "query", "question", "search_term", "split")
+LISTS = ("document_ids", "metadata_fields", "review_ids", "stale_ids")
 WRONG: dict[str, list[Any]] = {
     **{key: [5, object()] for key in NAMES},
     **{
@@ -141,7 +143,7 @@ def test_what_reads_refuses_a_question_that_is_none(reads: str) -> None:
     document = Document(content="Bright.")
     with pytest.raises(EmptyQuestionError):
         asked.run("?!", [document])
-    with pytest.raises(InvalidArgumentError, match="question 2|questions"):
+    with pytest.raises(InvalidArgumentError, match=r"question 2|questions"):
         reader.read(["Bright?", HALF], [[document], [document]])
     with pytest.raises(InvalidArgumentError, match="documents of question 2"):
         reader.read(["Bright?", "Loud?"], [[document], None])  # type: ignore[list-item]

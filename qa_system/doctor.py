@@ -13,6 +13,7 @@ from qa_system.config import ElasticsearchSettings, Settings, StoreSettings, loa
 from qa_system.errors import QASystemError, StoreNotFoundError
 from qa_system.records import Finding
 from qa_system.retrievers.registry import mode_of
+from qa_system.wording import counted
 
 __all__ = ["Finding", "examine"]
 
@@ -176,6 +177,7 @@ def _store(settings: Settings) -> Finding:
         "store",
         ok=True,
         required=False,
-        detail=f"{status.documents:,} documents of {status.items:,} items in {status.path}, "
+        detail=f"{counted(status.documents, 'document')} of {counted(status.items, 'item')} "
+        f"in {status.path}, "
         f"embedded by {filled_by}",
     )

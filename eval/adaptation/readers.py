@@ -22,6 +22,7 @@ from qa_system.readers.extractive import ExtractiveReader
 from qa_system.records import Label
 from qa_system.training.recipes import Adaptation, ReaderRecipe, ReaderTraining, Source
 from qa_system.training.run import made_of
+from qa_system.wording import counted
 
 __all__ = [
     "DOMAIN_ONLY",
@@ -175,7 +176,7 @@ def open_reader(
     reader.warm_up()
     if reader.calibration.fitted_on is not None or not dev:
         return reader, reader.calibration.to_dict()
-    fitted = fit_to([evaluate_reader(dev, reader)], f"dev, {len(dev)} questions")
+    fitted = fit_to([evaluate_reader(dev, reader)], f"dev, {counted(len(dev), 'question')}")
     settings = reader_settings(model, recipe, threshold=fitted.threshold)
     reader = build_reader(settings)
     reader.warm_up()

@@ -12,6 +12,7 @@ from qa_system.datasets.dataset import Dataset
 from qa_system.datasets.splitting import hold_out
 from qa_system.errors import EvaluationError
 from qa_system.readers.calibration import Calibration, fit_calibration
+from qa_system.wording import counted
 
 __all__ = ["calibrated", "fit_to"]
 
@@ -50,7 +51,7 @@ def calibrated(
     runs = [evaluate_reader(each, reader) for each in labels]
     part = split if held_out is None else f"{held_out:g} of {split}, held out"
     names = ", ".join(
-        f"{Path(each.path).name} {part} ({len(asked)} questions)"
+        f"{Path(each.path).name} {part} ({counted(len(asked), 'question')})"
         for each, asked in zip(data, labels, strict=True)
     )
     return fit_to(runs, names), runs

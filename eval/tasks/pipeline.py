@@ -139,8 +139,10 @@ def _output(examined: Examination | Failure) -> dict[str, Any]:
     if isinstance(examined, Failure):
         return {}
     reviews = (each.meta.get("review_id", each.id) for each in examined.documents)
+    decision = examined.answers.decision
     return {
         "ranked": list(dict.fromkeys(reviews)),
+        "decision": None if decision is None else decision.to_dict(),
         "answers": [
             {"text": each.text, "review_id": each.review_id, "confidence": each.confidence}
             for each in examined.answers.answers

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from qa_system.errors import ConfigError, EmbeddingError, EncoderMismatchError
 from qa_system.records import EncoderIdentity
+from qa_system.wording import counted
 
 __all__ = ["check_choice", "check_encoder", "query_matrix"]
 
@@ -58,7 +59,11 @@ def check_encoder(
     """
     if bound == encoder or (bound is None and dimension in (None, encoder.dimension)):
         return
-    made_by = f"by {bound.named}" if bound is not None else f"with {dimension} numbers each"
+    made_by = (
+        f"by {bound.named}"
+        if bound is not None
+        else f"with {counted(dimension or 0, 'number')} each"
+    )
     raise EncoderMismatchError(
         f"the store's embeddings were made {made_by}, not by {encoder.named}",
         where=where,
@@ -85,7 +90,8 @@ def query_matrix(embeddings: Any, dimension: int | None) -> NDArray[np.float32]:
         )
     if dimension is not None and queries.shape[1] != dimension:
         raise EmbeddingError(
-            f"the query's embedding has {queries.shape[1]} numbers, the store's have {dimension}",
+            f"the query's embedding has {counted(queries.shape[1], 'number')}, the store's "
+            f"have {dimension}",
             remedy="Ask with the encoder that filled the store.",
         )
     return queries

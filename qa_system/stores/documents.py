@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from qa_system.errors import EmbeddingError, StoreError
 from qa_system.stores.writes import Passages
+from qa_system.wording import counted
 
 __all__ = [
     "COLUMNS",
@@ -254,7 +255,7 @@ def stack_embeddings(
             dimension = len(embedding)
         if len(embedding) != dimension or dimension == 0:
             raise EmbeddingError(
-                f"the embedding has {len(embedding)} numbers instead of {dimension}",
+                f"the embedding has {counted(len(embedding), 'number')} instead of {dimension}",
                 where=f"document {document.id!r}",
                 remedy="All embeddings of a store come from one encoder.",
             )

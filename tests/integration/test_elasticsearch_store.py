@@ -407,7 +407,7 @@ def test_bad_documents_in_a_bulk_are_named_and_no_others(elastic_store):
     assert [one.id for one in replaced.rejected] == ["r100"]
     assert (replaced.written, replaced.deleted) == (1, 1)
     assert store.count_documents() == 9_993
-    with pytest.raises(DocumentsRejectedError, match="1 document was rejected, 0 are written"):
+    with pytest.raises(DocumentsRejectedError, match="1 document rejected, 0 written"):
         store.write_documents([documents[100]])
 
 

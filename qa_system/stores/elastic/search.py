@@ -22,6 +22,7 @@ from qa_system.stores.elastic.filters import Query
 from qa_system.stores.elastic.mapping import IndexState
 from qa_system.stores.function_words import FUNCTION_WORD_WEIGHT, FUNCTION_WORDS
 from qa_system.stores.matching import best_passage
+from qa_system.wording import counted
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -200,7 +201,7 @@ def _hits(client: Elasticsearch, index: str, body: dict[str, Any]) -> list[dict[
 def _checked_queries(queries: NDArray[np.float32], state: IndexState) -> list[list[float]]:
     if queries.shape[1] != state.dimension:
         raise EmbeddingError(
-            f"the query's embedding has {queries.shape[1]} numbers, "
+            f"the query's embedding has {counted(queries.shape[1], 'number')}, "
             f"the store's have {state.dimension}",
             remedy="Ask with the encoder that filled the store.",
         )

@@ -11,6 +11,7 @@ from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.mapping import IndexOptions
 from qa_system.stores.elastic.reviews import count_items
 from qa_system.stores.elastic.versions import aliases
+from qa_system.wording import counted
 
 __all__ = ["ElasticsearchStatus", "read_status", "verify"]
 
@@ -100,7 +101,7 @@ def verify(at: ElasticIndex) -> list[str]:
         }
         bare = at.count(query)
         if bare:
-            errors.append(f"{bare:,} documents have no embedding")
+            errors.append(f"{counted(bare, 'document')} without an embedding")
         if state.dimension != state.encoder.dimension:
             errors.append(
                 f"embeddings have {state.dimension} numbers, "

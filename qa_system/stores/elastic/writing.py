@@ -28,6 +28,7 @@ from qa_system.stores.writes import (
     WriteReport,
     duplicate_ids,
 )
+from qa_system.wording import counted
 
 __all__ = ["delete", "existing", "update", "write"]
 
@@ -104,7 +105,7 @@ def update(at: ElasticIndex, selected: Query | None, meta: dict[str, Any]) -> in
         again: Query = {"ids": {"values": report.conflicts}}
         selected = again if selected is None else {"bool": {"filter": [selected, again]}}
     raise StoreError(
-        f"{updated:,} documents were updated; {len(report.conflicts):,} are changed by "
+        f"{counted(updated, 'document')} updated; {len(report.conflicts):,} are changed by "
         "somebody else all the time",
         where=at.where,
         remedy="Update again when that has stopped.",

@@ -21,6 +21,7 @@ from qa_system.readers.calibration import (
 from qa_system.readers.spans import best_spans
 from qa_system.readers.windows import WindowCutter
 from qa_system.records import Label
+from qa_system.wording import counted
 
 __all__ = ["Read", "calibrate", "measure", "read_labels"]
 
@@ -141,7 +142,7 @@ def calibrate(sources: Sequence[Sequence[Read]], name: str) -> tuple[Calibration
         right,
         answerable,
         weights=[weight for _, weight in reads],
-        fitted_on=f"{name}, {len(reads)} questions",
+        fitted_on=f"{name}, {counted(len(reads), 'question')}",
     )
     return calibration, {
         key: expected_calibration_error([fitted.right(each) for each in odds], right)

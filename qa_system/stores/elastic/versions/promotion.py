@@ -20,6 +20,7 @@ from qa_system.stores.elastic.mapping import FORMAT, IndexState
 from qa_system.stores.elastic.search import by_vectors, by_words, pages
 from qa_system.stores.elastic.status import verify
 from qa_system.stores.elastic.versions import aliases
+from qa_system.wording import counted
 
 __all__ = ["begin", "promote", "rollback"]
 
@@ -131,7 +132,7 @@ def _errors(built: ElasticIndex, state: IndexState, expected: int | None) -> lis
     wanted = documents or 1 if expected is None else expected
     errors = verify(built)
     if documents != wanted:
-        errors.append(f"it holds {documents:,} documents instead of {wanted:,}")
+        errors.append(f"it holds {counted(documents, 'document')} instead of {wanted:,}")
     sample: Query = {"function_score": {"random_score": {}}}
     hits = pages(built.client, built.name, sample, READ_WHOLE, sort=["_score"], limit=SAMPLES)
     for hit in hits:

@@ -189,7 +189,8 @@ def _print_report(report: JobReport) -> None:
     counts = report.counts
     rate = counts.read / report.seconds if report.seconds > 0 else 0.0
     typer.echo(
-        f"{counted(counts.read, 'row')} read: {counts.written:,} written, {counts.updated:,} updated, "
+        f"{counted(counts.read, 'row')} read: "
+        f"{counts.written:,} written, {counts.updated:,} updated, "
         f"{counts.unchanged:,} unchanged, {counted(counts.duplicates, 'duplicate')}, "
         f"{counts.rejected:,} rejected; {counts.deleted:,} deleted. "
         f"{report.seconds:,.1f} s, {rate:,.0f} rows/s"

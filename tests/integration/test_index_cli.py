@@ -174,7 +174,7 @@ def test_too_many_rejects_end_with_1(tmp_path, source):
     assert done.returncode == 1
     assert done.stdout == ""
     assert re.search(
-        r"error: 1 rows were set aside, and max_rejects is 0 \(.*\.rejects\.jsonl\)", done.stderr
+        r"error: 1 row set aside, and max_rejects is 0 \(.*\.rejects\.jsonl\)", done.stderr
     )
 
 

@@ -26,9 +26,9 @@ with QASystem.open(store__path="store") as system:
 """
 API = """
 import asyncio
-from haystack import Document
 from qa_system import BM25Retriever, DenseRetriever, ExtractiveReader, FAISSDocumentStore
 from qa_system import QASystem, Question, RAGGenerator
+from haystack import Document
 
 asked = [Question("How is the zipper?", "tent-fjellvik-2"), Question("Loud?", "nothing")]
 with QASystem.open(store__path="store", mode="auto") as system:

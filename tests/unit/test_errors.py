@@ -65,6 +65,7 @@ WRONG_IN_ITSELF = {
     "InvalidFilterError",
     "QuestionError",
     "QuestionTooLongError",
+    "UnknownColumnsError",
 }
 
 

@@ -216,6 +216,7 @@ def describe(
 WANTED: Final = {
     "bool": "true or false",
     "dict": "keys with values",
+    "invalid_key": "a text",
     "float": "a number",
     "int": "a whole number",
     "list": "a list",

@@ -64,7 +64,7 @@ CHECKED_ELSEWHERE = {
     *("similarity", "temperature", "template", "thorough", "timeout", "url", "username_env"),
     "verify_certs",
     # together, by `refuse_unpaired` and `questions_of`; what a caller is told by; Haystack's own
-    *("questions", "scored", "on_progress", "data"),
+    *("questions", "scored", "on_progress", "data", "values"),
     # of what `with` passes
     *("kind", "error", "trace", "traceback"),
 }

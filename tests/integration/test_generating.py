@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 from haystack import Document
+from haystack.dataclasses import ChatMessage
 from typer.testing import CliRunner, Result
 
 from qa_system import QASystem, pipelines
 from qa_system.cli import app
 from qa_system.cli.ask import print_answers
 from qa_system.config import EncoderSettings, Settings, load_settings
+from qa_system.config.choices import AnswerMode
 from qa_system.errors import ConfigError, ModelError
+from qa_system.generators.chat import ReviewChat
 from qa_system.generators.rag import Generated
 from qa_system.records import Answer, Answers, Decision, Question
 from qa_system.retrievers.encoders import load_encoder
@@ -169,6 +172,56 @@ def test_an_unsupported_answer_is_withheld_and_kept_for_who_wants_to_know(
     scripted.texts = ("The battery lasts ten hours.",)
     with QASystem(settings_of(folder)) as system:
         assert all(answer.generated for answer in system.ask(BATTERY, "lamp", mode="auto").answers)
+
+
+class Chat:
+    """A chat model that replies what it was told to."""
+
+    reply = ""
+
+    def run(self, messages: list[ChatMessage]) -> dict[str, list[ChatMessage]]:
+        assert messages
+        return {"replies": [ChatMessage.from_assistant(self.reply)]}
+
+
+@pytest.mark.parametrize("min_support", [0.0, 0.3, 0.9, 1.0])
+@pytest.mark.parametrize("mode", ["generate", "auto"])
+@pytest.mark.parametrize(
+    ("written", "replied"),
+    [
+        ("The battery lasts ten hours", "The battery lasts ten hours [1]."),
+        ("It lasts ten hours and is waterproof", "It lasts ten hours and is waterproof [1]."),
+        ("zzz", "zzz [1]"),
+        ("", "NO_ANSWER"),
+    ],
+)
+def test_the_decision_is_the_support_compared_with_the_threshold(
+    folder: Path,
+    scripted: Scripted,
+    monkeypatch: pytest.MonkeyPatch,
+    written: str,
+    replied: str,
+    mode: AnswerMode,
+    min_support: float,
+) -> None:
+    scripted.texts = (written,)
+    chat = Chat()
+    chat.reply = replied
+    as_chat = {"generator__type": "chat", "generator__model": "any"}
+    for generator, further in ((scripted, {}), (ReviewChat(chat), as_chat)):
+        settings = settings_of(folder, generator__min_support=min_support, **further)
+        monkeypatch.setattr(pipelines, "build_generator", lambda _, own=generator: own)
+        with QASystem(settings) as system:
+            [examined] = system.examine([Question(BATTERY, "lamp")], mode=mode)
+        answers, decision = examined.answers, examined.answers.decision
+        assert decision is not None
+        assert decision.abstains == (not answers.answers)
+        assert decision.abstains == (decision.score is None or decision.score < decision.threshold)
+        if mode == "auto" and all(draft.withheld for draft in examined.drafts):
+            assert decision == examined.reading.decision
+        else:
+            supports = [draft.support.score for draft in examined.drafts]
+            assert decision == Decision(max(supports, default=None), min_support)
 
 
 def test_an_empty_retrieval_gives_no_answer(folder: Path, scripted: Scripted) -> None:

@@ -164,7 +164,9 @@ NAMES: Final[Mapping[str, Callable[[str, object], None]]] = {
         ("item_id", "metadata_field", "query", "question", "search_term", "split"), check_text
     ),
     **dict.fromkeys(("document_ids", "metadata_fields", "review_ids", "stale_ids"), check_texts),
-    **dict.fromkeys(("by_item", "recreate_index"), partial(_check_kind, kind=bool, said="a bool")),
+    **dict.fromkeys(
+        ("by_item", "recreate_index", "whole_ties"), partial(_check_kind, kind=bool, said="a bool")
+    ),
     **{name: partial(check_count, least=least) for name, least in COUNTS.items()},
     "documents": partial(_check_kind, kind=list | tuple, said="a list"),
     "filters": check_filters,

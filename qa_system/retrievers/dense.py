@@ -35,6 +35,7 @@ class DenseRetriever:
             configuration; None takes the defaults (`bundled:encoder`).
         top_k: documents returned at most.
         filters: Haystack filters, used where `run` is given none.
+        whole_ties: also return the documents beyond `top_k` whose score is that of the last.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class DenseRetriever:
         encoder: dict[str, Any] | None = None,
         top_k: int = DEFAULTS.top_k,
         filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> None:
         self.document_store = document_store
         self.encoder = encoder
         self.top_k = top_k
         self.filters = filters
+        self.whole_ties = whole_ties
         self._loaded: Encoder | None = None
         self._loading = Lock()
 
@@ -59,6 +62,8 @@ class DenseRetriever:
             encoder=self.encoder,
             top_k=self.top_k,
             filters=self.filters,
+            # Left out where it is the default: a pipeline of 0.1 is dumped as it was.
+            **({"whole_ties": True} if self.whole_ties else {}),
         )
 
     @classmethod
@@ -79,7 +84,11 @@ class DenseRetriever:
 
     @component.output_types(documents=list[Document])
     def run(
-        self, query: str, filters: dict[str, Any] | None = None, top_k: int | None = None
+        self,
+        query: str,
+        filters: dict[str, Any] | None = None,
+        top_k: int | None = None,
+        whole_ties: bool | None = None,
     ) -> dict[str, list[Document]]:
         """Retrieve documents, best first, with `score` the store's similarity.
 
@@ -87,6 +96,7 @@ class DenseRetriever:
             query: the question.
             filters: take the place of the component's own.
             top_k: takes the place of the component's own.
+            whole_ties: takes the place of the component's own.
         """
         encoder = self._encoder()
         with stage("encode"):
@@ -96,6 +106,7 @@ class DenseRetriever:
                 embedding,
                 top_k=self.top_k if top_k is None else top_k,
                 filters=self.filters if filters is None else filters,
+                whole_ties=self.whole_ties if whole_ties is None else whole_ties,
             )
         return {"documents": documents}
 

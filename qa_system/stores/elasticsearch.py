@@ -188,9 +188,13 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
 
     @override
     def search_bm25(
-        self, query: str, top_k: int = 10, filters: dict[str, Any] | None = None
+        self,
+        query: str,
+        top_k: int = 10,
+        filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> list[Document]:
-        return search.by_words(self._at, query, top_k, compile_query(filters))
+        return search.by_words(self._at, query, top_k, compile_query(filters), whole_ties)
 
     @override
     def search_by_embedding(
@@ -198,8 +202,10 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         embedding: Sequence[float] | NDArray[Any],
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> list[Document]:
-        return self._by_vectors([embedding], top_k, filters)[0]
+        query = query_matrix([embedding], None)
+        return self.search_by_embeddings(query, top_k, filters, whole_ties)[0]
 
     @override
     def search_by_embeddings(
@@ -207,14 +213,10 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         embeddings: NDArray[np.floating[Any]],
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> list[list[Document]]:
-        return self._by_vectors(embeddings, top_k, filters)
-
-    def _by_vectors(
-        self, embeddings: Any, top_k: int, filters: dict[str, Any] | None
-    ) -> list[list[Document]]:
-        selected = compile_query(filters)
-        return search.by_vectors(self._at, query_matrix(embeddings, None), top_k, selected)
+        queries, selected = query_matrix(embeddings, None), compile_query(filters)
+        return search.by_vectors(self._at, queries, top_k, selected, whole_ties)
 
     # --- writing
 
@@ -320,8 +322,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
             self.promote(built, expected=self.count_documents())
         return embedded
 
-    # --- reviews
-
     @override
     def documents_of_reviews(self, review_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         return reviews.documents_of_reviews(self._at, review_ids)
@@ -347,8 +347,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     def has_item(self, item_id: str) -> bool:
         return reviews.has_item(self._at, item_id)
 
-    # --- labels
-
     @override
     def write_labels(self, labels: Iterable[Label]) -> int:
         return self._labels.write(labels)
@@ -367,8 +365,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     @override
     def delete_labels(self, split: str | None = None, item_id: str | None = None) -> int:
         return self._labels.delete(split, item_id)
-
-    # --- versions
 
     def new_version(
         self, *, resume: bool | str = False, encoder: EncoderIdentity | None = None

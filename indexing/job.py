@@ -31,8 +31,8 @@ from indexing.state import fingerprint_of, job_name, state_folder
 from qa_system import __version__
 from qa_system.config import Settings
 from qa_system.console.progress import progress
+from qa_system.console.wording import counted
 from qa_system.errors import JobError, StoreMismatchError, TooManyRejectsError
-from qa_system.wording import counted
 
 if TYPE_CHECKING:
     from qa_system.retrievers.encoders import Encoder

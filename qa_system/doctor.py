@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import assert_never
 
 from qa_system.config import ElasticsearchSettings, Settings, StoreSettings, load_settings
+from qa_system.console.wording import counted
 from qa_system.errors import QASystemError, StoreNotFoundError
 from qa_system.records import Finding
 from qa_system.retrievers.registry import mode_of
-from qa_system.wording import counted
 
 __all__ = ["Finding", "examine"]
 

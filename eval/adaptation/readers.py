@@ -14,6 +14,7 @@ from eval.runs.wording import dotted
 from eval.tasks.calibration import fit_to
 from eval.tasks.reader import evaluate_reader
 from qa_system.config import Settings, load_settings
+from qa_system.console.wording import counted
 from qa_system.datasets.dataset import read_dataset
 from qa_system.errors import ConfigError, ModelError
 from qa_system.models.locate import TRAINING, locate
@@ -22,7 +23,6 @@ from qa_system.readers.extractive import ExtractiveReader
 from qa_system.records import Label
 from qa_system.training.recipes import Adaptation, ReaderRecipe, ReaderTraining, Source
 from qa_system.training.run import made_of
-from qa_system.wording import counted
 
 __all__ = [
     "DOMAIN_ONLY",

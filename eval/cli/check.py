@@ -10,7 +10,7 @@ import typer
 
 from qa_system.console.app import print_json
 from qa_system.console.options import JsonOption
-from qa_system.wording import counted
+from qa_system.console.wording import counted
 
 __all__ = ["check"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from eval.metrics import describe
 from eval.report.tables import print_cells, print_systems
 from eval.runs.wording import in_words
-from qa_system.wording import counted
+from qa_system.console.wording import counted
 
 __all__ = ["print_adaptation"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from eval.metrics import describe
 from eval.report.tables import open_console, print_cells, print_texts
 from eval.runs.wording import answered, in_words, on_one_line
-from qa_system.wording import counted
+from qa_system.console.wording import counted
 
 __all__ = ["print_comparison"]
 

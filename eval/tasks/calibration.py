@@ -8,11 +8,11 @@ from pathlib import Path
 from eval.runs.run import System
 from eval.tasks.reader import evaluate_reader
 from qa_system.config import Settings
+from qa_system.console.wording import counted
 from qa_system.datasets.dataset import Dataset
 from qa_system.datasets.splitting import hold_out
 from qa_system.errors import EvaluationError
 from qa_system.readers.calibration import Calibration, fit_calibration
-from qa_system.wording import counted
 
 __all__ = ["calibrated", "fit_to"]
 

@@ -10,7 +10,7 @@ import typer
 from qa_system.config.choices import IndexKind, Misfits, Similarity, SourceFormat
 from qa_system.console.app import print_json
 from qa_system.console.options import ENCODER, STORE, JsonOption, Setting, takes_settings
-from qa_system.wording import counted
+from qa_system.console.wording import counted
 
 if TYPE_CHECKING:
     from indexing.report import JobReport

@@ -9,7 +9,7 @@ import typer
 from qa_system.config.choices import AnswerMode
 from qa_system.console.app import print_json
 from qa_system.console.options import STORE, JsonOption, takes_settings
-from qa_system.wording import counted
+from qa_system.console.wording import counted
 
 if TYPE_CHECKING:
     from qa_system.config import Settings

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qa_system.console.wording import counted
 from qa_system.errors import ConfigError, QuestionTooLongError
 from qa_system.readers.windows import MINIMUM_CONTEXT
-from qa_system.wording import counted
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

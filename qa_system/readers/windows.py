@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from qa_system.console.wording import counted
 from qa_system.errors import ModelError, QuestionTooLongError
 from qa_system.models.inference import IntArray
 from qa_system.models.tokenizing import encodable, places, take_literally, with_sound_offsets
-from qa_system.wording import counted
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

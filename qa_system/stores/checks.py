@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qa_system.console.wording import counted
 from qa_system.errors import ConfigError, EmbeddingError, EncoderMismatchError
 from qa_system.records import EncoderIdentity
-from qa_system.wording import counted
 
 __all__ = ["check_choice", "check_encoder", "query_matrix"]
 

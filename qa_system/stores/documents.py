@@ -20,9 +20,9 @@ import orjson
 from haystack.dataclasses import ByteStream, Document, SparseEmbedding
 from numpy.typing import NDArray
 
+from qa_system.console.wording import counted
 from qa_system.errors import EmbeddingError, StoreError
 from qa_system.stores.writes import Passages
-from qa_system.wording import counted
 
 __all__ = [
     "COLUMNS",

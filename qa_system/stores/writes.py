@@ -10,8 +10,8 @@ import numpy as np
 from haystack.document_stores.errors import DuplicateDocumentError
 from numpy.typing import NDArray
 
+from qa_system.console.wording import counted
 from qa_system.errors import StoreError
-from qa_system.wording import counted
 
 __all__ = [
     "NO_PASSAGES",

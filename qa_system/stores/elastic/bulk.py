@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import orjson
 
+from qa_system.console.wording import counted
 from qa_system.errors import StoreError, StoreNotFoundError, StoreUnavailableError
 from qa_system.stores.elastic.connection import explained, reason_of
 from qa_system.stores.elastic.filters import Query
 from qa_system.stores.elastic.search import WINDOW, pages
 from qa_system.stores.writes import RejectedDocument, WriteReport
-from qa_system.wording import counted
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch

@@ -17,6 +17,7 @@ import orjson
 from haystack.dataclasses import Document
 from numpy.typing import NDArray
 
+from qa_system.console.wording import counted
 from qa_system.errors import EmbeddingError, StoreError
 from qa_system.passages import Spans
 from qa_system.stores.documents import (
@@ -27,7 +28,6 @@ from qa_system.stores.documents import (
 )
 from qa_system.stores.elastic.mapping import KEYWORDS
 from qa_system.stores.writes import Passages
-from qa_system.wording import counted
 
 __all__ = [
     "READ",

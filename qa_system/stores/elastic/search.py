@@ -14,6 +14,7 @@ import numpy as np
 from haystack.dataclasses import Document
 from numpy.typing import NDArray
 
+from qa_system.console.wording import counted
 from qa_system.errors import EmbeddingError, StoreError
 from qa_system.passages import Spans
 from qa_system.records import Similarity
@@ -24,7 +25,6 @@ from qa_system.stores.elastic.mapping import IndexState
 from qa_system.stores.function_words import FUNCTION_WORD_WEIGHT, FUNCTION_WORDS
 from qa_system.stores.matching import best_passage
 from qa_system.ties import best_documents, fetch_through_tie
-from qa_system.wording import counted
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch

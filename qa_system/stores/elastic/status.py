@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qa_system.console.wording import counted
 from qa_system.records import EncoderIdentity, Similarity
 from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.filters import Query
@@ -11,7 +12,6 @@ from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.mapping import IndexOptions
 from qa_system.stores.elastic.reviews import count_items
 from qa_system.stores.elastic.versions import aliases
-from qa_system.wording import counted
 
 __all__ = ["ElasticsearchStatus", "read_status", "verify"]
 

@@ -11,6 +11,7 @@ import numpy as np
 from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
 
+from qa_system.console.wording import counted
 from qa_system.errors import StoreError, StoreNotFoundError
 from qa_system.stores.documents import DocumentTypeError
 from qa_system.stores.elastic.bulk import MOST_ROUNDS, Action
@@ -28,7 +29,6 @@ from qa_system.stores.writes import (
     WriteReport,
     duplicate_ids,
 )
-from qa_system.wording import counted
 
 __all__ = ["delete", "existing", "update", "write"]
 

@@ -8,6 +8,7 @@ from statistics import fmean
 
 import numpy as np
 
+from qa_system.console.wording import counted
 from qa_system.errors import DataError
 from qa_system.labels import gold_texts
 from qa_system.metrics import exact_match, f1
@@ -21,7 +22,6 @@ from qa_system.readers.calibration import (
 from qa_system.readers.spans import best_spans
 from qa_system.readers.windows import WindowCutter
 from qa_system.records import Label
-from qa_system.wording import counted
 
 __all__ = ["Read", "calibrate", "measure", "read_labels"]
 

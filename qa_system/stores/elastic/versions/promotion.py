@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from qa_system.console.wording import counted
 from qa_system.errors import StoreError, StoreNotFoundError
 from qa_system.records import EncoderIdentity, Similarity
 from qa_system.stores.elastic.connection import explained
@@ -20,7 +21,6 @@ from qa_system.stores.elastic.mapping import FORMAT, IndexState
 from qa_system.stores.elastic.search import by_vectors, by_words, pages
 from qa_system.stores.elastic.status import verify
 from qa_system.stores.elastic.versions import aliases
-from qa_system.wording import counted
 
 __all__ = ["begin", "promote", "rollback"]
 

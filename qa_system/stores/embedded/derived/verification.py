@@ -7,13 +7,13 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from qa_system.console.wording import counted
 from qa_system.stores.documents import decode_vectors
 from qa_system.stores.embedded.derived.lexical import DamagedIndexError
 from qa_system.stores.embedded.derived.lexical_index import LexicalIndex
 from qa_system.stores.embedded.derived.vector_view import VectorView, normalized
 from qa_system.stores.embedded.derived.vectors import VectorFiles
 from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
-from qa_system.wording import counted
 
 __all__ = ["find_errors"]
 

@@ -161,7 +161,8 @@ COUNTS: Final = {
 
 NAMES: Final[Mapping[str, Callable[[str, object], None]]] = {
     **dict.fromkeys(
-        ("item_id", "metadata_field", "query", "question", "search_term", "split"), check_text
+        ("item_id", "metadata_field", "query", "question", "search_term", "split", "text"),
+        check_text,
     ),
     **dict.fromkeys(("document_ids", "metadata_fields", "review_ids", "stale_ids"), check_texts),
     **dict.fromkeys(

@@ -24,7 +24,7 @@ def explore(
         str | None,
         typer.Argument(
             metavar="[DATASET]",
-            help="SubjQA folder (or a folder of them), SQuAD .json, labels .jsonl, store:PATH. "
+            help="SubjQA folder (or a folder of them), SQuAD .json, labels .jsonl, store:NAME. "
             "Default: the bundled sample.",
         ),
     ] = None,

@@ -314,7 +314,11 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         batch_size: int = 512,
         on_progress: Callable[[int], None] | None = None,
     ) -> int:
-        self._at.state_for_writing()
+        state = self._at.state_for_writing()
+        bound = None if state is None else state.encoder
+        if state is not None and bound is not None and bound.differs_in_questions(encoder.identity):
+            self._at.bind(state, encoder.identity)
+            return 0
         with self.new_version(resume=True, encoder=encoder.identity) as built:
             embedded = reembed(self._at, built._at, encoder, batch_size, on_progress)
             self.promote(built, expected=self.count_documents())

@@ -91,6 +91,7 @@ def test_an_answer_comes_with_the_reviews_that_it_cites(server: ChatServer) -> N
         NO_ANSWER,
         f"{NO_ANSWER}.",
         f"The reviews do not say. {NO_ANSWER} [1]",
+        "The answer is:\n[1] No_ANSWER",
         "Ten hours.",
         "Ten hours [4].",
         "Ten hours [0].",

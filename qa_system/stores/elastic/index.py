@@ -143,7 +143,7 @@ class ElasticIndex:
         self.forget()
 
     def bind(self, state: IndexState, encoder: EncoderIdentity) -> None:
-        """Record who makes the embeddings of an index that has no encoder yet."""
+        """Record who makes the embeddings of an index."""
         fields = embedding_fields(state.similarity, state.index_options, encoder.dimension)
         meta = meta_of(state.similarity, encoder, promoted=state.promoted, notes=state.notes)
         with explained(self.where):

@@ -117,8 +117,8 @@ def test_a_context_encoder_alone_is_refused_before_anything_is_read(command, tmp
     from architectures import save_dpr
 
     passages, _ = save_dpr(tmp_path)
-    with FAISSDocumentStore(tmp_path / "store"):
-        pass
+    with FAISSDocumentStore(tmp_path / "store") as store:
+        store.write_documents([Document(id="r1", content="Loud.")])
     source = ("--source", str(sample)) if command == "run" else ()
     arguments = (command, *source, "--store", tmp_path / "store", "--encoder-model", passages)
     done = CliRunner().invoke(indexing.cli.app, list(map(str, arguments)))

@@ -37,6 +37,8 @@ from qa_system.records import Label, Review
 if TYPE_CHECKING:
     from haystack import Document
 
+    from qa_system.readers.extractive import ExtractiveReader
+
 __all__ = [
     "PERFORMANCE",
     "Timing",
@@ -133,39 +135,32 @@ def benchmark_run(
         QASystemError: a reader cannot be loaded, or there is no such split.
     """
     timing = Timing() if timing is None else timing
-    first = next(iter(readers.values()))
+    baseline, *others = readers
+    settings = readers[baseline]
+    if timing.reviews is None:
+        timing = replace(timing, reviews=settings.retriever.top_k)
     labels = data.labels_of(split)
-    slices = slices_of(labels, data)
-    loaded = {name: build_reader(settings) for name, settings in readers.items()}
-    for reader in loaded.values():
-        reader.warm_up()
-    systems = {
-        name: evaluate_reader(labels, reader, batch=batch, slices=slices)
-        for name, reader in loaded.items()
-    }
-    reviews = first.retriever.top_k if timing.reviews is None else timing.reviews
+    loaded = {name: build_reader(each) for name, each in readers.items()}
+    systems = _evaluated(labels, loaded, data, batch)
     timed = _timed(labels, systems, timing.questions)
-    asked = _with_reviews(timed, data.reviews, reviews, first.seed)
+    asked = _with_reviews(timed, data.reviews, timing.reviews or 1, settings.seed)
     times = latencies(loaded, asked, runs=timing.runs, warm_up=timing.warm_up)
     files = {name: files_of(locate(each.reader.model)) for name, each in readers.items()}
-    cost = costs(times, files)
-    baseline, *others = readers
-    measured = {**asdict(timing), "questions": len(asked), "reviews": reviews}
     return Run(
         kind="reader",
         primary="f1",
         headline=(*HEADLINE, *added_names("reader")),
         systems={
-            name: replace(system, details={**system.details, PERFORMANCE: cost[name]})
-            for name, system in systems.items()
+            name: replace(systems[name], details={**systems[name].details, PERFORMANCE: cost})
+            for name, cost in costs(times, files).items()
         },
-        baselines=baselines_of(labels, [label.context for label in labels], first.seed),
+        baselines=baselines_of(labels, [label.context for label in labels], settings.seed),
         made_with=made_with(
-            first,
+            settings,
             data,
             split,
-            {name: settings.reader.model for name, settings in readers.items()},
-            timing=measured,
+            {name: each.reader.model for name, each in readers.items()},
+            timing={**asdict(timing), "questions": len(asked)},
             machine=machine(),
         ),
         pairs=tuple((name, baseline) for name in others),
@@ -244,6 +239,19 @@ def costs(
             "speedup": float(np.median(times[baseline] / own)),
         }
         for name, own in times.items()
+    }
+
+
+def _evaluated(
+    labels: Sequence[Label], readers: Mapping[str, ExtractiveReader], data: Dataset, batch: int
+) -> dict[str, System]:
+    # All are loaded first: an hour of reading is not lost because the last one cannot be.
+    for reader in readers.values():
+        reader.warm_up()
+    slices = slices_of(labels, data)
+    return {
+        name: evaluate_reader(labels, reader, batch=batch, slices=slices)
+        for name, reader in readers.items()
     }
 
 

@@ -86,8 +86,8 @@ PAIR = EncoderIdentity("ctx", 2, "cosine", "0" * 64, "q", "1" * 64)
             "the store's embeddings were made with encoder.embed_title false, not true",
             "(--encoder-model ctx --encoder-question-model q)",
             (
-                "qa-index run --store here-with-titles --encoder-model ctx --encoder-question-model q "
-                "--encoder-embed-title --source REVIEWS"
+                "qa-index run --store here-with-titles --encoder-model ctx "
+                "--encoder-question-model q --encoder-embed-title --source REVIEWS"
             ),
         ),
         (

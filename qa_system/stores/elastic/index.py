@@ -150,6 +150,16 @@ class ElasticIndex:
             self.client.indices.put_mapping(index=state.index, properties=fields, meta=meta)
         self.forget()
 
+    def rebind(self, encoder: EncoderIdentity) -> bool:
+        """Record another question encoder, if nothing else differs; tell whether that was so."""
+        state = self.state_for_writing()
+        if state is None or state.encoder is None:
+            return False
+        if not state.encoder.differs_in_questions(encoder):
+            return False
+        self.bind(state, encoder)
+        return True
+
     def note(self, values: Mapping[str, Any]) -> None:
         """Keep JSON values with the index, each in place of the one of its name."""
         state = self.state(fresh=True) or self.ensure()

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "requirements"
 CONSTRAINTS = ROOT / "constraints.txt"
 
-BUILD = ("hatchling",)
+BUILD = ("hatchling", "editables")
 """Builds this package, without a download of its own."""
 ENVIRONMENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "demo": (("cpu", "report"), BUILD),
@@ -92,7 +92,7 @@ def compile_environment(name: str, folder: Path) -> None:
         left_out |= set(
             re.findall(r"^([a-z0-9.-]+)==", (FOLDER / "dev.txt").read_text(), re.MULTILINE)
         )
-    options = ["--generate-hashes", "--constraints", str(CONSTRAINTS)]
+    options = ["--generate-hashes", "--no-strip-extras", "--constraints", str(CONSTRAINTS)]
     options += [f"--no-emit-package={each}" for each in sorted(left_out)]
     if extras:
         sources.append("pyproject.toml")

@@ -20,7 +20,7 @@ from qa_system.records import EncoderIdentity, Label, Similarity
 from qa_system.stores.async_variants import AsyncVariants
 from qa_system.stores.checks import check_choice, check_encoder, check_top_k, query_matrix
 from qa_system.stores.contract import PassageEncoder, ReviewStore
-from qa_system.stores.elastic import metadata, reviews, search, status, writing
+from qa_system.stores.elastic import erasure, metadata, reviews, search, status, writing
 from qa_system.stores.elastic.bulk import BulkSettings, delete_selected
 from qa_system.stores.elastic.connection import Connection, Credentials
 from qa_system.stores.elastic.documents import READ_WITH_EMBEDDING, decode
@@ -30,7 +30,13 @@ from qa_system.stores.elastic.labels import LabelIndex
 from qa_system.stores.elastic.mapping import IndexOptions, IndexState
 from qa_system.stores.elastic.versions import aliases, promotion
 from qa_system.stores.elastic.versions.reembedding import reembed
-from qa_system.stores.writes import NO_PASSAGES, DocumentsRejectedError, Passages, WriteReport
+from qa_system.stores.writes import (
+    NO_PASSAGES,
+    DocumentsRejectedError,
+    Forgotten,
+    Passages,
+    WriteReport,
+)
 
 __all__ = ["ElasticsearchReviewStore"]
 
@@ -137,8 +143,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     def from_dict(cls, data: dict[str, Any]) -> Self:
         return default_from_dict(cls, data)
 
-    # --- reading
-
     @override
     def count_documents(self) -> int:
         return self._at.count(None)
@@ -182,8 +186,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         values = metadata.sorted_values(self._at, metadata_field, selected, search_term)
         return values[from_ : from_ + size], len(values)
 
-    # --- searching
-
     @override
     def search_bm25(
         self, query: str, top_k: int = 10, filters: dict[str, Any] | None = None
@@ -215,8 +217,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         check_top_k(top_k)
         selected = compile_query(filters)
         return search.by_vectors(self._at, query_matrix(embeddings, None), top_k, selected)
-
-    # --- writing
 
     @override
     def write_documents(
@@ -292,8 +292,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
             return 0
         return writing.update(self._at, selected, meta)
 
-    # --- the encoder
-
     @property
     @override
     def encoder(self) -> EncoderIdentity | None:
@@ -328,7 +326,9 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
             self.promote(built, expected=self.count_documents())
         return embedded
 
-    # --- reviews
+    @override
+    def forget(self, review_ids: Sequence[str]) -> Forgotten:
+        return erasure.forget(self._at, self._labels, review_ids)
 
     @override
     def documents_of_reviews(self, review_ids: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -345,8 +345,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     @override
     def has_item(self, item_id: str) -> bool:
         return reviews.has_item(self._at, item_id)
-
-    # --- labels
 
     @override
     def write_labels(self, labels: Iterable[Label]) -> int:
@@ -366,8 +364,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     @override
     def delete_labels(self, split: str | None = None, item_id: str | None = None) -> int:
         return self._labels.delete(split, item_id)
-
-    # --- versions
 
     def new_version(
         self, *, resume: bool | str = False, encoder: EncoderIdentity | None = None
@@ -414,8 +410,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         """Return the names of the versions that are there, oldest first."""
         base = aliases.base_of(self._at.name)
         return [each.index for each in aliases.versions(self._at.client, base, self._at.where)]
-
-    # --- the store itself
 
     def stored_similarity(self) -> Similarity | None:
         """Return the similarity that the store was made with, None if it is not there.

@@ -39,7 +39,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/codespell
-	$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_words.py
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_words.py tests/test_requirements.py
 	$(BIN)/python docs/generate_cli.py --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	$(BIN)/pre-commit validate-config .pre-commit-config.yaml

@@ -90,7 +90,7 @@ def compile_environment(name: str, folder: Path) -> None:
     left_out = {"torch"}
     if name == "bench":
         left_out |= set(
-            re.findall(r"^([a-z0-9.-]+)==", (FOLDER / "dev.txt").read_text(), re.MULTILINE)
+            re.findall(r"^([a-z0-9.-]+)[\[=]", (FOLDER / "dev.txt").read_text(), re.MULTILINE)
         )
     options = ["--generate-hashes", "--no-strip-extras", "--constraints", str(CONSTRAINTS)]
     options += [f"--no-emit-package={each}" for each in sorted(left_out)]

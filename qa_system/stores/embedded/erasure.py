@@ -40,14 +40,14 @@ def forget(folder: StoreFolder, review_ids: Sequence[str]) -> Forgotten:
     listed = orjson.dumps(list(review_ids)).decode()
     chosen = "(SELECT value FROM json_each(?))"
     condition = Condition(f"(id IN {chosen} OR {REVIEW} IN {chosen})", (listed, listed))
-    with folder.writing() as transaction:
+    with folder.resting(), folder.writing() as transaction:
+        earlier = list(_derived(folder.path))
         transaction.execute("PRAGMA secure_delete = ON")
         rows = transaction.rows(condition)
         transaction.delete(rows)
         number = labels.delete_of_reviews(transaction, review_ids)
         # No index can follow from here: each is written anew, without what was deleted.
         transaction.forget(transaction.generation)
-    earlier = list(_derived(folder.path))
     folder.settle()
     folder.approximate.close()
     for path in earlier:

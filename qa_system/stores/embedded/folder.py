@@ -101,6 +101,15 @@ class StoreFolder:
         self._following.release()
         self._writing.release()
 
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Keep other threads of this process from the derived files until the block ends."""
+        self.rest()
+        try:
+            yield
+        finally:
+            self.go_on()
+
     def leave_to_parent(self) -> None:
         """Begin anew in a forked child, which has the parent's objects but not its threads."""
         _left_to_parent.append(self.lexical)

@@ -45,7 +45,7 @@ class ErasedFromJobs:
 @takes_settings(STORE)
 def forget(
     settings: Settings,
-    reviews: Annotated[list[str], typer.Argument(metavar="REVIEW...", help="Ids of reviews.")],
+    reviews: Annotated[list[str], typer.Argument(metavar="REVIEW", help="Ids of reviews.")],
     as_json: JsonOption = False,
 ) -> None:
     """Erase reviews from a store, its labels and its jobs, so that no file of theirs holds them.

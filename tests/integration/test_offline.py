@@ -44,6 +44,7 @@ COMMANDS: dict[str, list[str]] = {
     "index": ["qa-index", "run", "--source", "bundled:sample", "--store", "store"],
     "ask": ["qa", "ask", "How is the zipper?", "--item", "tent-fjellvik-2", "--store", "store"],
     "library": ["python", "-c", ASK],
+    "forget": ["qa-index", "forget", "nobody", "--store", "store"],
     "retriever": ["qa-eval", "retriever", "--retriever", "bm25", *EVALUATE, "--out", "report"],
     "reader": ["qa-eval", "reader", *EVALUATE],
     "export": ["qa", "export", "encoder", "--task", "encoder", "--out", "exported"],

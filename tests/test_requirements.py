@@ -1,6 +1,6 @@
-"""One version of every package, with hashes: pyproject.toml, constraints.txt and requirements/ agree.
+"""One version of every package: pyproject.toml, constraints.txt and requirements/ agree.
 
-Where they do not, `make requirements` writes the files anew.
+Each has its hashes. Where they do not agree, `make requirements` writes the files anew.
 """
 
 import re

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ class Writer:
         return json.loads(self._process.stdout.readline())
 
     def _learn(self, messages):
-        for begun, ended in zip(messages, messages[1:], strict=False):
+        for begun, ended in pairwise(messages):
             seconds = ended["at"] - begun["at"]
             if "opened" in ended:
                 self._durations[OPENING].append(seconds)

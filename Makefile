@@ -15,7 +15,7 @@ OWN    := $(PIP) --no-deps --no-build-isolation --editable .
 # told to look (PIP_FIND_LINKS), and says what it does not find.
 TORCH  := $(LOCKED) --no-deps --retries 1 --find-links https://download.pytorch.org/whl/cpu/torch/ -r requirements/torch-cpu.txt
 
-.PHONY: demo demo-generate test lint types unit chromium bench requirements sbom audit clean
+.PHONY: demo demo-generate test lint types unit fuzz chromium bench requirements sbom audit clean
 
 demo: $(VENV)/installed-demo
 	@rm -rf .demo-store .demo-report
@@ -63,6 +63,13 @@ unit: $(VENV)/installed-dev chromium
 .PHONY: test-slow
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m long || [ $$? -eq 5 ]
+
+# Changed and broken files for every parser, for FUZZ_SECONDS; what fails is kept in tests/fuzz/corpus.
+FUZZ_SECONDS ?= 600
+FUZZ_SEED    ?= 0
+
+fuzz: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/test_fuzz.py $(FUZZ_SECONDS) $(FUZZ_SEED)
 
 # For the browser tests. Elsewhere they take the Chromium that is there, or skip and say so.
 chromium:

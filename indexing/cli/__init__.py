@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from indexing.cli.forget import forget
+from indexing.cli.items import items
 from indexing.cli.reembed import reembed
 from indexing.cli.rollback import rollback
 from indexing.cli.run import run
@@ -17,6 +18,7 @@ app = command_line("Index customer reviews, so that questions can be answered fr
 app.command()(run)
 app.command()(rollback)
 app.command()(status)
+app.command()(items)
 app.command()(verify)
 app.command()(reembed)
 app.command()(forget)

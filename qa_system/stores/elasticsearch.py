@@ -20,7 +20,7 @@ from qa_system.records import EncoderIdentity, Label, Similarity
 from qa_system.stores.async_variants import AsyncVariants
 from qa_system.stores.checks import check_choice, check_encoder, check_top_k, query_matrix
 from qa_system.stores.contract import PassageEncoder, ReviewStore
-from qa_system.stores.elastic import erasure, metadata, reviews, search, status, writing
+from qa_system.stores.elastic import metadata, reviews, search, status, writing
 from qa_system.stores.elastic.bulk import BulkSettings, delete_selected
 from qa_system.stores.elastic.connection import Connection, Credentials
 from qa_system.stores.elastic.documents import READ_WITH_EMBEDDING, decode
@@ -28,7 +28,7 @@ from qa_system.stores.elastic.filters import compile_query
 from qa_system.stores.elastic.index import ElasticIndex, NewIndex
 from qa_system.stores.elastic.labels import LabelIndex
 from qa_system.stores.elastic.mapping import IndexOptions, IndexState
-from qa_system.stores.elastic.versions import aliases, promotion
+from qa_system.stores.elastic.versions import aliases, erasure, promotion
 from qa_system.stores.elastic.versions.reembedding import reembed
 from qa_system.stores.writes import (
     NO_PASSAGES,
@@ -237,16 +237,8 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         """Write documents as `write_documents` does, and tell all that came of it.
 
         A document that cannot be taken is no error here: it stands in the report's `rejected`,
-        with its reason, for the reject file of a job that goes on.
-
-        Args:
-            documents: to write.
-            policy: what to do about ids that are there already.
-            stale_ids: of documents to delete, when all others are written.
-            passages: of those documents, by id, that a dense search finds by their passages; they
-                need no embedding of their own.
-
-        Raises: as `write_documents`, but for DocumentsRejectedError.
+        with its reason, for the reject file of a job that goes on. `write_documents` and `replace`
+        describe the arguments, and all other errors.
         """
         return writing.write(self._at, documents, policy, stale_ids, passages)
 
@@ -337,6 +329,15 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     @override
     def iter_ids(self) -> Iterator[tuple[str, str | None]]:
         return reviews.iter_ids(self._at)
+
+    @override
+    def notes(self) -> dict[str, Any]:
+        state = self._at.state(fresh=True)
+        return {} if state is None else dict(state.notes)
+
+    @override
+    def note(self, values: Mapping[str, Any]) -> None:
+        self._at.note(values)
 
     @override
     def count_items(self) -> int:

@@ -319,6 +319,16 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
             yield from snapshot.select(f"id, {REVIEW}", None)
 
     @override
+    def notes(self) -> dict[str, Any]:
+        with self._reading() as snapshot:
+            return snapshot.state.notes
+
+    @override
+    def note(self, values: Mapping[str, Any]) -> None:
+        with self._folder.writing(searchable=False) as transaction:
+            transaction.set(notes={**transaction.state.notes, **values})
+
+    @override
     def count_items(self) -> int:
         with self._reading() as snapshot:
             return snapshot.count_items()

@@ -62,7 +62,7 @@ def _expunge(at: ElasticIndex, indexes: Sequence[str]) -> int:
             until = monotonic() + EXPUNGE_WAIT
             while True:
                 client.indices.flush(index=names, wait_if_ongoing=True)
-                client.indices.forcemerge(index=names, only_expunge_deletes=True)
+                _merge(at, names)
                 client.indices.refresh(index=names)
                 found = client.indices.stats(index=names, metric="docs")
                 remaining = int(found["_all"]["total"]["docs"]["deleted"])
@@ -71,3 +71,12 @@ def _expunge(at: ElasticIndex, indexes: Sequence[str]) -> int:
                 sleep(EXPUNGE_PAUSE)
         finally:
             client.indices.put_settings(index=names, settings={_ALLOWED: None})
+
+
+def _merge(at: ElasticIndex, names: str) -> None:
+    """Merge segments that have deleted documents, however long it takes."""
+    begun = at.client.indices.forcemerge(
+        index=names, only_expunge_deletes=True, wait_for_completion=False
+    )
+    while not at.client.tasks.get(task_id=begun["task"])["completed"]:
+        sleep(EXPUNGE_PAUSE)

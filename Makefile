@@ -116,7 +116,7 @@ sbom: $(VENV)/tools/installed
 
 # Whether a known vulnerability is in what the lock names. It asks PyPI's database.
 audit: $(VENV)/tools/installed
-	$(TOOLS)/pip-audit --require-hashes --disable-pip -r requirements/dev.txt
+	$(TOOLS)/pip-audit --strict --require-hashes --disable-pip -r requirements/dev.txt
 
 clean:
 	rm -rf $(VENV) build dist .demo-store .demo-report .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -194,6 +194,14 @@ class StoreFolder:
         if not is_owner:
             sleep(SETTLE_PAUSE)
 
+    def write_space(self, space: int, dimension: int) -> None:
+        """Write the vectors of a re-embedding before they are searched.
+
+        Alone: what follows an older generation does not know the space, and removes its files.
+        """
+        with self._following, self.ledger.snapshot() as snapshot:
+            self.vectors.write_space(snapshot, space, dimension)
+
     def build_approximate(self) -> None:
         """Build the approximate index, if it is due; the writer's lock is held."""
         with self._following, self.ledger.snapshot() as snapshot:

@@ -25,6 +25,8 @@ EXPUNGE_WAIT: Final = 90.0
 """Seconds for which segments are merged again. A server lets go of deleted documents with the
 next round among a shard's copies, every 30 s (`index.soft_deletes.retention_lease`)."""
 EXPUNGE_PAUSE: Final = 1.0
+MERGE_TIMEOUT: Final = 3_600.0
+"""Seconds that one merge may take: of a large index it rewrites all that has a deletion."""
 _ALLOWED: Final = "index.merge.policy.expunge_deletes_allowed"
 """Percent of deleted documents that a merge leaves in a segment; 10 unless it is set."""
 
@@ -56,13 +58,14 @@ def _queries(review_ids: Sequence[str]) -> Iterator[Query]:
 def _expunge(at: ElasticIndex, indexes: Sequence[str]) -> int:
     """Merge deleted documents away; return the number of those that are left."""
     client, names = at.client, ",".join(indexes)
+    patient = client.options(request_timeout=MERGE_TIMEOUT)
     with explained(at.where):
         client.indices.put_settings(index=names, settings={_ALLOWED: 0})
         try:
             until = monotonic() + EXPUNGE_WAIT
             while True:
                 client.indices.flush(index=names, wait_if_ongoing=True)
-                _merge(at, names)
+                patient.indices.forcemerge(index=names, only_expunge_deletes=True)
                 client.indices.refresh(index=names)
                 found = client.indices.stats(index=names, metric="docs")
                 remaining = int(found["_all"]["total"]["docs"]["deleted"])
@@ -71,12 +74,3 @@ def _expunge(at: ElasticIndex, indexes: Sequence[str]) -> int:
                 sleep(EXPUNGE_PAUSE)
         finally:
             client.indices.put_settings(index=names, settings={_ALLOWED: None})
-
-
-def _merge(at: ElasticIndex, names: str) -> None:
-    """Merge segments that have deleted documents, however long it takes."""
-    begun = at.client.indices.forcemerge(
-        index=names, only_expunge_deletes=True, wait_for_completion=False
-    )
-    while not at.client.tasks.get(task_id=begun["task"])["completed"]:
-        sleep(EXPUNGE_PAUSE)

@@ -241,18 +241,18 @@ Data: the test splits of SubjQA (Bjerva et al., 2020), as `qa-eval` reads them. 
 reader and the pipeline are those that users run, with default settings. In brackets: 95 %
 intervals, items resampled. {made}
 
-A question that no annotator could answer has no gold review. Retrieval scores leave it out; for a reader it
-is right to abstain.
+A question that no annotator could answer has no gold review. Retrieval scores leave it out; for a
+reader it is right to abstain.
 
 ## Recall over k (the book's figure 7-9)
 
-The depth is 20; the default for users is 10. The depth changes the scores that hybrid retrieval joins, and
-with them its ranking a little (`python -m
-benchmarks.retrieval_electronics` measures at 10).
+The depth is 20; the default for users is 10. The depth changes the scores that hybrid retrieval
+joins, and with them its ranking a little (`python -m benchmarks.retrieval_electronics` measures
+at 10).
 
-This is the book's setting (the item's reviews in the test split; the same question about an item is asked
-once), but with answerable questions only: the book counts unanswerable questions as hits. Random order is
-nearly as good, because a question has a median of two or three candidates.
+This is the book's setting (the item's reviews in the test split; the same question about an item
+is asked once), but with answerable questions only: the book counts unanswerable questions as
+hits. Random order is nearly as good, because a question has a median of two or three candidates.
 
 <!-- not run: needs SubjQA, which is not bundled -->
 ```bash
@@ -275,8 +275,8 @@ qa-eval retriever --dataset subjqa/electronics --split test --scope item --retri
 
 {item}
 
-All reviews of all items are candidates. The questions do not name the product, so this setting is partly
-ill-posed.
+All reviews of all items are candidates. The questions do not name the product, so this setting is
+partly ill-posed.
 
 <!-- not run: needs SubjQA, which is not bundled -->
 ```bash
@@ -319,9 +319,9 @@ Where the pipeline loses F1:
 
 {outcomes}
 
-SubjQA's labels are about one review. Another review of the item may well answer a question that this review
-does not answer; such an answer counts as wrong here. The scores of the pipeline on unanswerable questions
-are therefore too low.
+SubjQA's labels are about one review. Another review of the item may well answer a question that
+this review does not answer; such an answer counts as wrong here. The scores of the pipeline on
+unanswerable questions are therefore too low.
 
 ## Four domains
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -55,7 +56,8 @@ class Notes:
         kept = store.notes()
         recipe = kept.get("recipe")
         if recipe is None:
-            has_reviews = any(review is not None for _, review in store.iter_ids())
+            with closing(store.iter_ids()) as ids:
+                has_reviews = any(review is not None for _, review in ids)
             recipe = 1 if has_reviews else ID_RECIPE
         if recipe > ID_RECIPE:
             raise StoreMismatchError(

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Final, Literal, cast
+from typing import IO, Any, Final, Literal, assert_never, cast
 
 from indexing.sources.csv_format import Header, csv_header, read_csv
 from indexing.sources.json_format import read_json_lines, read_json_values
@@ -86,10 +86,18 @@ def read(file: SourceFile, start: Position, stream: IO[bytes] | None = None) -> 
     Raises:
         DataError: the file is damaged so that it cannot be read on.
     """
-    if file.format == "subjqa":
-        return islice(_read_subjqa(file), start.offset, None)
-    if file.format == "parquet":
-        return read_parquet(cast("Path", file.path), start)
+    match file.format:
+        case "subjqa":
+            return islice(_read_subjqa(file), start.offset, None)
+        case "parquet":
+            return read_parquet(cast("Path", file.path), start)
+        case "csv" | "json" | "jsonl":
+            return _read_text(file, start, stream)
+        case _:
+            assert_never(file.format)
+
+
+def _read_text(file: SourceFile, start: Position, stream: IO[bytes] | None) -> Iterator[RawRow]:
     text = cast("TextSource", file.text)
     stream = text.open(start.offset) if stream is None else stream
     # A character has at most 4 bytes in UTF-8, and 6 or 12 as a JSON escape.

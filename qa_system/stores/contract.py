@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self
@@ -236,7 +236,7 @@ class ReviewStore(SearchableStore, Protocol):
         """
         ...
 
-    def iter_ids(self) -> Iterator[tuple[str, str | None]]:
+    def iter_ids(self) -> Generator[tuple[str, str | None], None, None]:
         """Stream every document's id and its review's, None where it names no review."""
         ...
 

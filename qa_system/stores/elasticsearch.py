@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Self, get_args
 
@@ -327,7 +327,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         return reviews.documents_of_reviews(self._at, review_ids)
 
     @override
-    def iter_ids(self) -> Iterator[tuple[str, str | None]]:
+    def iter_ids(self) -> Generator[tuple[str, str | None], None, None]:
         return reviews.iter_ids(self._at)
 
     @override

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from time import monotonic
@@ -314,7 +314,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         return False
 
     @override
-    def iter_ids(self) -> Iterator[tuple[str, str | None]]:
+    def iter_ids(self) -> Generator[tuple[str, str | None], None, None]:
         with self._reading() as snapshot:
             yield from snapshot.select(f"id, {REVIEW}", None)
 

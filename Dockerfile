@@ -1,9 +1,14 @@
 # The indexing job and the command line, for docker-compose.yml.
-FROM python:3.11.14-slim-bookworm
+#
+# The digest is that of the tag's image for all platforms, copied and never pulled by this project;
+# Dependabot keeps both up to date.
+FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
 
 WORKDIR /app
+COPY requirements/image.txt requirements/
+RUN pip install --no-cache-dir --require-hashes -r requirements/image.txt
 COPY . .
-RUN pip install --no-cache-dir -c constraints.txt '.[cpu,elasticsearch]' \
+RUN pip install --no-cache-dir --no-deps --no-build-isolation . \
     && useradd --create-home qa \
     && mkdir /state \
     && chown qa /state

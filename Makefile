@@ -7,9 +7,15 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Every file that is installed has its hash in requirements/; this package is built with what they have.
+LOCKED := $(PIP) --require-hashes
+OWN    := $(PIP) --no-deps --no-build-isolation --editable .
+# torch without CUDA is not on PyPI. Where PyTorch's index cannot be reached, pip looks where it is
+# told to look (PIP_FIND_LINKS), and says what it does not find.
+TORCH  := $(LOCKED) --no-deps --retries 1 --find-links https://download.pytorch.org/whl/cpu/torch/ -r requirements/torch-cpu.txt
 
-.PHONY: demo demo-generate test lint types unit fuzz chromium bench clean
+.PHONY: demo demo-generate test lint types unit fuzz chromium bench requirements sbom audit clean
 
 demo: $(VENV)/installed-demo
 	@rm -rf .demo-store .demo-report
@@ -20,7 +26,8 @@ demo: $(VENV)/installed-demo
 # The same questions, answered in the bundled generator's words where the reviews bear it out. It
 # takes torch.
 demo-generate: demo
-	@$(PIP) --editable '.[cpu,report,torch]'
+	@$(TORCH)
+	@$(LOCKED) -r requirements/demo-generate.txt
 	$(BIN)/python examples/product_page.py configs/sample.yaml auto
 
 test: lint types unit
@@ -32,7 +39,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/codespell
-	$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_words.py
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_words.py tests/test_requirements.py
 	$(BIN)/python docs/generate_cli.py --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	$(BIN)/pre-commit validate-config .pre-commit-config.yaml
@@ -75,19 +82,41 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed-demo: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[cpu,report]'
+$(VENV)/installed-demo: pyproject.toml requirements/demo.txt | $(VENV)/bin/python
+	$(LOCKED) -r requirements/demo.txt
+	$(OWN)
 	@touch $@
 
-$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[dev]'
+$(VENV)/installed-dev: pyproject.toml requirements/dev.txt requirements/torch-cpu.txt | $(VENV)/bin/python
+	$(TORCH)
+	$(LOCKED) -r requirements/dev.txt
+	$(OWN)
 	@touch $@ $(VENV)/installed-demo
 
 # faiss-haystack pins numpy<2 where nothing of it needs that; its other dependencies are ours.
-$(VENV)/installed-bench: $(VENV)/installed-dev
-	$(PIP) transformers-haystack==2.0.0 elasticsearch-haystack==7.1.0
-	$(PIP) --no-deps faiss-haystack==3.0.0
+$(VENV)/installed-bench: $(VENV)/installed-dev requirements/bench.txt
+	$(LOCKED) --no-deps -r requirements/bench.txt
 	@touch $@
+
+# The tools below have an environment of their own.
+TOOLS := $(VENV)/tools/bin
+$(VENV)/tools/installed: requirements/tools.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/tools
+	$(TOOLS)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/tools.txt
+	@touch $@
+
+# After a change of a range in pyproject.toml; UPGRADE=--upgrade takes the newest versions.
+requirements: $(VENV)/tools/installed
+	PATH="$(abspath $(TOOLS)):$$PATH" $(BIN)/python requirements/compile.py $(UPGRADE)
+
+# What an installation is made of, as CycloneDX.
+sbom: $(VENV)/tools/installed
+	@mkdir -p dist
+	$(TOOLS)/cyclonedx-py requirements requirements/image.txt --pyproject pyproject.toml --output-reproducible --of JSON --output-file dist/qa-system.cdx.json
+
+# Whether a known vulnerability is in what the lock names. It asks PyPI's database.
+audit: $(VENV)/tools/installed
+	$(TOOLS)/pip-audit --strict --require-hashes --disable-pip -r requirements/dev.txt
 
 clean:
 	rm -rf $(VENV) build dist .demo-store .demo-report .mypy_cache .ruff_cache .pytest_cache .hypothesis

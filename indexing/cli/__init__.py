@@ -1,7 +1,8 @@
-"""`qa-index`: fill a store, look at it, check it, embed it again."""
+"""`qa-index`: fill a store, look at it, check it, embed it again, erase from it."""
 
 from __future__ import annotations
 
+from indexing.cli.forget import forget
 from indexing.cli.items import items
 from indexing.cli.reembed import reembed
 from indexing.cli.rollback import rollback
@@ -20,6 +21,7 @@ app.command()(status)
 app.command()(items)
 app.command()(verify)
 app.command()(reembed)
+app.command()(forget)
 app.command("embed", hidden=True)(renamed(reembed, "qa-index embed", "qa-index reembed"))
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qa_system.records import EncoderIdentity, Label, Similarity
 from qa_system.stores.searchable import SearchableStore
-from qa_system.stores.writes import NO_PASSAGES, Passages, WriteReport
+from qa_system.stores.writes import NO_PASSAGES, Forgotten, Passages, WriteReport
 
 __all__ = ["PassageEncoder", "ReviewStore", "Status"]
 
@@ -185,6 +185,35 @@ class ReviewStore(SearchableStore, Protocol):
 
         Returns:
             What came of the write.
+        """
+        ...
+
+    def forget(self, review_ids: Sequence[str]) -> Forgotten:
+        """Erase reviews and their labels: afterwards no file of the store holds them.
+
+        What was deleted or overwritten before is erased with them. It takes as long as building
+        the indexes of all that remains. If it is interrupted, it is done again with the same ids.
+        Copies elsewhere are not reached: sources, backups, reject files, a file system's
+        snapshots, a server's snapshots and the disks of its replicas.
+
+        Args:
+            review_ids: of the reviews; ids that are not there are no error.
+
+        Returns:
+            What was erased, and what a server keeps for now.
+
+        Raises:
+            StoreLockedError: another process writes, or reads an earlier generation meanwhile
+                (embedded store).
+            StoreError: a file cannot be removed; the remedy says how to go on.
+
+        >>> import tempfile
+        >>> from qa_system.stores import FAISSDocumentStore
+        >>> with FAISSDocumentStore(tempfile.mkdtemp()) as store:
+        ...     store.write_documents([Document(id="r1", content="My name is Ann.")])
+        ...     store.forget(["r1", "r2"]).documents
+        1
+        1
         """
         ...
 

@@ -29,9 +29,15 @@ from qa_system.stores.elastic.filters import compile_query
 from qa_system.stores.elastic.index import ElasticIndex, NewIndex
 from qa_system.stores.elastic.labels import LabelIndex
 from qa_system.stores.elastic.mapping import IndexOptions, IndexState
-from qa_system.stores.elastic.versions import aliases, promotion
+from qa_system.stores.elastic.versions import aliases, erasure, promotion
 from qa_system.stores.elastic.versions.reembedding import reembed
-from qa_system.stores.writes import NO_PASSAGES, DocumentsRejectedError, Passages, WriteReport
+from qa_system.stores.writes import (
+    NO_PASSAGES,
+    DocumentsRejectedError,
+    Forgotten,
+    Passages,
+    WriteReport,
+)
 
 __all__ = ["ElasticsearchReviewStore"]
 
@@ -139,8 +145,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     def from_dict(cls, data: dict[str, Any]) -> Self:
         return default_from_dict(cls, data)
 
-    # --- reading
-
     @override
     def count_documents(self) -> int:
         return self._at.count(None)
@@ -184,8 +188,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         values = metadata.sorted_values(self._at, metadata_field, selected, search_term)
         return values[from_ : from_ + size], len(values)
 
-    # --- searching
-
     @override
     def search_bm25(
         self,
@@ -217,8 +219,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     ) -> list[list[Document]]:
         queries, selected = query_matrix(embeddings, None), compile_query(filters)
         return search.by_vectors(self._at, queries, top_k, selected, whole_ties)
-
-    # --- writing
 
     @override
     def write_documents(
@@ -286,8 +286,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
             return 0
         return writing.update(self._at, selected, meta)
 
-    # --- the encoder
-
     @property
     @override
     def encoder(self) -> EncoderIdentity | None:
@@ -322,6 +320,10 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
             embedded = reembed(self._at, built._at, encoder, batch_size, on_progress)
             self.promote(built, expected=self.count_documents())
         return embedded
+
+    @override
+    def forget(self, review_ids: Sequence[str]) -> Forgotten:
+        return erasure.forget(self._at, self._labels, review_ids)
 
     @override
     def documents_of_reviews(self, review_ids: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -412,8 +414,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         """Return the names of the versions that are there, oldest first."""
         base = aliases.base_of(self._at.name)
         return [each.index for each in aliases.versions(self._at.client, base, self._at.where)]
-
-    # --- the store itself
 
     def stored_similarity(self) -> Similarity | None:
         """Return the similarity that the store was made with, None if it is not there.

@@ -25,6 +25,7 @@ from qa_system.stores.async_variants import AsyncVariants
 from qa_system.stores.checks import check_choice, check_encoder
 from qa_system.stores.contract import PassageEncoder, ReviewStore
 from qa_system.stores.embedded.derived.ann import IndexKind
+from qa_system.stores.embedded.erasure import forget
 from qa_system.stores.embedded.folder import StoreFolder
 from qa_system.stores.embedded.ledger import labels as label_index
 from qa_system.stores.embedded.ledger import metadata
@@ -42,7 +43,13 @@ from qa_system.stores.embedded.search import Search
 from qa_system.stores.embedded.status import StoreStatus, read_status
 from qa_system.stores.embedded.writing import fix_dimension, update, write
 from qa_system.stores.filters import Condition, compile_filters
-from qa_system.stores.writes import NO_PASSAGES, DuplicateIdError, Passages, WriteReport
+from qa_system.stores.writes import (
+    NO_PASSAGES,
+    DuplicateIdError,
+    Forgotten,
+    Passages,
+    WriteReport,
+)
 
 __all__ = ["DuplicateIdError", "FAISSDocumentStore", "StoreStatus", "stored_similarity"]
 
@@ -270,6 +277,10 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         if self._embedding_dim is not None:
             self._embedding_dim = encoder.identity.dimension
         return done
+
+    @override
+    def forget(self, review_ids: Sequence[str]) -> Forgotten:
+        return forget(self._folder, review_ids)
 
     @override
     def documents_of_reviews(self, review_ids: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -17,6 +17,7 @@ __all__ = [
     "NO_PASSAGES",
     "DocumentsRejectedError",
     "DuplicateIdError",
+    "Forgotten",
     "Passages",
     "RejectedDocument",
     "WriteReport",
@@ -58,6 +59,21 @@ class Passages:
 
 
 NO_PASSAGES: Final[Mapping[str, Passages]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was erased.
+
+    Args:
+        documents: of the reviews; 0 where none was there any more.
+        labels: whose gold review was one of them.
+        remaining: deleted documents that a server still keeps in its files; 0: none.
+    """
+
+    documents: int
+    labels: int
+    remaining: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,8 +179,8 @@ def test_too_many_rejects_end_with_1(tmp_path, source):
 
 
 def test_a_store_that_is_not_there(tmp_path):
-    for command in ("status", "verify", "reembed"):
-        result = invoke(command, "--store", tmp_path / "none", code=1)
+    for command in (["status"], ["verify"], ["reembed"], ["forget", "r1"]):
+        result = invoke(*command, "--store", tmp_path / "none", code=1)
         assert "qa-index run" in str(result.exception)
 
 
@@ -231,11 +231,12 @@ def test_every_key_of_store_encoder_and_indexing_has_an_option():
         assert flag_of(key) in flags
 
 
-@pytest.mark.parametrize("command", ["run", "rollback", "status", "verify", "reembed"])
+@pytest.mark.parametrize("command", ["run", "rollback", "status", "verify", "reembed", "forget"])
 def test_a_server_is_named_by_its_address(tmp_path, source, command):
     config = tmp_path / "qa.yaml"
     config.write_text(f"store: {{path: {tmp_path / 'x'}, index: flat, gpu: false}}\n")
-    more = ["--source", source, "--set", "store.bulk.retry_for=0"] if command == "run" else []
+    also = {"run": ["--source", source, "--set", "store.bulk.retry_for=0"], "forget": ["r1"]}
+    more = also.get(command, [])
     address = "http://127.0.0.1:1/reviews"
     failed = invoke(command, "--config", config, "--store", address, *more, code=1)
     assert "cannot be reached" in str(failed.exception)

@@ -78,6 +78,7 @@ COMMANDS: dict[str, list[str]] = {
     "status": ["qa-index", "status", "--store", "store"],
     "verify": ["qa-index", "verify", "--store", "store"],
     "explore": ["qa-eval", "explore", "bundled:sample"],
+    "forget": ["qa-index", "forget", "nobody", "--store", "store"],
     "retriever": ["qa-eval", "retriever", "--retriever", "bm25", *EVALUATE, "--out", "report"],
     "reader": ["qa-eval", "reader", *EVALUATE],
     "pipeline": ["qa-eval", "pipeline", *EVALUATE, "--out", "run"],

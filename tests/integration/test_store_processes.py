@@ -14,7 +14,9 @@ from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
 
 from qa_system.errors import StoreLockedError
+from qa_system.stores.embedded.derived.vectors import VectorFiles
 from qa_system.stores.faiss import FAISSDocumentStore
+from store_operations import Encoder
 
 WORKER = Path(__file__).with_name("store_worker.py")
 
@@ -193,3 +195,26 @@ def test_a_forked_child_reads_and_does_not_hold_the_lock(tmp_path, turn):
         assert os.waitpid(child, 0)[1] == 0
         assert store.write_documents([review("b")]) == 1
         assert store.verify() == []
+
+
+def test_vectors_of_a_reembedding_are_written_while_nothing_follows(tmp_path, monkeypatch):
+    """What follows an older generation would remove them."""
+    waited = []
+    with FAISSDocumentStore(tmp_path) as store:
+        store.write_documents([review("a")])
+        write_space = VectorFiles.write_space
+
+        def write_and_follow(vectors, snapshot, space, dimension):
+            follower = threading.Thread(target=store._folder.settle)
+            follower.start()
+            follower.join(0.2)
+            waited.append(follower.is_alive())
+            write_space(vectors, snapshot, space, dimension)
+
+        monkeypatch.setattr(VectorFiles, "write_space", write_and_follow)
+        store.update_embeddings(Encoder("another", 4))
+        monkeypatch.undo()
+        assert len(store.search_by_embedding([1.0] * 4)) == 1
+        assert store.verify() == []
+    assert waited
+    assert all(waited)

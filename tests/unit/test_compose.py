@@ -9,7 +9,7 @@ import yaml
 from qa_system.config import load_settings
 from qa_system.telemetry import OFF
 
-PINNED = re.compile(r"[\w./-]+:\d+\.\d+\.\d+(-[\w-]+)?")
+PINNED = re.compile(r"[\w./-]+:\d+\.\d+\.\d+(-[\w-]+)?(@sha256:[0-9a-f]{64})?")
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,7 @@ def test_every_image_is_pinned(services: dict, root: Path) -> None:
         r"^FROM (\S+)", (root / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE
     )
     images = [service["image"] for service in services.values() if "image" in service]
+    assert all("@sha256:" in image for image in base)
     assert base
     for image in (*base, *images):
         assert PINNED.fullmatch(image), image

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import orjson
@@ -55,7 +55,7 @@ class LabelIndex:
         encoded = _actions(labels, self._at.stamps(1_000_000))
         if not encoded:
             return 0
-        if not self._exists():
+        if not self.exists():
             settings = self._at.new.settings() | {"number_of_shards": 1}
             create(self._at.client, self.name, self._at.where, _MAPPINGS, settings)
         report = self._at.writer(self.name).write(encoded)
@@ -67,13 +67,13 @@ class LabelIndex:
 
     def select(self, split: str | None, item_id: str | None) -> Iterator[Label]:
         """Stream labels in the order in which they were written."""
-        if self._exists():
+        if self.exists():
             for hit in pages(self._at.client, self.name, _query(split, item_id), ["label"]):
                 yield decode_label(hit["_source"]["label"])
 
     def count(self, split: str | None, item_id: str | None) -> int:
         """Count labels."""
-        if not self._exists():
+        if not self.exists():
             return 0
         with explained(self.name):
             found = self._at.client.count(index=self.name, query=_query(split, item_id))
@@ -81,11 +81,27 @@ class LabelIndex:
 
     def delete(self, split: str | None, item_id: str | None) -> int:
         """Delete labels, and return their number."""
-        if not self._exists():
+        if not self.exists():
             return 0
         return delete_selected(self._at.writer(self.name), _query(split, item_id))
 
-    def _exists(self) -> bool:
+    def delete_of_reviews(self, review_ids: Sequence[str]) -> int:
+        """Delete the labels whose gold review is one of these, and return their number."""
+        if not self.exists():
+            return 0
+        chosen = set(review_ids)
+        found = (
+            Action("delete", hit["_id"])
+            for hit in pages(self._at.client, self.name, None, ["label"])
+            if decode_label(hit["_source"]["label"]).review_id in chosen
+        )
+        report = self._at.writer(self.name).write(found)
+        if report.rejected:
+            raise DocumentsRejectedError(report.rejected, report.deleted, self.name)
+        return report.deleted
+
+    def exists(self) -> bool:
+        """Tell whether labels were ever written."""
         with explained(self._at.where):
             return bool(self._at.client.indices.exists(index=self.name))
 

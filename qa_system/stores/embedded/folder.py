@@ -101,6 +101,15 @@ class StoreFolder:
         self._following.release()
         self._writing.release()
 
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Keep other threads of this process from the derived files until the block ends."""
+        self.rest()
+        try:
+            yield
+        finally:
+            self.go_on()
+
     def leave_to_parent(self) -> None:
         """Begin anew in a forked child, which has the parent's objects but not its threads."""
         _left_to_parent.append(self.lexical)
@@ -184,6 +193,14 @@ class StoreFolder:
                 self._follow()
         if not is_owner:
             sleep(SETTLE_PAUSE)
+
+    def write_space(self, space: int, dimension: int) -> None:
+        """Write the vectors of a re-embedding before they are searched.
+
+        Alone: what follows an older generation does not know the space, and removes its files.
+        """
+        with self._following, self.ledger.snapshot() as snapshot:
+            self.vectors.write_space(snapshot, space, dimension)
 
     def build_approximate(self) -> None:
         """Build the approximate index, if it is due; the writer's lock is held."""

@@ -16,6 +16,7 @@ from qa_system.errors import StoreError
 from qa_system.stores.embedded.stamps import read_stamp
 
 __all__ = [
+    "ANN_FILES",
     "JOBS",
     "LEDGER",
     "LEXICAL_FOLDER",
@@ -34,6 +35,7 @@ _NUMBER: Final = "(0|[1-9][0-9]*)"
 LEXICAL_FOLDER: Final = re.compile(f"lexical(?:-{_NUMBER})?")
 """`lexical` is that of a store written before the folder had an epoch."""
 VECTORS_FILE: Final = re.compile(rf"vectors-{_NUMBER}-{_NUMBER}\.(?:f32|rows)")
+ANN_FILES: Final = ("ann.json", "ann.json.new", "ann.faiss", "ann.faiss.new")
 VECTORS_STAMP: Final = re.compile(rf"vectors-{_NUMBER}\.json")
 _SEGMENT_ENDS: Final = r"[0-9]+\.del|idx|pos|term|fast|fieldnorm|store|temp|store\.temp"
 _LEXICAL_FILE: Final = re.compile(
@@ -132,7 +134,7 @@ def _is_ours(path: Path) -> bool:
         return _is_stamped(path)
     if found := VECTORS_FILE.fullmatch(name):
         return _is_stamped(folder / f"vectors-{found[1]}.json")
-    if name in ("ann.json", "ann.json.new", "ann.faiss", "ann.faiss.new"):
+    if name in ANN_FILES:
         stamp = folder / "ann.json" if "faiss" in name else path
         return read_stamp(stamp, kind=str, space=int, epoch=int, count=int) is not None
     return False

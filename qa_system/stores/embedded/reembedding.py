@@ -51,8 +51,7 @@ def reembed(
             if on_progress is not None:
                 on_progress(len(batch))
             continue
-        with folder.reading() as snapshot:
-            folder.vectors.write_space(snapshot, space, identity.dimension)
+        folder.write_space(space, identity.dimension)
         with folder.writing() as transaction:
             if not transaction.unembedded(space, 1):
                 _swap(transaction, space, identity)

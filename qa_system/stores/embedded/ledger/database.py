@@ -153,6 +153,29 @@ class Ledger:
         finally:
             self._put_back(connection)
 
+    def scrub(self) -> None:
+        """Write the file anew without what was deleted, and empty SQLite's log.
+
+        Raises:
+            StoreLockedError: somebody reads an earlier generation, which is therefore kept.
+        """
+        connection = self._take()
+        try:
+            # In a file: a large store is not copied into memory.
+            connection.execute("PRAGMA temp_store = FILE")
+            connection.execute("VACUUM")
+            is_kept, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            raise _explain(error, self.path) from error
+        finally:
+            connection.close()
+        if is_kept:
+            raise StoreLockedError(
+                "somebody reads an earlier generation, and SQLite's log keeps what was deleted",
+                where=str(self.path),
+                remedy="Run the same command again when the reading has ended.",
+            )
+
     def close(self) -> None:
         """Close the connections that nobody is using."""
         if self._pid == os.getpid():

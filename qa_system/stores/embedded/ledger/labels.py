@@ -8,14 +8,16 @@ and one that nobody labelled has none.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
+
+import orjson
 
 from qa_system.labels import decode_label, encode_label
 from qa_system.records import Label
 from qa_system.stores.embedded.ledger.snapshot import Snapshot, Transaction
 
-__all__ = ["count", "delete", "select", "write"]
+__all__ = ["count", "delete", "delete_of_reviews", "select", "write"]
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS labels (
@@ -53,11 +55,27 @@ def delete(transaction: Transaction, split: str | None, item_id: str | None) -> 
     return sum(1 for _ in _query(transaction, "DELETE", split, item_id, "RETURNING row"))
 
 
+def delete_of_reviews(transaction: Transaction, review_ids: Sequence[str]) -> int:
+    """Delete the labels whose gold review is one of these, and return their number."""
+    if not _exists(transaction):
+        return 0
+    return transaction.execute(
+        "DELETE FROM labels WHERE json_extract(label, '$.review_id') IN"
+        " (SELECT value FROM json_each(?))",
+        (orjson.dumps(list(review_ids)).decode(),),
+    ).rowcount
+
+
+def _exists(snapshot: Snapshot) -> bool:
+    found = snapshot.execute("SELECT 1 FROM sqlite_schema WHERE name = 'labels'").fetchone()
+    return found is not None
+
+
 def _query(
     snapshot: Snapshot, verb: str, split: str | None, item_id: str | None, rest: str = ""
 ) -> Iterable[tuple[Any, ...]]:
     """Run a statement over the labels that are asked for; None asks for any."""
-    if not snapshot.execute("SELECT 1 FROM sqlite_schema WHERE name = 'labels'").fetchone():
+    if not _exists(snapshot):
         return ()
     asked = {"split": split, "item_id": item_id}
     chosen = {column: value for column, value in asked.items() if value is not None}

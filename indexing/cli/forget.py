@@ -1,0 +1,178 @@
+"""`qa-index forget`: a person's reviews erased from a store and from what its jobs remember."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from qa_system.console.app import note, print_json
+from qa_system.console.options import STORE, JsonOption, takes_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qa_system.config import Settings
+    from qa_system.stores.contract import ReviewStore
+
+__all__ = ["ErasedFromJobs", "erase_from_jobs", "forget"]
+
+RECOGNISED_BY: Final = 40
+"""First characters of a review by which a rejected row is recognised; it may be shortened."""
+_SIDE_FILES: Final = ("", "-wal", "-shm", "-journal")
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedFromJobs:
+    """What was erased beside the store.
+
+    Args:
+        checkpoints: of jobs that knew one of the reviews; such a job begins anew, and skips what
+            the store has.
+        rejects: rows that were set aside.
+        remaining_rejects: by file, rows of others, or of nobody that can be told.
+    """
+
+    checkpoints: int
+    rejects: int
+    remaining_rejects: dict[str, int]
+
+
+@takes_settings(STORE)
+def forget(
+    settings: Settings,
+    reviews: Annotated[list[str], typer.Argument(metavar="REVIEW", help="Ids of reviews.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Erase reviews from a store, its labels and its jobs, so that no file of theirs holds them.
+
+    What was deleted or overwritten before is erased, too. Sources, backups and snapshots are not
+    reached. It takes as long as building the store's indexes anew; if it is interrupted, run the
+    same command again.
+    """
+    from indexing.state import state_folder
+    from qa_system.stores import open_store
+
+    with open_store(settings.store) as opened:
+        texts = _texts(opened, reviews)
+        given = settings.indexing.rejects
+        reject_file = None if given is None else Path(given)
+        jobs = erase_from_jobs(state_folder(settings), reject_file, reviews, texts)
+        forgotten = opened.forget(reviews)
+    unknown = [each for each in reviews if each not in texts]
+    if as_json:
+        found = {**asdict(forgotten), **asdict(jobs), "not_found": unknown}
+        print_json({"store": settings.store.place, **found})
+    else:
+        typer.echo(
+            f"{settings.store.place}: erased {forgotten.documents:,} documents, "
+            f"{forgotten.labels:,} labels, {jobs.checkpoints:,} checkpoints, "
+            f"{jobs.rejects:,} rejected rows"
+        )
+    if unknown:
+        note(f"not in the store: {', '.join(map(repr, unknown))}")
+    for path, number in jobs.remaining_rejects.items():
+        note(f"{path} has {number:,} rejected rows of others, or of nobody that can be told")
+    if forgotten.remaining:
+        note(f"the server keeps {forgotten.remaining:,} deleted documents: run this again later")
+    note("a source that still has a review brings it back: take it out there, too")
+
+
+def erase_from_jobs(
+    folder: Path, rejects: Path | None, review_ids: Sequence[str], texts: dict[str, str]
+) -> ErasedFromJobs:
+    """Erase reviews from checkpoints and reject files.
+
+    Args:
+        folder: where a store's jobs keep what they remember.
+        rejects: another reject file.
+        review_ids: of the reviews.
+        texts: by id, of those that are known.
+
+    Raises:
+        JobError: a job is running.
+    """
+    checkpoints = removed = 0
+    remaining = {}
+    for path in sorted(folder.glob("*.sqlite")):
+        with _locked(path):
+            files = [Path(f"{path}{suffix}") for suffix in _SIDE_FILES]
+            held = b"".join(file.read_bytes() for file in files if file.is_file())
+            own = path.with_suffix(".rejects.jsonl")
+            number = _erase_rejects(own, review_ids, texts)
+            if number or any(each.encode() in held for each in review_ids):
+                checkpoints += 1
+                for file in files:
+                    file.unlink(missing_ok=True)
+            removed += number
+    reject_files = sorted(folder.glob("*.rejects.jsonl"))
+    if rejects is not None and rejects.is_file():
+        reject_files.append(rejects)
+    for path in reject_files:
+        removed += _erase_rejects(path, review_ids, texts)
+        if path.exists():
+            remaining[str(path)] = len(path.read_bytes().splitlines())
+    return ErasedFromJobs(checkpoints, removed, remaining)
+
+
+def _texts(store: ReviewStore, review_ids: Sequence[str]) -> dict[str, str]:
+    """Return the texts of those reviews that are there, by review and by document id."""
+    fields = ("id", "meta.review_id")
+    chosen = [{"field": field, "operator": "in", "value": list(review_ids)} for field in fields]
+    texts = {}
+    for document in store.filter_documents({"operator": "OR", "conditions": chosen}):
+        for name in (document.id, document.meta.get("review_id")):
+            if isinstance(name, str):
+                texts[name] = document.content or ""
+    return texts
+
+
+def _erase_rejects(path: Path, review_ids: Sequence[str], texts: dict[str, str]) -> int:
+    """Write a reject file anew without the rows of some reviews; return their number."""
+    import orjson
+
+    if not path.is_file():
+        return 0
+    beginnings = [text[:RECOGNISED_BY] for text in texts.values() if text]
+    kept, removed = [], 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            found = orjson.loads(line)
+            row, name = str(found["row"] or ""), found["review_id"]
+        except (orjson.JSONDecodeError, TypeError, KeyError):
+            row, name = line.decode(errors="replace"), None
+        if name in review_ids or any(text in row for text in beginnings):
+            removed += 1
+        else:
+            kept.append(line)
+    if removed:
+        if kept:
+            fresh = path.with_name(f"{path.name}.new")
+            fresh.write_bytes(b"".join(kept))
+            fresh.chmod(path.stat().st_mode)
+            fresh.replace(path)
+        else:
+            path.unlink()
+    return removed
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a job, which is then not running."""
+    from filelock import FileLock, Timeout
+
+    from qa_system.errors import JobError
+
+    try:
+        with FileLock(path.with_suffix(".lock")).acquire(blocking=False):
+            yield
+    except Timeout:
+        raise JobError(
+            "this job is running",
+            where=str(path),
+            remedy="Wait for it, or end it; then run the same command again.",
+        ) from None

@@ -70,7 +70,13 @@ def _open_faiss(
     chosen: Similarity = "dot_product"
     for given in (similarity, stored, settings.similarity):
         chosen = chosen if given is None else given
-    store = FAISSDocumentStore(path, similarity=chosen, index=settings.index, gpu=settings.gpu)
+    store = FAISSDocumentStore(
+        path,
+        similarity=chosen,
+        index=settings.index,
+        gpu=settings.gpu,
+        group=settings.group,
+    )
     if stored is None:
         store.check_place()
     return store

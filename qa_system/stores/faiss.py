@@ -77,6 +77,8 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
             "auto" is flat below 200,000 vectors and ivf_flat from there. It is built when a
             writer closes the store.
         gpu: search the vectors on a GPU (needs faiss-gpu).
+        group: the group of users that a new store is shared with, who may read and write it; None:
+            it is its owner's alone. A store that is there keeps the modes of its files.
 
     Raises:
         ConfigError: there is no such similarity or index.
@@ -97,6 +99,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         similarity: Similarity = "dot_product",
         index: IndexKind = DEFAULTS.index,
         gpu: bool = DEFAULTS.gpu,
+        group: str | None = DEFAULTS.group,
     ) -> None:
         check_choice("similarity", similarity, get_args(Similarity))
         check_choice("index", index, get_args(IndexKind))
@@ -105,7 +108,10 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         self._similarity: Similarity = similarity
         self._index: IndexKind = index
         self._gpu = gpu
-        self._folder = StoreFolder(self._path, similarity, index, gpu=gpu, check=self._check)
+        self._group = group
+        self._folder = StoreFolder(
+            self._path, similarity, index, gpu=gpu, group=group, check=self._check
+        )
         self._search = Search(self._folder)
 
     @override
@@ -117,6 +123,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
             similarity=self._similarity,
             index=self._index,
             gpu=self._gpu,
+            group=self._group,
         )
 
     @classmethod

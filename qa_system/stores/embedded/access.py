@@ -15,7 +15,18 @@ from typing import BinaryIO, Final
 
 from qa_system.errors import StoreError
 
-__all__ = ["LEDGER", "create_file", "file_mode", "find_group", "make_folder", "open_file", "share"]
+__all__ = [
+    "LEDGER",
+    "PRIVATE",
+    "create_file",
+    "describe",
+    "file_mode",
+    "find_group",
+    "make_folder",
+    "open_file",
+    "share",
+    "share_file",
+]
 
 LEDGER: Final = "store.sqlite3"
 PRIVATE: Final = 0o600
@@ -101,6 +112,35 @@ def share(store: Path, paths: Iterable[Path], group: int | None = None) -> None:
             _set_group(path, group)
         with suppress(FileNotFoundError):
             _set_mode(path, _folder_mode(files) if path.is_dir() else files)
+
+
+def describe(store: Path, group: str | None) -> tuple[str, str | None]:
+    """Return who may use a store, and what to do where that is not as the settings have it.
+
+    Args:
+        store: the store's folder.
+        group: that of the settings.
+    """
+    found = (store / LEDGER).stat()
+    mode, owner = found.st_mode & 0o777, f"user {found.st_uid}, group {found.st_gid}"
+    detail = f"{mode:o}, {owner}"
+    if mode & 0o007:
+        return f"{detail}: every user of this machine may read it", f"chmod -R o= {store}"
+    if group is not None and (find_group(group), mode & 0o060) != (found.st_gid, 0o060):
+        change = f"chgrp -R {group} {store} && chmod -R g=u {store}"
+        folders = f"find {store} -type d -exec chmod g+s {{}} +"
+        return f"{detail}: it was not made for the group {group}", f"{change} && {folders}"
+    return detail, None
+
+
+def share_file(path: Path, group: int) -> None:
+    """Let a group read and write one file.
+
+    Raises:
+        StoreError: the user is not in the group.
+    """
+    _set_group(path, group)
+    _set_mode(path, SHARED)
 
 
 def _set_group(path: Path, group: int) -> None:

@@ -112,8 +112,7 @@ def remove_lexical(folder: Path) -> None:
 
 
 def own_paths(store: Path) -> Iterator[Path]:
-    """Yield the files and folders of a store, by their names, its own folder first."""
-    yield store
+    """Yield the files and folders of a store that are in its folder, by their names."""
     for path in store.iterdir():
         if not _is_named(path):
             continue

@@ -140,8 +140,12 @@ class VectorFiles:
         self._unusable, self._view = stamp, None
         return found
 
+    def has_checksums(self, snapshot: Snapshot) -> bool:
+        """Whether it can be told that the files are what was written."""
+        return FILES in (self._read_stamp(snapshot) or {})
+
     def give_up(self, snapshot: Snapshot) -> None:
-        """Use the files no more as they are now: they stay ahead of the ledger."""
+        """Use the files no more as they are now: they are ahead of the ledger, or contradict it."""
         self._unusable = self._read_stamp(snapshot)
 
     def _live(self, snapshot: Snapshot, rows: Rows, epoch: int, since: int) -> NDArray[np.bool_]:
@@ -219,6 +223,8 @@ class VectorFiles:
             return False, found
         if stamp["generation"] > state.generation:
             return False, "they were newer than the ledger"
+        if stamp == self._unusable:
+            return False, "they contradicted the ledger"
         if stamp["since"] < state.history or self._is_worn(snapshot, stamp):
             return False, None
         if stamp["generation"] < state.generation:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from qa_system.labels import decode_label, encode_label
 from qa_system.records import Label
+from qa_system.stores.documents import decoding
 from qa_system.stores.embedded.ledger.snapshot import Snapshot, Transaction
 
 __all__ = ["count", "delete", "select", "write"]
@@ -40,7 +41,7 @@ def write(transaction: Transaction, labels: Iterable[Label]) -> int:
 def select(snapshot: Snapshot, split: str | None, item_id: str | None) -> Iterator[Label]:
     """Stream labels in the order in which they were written."""
     for (label,) in _query(snapshot, "SELECT label", split, item_id, "ORDER BY row"):
-        yield decode_label(label)
+        yield _decode(label)
 
 
 def count(snapshot: Snapshot, split: str | None, item_id: str | None) -> int:
@@ -51,6 +52,9 @@ def count(snapshot: Snapshot, split: str | None, item_id: str | None) -> int:
 def delete(transaction: Transaction, split: str | None, item_id: str | None) -> int:
     """Delete labels, and return their number."""
     return sum(1 for _ in _query(transaction, "DELETE", split, item_id, "RETURNING row"))
+
+
+_decode = decoding(decode_label)
 
 
 def _query(

@@ -1,4 +1,4 @@
-"""Damage any file of a store at random: no raw error, and after `verify` the answers of a fresh one.
+"""Damage any file of a store at random: no raw error, and the answers of a fresh one afterwards.
 
 A damaged derived file is built anew from the ledger. A damaged ledger is an error that says so.
 """
@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -59,8 +58,9 @@ class Damager:
     def trials(self, pattern, number):
         """Yield how a file was damaged, and what came of it."""
         place = str(self.place(pattern.endswith(".del")))
+        ways = damage_worker.HOW
         for seed in range(number):
-            how = damage_worker.HOW[seed % len(damage_worker.HOW)] if number >= len(damage_worker.HOW) else damage_worker.HOW[(seed * 4) % len(damage_worker.HOW)]
+            how = ways[(seed if number >= len(ways) else 4 * seed) % len(ways)]
             asked = {"folder": place, "pattern": pattern, "how": how, "seed": f"{pattern} {seed}"}
             yield how, self.ask(action="trial", **asked)
 
@@ -87,9 +87,7 @@ def check_derived(damager, pattern, number):
 def check_ledger(damager, number):
     """Nothing can tell a text that was changed from one that was written so: no raw error."""
     results = list(damager.trials("store.sqlite3", number))
-    assert [
-        each for each in results if "died" in each[1] or "RAW" in json.dumps(each[1])
-    ] == []
+    assert [each for each in results if "died" in each[1] or "RAW" in json.dumps(each[1])] == []
     assert any("error: " in json.dumps(result) for _, result in results)
 
 

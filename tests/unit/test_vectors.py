@@ -1,5 +1,7 @@
 """Vectors: every search equals a brute force in numpy, whatever was deleted or filtered."""
 
+import sqlite3
+
 import numpy as np
 import pytest
 from haystack.dataclasses import Document
@@ -254,13 +256,23 @@ def test_damaged_files_are_built_anew(tmp_path, damage, caplog):
     assert ("built anew" in caplog.text) == (damage in ("missing", "truncated", "stamp"))
 
 
-def test_verify_tells_of_changed_numbers(tmp_path):
+def test_changed_numbers_in_a_file_are_mended_those_in_the_ledger_told(tmp_path, caplog):
+    """The one that has another checksum than was written is to blame."""
     with FAISSDocumentStore(tmp_path) as store:
         store.write_documents(documents_of(np.eye(4)))
     path = tmp_path / "vectors-0-0.f32"
     path.write_bytes(b"\x01" * 4 + path.read_bytes()[4:])
     with FAISSDocumentStore(tmp_path) as store:
-        assert store.verify() == ["the vector files hold other numbers than the ledger in 1 rows"]
+        assert store.verify() == []
+    assert "built anew: vectors-0-0.f32 is damaged" in caplog.text
+    assert "lexical" not in caplog.text
+    with sqlite3.connect(tmp_path / "store.sqlite3") as connection:
+        other = np.array([9, 9, 9, 9], np.float32).tobytes()
+        connection.execute("UPDATE embeddings_0 SET vector = ? WHERE row = 2", (other,))
+    connection.close()
+    with FAISSDocumentStore(tmp_path) as store:
+        [error] = store.verify()
+    assert error.startswith("SQLite has other numbers in 1 embeddings than were written")
 
 
 def test_a_wrong_query_is_refused(tmp_path):

@@ -240,6 +240,7 @@ def test_serialisation_covers_every_argument(tmp_path):
         "similarity": "l2",
         "index": "hnsw",
         "gpu": True,
+        "group": "shoppers",
     }
     dumped = FAISSDocumentStore(**given).to_dict()
     assert dumped["init_parameters"] == given

@@ -323,6 +323,7 @@ def test_a_store_without_checksums_is_searched_as_it_is_and_built_anew_by_a_writ
     with open_store(path) as store:
         assert len(answers(store, QUESTIONS, EMBEDDINGS)) == 2 * len(QUESTIONS)
     assert {each: each.read_bytes() for each in before} == before
+    searched.clear()
     check_healing(path, fresh[False], searched)
     assert lexical_folders(path) == ["lexical-0"]
     assert "damaged" not in caplog.text

@@ -36,7 +36,7 @@ SHARED: Final = 0o660
 def file_mode(store: Path) -> int:
     """Return the mode of a store's files; that of a private one, where there is none yet."""
     try:
-        return (store / LEDGER).stat().st_mode & 0o666
+        return (store / LEDGER).stat().st_mode & 0o666 | PRIVATE
     except OSError:
         return PRIVATE
 
@@ -96,7 +96,7 @@ def make_folder(path: Path, mode: int | None = None) -> None:
 
 
 def share(store: Path, paths: Iterable[Path], group: int | None = None) -> None:
-    """Give files and folders the mode of the store's files, as far as they are this user's.
+    """Set files and folders to the mode of the store's files, as far as they are this user's.
 
     Args:
         store: the store's folder.

@@ -217,8 +217,8 @@ class LexicalIndex:
         folder = self._folder(stamp)
         if folder == self._condemned:
             return False, self._told
-        if FILES not in stamp:
-            return False, None  # of version 0.1
+        if FILES not in stamp and stamp["generation"] < state.generation:
+            return False, None  # of version 0.1: from now on it has checksums
         found = damage(folder, stamp, self._checker)
         if found is not None:
             return False, found

@@ -216,8 +216,8 @@ class VectorFiles:
         if stamp is None:
             is_new = all(space != state.space for space, *_ in self._files())
             return False, None if is_new else "no stamp says what they hold"
-        if FILES not in stamp:
-            return False, None  # of version 0.1
+        if FILES not in stamp and stamp["generation"] < state.generation:
+            return False, None  # of version 0.1: from now on they have checksums
         found = self._damage(state.space, stamp)
         if found is not None:
             return False, found

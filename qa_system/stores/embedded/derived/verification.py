@@ -84,12 +84,13 @@ def _vector_errors(snapshot: Snapshot, vectors: VectorFiles) -> list[str]:
     if errors:
         vectors.give_up(snapshot)
     elif wrong := _wrong_vectors(snapshot, view):
-        errors.append(
-            f"SQLite has other numbers in {wrong} embeddings than were written: restore"
-            " store.sqlite3 from a backup"
-            if vectors.has_checksums(snapshot)
-            else f"the vector files hold other numbers than SQLite in {wrong} embeddings"
-        )
+        if vectors.has_checksums(snapshot):
+            return [
+                f"SQLite has other numbers in {wrong} embeddings than were written: restore"
+                " store.sqlite3 from a backup"
+            ]
+        errors.append(f"the vector files hold other numbers than SQLite in {wrong} embeddings")
+        vectors.give_up(snapshot)
     return errors
 
 

@@ -200,7 +200,7 @@ def test_doctor_tells_of_access_and_of_strangers(tmp_path):
     for name in ("vectors-0-0 (copy).f32", "lexical-0/notes.txt", "vectors-0-00.rows"):
         (path / name).write_text("mine")
     found = findings(path)
-    assert found["store access"].remedy == f"chmod -R o= {path}"
+    assert found["store access"].remedy == f"chmod -R go= {path}"
     for name in ("vectors-0-0 (copy).f32", "lexical-0/notes.txt", "vectors-0-00.rows"):
         assert name in found["store files"].detail
     assert "lexical.json" not in found["store files"].detail

@@ -125,7 +125,8 @@ def describe(store: Path, group: str | None) -> tuple[str, str | None]:
     mode, owner = found.st_mode & 0o777, f"user {found.st_uid}, group {found.st_gid}"
     detail = f"{mode:o}, {owner}"
     if mode & 0o007:
-        return f"{detail}: every user of this machine may read it", f"chmod -R o= {store}"
+        closed = "go=" if group is None else "o="
+        return f"{detail}: every user of this machine may read it", f"chmod -R {closed} {store}"
     if group is not None and (find_group(group), mode & 0o060) != (found.st_gid, 0o060):
         change = f"chgrp -R {group} {store} && chmod -R g=u {store}"
         folders = f"find {store} -type d -exec chmod g+s {{}} +"

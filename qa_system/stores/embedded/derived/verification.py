@@ -85,10 +85,8 @@ def _vector_errors(snapshot: Snapshot, vectors: VectorFiles) -> list[str]:
         vectors.give_up(snapshot)
     elif wrong := _wrong_vectors(snapshot, view):
         if vectors.has_checksums(snapshot):
-            return [
-                f"SQLite has other numbers in {wrong} embeddings than were written: restore"
-                " store.sqlite3 from a backup"
-            ]
+            told = f"SQLite has other numbers in {wrong} embeddings than were written"
+            return [f"{told}: restore store.sqlite3 from a backup"]
         errors.append(f"the vector files hold other numbers than SQLite in {wrong} embeddings")
         vectors.give_up(snapshot)
     return errors

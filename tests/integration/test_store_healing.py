@@ -29,7 +29,13 @@ from qa_system.stores.embedded.derived.vectors import VectorFiles
 from qa_system.stores.embedded.folder import StoreFolder
 from qa_system.stores.embedded.lock import WriterLock
 from qa_system.stores.faiss import FAISSDocumentStore
-from store_health import answers, answers_of_fresh_store, assert_same_answers
+from store_health import (
+    answers,
+    answers_of_fresh_store,
+    assert_same_answers,
+    restamp,
+    restamp_lexical,
+)
 
 WORKER = Path(__file__).with_name("store_worker.py")
 DIMENSION = 8
@@ -226,15 +232,14 @@ def test_an_approximate_index_is_built_anew_though_nobody_has_searched_it(path, 
     [
         {"generation": "one", "count": "ten"},
         {"generation": 10**6, "count": -3},
-        {"last_row": None, "space": None},
+        {"last_row": None, "space": None, "files": None},
         {"epoch": "../..", "store_id": 7},
         {"epoch": 77, "opstamp": 10**12},
     ],
     ids=lambda change: ",".join(change),
 )
 def test_a_stamp_that_says_nonsense(path, fresh, searched, name, change):
-    stamp = json.loads((path / name).read_bytes())
-    (path / name).write_text(json.dumps(stamp | change))
+    restamp(path / name, **change)
     check_healing(path, fresh[False], searched)
 
 
@@ -335,10 +340,9 @@ def test_an_index_that_holds_what_was_deleted_is_never_given_the_new_generation(
     ghost = tantivy.Document()
     ghost.add_unsigned("row", 999)
     ghosts.add_document(ghost)
-    stamp = json.loads((path / "lexical.json").read_bytes()) | {"opstamp": ghosts.commit()}
+    opstamp = ghosts.commit()
     ghosts.wait_merging_threads()
-    del stamp["closed"]
-    (path / "lexical.json").write_text(json.dumps(stamp))
+    restamp_lexical(path, opstamp)
     stamps = []
     write_stamp = lexical_index.write_stamp
     monkeypatch.setattr(

@@ -209,7 +209,9 @@ class LexicalIndex:
         """
         state = snapshot.state
         if stamp is None:
-            return False, "it was not of this store" if any(self._folders()) else None
+            return False, "its stamp is missing, damaged or of another store" if any(
+                self._folders()
+            ) else None
         if stamp["generation"] < state.history:
             return False, None
         if stamp["generation"] > state.generation:

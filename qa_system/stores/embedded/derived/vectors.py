@@ -215,7 +215,7 @@ class VectorFiles:
         stamp = self._read_stamp(snapshot)
         if stamp is None:
             is_new = all(space != state.space for space, *_ in self._files())
-            return False, None if is_new else "no stamp says what they hold"
+            return False, None if is_new else "their stamp is missing, damaged or of another store"
         if FILES not in stamp and stamp["generation"] < state.generation:
             return False, None  # of version 0.1: from now on they have checksums
         found = self._damage(state.space, stamp)

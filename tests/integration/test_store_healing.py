@@ -247,12 +247,12 @@ def test_a_stamp_that_says_nonsense(path, fresh, searched, name, change):
 def test_what_a_killed_commit_leaves(bases, fresh, tmp_path, is_managed):
     """All that a commit writes, but for the `meta.json` that makes it count.
 
-    tantivy knows most of it by `.managed.json`; it may be killed before it writes that.
+    tantivy knows most of it by `.managed.json`; it may be killed before it writes that. One write
+    is one commit, whose files have the same names each time.
     """
     path, ahead = (Path(shutil.copytree(bases[False], tmp_path / name)) for name in ("s", "ahead"))
     with open_store(ahead) as store:
-        store.delete_documents(GONE)
-        store.write_documents(LAST)
+        store.replace(LAST, GONE)
         store.search_bm25("word1")
         left = [each for each in (ahead / "lexical-0").iterdir() if each.name != "meta.json"]
         suffixes = {each.suffix for each in left if not (path / "lexical-0" / each.name).exists()}
@@ -261,8 +261,7 @@ def test_what_a_killed_commit_leaves(bases, fresh, tmp_path, is_managed):
             if is_managed or each.name != ".managed.json":
                 shutil.copy(each, path / "lexical-0")
     with open_store(path) as store:
-        store.delete_documents(GONE)
-        store.write_documents(LAST)
+        store.replace(LAST, GONE)
         found = answers(store, [*GONE, *WORDS], [], top_k=200)
         documents = store.filter_documents()
         expected = answers_of_fresh_store(

@@ -20,6 +20,7 @@ from qa_system.readers.calibration import Calibration
 from qa_system.readers.spans import Span, best_spans
 from qa_system.readers.windows import WindowCutter
 from qa_system.stages import stage
+from qa_system.ties import best_first
 
 __all__ = ["ExtractiveReader", "Reading", "refuse_unpaired", "require", "snippet"]
 
@@ -228,10 +229,22 @@ class ExtractiveReader:
         require("top_k", top_k, 1)
         loaded = self._ready()
         readings: list[Reading] = []
-        with stage("read"):
+        with stage("read") as span:
+            span.set_tags(
+                {
+                    "qa_system.read.model": self.model,
+                    "qa_system.read.questions": len(questions),
+                    "qa_system.read.documents": sum(map(len, documents)),
+                }
+            )
+            span.set_content_tag("qa_system.read.queries", list(questions))
             for start in range(0, len(questions), QUESTIONS_AT_ONCE):
                 part = slice(start, start + QUESTIONS_AT_ONCE)
                 readings += self._read(loaded, questions[part], documents[part], top_k)
+            span.set_tag("qa_system.read.answers", sum(len(each.answers) for each in readings))
+            span.set_content_tag(
+                "qa_system.read.texts", [[one.data for one in each.answers] for each in readings]
+            )
         return readings
 
     def _ready(self) -> _Loaded:
@@ -302,7 +315,9 @@ class ExtractiveReader:
                 for span in found
                 if document.content is not None
             ]
-            candidates.sort(key=lambda answer: -answer.meta["log_odds"])
+            candidates = best_first(
+                candidates, lambda answer: answer.meta["log_odds"], _document_of
+            )
             log_odds = tuple(found[0].log_odds if found else -math.inf for found in spans)
             yield _reading(candidates[:top_k], loaded.calibration, log_odds)
 
@@ -320,6 +335,10 @@ class ExtractiveReader:
             context_offset=ExtractedAnswer.Span(offset, offset + span.end - span.start),
             meta={"log_odds": span.log_odds},
         )
+
+
+def _document_of(answer: ExtractedAnswer) -> str:
+    return "" if answer.document is None else answer.document.id
 
 
 _backends: Shared[ReaderBackend] = Shared()

@@ -8,9 +8,7 @@ from typing import Any
 from haystack import Document, component, default_from_dict, default_to_dict
 
 from qa_system.config import EncoderSettings, RetrieverSettings
-from qa_system.models.locate import locate, stamp
-from qa_system.models.sharing import Shared
-from qa_system.retrievers.encoders import Encoder, load_encoder
+from qa_system.retrievers.encoders import Encoder, shared_encoder
 from qa_system.stages import stage
 from qa_system.stores import store_from_dict
 from qa_system.stores.contract import ReviewStore
@@ -33,6 +31,7 @@ class DenseRetriever:
             configuration; None takes the defaults (`bundled:encoder`).
         top_k: documents returned at most.
         filters: Haystack filters, used where `run` is given none.
+        whole_ties: also return the documents beyond `top_k` whose score is that of the last.
     """
 
     def __init__(
@@ -41,11 +40,13 @@ class DenseRetriever:
         encoder: dict[str, Any] | None = None,
         top_k: int = DEFAULTS.top_k,
         filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> None:
         self.document_store = document_store
         self.encoder = encoder
         self.top_k = top_k
         self.filters = filters
+        self.whole_ties = whole_ties
         self._loaded: Encoder | None = None
         self._loading = Lock()
 
@@ -57,6 +58,8 @@ class DenseRetriever:
             encoder=self.encoder,
             top_k=self.top_k,
             filters=self.filters,
+            # Left out where it is the default: a pipeline of 0.1 is dumped as it was.
+            **({"whole_ties": True} if self.whole_ties else {}),
         )
 
     @classmethod
@@ -77,7 +80,11 @@ class DenseRetriever:
 
     @component.output_types(documents=list[Document])
     def run(
-        self, query: str, filters: dict[str, Any] | None = None, top_k: int | None = None
+        self,
+        query: str,
+        filters: dict[str, Any] | None = None,
+        top_k: int | None = None,
+        whole_ties: bool | None = None,
     ) -> dict[str, list[Document]]:
         """Retrieve documents, best first, with `score` the store's similarity.
 
@@ -85,6 +92,7 @@ class DenseRetriever:
             query: the question.
             filters: take the place of the component's own.
             top_k: takes the place of the component's own.
+            whole_ties: takes the place of the component's own.
         """
         encoder = self._encoder()
         with stage("encode"):
@@ -94,25 +102,14 @@ class DenseRetriever:
                 embedding,
                 top_k=self.top_k if top_k is None else top_k,
                 filters=self.filters if filters is None else filters,
+                whole_ties=self.whole_ties if whole_ties is None else whole_ties,
             )
         return {"documents": documents}
 
     def _encoder(self) -> Encoder:
         with self._loading:
             if self._loaded is None:
-                encoder = _shared(EncoderSettings.model_validate(self.encoder or {}))
+                encoder = shared_encoder(EncoderSettings.model_validate(self.encoder or {}))
                 self.document_store.check_encoder(encoder.identity)
                 self._loaded = encoder
             return self._loaded
-
-
-_encoders: Shared[Encoder] = Shared()
-
-
-def _shared(settings: EncoderSettings) -> Encoder:
-    names = [
-        settings.model,
-        *([] if settings.question_model is None else [settings.question_model]),
-    ]
-    key = (settings.model_dump_json(), *(stamp(locate(name).path) for name in names))
-    return _encoders.get(key, lambda: load_encoder(settings))

@@ -8,6 +8,7 @@ import typer
 
 from qa_system.console.app import print_json
 from qa_system.console.options import ENCODER, STORE, JsonOption, takes_settings
+from qa_system.console.wording import counted
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
@@ -19,7 +20,8 @@ __all__ = ["reembed"]
 def reembed(settings: Settings, as_json: JsonOption = False) -> None:
     """Embed the documents of a store with another encoder.
 
-    Until all are embedded, questions are answered with the old embeddings.
+    Until all are embedded, questions are answered with the old embeddings. If only the question
+    encoder is another one, nothing is embedded: the store takes questions by it from now on.
     """
     from dataclasses import asdict
     from time import monotonic
@@ -32,6 +34,7 @@ def reembed(settings: Settings, as_json: JsonOption = False) -> None:
     with open_store(settings.store) as opened:
         loaded = load_encoder(settings.encoder)
         documents = opened.count_documents()
+        before = opened.encoder
         with progress("embedding", unit="documents", total=documents) as shown:
             embedded = opened.update_embeddings(loaded, on_progress=shown.advance)
     seconds = round(monotonic() - start, 3)
@@ -44,8 +47,14 @@ def reembed(settings: Settings, as_json: JsonOption = False) -> None:
                 "encoder": asdict(loaded.identity),
             }
         )
+    elif before is not None and before.differs_in_questions(loaded.identity):
+        typer.echo(
+            f"{settings.store.place}: takes questions by "
+            f"{loaded.identity.question_name or loaded.identity.name} now; the embeddings of its "
+            f"{documents:,} documents stay"
+        )
     else:
         typer.echo(
-            f"{settings.store.place}: {embedded:,} documents embedded by "
+            f"{settings.store.place}: {counted(embedded, 'document')} embedded by "
             f"{loaded.identity.name} in {seconds:,.1f} s"
         )

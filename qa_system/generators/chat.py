@@ -19,10 +19,11 @@ from haystack.core.serialization import component_to_dict
 from haystack.dataclasses import ChatMessage, GeneratedAnswer
 from haystack.utils import Secret, deserialize_chatgenerator_inplace
 
+from qa_system.arguments import checked
 from qa_system.errors import ConfigError, ModelError
 from qa_system.generators.rag import Generated
 from qa_system.passages import matched
-from qa_system.readers.extractive import refuse_unpaired, require
+from qa_system.readers.extractive import refuse_unpaired
 from qa_system.stages import stage
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ def cited(reply: str, reviews: int) -> tuple[str, tuple[int, ...]] | None:
 
     Returns:
         The answer without its citations, and the indexes of the cited reviews, from 0. None if
-        the reply is empty, says NO_ANSWER, cites nothing, or cites a review that the model was
-        not shown.
+        the reply is empty, says NO_ANSWER (also as "No_Answer"), cites nothing, or cites a review
+        that the model was not shown.
 
     >>> cited("It lasts ten hours [2], or more [2, 1].", reviews=2)
     ('It lasts ten hours, or more.', (0, 1))
@@ -92,7 +93,7 @@ def cited(reply: str, reviews: int) -> tuple[str, tuple[int, ...]] | None:
     }
     text = " ".join(_CITATION.sub(" ", reply).split())
     text = re.sub(r"\s+([.,;:!?])", r"\1", text)
-    if NO_ANSWER in text or not any(map(str.isalnum, text)) or not numbers:
+    if NO_ANSWER in text.upper() or not any(map(str.isalnum, text)) or not numbers:
         return None
     if not numbers <= set(range(1, reviews + 1)):
         return None
@@ -100,6 +101,7 @@ def cited(reply: str, reviews: int) -> tuple[str, tuple[int, ...]] | None:
 
 
 @component
+@checked
 class ReviewChat:
     """Answer from reviews by a chat model, with the API of `RAGGenerator`.
 
@@ -112,11 +114,10 @@ class ReviewChat:
         max_review_chars: characters of a review that the model is shown, at most.
 
     Raises:
-        ConfigError: `max_review_chars` is below 1.
+        InvalidArgumentError: `max_review_chars` is below 1.
     """
 
     def __init__(self, chat_generator: ChatGenerator, max_review_chars: int = 4000) -> None:
-        require("max_review_chars", max_review_chars, 1)
         self.chat_generator = chat_generator
         self.max_review_chars = max_review_chars
 
@@ -173,7 +174,7 @@ class ReviewChat:
         self,
         questions: Sequence[str],
         documents: Sequence[Sequence[Document]],
-        top_k: int | None = None,
+        top_k: int | None = None,  # noqa: ARG002  (part of the API)
     ) -> list[list[Generated]]:
         """Answer several questions, each from its own documents.
 
@@ -184,7 +185,6 @@ class ReviewChat:
             ModelError: the model does not answer.
         """
         refuse_unpaired(questions, documents)
-        require("top_k", top_k, 1)
         self.warm_up()
         with stage("generate"):
             return [

@@ -21,6 +21,7 @@ import orjson
 from haystack.dataclasses import ByteStream, Document, SparseEmbedding
 from numpy.typing import NDArray
 
+from qa_system.console.wording import counted
 from qa_system.errors import EmbeddingError, StoreError
 from qa_system.stores.writes import Passages
 
@@ -55,6 +56,8 @@ _UNREADABLE: Final = (
     OverflowError,
     MemoryError,
 )
+IDS: Final = ("item_id", "review_id")
+"""Metadata by which reviews are asked for."""
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -149,6 +152,13 @@ def _encode_meta(meta: dict[str, Any], document_id: str) -> tuple[str, str | Non
     # orjson writes NaN and infinity as null.
     if not isinstance(meta, dict) or (b"null" in text and not all(map(_is_json, _leaves(meta)))):
         raise _metadata_error(meta, document_id, "not JSON")
+    for name in IDS:
+        if not isinstance(meta.get(name, ""), str | None):
+            raise MetadataError(
+                f"metadata {name!r} is {meta[name]!r:.80}, and must be text",
+                where=f"document {document_id!r}",
+                remedy="Ids are compared as text: write them as str.",
+            )
     dates = None
     if dated:
         places = [
@@ -288,7 +298,7 @@ def stack_embeddings(
             dimension = len(embedding)
         if len(embedding) != dimension or dimension == 0:
             raise EmbeddingError(
-                f"the embedding has {len(embedding)} numbers instead of {dimension}",
+                f"the embedding has {counted(len(embedding), 'number')} instead of {dimension}",
                 where=f"document {document.id!r}",
                 remedy="All embeddings of a store come from one encoder.",
             )

@@ -13,6 +13,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from qa_system.arguments import checked
 from qa_system.config import ElasticsearchSettings
 from qa_system.errors import ConfigError
 from qa_system.labels import aggregate, join_annotators
@@ -37,6 +38,7 @@ __all__ = ["ElasticsearchReviewStore"]
 DEFAULTS = ElasticsearchSettings(type="elasticsearch")
 
 
+@checked
 class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     """Keep reviews on an Elasticsearch server, and find them by words, meaning and metadata.
 
@@ -314,13 +316,12 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         batch_size: int = 512,
         on_progress: Callable[[int], None] | None = None,
     ) -> int:
-        self._at.state_for_writing()
+        if self._at.rebind(encoder.identity):
+            return 0
         with self.new_version(resume=True, encoder=encoder.identity) as built:
             embedded = reembed(self._at, built._at, encoder, batch_size, on_progress)
             self.promote(built, expected=self.count_documents())
         return embedded
-
-    # --- reviews
 
     @override
     def documents_of_reviews(self, review_ids: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -347,8 +348,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     def has_item(self, item_id: str) -> bool:
         return reviews.has_item(self._at, item_id)
 
-    # --- labels
-
     @override
     def write_labels(self, labels: Iterable[Label]) -> int:
         return self._labels.write(labels)
@@ -367,8 +366,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     @override
     def delete_labels(self, split: str | None = None, item_id: str | None = None) -> int:
         return self._labels.delete(split, item_id)
-
-    # --- versions
 
     def new_version(
         self, *, resume: bool | str = False, encoder: EncoderIdentity | None = None
@@ -446,5 +443,4 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     def _check_encoder(self, state: IndexState, identity: EncoderIdentity) -> None:
         # A version is re-embedded by the name that it stands behind.
         store = f"{self._settings['url']}/{aliases.base_of(self._at.name)}"
-        where = self._at.where
-        check_encoder(identity, state.encoder, state.dimension, where=where, store=store)
+        check_encoder(identity, state.encoder, state.dimension, where=self._at.where, store=store)

@@ -274,7 +274,7 @@ def test_changed_numbers_in_a_file_are_mended_those_in_the_ledger_told(tmp_path,
     connection.close()
     with FAISSDocumentStore(tmp_path) as store:
         [error] = store.verify()
-    assert error.startswith("SQLite has other numbers in 1 embeddings than were written")
+    assert error.startswith("SQLite has other numbers in 1 embedding than were written")
 
 
 def test_a_wrong_query_is_refused(tmp_path):

@@ -192,6 +192,15 @@ class StoreFolder:
         if not is_owner:
             sleep(SETTLE_PAUSE)
 
+    def write_space(self, space: int, dimension: int) -> None:
+        """Write the vector files of a set of embeddings that is not searched yet.
+
+        Meanwhile nobody follows the ledger: who had read it before there was such a set would
+        remove its files.
+        """
+        with self._following, self.reading() as snapshot:
+            self.vectors.write_space(snapshot, space, dimension)
+
     def build_approximate(self) -> None:
         """Build the approximate index, if it is due; the writer's lock is held."""
         with self._following, self.ledger.snapshot() as snapshot:

@@ -39,8 +39,8 @@ def examine(config: Path | Settings | None = None, overrides: Iterable[str] = ()
     match settings.store:
         case ElasticsearchSettings() as server:
             findings.extend(_server(settings, server))
-        case StoreSettings():
-            findings.append(_store(settings))
+        case StoreSettings() as store:
+            findings.extend(_folder(settings, store))
         case other:
             assert_never(other)
     return findings
@@ -158,6 +158,38 @@ def _server(settings: Settings, store: ElasticsearchSettings) -> Iterator[Findin
         yield _store(settings)
 
 
+def _folder(settings: Settings, store: StoreSettings) -> Iterator[Finding]:
+    """Look at a store's folder: the store, who may use it, what else is in it."""
+    from qa_system.stores.embedded.access import describe
+    from qa_system.stores.embedded.layout import LEDGER, strangers
+
+    found = _store(settings)
+    yield found
+    path = Path(store.path)
+    try:
+        if not (path / LEDGER).is_file():
+            return
+        detail, remedy = describe(path, store.group)
+        others = strangers(path)
+    except OSError:
+        return  # the store itself could not be opened either
+    yield Finding("store access", remedy is None, required=False, detail=detail, remedy=remedy)
+    if others:
+        named = ", ".join(str(each.relative_to(path)) for each in others[:_NAMED])
+        more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+        yield Finding(
+            "store files",
+            ok=False,
+            required=False,
+            detail=f"no part of the store, which leaves them alone: {named}{more}",
+            remedy="Move them elsewhere, if they are not yours to keep there.",
+        )
+
+
+_NAMED = 5
+"""Files that a finding names; the rest is counted."""
+
+
 def _store(settings: Settings) -> Finding:
     from qa_system.stores import open_store
 
@@ -165,13 +197,10 @@ def _store(settings: Settings) -> Finding:
         with open_store(settings.store) as store:
             status = store.status()
     except QASystemError as error:
-        return Finding(
-            "store",
-            ok=False,
-            required=not isinstance(error, StoreNotFoundError),
-            detail=error.what,
-            remedy=error.remedy,
-        )
+        # Without a store, the defaults are as they should be; one that somebody names is missing.
+        is_expected = not isinstance(error, StoreNotFoundError) or _is_named(settings)
+        detail = error.what if error.where is None else f"{error.what} ({error.where})"
+        return Finding("store", False, required=is_expected, detail=detail, remedy=error.remedy)
     filled_by = "no encoder" if status.encoder is None else status.encoder.name
     return Finding(
         "store",
@@ -181,3 +210,8 @@ def _store(settings: Settings) -> Finding:
         f"in {status.path}, "
         f"embedded by {filled_by}",
     )
+
+
+def _is_named(settings: Settings) -> bool:
+    """Tell whether somebody says where the store is, be it by a file, a variable or a flag."""
+    return bool({"path", "url", "index"} & settings.store.model_fields_set)

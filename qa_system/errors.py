@@ -20,6 +20,7 @@ QASystemError                      base: what is wrong, where, and what to do
 │   ├── DuplicateIdError           (stores.writes; also haystack's DuplicateDocumentError)
 │   ├── DocumentsRejectedError     (stores.writes; names each document and the reason)
 │   ├── DamagedIndexError          (in the embedded store; tantivy cannot read or write it)
+│   ├── DamagedStoreError          (stores.documents; a store holds what no store has written)
 │   ├── DocumentTypeError          (stores.documents; also ValueError)
 │   └── MetadataError              (stores.documents; also ValueError)
 ├── ModelError                     a model that is missing, damaged or of another kind

@@ -95,6 +95,8 @@ class StoreSettings(_PlacedSettings):
     """None: the one that the encoder was trained with."""
     index: IndexKind = "auto"
     gpu: bool = False
+    group: str | None = None
+    """The group of users that a new store is shared with; None: it is its owner's alone."""
 
     @property
     def place(self) -> str:

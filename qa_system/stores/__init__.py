@@ -56,7 +56,8 @@ def open_store(
 def _open_faiss(
     settings: StoreSettings, create: bool, similarity: Similarity | None
 ) -> FAISSDocumentStore:
-    from qa_system.stores.faiss import FAISSDocumentStore, stored_similarity
+    from qa_system.stores.embedded.status import stored_similarity
+    from qa_system.stores.faiss import FAISSDocumentStore
 
     path = Path(settings.path)
     stored = stored_similarity(path)
@@ -70,7 +71,13 @@ def _open_faiss(
     chosen: Similarity = "dot_product"
     for given in (similarity, stored, settings.similarity):
         chosen = chosen if given is None else given
-    store = FAISSDocumentStore(path, similarity=chosen, index=settings.index, gpu=settings.gpu)
+    store = FAISSDocumentStore(
+        path,
+        similarity=chosen,
+        index=settings.index,
+        gpu=settings.gpu,
+        group=settings.group,
+    )
     if stored is None:
         store.check_place()
     return store

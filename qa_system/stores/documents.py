@@ -9,11 +9,12 @@ one row: the spans of its passages stand beside its text, their embeddings follo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import wraps
 from itertools import pairwise
-from typing import Any, Final, cast
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import numpy as np
 import orjson
@@ -26,6 +27,7 @@ from qa_system.stores.writes import Passages
 
 __all__ = [
     "COLUMNS",
+    "DamagedStoreError",
     "DocumentTypeError",
     "Embeddings",
     "MetadataError",
@@ -34,6 +36,7 @@ __all__ = [
     "decode_meta",
     "decode_vector",
     "decode_vectors",
+    "decoding",
     "encode_documents",
     "encode_passages",
     "encode_vectors",
@@ -43,9 +46,45 @@ __all__ = [
 Vector = tuple[bytes, int]
 """A document's numbers, and how many embeddings they are: one, or one a passage."""
 COLUMNS: Final = "id, meta, dates, content, blob, blob_info, sparse_embedding"
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+_UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+)
 IDS: Final = ("item_id", "review_id")
 """Metadata by which reviews are asked for."""
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_SERIALIZE_NUMPY
+
+
+class DamagedStoreError(StoreError):
+    """A store holds a value that no store has written."""
+
+
+def decoding(decode: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Have a function that decodes what a store holds raise a `DamagedStoreError` if it cannot.
+
+    >>> decoding(orjson.loads)("{")
+    Traceback (most recent call last):
+        ...
+    qa_system...DamagedStoreError: the store is damaged: ... Restore it from a backup, ...
+    """
+
+    @wraps(decode)
+    def wrapped(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+        try:
+            return decode(*arguments, **options)
+        except _UNREADABLE as error:
+            raise DamagedStoreError(
+                f"the store is damaged: it holds what no store has written ({error})",
+                remedy="Restore it from a backup, or delete it and run qa-index again.",
+            ) from error
+
+    return wrapped
 
 
 class DocumentTypeError(StoreError, ValueError):
@@ -174,6 +213,7 @@ def _metadata_error(meta: Any, document_id: str, reason: str) -> MetadataError:
     )
 
 
+@decoding
 def decode_document(
     values: Sequence[Any], *, score: float | None = None, embedding: list[float] | None = None
 ) -> Document:
@@ -198,6 +238,7 @@ def decode_document(
     )
 
 
+@decoding
 def decode_meta(text: str, dates: str | None) -> dict[str, Any]:
     """Return metadata as it was written, dates as Python dates.
 
@@ -205,6 +246,8 @@ def decode_meta(text: str, dates: str | None) -> dict[str, Any]:
     {'on': datetime.date(2024, 2, 29)}
     """
     meta: dict[str, Any] = orjson.loads(text)
+    if not isinstance(meta, dict):
+        raise TypeError(f"metadata is {type(meta).__name__}")
     if dates is not None:
         for path, kind in orjson.loads(dates):
             parent: Any = meta
@@ -354,13 +397,14 @@ def encode_passages(
     return orjson.dumps(spans).decode(), vector
 
 
+@decoding
 def decode_vector(vector: bytes, dimension: int) -> list[float]:
     """Return the numbers as they were written."""
-    dtype = np.float32 if len(vector) == 4 * dimension else np.float64
-    numbers: list[float] = np.frombuffer(vector, dtype).tolist()
+    numbers: list[float] = np.frombuffer(vector, _width(vector, dimension)).tolist()
     return numbers
 
 
+@decoding
 def decode_vectors(vectors: Sequence[Vector], dimension: int) -> NDArray[np.float32]:
     """Return the vectors of several documents as one (n, dimension) array of 32-bit floats.
 
@@ -369,8 +413,16 @@ def decode_vectors(vectors: Sequence[Vector], dimension: int) -> NDArray[np.floa
     """
     narrow = b"".join(
         numbers
-        if len(numbers) == 4 * dimension * count
+        if _width(numbers, dimension * count) is np.float32
         else np.frombuffer(numbers, np.float64).astype(np.float32).tobytes()
         for numbers, count in vectors
     )
     return np.frombuffer(narrow, np.float32).reshape(-1, dimension)
+
+
+def _width(numbers: bytes, count: int) -> type[np.float32 | np.float64]:
+    if len(numbers) == 4 * count:
+        return np.float32
+    if len(numbers) == 8 * count:
+        return np.float64
+    raise ValueError(f"{count} numbers have {len(numbers)} bytes")

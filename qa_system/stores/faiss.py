@@ -29,7 +29,6 @@ from qa_system.stores.embedded.erasure import forget
 from qa_system.stores.embedded.folder import StoreFolder
 from qa_system.stores.embedded.ledger import labels as label_index
 from qa_system.stores.embedded.ledger import metadata
-from qa_system.stores.embedded.ledger.database import Ledger
 from qa_system.stores.embedded.ledger.snapshot import (
     ITEM,
     REVIEW,
@@ -51,21 +50,9 @@ from qa_system.stores.writes import (
     WriteReport,
 )
 
-__all__ = ["DuplicateIdError", "FAISSDocumentStore", "StoreStatus", "stored_similarity"]
+__all__ = ["DuplicateIdError", "FAISSDocumentStore", "StoreStatus"]
 
 DEFAULTS = StoreSettings()
-
-
-def stored_similarity(path: Path) -> Similarity | None:
-    """Return the similarity that a store was made with, None if there is no store."""
-    ledger = Ledger(path, "dot_product")
-    if not ledger.exists():
-        return None
-    try:
-        with ledger.snapshot() as snapshot:
-            return snapshot.state.similarity
-    finally:
-        ledger.close()
 
 
 @checked
@@ -86,6 +73,8 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
             "auto" is flat below 200,000 vectors and ivf_flat from there. It is built when a
             writer closes the store.
         gpu: search the vectors on a GPU (needs faiss-gpu).
+        group: the group of users that a new store is shared with, who may read and write it; None:
+            it is its owner's alone. A store that is there keeps the modes of its files.
 
     Raises:
         ConfigError: there is no such similarity or index.
@@ -106,6 +95,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         similarity: Similarity = "dot_product",
         index: IndexKind = DEFAULTS.index,
         gpu: bool = DEFAULTS.gpu,
+        group: str | None = DEFAULTS.group,
     ) -> None:
         check_choice("similarity", similarity, get_args(Similarity))
         check_choice("index", index, get_args(IndexKind))
@@ -114,7 +104,10 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         self._similarity: Similarity = similarity
         self._index: IndexKind = index
         self._gpu = gpu
-        self._folder = StoreFolder(self._path, similarity, index, gpu=gpu, check=self._check)
+        self._group = group
+        self._folder = StoreFolder(
+            self._path, similarity, index, gpu=gpu, group=group, check=self._check
+        )
         self._search = Search(self._folder)
 
     @override
@@ -126,6 +119,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
             similarity=self._similarity,
             index=self._index,
             gpu=self._gpu,
+            group=self._group,
         )
 
     @classmethod

@@ -185,7 +185,7 @@ def test_the_command_reaches_what_jobs_remember(indexed):
     assert list(found["remaining_rejects"].values()) == [1]
     assert "brings it back" in result.stderr
     assert held(indexed, *SECRETS) == set()
-    assert "1 documents, sound" in run("verify", "--store", indexed).output
+    assert "1 document, sound" in run("verify", "--store", indexed).output
 
 
 def test_a_job_that_is_running_is_waited_for(indexed):

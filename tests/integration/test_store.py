@@ -200,7 +200,7 @@ def test_text_that_utf8_cannot_hold_is_named(store):
 def test_what_is_no_list_of_documents(store, documents):
     with pytest.raises(ValueError) as caught:
         store.write_documents(documents)
-    assert isinstance(caught.value, StoreError)
+    assert isinstance(caught.value, QASystemError)
 
 
 def test_top_k_is_at_least_one(store):
@@ -241,6 +241,7 @@ def test_serialisation_covers_every_argument(tmp_path):
         "similarity": "l2",
         "index": "hnsw",
         "gpu": True,
+        "group": "shoppers",
     }
     dumped = FAISSDocumentStore(**given).to_dict()
     assert dumped["init_parameters"] == given

@@ -16,7 +16,7 @@ from haystack.dataclasses import Document
 
 from qa_system.stores.analysis import ANALYZER
 from qa_system.stores.faiss import FAISSDocumentStore
-from store_health import assert_healed
+from store_health import assert_healed, restamp_lexical
 
 WORKER = Path(__file__).with_name("store_worker.py")
 
@@ -163,10 +163,7 @@ def test_a_lexical_index_with_documents_that_are_no_more_is_built_anew(tmp_path,
     writer.add_document(ghost)
     opstamp = writer.commit()
     writer.wait_merging_threads()
-    stamp_path = tmp_path / "lexical.json"
-    stamp = json.loads(stamp_path.read_text()) | {"opstamp": opstamp}
-    assert stamp.pop("closed")
-    stamp_path.write_text(json.dumps(stamp))
+    restamp_lexical(tmp_path, opstamp)
     with FAISSDocumentStore(tmp_path) as store:
         store.write_documents([Document(id="b", content="a chair", embedding=[1.0])])
         assert store.verify() == []

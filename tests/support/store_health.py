@@ -3,9 +3,24 @@
 import pytest
 from haystack.document_stores.types import DuplicatePolicy
 
+from qa_system.stores.embedded.checksums import Checker
+from qa_system.stores.embedded.derived.segments import records_of
+from qa_system.stores.embedded.stamps import read_stamp, write_stamp
 from qa_system.stores.faiss import FAISSDocumentStore
 
 TOP_K = 10
+
+
+def restamp(path, **changes):
+    """Change a stamp as a writer would, with its checksum; None takes a value away."""
+    stamp = read_stamp(path) | changes
+    write_stamp(path, {name: value for name, value in stamp.items() if value is not None})
+
+
+def restamp_lexical(store, opstamp):
+    """Write the stamp of an index that was not closed, which another program has committed to."""
+    files = records_of(store / "lexical-0", {}, Checker())
+    restamp(store / "lexical.json", opstamp=opstamp, closed=None, **files)
 
 
 def answers(store, questions, embeddings, top_k=TOP_K):

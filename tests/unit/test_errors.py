@@ -26,13 +26,14 @@ def test_the_tree_is_drawn_whole() -> None:
 def outside() -> list[type]:
     """The errors that stand with what raises them: another library's too, or with records."""
     from indexing.interrupts import JobInterruptedError
-    from qa_system.stores.documents import DocumentTypeError, MetadataError
+    from qa_system.stores.documents import DamagedStoreError, DocumentTypeError, MetadataError
     from qa_system.stores.embedded.derived.lexical import DamagedIndexError
     from qa_system.stores.filters import InvalidFilterError
     from qa_system.stores.writes import DocumentsRejectedError, DuplicateIdError
 
     return [
         JobInterruptedError,
+        DamagedStoreError,
         DocumentsRejectedError,
         DuplicateIdError,
         InvalidFilterError,

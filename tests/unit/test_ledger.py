@@ -88,9 +88,8 @@ def test_a_read_only_store_answers_and_refuses_writes(tmp_path):
         store.write_documents([Document(id="a", content="good battery", embedding=[1.0, 2.0])])
         store.search_bm25("battery")  # and all that is imported late, which nobody may not read
         assert store.search_by_embedding([1.0, 0.0])
-    folders = [path, path / "lexical-0"]
-    for folder in folders:
-        folder.chmod(0o555)
+    for each in [path, *path.rglob("*")]:
+        each.chmod(0o555 if each.is_dir() else 0o444)
     for folder in (tmp_path, *tmp_path.parents):
         if "pytest-" in str(folder):
             folder.chmod(folder.stat().st_mode | 0o055)
@@ -104,8 +103,8 @@ def test_a_read_only_store_answers_and_refuses_writes(tmp_path):
         finally:
             os._exit(code)
     status = os.waitpid(child, 0)[1]
-    for folder in folders:
-        folder.chmod(0o755)
+    for each in [path, path / "lexical-0"]:
+        each.chmod(0o755)
     assert os.waitstatus_to_exitcode(status) == 2
 
 

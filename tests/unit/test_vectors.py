@@ -1,5 +1,7 @@
 """Vectors: every search equals a brute force in numpy, whatever was deleted or filtered."""
 
+import sqlite3
+
 import numpy as np
 import pytest
 from haystack.dataclasses import Document
@@ -256,13 +258,23 @@ def test_damaged_files_are_built_anew(tmp_path, damage, caplog):
     assert ("built anew" in caplog.text) == (damage in ("missing", "truncated", "stamp"))
 
 
-def test_verify_tells_of_changed_numbers(tmp_path):
+def test_changed_numbers_in_a_file_are_mended_those_in_the_ledger_told(tmp_path, caplog):
+    """The one that has another checksum than was written is to blame."""
     with FAISSDocumentStore(tmp_path) as store:
         store.write_documents(documents_of(np.eye(4)))
     path = tmp_path / "vectors-0-0.f32"
     path.write_bytes(b"\x01" * 4 + path.read_bytes()[4:])
     with FAISSDocumentStore(tmp_path) as store:
-        assert store.verify() == ["the vector files hold other numbers than the ledger in 1 row"]
+        assert store.verify() == []
+    assert "built anew: vectors-0-0.f32 is damaged" in caplog.text
+    assert "lexical" not in caplog.text
+    with sqlite3.connect(tmp_path / "store.sqlite3") as connection:
+        other = np.array([9, 9, 9, 9], np.float32).tobytes()
+        connection.execute("UPDATE embeddings_0 SET vector = ? WHERE row = 2", (other,))
+    connection.close()
+    with FAISSDocumentStore(tmp_path) as store:
+        [error] = store.verify()
+    assert error.startswith("SQLite has other numbers in 1 embedding than were written")
 
 
 def test_a_wrong_query_is_refused(tmp_path):
@@ -283,6 +295,93 @@ def test_a_gpu_that_is_not_there(tmp_path):
         store.write_documents(documents_of(np.eye(3)))
         with pytest.raises(MissingDependencyError, match="gpu: false"):
             store.search_by_embedding([1.0, 0.0, 0.0])
+
+
+class OnGpu:
+    """Stands in for a FAISS index on a GPU, which no test machine has: a CPU's with its limits."""
+
+    def __init__(self, index):
+        self._index = index
+        self.depths = []
+        self.nprobe = 1
+
+    def search(self, queries, depth, params=None):
+        assert params is None, "GPU indexes know no selectors"
+        assert depth <= 2_048, "select() supports up to 2048 hits"
+        self.depths.append(depth)
+        if hasattr(self._index, "nprobe"):
+            self._index.nprobe = self.nprobe
+        return self._index.search(queries, depth)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """What was copied to the GPU."""
+    faiss = pytest.importorskip("faiss")
+    copied = []
+
+    class GpuClonerOptions:
+        useFloat16 = False
+
+    def index_cpu_to_gpu(resources, device, index, options):
+        if type(faiss.downcast_index(index)).__name__ not in (
+            "IndexFlat", "IndexFlatIP", "IndexFlatL2", "IndexIVFFlat", "IndexIVFPQ",
+        ):  # fmt: skip
+            raise RuntimeError("This index type is not implemented on GPU.")
+        copied.append(OnGpu(index))
+        return copied[-1]
+
+    for name, value in {
+        "get_num_gpus": lambda: 1,
+        "GpuClonerOptions": GpuClonerOptions,
+        "StandardGpuResources": object,
+        "index_cpu_to_gpu": index_cpu_to_gpu,
+    }.items():
+        monkeypatch.setattr(faiss, name, value, raising=False)
+    for kind in FEWEST:
+        monkeypatch.setitem(FEWEST, kind, 100)
+    return copied
+
+
+@pytest.mark.parametrize("index", ["flat", "ivf_flat", "hnsw", "sq8", "ivf_pq"])
+def test_a_gpu_finds_what_a_cpu_finds(tmp_path, gpu, caplog, index):
+    draw = np.random.default_rng(2)
+    matrix = draw.standard_normal((6_000, 8)).astype("f4")
+    queries = draw.standard_normal((20, 8)).astype("f4")
+    with FAISSDocumentStore(tmp_path, index=index) as store:
+        store.write_documents(documents_of(matrix))
+    with FAISSDocumentStore(tmp_path, index=index) as store:
+        expected = store.search_by_embeddings(queries, 10)
+        deep = store.search_by_embeddings(queries[:2], 3_000)
+    with FAISSDocumentStore(tmp_path, index=index, gpu=True) as store:
+        assert (f"no {index} index for a GPU" in caplog.text) == (index in ("hnsw", "sq8"))
+        found = store.search_by_embeddings(queries, 10)
+        assert [[hit.id for hit in hits] for hits in found] == [
+            [hit.id for hit in hits] for hits in expected
+        ]
+        assert len(gpu) == (0 if index in ("hnsw", "sq8") else 1)
+        found = store.search_by_embeddings(queries[:2], 3_000)
+        if index != "hnsw":
+            assert [[hit.id for hit in hits] for hits in found] == [
+                [hit.id for hit in hits] for hits in deep
+            ]
+        assert [len(hits) for hits in found] == [3_000, 3_000]
+    if index.startswith("ivf"):
+        assert [each.nprobe for each in gpu] == [8]
+
+
+def test_an_index_that_a_gpu_has_no_room_for(tmp_path, gpu, monkeypatch, caplog):
+    import faiss
+
+    def no_room(*_):
+        raise RuntimeError("cudaMalloc error out of memory")
+
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", no_room)
+    with FAISSDocumentStore(tmp_path, gpu=True) as store:
+        store.write_documents(documents_of(np.eye(3)))
+        for _ in range(2):
+            assert len(store.search_by_embedding([1.0, 0.0, 0.0])) == 3
+    assert caplog.text.count("the GPU cannot hold the flat index") == 1
 
 
 def test_settings_that_do_not_exist(tmp_path):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from threading import Lock, RLock
 from time import monotonic, sleep
@@ -14,12 +15,13 @@ from weakref import WeakSet
 
 from qa_system.errors import StoreError
 from qa_system.records import Similarity
+from qa_system.stores.embedded.access import find_group, share
 from qa_system.stores.embedded.derived.ann import ApproximateIndex, IndexKind
 from qa_system.stores.embedded.derived.follower import Follower
 from qa_system.stores.embedded.derived.lexical_index import LexicalIndex
 from qa_system.stores.embedded.derived.vectors import StaleSnapshotError, VectorFiles
 from qa_system.stores.embedded.derived.verification import find_errors
-from qa_system.stores.embedded.layout import check_free
+from qa_system.stores.embedded.layout import check_free, own_paths
 from qa_system.stores.embedded.ledger.database import Ledger
 from qa_system.stores.embedded.ledger.snapshot import FORMAT, Snapshot, Transaction
 from qa_system.stores.embedded.ledger.upgrade import upgrade
@@ -57,6 +59,7 @@ class StoreFolder:
         similarity: what a store that is not there yet would be made with.
         index: the kind of approximate index.
         gpu: search it on a GPU.
+        group: of users that a new store is shared with; None: it is its owner's alone.
         check: told each snapshot, refuses those that contradict the settings.
     """
 
@@ -67,6 +70,7 @@ class StoreFolder:
         index: IndexKind,
         *,
         gpu: bool,
+        group: str | None,
         check: Callable[[Snapshot], None],
     ) -> None:
         self.path = path
@@ -75,6 +79,7 @@ class StoreFolder:
         self.vectors = VectorFiles(path)
         self.approximate = ApproximateIndex(path, index, gpu=gpu)
         self._check = check
+        self._group = group
         self._lock = WriterLock(path)
         self._is_upgraded = False
         self._is_checked = False
@@ -152,8 +157,9 @@ class StoreFolder:
         with self._writing:
             if not self._lock.is_held:
                 self.check_place()
+            group = None if self.ledger.exists() else find_group(self._group)
             try:
-                self.path.mkdir(parents=True, exist_ok=True)
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._lock.acquire(LOCK_WAIT)
             except OSError as error:
                 raise StoreError(
@@ -162,7 +168,8 @@ class StoreFolder:
                     remedy="Check that it is a folder, and its permissions.",
                 ) from error
             if not self.ledger.exists():
-                self.ledger.create()
+                self.ledger.create(group)
+                share(self.path, [self.path, *own_paths(self.path)], group)
             elif not self._is_upgraded:
                 self._upgrade()
             with self.ledger.transaction(searchable=searchable) as transaction:
@@ -195,11 +202,12 @@ class StoreFolder:
             sleep(SETTLE_PAUSE)
 
     def write_space(self, space: int, dimension: int) -> None:
-        """Write the vectors of a re-embedding before they are searched.
+        """Write the vector files of a re-embedding before they are searched.
 
-        Alone: what follows an older generation does not know the space, and removes its files.
+        Nobody follows the ledger meanwhile: a process that has read an older generation does not
+        know the space, and would remove its files.
         """
-        with self._following, self.ledger.snapshot() as snapshot:
+        with self._following, self.reading() as snapshot:
             self.vectors.write_space(snapshot, space, dimension)
 
     def build_approximate(self) -> None:
@@ -210,14 +218,22 @@ class StoreFolder:
                 self.approximate.build(view)
 
     def errors(self) -> list[str]:
-        """Compare the derived indexes with the ledger, after they had time to catch up."""
+        """Compare the derived indexes with the ledger, after they had time to catch up.
+
+        What is damaged is built anew, if this process may write; what is returned is still wrong.
+        """
         until = monotonic() + SETTLE_WAIT
-        while True:
+        for attempt in count():
             self.settle()
             with self.reading() as snapshot:
-                errors = find_errors(snapshot, self.lexical, self.vectors)
-            if not errors or monotonic() > until:
-                return errors
+                errors = find_errors(snapshot, self.lexical, self.vectors, self.approximate)
+            if not errors or (attempt and monotonic() > until):
+                break
+            with self._owning() as is_owner:
+                if is_owner:
+                    self._follow()
+                    self._try(self.build_approximate)
+        return errors
 
     def size(self) -> int:
         """Return the bytes of all files."""
@@ -236,14 +252,19 @@ class StoreFolder:
             try:
                 if self._lock.is_held:
                     self._follow()
-                    for finish in (self.lexical.close, self.build_approximate):
-                        try:
-                            finish()
-                        except (StoreError, OSError, ValueError, StaleSnapshotError) as error:
-                            log.warning("an index in %s was not finished: %s", self.path, error)
+                    self._try(self.lexical.close)
+                    self._try(self.build_approximate)
                     self.ledger.checkpoint()
+                    with suppress(OSError):
+                        share(self.path, own_paths(self.path))
             finally:
                 self.let_go()
+
+    def _try(self, finish: Callable[[], None]) -> None:
+        try:
+            finish()
+        except (StoreError, OSError, ValueError, StaleSnapshotError) as error:
+            log.warning("an index in %s was not finished: %s", self.path, error)
 
     def let_go(self) -> None:
         """Release files and lock as they are."""

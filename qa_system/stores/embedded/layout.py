@@ -8,11 +8,13 @@ whose `store.sqlite3` was deleted), but nothing else.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from qa_system.errors import StoreError
+from qa_system.stores.embedded.access import LEDGER
 from qa_system.stores.embedded.stamps import read_stamp
 
 __all__ = [
@@ -24,10 +26,12 @@ __all__ = [
     "VECTORS_FILE",
     "VECTORS_STAMP",
     "check_free",
+    "lexical_files",
+    "own_paths",
     "remove_lexical",
+    "strangers",
 ]
 
-LEDGER: Final = "store.sqlite3"
 JOBS: Final = "jobs"
 """The folder inside a store's in which `qa-index` keeps the checkpoints of its jobs."""
 LEXICAL_STAMP: Final = "lexical.json"
@@ -96,13 +100,65 @@ def check_free(folder: Path) -> None:
         )
 
 
+def lexical_files(folder: Path) -> list[Path]:
+    """Return the files of a lexical index; others in its folder are somebody else's."""
+    return [path for path in folder.iterdir() if _is_lexical_file(path)]
+
+
 def remove_lexical(folder: Path) -> None:
     """Delete the files of a lexical index one by one, and the folder if nothing else is in it."""
     with suppress(OSError):  # it is tried again when the store is opened the next time
-        for path in list(folder.iterdir()):
-            if _is_lexical_file(path):
-                path.unlink(missing_ok=True)
+        for path in lexical_files(folder):
+            path.unlink(missing_ok=True)
         folder.rmdir()
+
+
+def own_paths(store: Path) -> Iterator[Path]:
+    """Yield the files and folders of a store that are in its folder, by their names."""
+    for path in store.iterdir():
+        if not _is_named(path):
+            continue
+        yield path
+        if path.is_dir():
+            yield from (each for each in path.iterdir() if _is_named_inside(each))
+
+
+def strangers(store: Path) -> list[Path]:
+    """Return what is in a store's folder and no part of the store, which it leaves alone."""
+    found = []
+    for path in sorted(store.iterdir()):
+        if not _is_named(path):
+            found.append(path)
+        elif path.is_dir():
+            found += [each for each in sorted(path.iterdir()) if not _is_named_inside(each)]
+    return found
+
+
+def _is_named(path: Path) -> bool:
+    """Tell whether a path has the name and the kind of one of a store's."""
+    name = path.name
+    if path.is_symlink():
+        return False
+    if path.is_dir():
+        return name == JOBS or LEXICAL_FOLDER.fullmatch(name) is not None
+    named = name.removesuffix(".new")
+    if named in (LEDGER, LEXICAL_STAMP, "ann.json", "ann.faiss", "writer.lock", "writer.json"):
+        return True
+    return any(
+        kind.fullmatch(each)
+        for kind, each in (
+            (_LEDGER_SIDE, name),
+            (_NEW_LEDGER, name),
+            (VECTORS_STAMP, named),
+            (VECTORS_FILE, name),
+        )
+    )
+
+
+def _is_named_inside(path: Path) -> bool:
+    if path.parent.name == JOBS:
+        return _JOB_FILE.fullmatch(path.name) is not None and path.is_file()
+    return _is_lexical_file(path)
 
 
 def _is_lexical_file(path: Path) -> bool:

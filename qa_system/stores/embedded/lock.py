@@ -12,6 +12,7 @@ import orjson
 from filelock import FileLock, Timeout
 
 from qa_system.errors import StoreLockedError
+from qa_system.stores.embedded.access import create_file, file_mode
 
 __all__ = ["WriterLock"]
 
@@ -30,7 +31,9 @@ class WriterLock:
         self._lock = self._make()
 
     def _make(self) -> FileLock:
-        return FileLock(self._folder / "writer.lock", thread_local=False)
+        return FileLock(
+            self._folder / "writer.lock", thread_local=False, mode=file_mode(self._folder)
+        )
 
     @property
     def is_held(self) -> bool:
@@ -48,9 +51,8 @@ class WriterLock:
         """
         if self.is_held:
             return
-        if self._pid != os.getpid():
-            # A lock that came through a fork is the parent's.
-            self._pid, self._lock = os.getpid(), self._make()
+        # A lock that came through a fork is the parent's.
+        self._pid, self._lock = os.getpid(), self._make()
         try:
             self._lock.acquire(timeout=wait, poll_interval=0.01)
         except Timeout:
@@ -62,7 +64,7 @@ class WriterLock:
         # It only names the holder in messages; a link that somebody put there is not followed.
         with contextlib.suppress(OSError):
             self._holder.unlink(missing_ok=True)
-            with self._holder.open("xb") as file:
+            with create_file(self._holder) as file:
                 file.write(
                     orjson.dumps(
                         {

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from qa_system.records import EncoderIdentity, Similarity
 from qa_system.stores.embedded.derived.ann import IndexKind
 from qa_system.stores.embedded.folder import StoreFolder
 from qa_system.stores.embedded.ledger import labels as label_index
+from qa_system.stores.embedded.ledger.database import Ledger
 from qa_system.stores.embedded.ledger.snapshot import Snapshot
 
-__all__ = ["StoreStatus", "read_status"]
+__all__ = ["StoreStatus", "read_status", "stored_similarity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +77,15 @@ def read_status(
         lexical_generation=folder.lexical.generation(),
         vectors_generation=folder.vectors.generation(snapshot),
     )
+
+
+def stored_similarity(path: Path) -> Similarity | None:
+    """Return the similarity that a store was made with, None if there is no store."""
+    ledger = Ledger(path, "dot_product")
+    if not ledger.exists():
+        return None
+    try:
+        with ledger.snapshot() as snapshot:
+            return snapshot.state.similarity
+    finally:
+        ledger.close()

@@ -18,10 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.config.choices import IndexKind
-from qa_system.errors import MissingDependencyError, StoreError
+from qa_system.errors import StoreError
 from qa_system.records import Similarity
+from qa_system.stores.embedded.access import create_file
+from qa_system.stores.embedded.checksums import Checker, crc_of, record_of
+from qa_system.stores.embedded.derived.gpu import DEEPEST, NOT_ON_GPU, on_gpu
 from qa_system.stores.embedded.derived.vector_view import Found, Matrix, VectorView, import_faiss
-from qa_system.stores.embedded.stamps import read_stamp, replace_file, write_stamp
+from qa_system.stores.embedded.stamps import FILES, read_stamp, replace_file, write_stamp
 
 __all__ = ["ApproximateIndex", "IndexKind", "chosen_kind"]
 
@@ -63,6 +66,7 @@ class _Loaded:
     space: int
     epoch: int
     count: int
+    is_on_gpu: bool
 
 
 class ApproximateIndex:
@@ -71,7 +75,7 @@ class ApproximateIndex:
     Args:
         folder: the store's folder.
         kind: which.
-        gpu: search on the first GPU.
+        gpu: search on the first GPU what it can hold; what it cannot is logged.
     """
 
     def __init__(self, folder: Path, kind: IndexKind, *, gpu: bool) -> None:
@@ -79,8 +83,16 @@ class ApproximateIndex:
         self._stamp_path = folder / "ann.json"
         self._kind: IndexKind = kind
         self._gpu = gpu
+        if kind in NOT_ON_GPU and gpu:
+            self._gpu = False
+            log.warning(
+                "FAISS has no %s index for a GPU, a CPU searches it; store.index has flat,"
+                " ivf_flat and ivf_pq for a GPU",
+                kind,
+            )
         self._loaded: _Loaded | None = None
         self._unusable: dict[str, Any] | None = None
+        self._checker = Checker()
 
     def is_due(self, view: VectorView) -> bool:
         """Whether the files lack the index that the view should be searched by."""
@@ -108,17 +120,20 @@ class ApproximateIndex:
             index.add(matrix[start : start + _CHUNK])
         fresh = self._path.with_name(f"{self._path.name}.new")
         try:
+            fresh.unlink(missing_ok=True)
+            create_file(fresh).close()  # FAISS would make it for everybody to read
             faiss.write_index(index, str(fresh))
+            crc, size = crc_of(fresh), fresh.stat().st_size
+            self._stamp_path.unlink(missing_ok=True)
+            replace_file(fresh, self._path)
             stamp = {
                 "store_id": view.store_id,
                 "kind": kind,
                 "space": view.space,
                 "epoch": view.epoch,
                 "count": len(matrix),
-                "bytes": fresh.stat().st_size,
+                FILES: {self._path.name: record_of(self._path, size, crc)},
             }
-            self._stamp_path.unlink(missing_ok=True)
-            replace_file(fresh, self._path)
             write_stamp(self._stamp_path, stamp)
         except (OSError, RuntimeError) as error:  # FAISS raises RuntimeError on a full disk
             with suppress(OSError):
@@ -141,9 +156,23 @@ class ApproximateIndex:
             return view.search(queries, top_k, allowed)
 
         def candidates(queries: Matrix, wanted: int, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-            return _candidates(loaded, queries, wanted, mask, gpu=self._gpu)
+            return _candidates(loaded, queries, wanted, mask)
 
         return view.search(queries, top_k, allowed, candidates, loaded.count)
+
+    def find_damage(self, view: VectorView) -> str | None:
+        """Read the file again, and return what is wrong with it; None: nothing, or it is not used.
+
+        A file that is damaged is not searched any more.
+        """
+        self._checker.read_again()
+        known = read_stamp(self._stamp_path, **_STAMP)
+        if chosen_kind(self._kind, view.count) == "flat" or known is None or FILES not in known:
+            return None
+        found = self._damage(known)
+        if found is not None:
+            self._loaded = None
+        return found
 
     def close(self) -> None:
         """Let the index go."""
@@ -155,9 +184,16 @@ class ApproximateIndex:
         if stamp is None or (stamp["kind"], stamp["space"], stamp["epoch"]) != wanted:
             return None
         is_other = stamp.get("store_id", view.store_id) != view.store_id
-        if is_other or stamp == self._unusable or not self._is_whole(stamp):
+        if is_other or stamp == self._unusable or stamp["count"] > len(view.matrix):
             return None
-        return stamp if stamp["count"] <= len(view.matrix) else None
+        if FILES not in stamp:
+            return None  # of version 0.1: a damaged file can keep FAISS reading for ever
+        found = self._damage(stamp)
+        if found is None:
+            return stamp
+        if stamp == read_stamp(self._stamp_path, **_STAMP):
+            self._give_up(stamp, found)
+        return None
 
     def _read(self, faiss: Any, stamp: dict[str, Any], view: VectorView) -> Any:
         """Return the index, None if the file is not what the stamp says, which is logged once."""
@@ -170,16 +206,20 @@ class ApproximateIndex:
                 return index
             reason = f"it holds {index.ntotal} vectors of {index.d} numbers"
         if stamp == read_stamp(self._stamp_path):
-            self._unusable = stamp
-            log.warning("the index %s cannot be used: %s", self._path, reason)
+            self._give_up(stamp, reason)
         return None
 
-    def _is_whole(self, stamp: dict[str, Any]) -> bool:
-        try:
-            size = self._path.stat().st_size
-        except OSError:
-            return False
-        return bool(stamp.get("bytes", size) == size)
+    def _give_up(self, stamp: dict[str, Any], reason: str) -> None:
+        self._unusable = stamp
+        log.warning(
+            "the index %s cannot be used: %s; the vectors are searched exactly until a writer"
+            " builds it anew",
+            self._path,
+            reason,
+        )
+
+    def _damage(self, stamp: dict[str, Any]) -> str | None:
+        return self._checker.damage(self._path.parent, stamp[FILES])
 
     def _load(self, view: VectorView) -> _Loaded | None:
         kind, known = chosen_kind(self._kind, view.count), self._loaded
@@ -203,9 +243,14 @@ class ApproximateIndex:
             if found is None or stamp != self._stamp(view, kind):
                 return None  # unusable, or replaced since the stamp was read
             index, count = found, stamp["count"]
-        if self._gpu:
-            index = _on_gpu(faiss, index)
-        self._loaded = _Loaded(index, kind, view.space, view.epoch, count)
+        if hasattr(index, "nprobe"):
+            index.nprobe = min(max(8, index.nlist // 32), DEEPEST)
+        copied = on_gpu(faiss, index, kind) if self._gpu else None
+        if self._gpu and copied is None:
+            self._gpu = False
+            return self._load(view)
+        is_on_gpu, index = copied is not None, index if copied is None else copied
+        self._loaded = _Loaded(index, kind, view.space, view.epoch, count, is_on_gpu)
         return self._loaded
 
 
@@ -237,29 +282,23 @@ def _flat(faiss: Any, view: VectorView) -> Any:
     return index
 
 
-def _on_gpu(faiss: Any, index: Any) -> Any:
-    if getattr(faiss, "get_num_gpus", lambda: 0)() < 1:
-        raise MissingDependencyError(
-            "gpu: true needs faiss-gpu and a GPU that it can see",
-            remedy="Install it (pip install 'qa-system[gpu]'), or set gpu: false.",
-        )
-    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
-
-
 def _candidates(
-    loaded: _Loaded, queries: Matrix, wanted: int, mask: NDArray[np.bool_], *, gpu: bool
+    loaded: _Loaded, queries: Matrix, wanted: int, mask: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    faiss, index = import_faiss(), loaded.index
     depth = min(max(OVERSAMPLE[loaded.kind] * wanted, FEWEST_CANDIDATES), loaded.count)
-    if gpu:
-        return np.asarray(index.search(queries, depth)[1], np.int64)
+    if loaded.is_on_gpu:
+        if wanted > DEEPEST:
+            return np.empty((len(queries), 0), np.int64)  # who asked scores all vectors then
+        depth = min(depth, DEEPEST)
+        # A GPU knows no selector; who asked leaves out what is not allowed.
+        return np.asarray(loaded.index.search(queries, depth)[1], np.int64)
+    faiss = import_faiss()
     bits = np.packbits(mask[: loaded.count], bitorder="little")
     selector = faiss.IDSelectorBitmap(loaded.count, faiss.swig_ptr(bits))
     if loaded.kind == "hnsw":
         options = faiss.SearchParametersHNSW(sel=selector, efSearch=max(HNSW_BREADTH, 2 * depth))
-    elif loaded.kind == "sq8":
+    elif loaded.kind in ("flat", "sq8"):
         options = faiss.SearchParameters(sel=selector)
     else:
-        probes = max(8, index.nlist // 32)
-        options = faiss.SearchParametersIVF(sel=selector, nprobe=probes)
-    return np.asarray(index.search(queries, depth, params=options)[1], np.int64)
+        options = faiss.SearchParametersIVF(sel=selector, nprobe=loaded.index.nprobe)
+    return np.asarray(loaded.index.search(queries, depth, params=options)[1], np.int64)

@@ -20,17 +20,18 @@ from numpy.typing import NDArray
 
 from qa_system.errors import StoreError
 from qa_system.stores.analysis import ANALYZER, analyze, analyzer, function_terms
-from qa_system.stores.embedded.ledger.snapshot import Rows
+from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
 from qa_system.stores.function_words import FUNCTION_WORD_WEIGHT
 
 if TYPE_CHECKING:
-    from tantivy import Index, Query, Searcher
+    from tantivy import Index, IndexWriter, Query, Searcher
 
 __all__ = [
+    "WRITER_BYTES",
     "DamagedIndexError",
     "Hit",
     "LexicalView",
-    "any_of_rows",
+    "advance",
     "make_index",
     "newer_than",
     "open_index",
@@ -39,6 +40,7 @@ __all__ = [
 
 Hit = tuple[int, float]
 
+WRITER_BYTES: Final = 64_000_000
 FEW_ROWS: Final = 50
 SMALL_SET: Final = 500
 """A filter that selects at most so many rows is part of the query; a larger one is applied to
@@ -180,7 +182,7 @@ class LexicalView:
         return np.sort(np.fromiter((row for row, _ in hits), np.int64, len(hits)))
 
 
-def any_of_rows(rows: Rows) -> Query:
+def _any_of_rows(rows: Rows) -> Query:
     """Return the query that finds these rows."""
     from tantivy import Query
 
@@ -237,3 +239,19 @@ def _prepared(index: Index) -> Index:
     index.register_tokenizer(ANALYZER, analyzer())
     index.config_reader("manual")
     return index
+
+
+def advance(writer: IndexWriter, snapshot: Snapshot, generation: int, last_row: int) -> int:
+    """Commit what was written since a generation; return tantivy's count of operations."""
+    from tantivy import Document
+
+    # Not delete_documents_by_term: it takes the number for a signed one, and finds none.
+    dead = snapshot.tombstones(generation)
+    if len(dead):
+        writer.delete_documents_by_query(_any_of_rows(dead))
+    for row, text in snapshot.iter_texts(last_row):
+        document = Document()
+        document.add_unsigned("row", row)
+        document.add_text("body", text)
+        writer.add_document(document)
+    return int(writer.commit())

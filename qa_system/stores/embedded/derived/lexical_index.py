@@ -9,7 +9,6 @@ then readers have the older index, and whatever ends the building leaves that as
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,18 +19,29 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from qa_system.stores.analysis import ANALYZER
+from qa_system.stores.embedded.access import make_folder
+from qa_system.stores.embedded.checksums import Checker
 from qa_system.stores.embedded.derived.lexical import (
+    WRITER_BYTES,
     DamagedIndexError,
     LexicalView,
-    any_of_rows,
+    advance,
     make_index,
     newer_than,
     open_index,
     reporting_damage,
 )
+from qa_system.stores.embedded.derived.segments import (
+    damage,
+    openable,
+    opstamp_of,
+    records_of,
+    share_files,
+)
+from qa_system.stores.embedded.derived.substitute import Substitute
 from qa_system.stores.embedded.layout import LEXICAL_FOLDER, LEXICAL_STAMP, remove_lexical
 from qa_system.stores.embedded.ledger.snapshot import Snapshot, State
-from qa_system.stores.embedded.stamps import read_stamp, write_stamp
+from qa_system.stores.embedded.stamps import FILES, read_stamp, write_stamp
 
 if TYPE_CHECKING:
     from tantivy import Index, IndexWriter
@@ -40,7 +50,6 @@ __all__ = ["LexicalIndex"]
 
 log = logging.getLogger(__name__)
 
-WRITER_BYTES: Final = 64_000_000
 _STAMP: Final[dict[str, type]] = {
     "store_id": str,
     "analyzer": str,
@@ -68,15 +77,6 @@ class _Written:
     writer: IndexWriter
 
 
-@dataclass(frozen=True, slots=True)
-class _Substitute:
-    """An index in memory, which follows the ledger as well."""
-
-    index: Index
-    view: LexicalView
-    last_row: int
-
-
 class LexicalIndex:
     """The lexical index of a store: opened by readers, brought up to date by the writer.
 
@@ -88,11 +88,11 @@ class LexicalIndex:
         self._store = store
         self._stamp_path = store / LEXICAL_STAMP
         self._refreshing = Lock()
-        self._substituting = Lock()
         self._opened: _Opened | None = None
         self._written: _Written | None = None
         self._view: LexicalView | None = None
-        self._substitute: _Substitute | None = None
+        self._substitute = Substitute(store)
+        self._checker = Checker()
         self._condemned: Path | None = None
         self._given_up_at: int | None = None
         self._told: str | None = None
@@ -121,12 +121,12 @@ class LexicalIndex:
         """
         view = self.view(state)
         if view is not None and needed <= view.generation <= state.generation:
-            self._substitute = self._given_up_at = None
+            self._substitute.drop()
+            self._given_up_at = None
             return view
-        known = self._substitute
-        if known is None or known.view.store_id != state.store_id:
-            return None
-        return known.view if needed <= known.view.generation <= state.generation else None
+        known = self._substitute.view(state.store_id)
+        fits = known is not None and needed <= known.generation <= state.generation
+        return known if fits else None
 
     def give_up(self, state: State) -> None:
         """Note that it is in vain to wait for the files, until they have got further."""
@@ -137,32 +137,24 @@ class LexicalIndex:
         return self._given_up_at == self._progress(state)
 
     def make_substitute(self, reading: Callable[[], AbstractContextManager[Snapshot]]) -> None:
-        """Bring an index in memory to the newest generation; `fit` returns it from then on.
+        """Bring an index in memory to the newest generation; `fit` returns it from then on."""
+        self._substitute.make(reading)
 
-        Args:
-            reading: opens a snapshot. A search's own may be old when its turn comes.
+    def find_damage(self, state: State) -> str | None:
+        """Read all files again, and return what is wrong with them; None: nothing.
+
+        Files that are damaged are not searched any more.
         """
-        with self._substituting, reading() as snapshot:
-            state, known = snapshot.state, self._substitute
-            if known is None or known.view.store_id != state.store_id:
-                log.warning("the lexical index in %s is substituted in memory", self._store)
-                known = None
-            elif known.view.generation == state.generation:
-                return
-            elif not state.history <= known.view.generation <= state.generation:
-                known = None
-            self._substitute = None
-            if known is None:
-                index, generation, last_row = make_index(), state.generation, 0
-            else:
-                index, generation, last_row = known.index, known.view.generation, known.last_row
-            with reporting_damage(None):
-                writer = index.writer(WRITER_BYTES, 1)
-                _advance(writer, snapshot, generation, last_row)
-                writer.wait_merging_threads()
-                index.reload()
-                view = LexicalView(state.store_id, state.generation, None, index.searcher())
-            self._substitute = _Substitute(index, view, snapshot.last_row())
+        stamp = self._read_stamp(state.store_id)
+        if stamp is None:
+            return None
+        self._checker.read_again()
+        folder = self._folder(stamp)
+        found = damage(folder, stamp, self._checker)
+        if found is None or self._read_stamp(state.store_id) != stamp:
+            return None
+        self._condemn(folder, _damaged(folder, found))
+        return found
 
     def condemn(self, view: LexicalView, error: DamagedIndexError) -> None:
         """Never search a view's files again, which a search found damaged.
@@ -172,8 +164,15 @@ class LexicalIndex:
         """
         if view.folder is None:
             raise error
+        stamp, found = self._read_stamp(view.store_id), None
+        if stamp is not None and self._folder(stamp) == view.folder:
+            self._checker.read_again()
+            found = damage(view.folder, stamp, self._checker)
+        self._condemn(view.folder, error if found is None else _damaged(view.folder, found))
+
+    def _condemn(self, folder: Path, error: DamagedIndexError) -> None:
         self._tell(error)
-        self._condemned, self._view = view.folder, None
+        self._condemned, self._view = folder, None
 
     def catch_up(self, snapshot: Snapshot) -> None:
         """Bring the files to the snapshot's generation; the caller holds the writer's lock.
@@ -210,7 +209,9 @@ class LexicalIndex:
         """
         state = snapshot.state
         if stamp is None:
-            return False, "it was not of this store" if any(self._folders()) else None
+            return False, "its stamp is missing, damaged or of another store" if any(
+                self._folders()
+            ) else None
         if stamp["generation"] < state.history:
             return False, None
         if stamp["generation"] > state.generation:
@@ -218,14 +219,19 @@ class LexicalIndex:
         folder = self._folder(stamp)
         if folder == self._condemned:
             return False, self._told
-        was_closed = stamp.get("closed") is True and stamp["opstamp"] == _opstamp(folder)
+        if FILES not in stamp and stamp["generation"] < state.generation:
+            return False, None  # of version 0.1: from now on it has checksums
+        found = damage(folder, stamp, self._checker)
+        if found is not None:
+            return False, found
+        was_closed = stamp.get("closed") is True and stamp["opstamp"] == opstamp_of(folder)
         committed = None
         if stamp["generation"] != state.generation or self.view(state) is None:
             committed = self._commit(snapshot, stamp, folder)
         if not (self._is_trusted or was_closed) and self._is_off(snapshot, folder):
             return False, "it is not what its stamp says"
         if committed is not None:
-            self._write_stamp(snapshot, committed, stamp.get("epoch"))
+            self._write_stamp(snapshot, committed, stamp)
         if self.view(state) is None:
             return False, self._told or "it cannot be read"
         return True, None
@@ -243,11 +249,11 @@ class LexicalIndex:
         try:
             with reporting_damage(folder):
                 writer = self._open_writer(folder)
-                if _opstamp(folder) != stamp["opstamp"]:
+                if opstamp_of(folder) != stamp["opstamp"]:
                     # A crash came between a commit and its stamp: what it added is added again.
                     writer.delete_documents_by_query(newer_than(stamp["last_row"]))
-                opstamp = _advance(writer, snapshot, stamp["generation"], stamp["last_row"])
-                _share(folder)
+                opstamp = advance(writer, snapshot, stamp["generation"], stamp["last_row"])
+                share_files(folder)
                 return opstamp
         except BaseException:
             # What was added without a commit must not be there when it is added again.
@@ -275,14 +281,14 @@ class LexicalIndex:
         matches = [LEXICAL_FOLDER.fullmatch(path.name) for path in self._store.iterdir()]
         epoch = 1 + max((int(found[1]) for found in matches if found and found[1]), default=-1)
         folder = self._store / f"lexical-{epoch}"
-        folder.mkdir()
+        make_folder(folder)
         writer = None
         try:
             with reporting_damage(folder):
                 writer = make_index(folder).writer(WRITER_BYTES, 1)
-                opstamp = _advance(writer, snapshot, snapshot.state.generation, 0)
-                _share(folder)
-            stamp = self._write_stamp(snapshot, opstamp, epoch)
+                opstamp = advance(writer, snapshot, snapshot.state.generation, 0)
+                share_files(folder)
+            stamp = self._write_stamp(snapshot, opstamp, {"epoch": epoch})
         except Exception:
             writer = None
             remove_lexical(folder)
@@ -308,10 +314,11 @@ class LexicalIndex:
         if written is not None:
             with reporting_damage(written.folder):
                 written.writer.wait_merging_threads()
-                _share(written.folder)
-            stamp = read_stamp(self._stamp_path, **_STAMP)
-            if stamp is not None:
-                write_stamp(self._stamp_path, {**stamp, "closed": True})
+                share_files(written.folder)
+                stamp = read_stamp(self._stamp_path, **_STAMP)
+                if stamp is not None:
+                    files = records_of(written.folder, stamp.get(FILES, {}), self._checker)
+                    write_stamp(self._stamp_path, {**stamp, **files, "closed": True})
         self.drop()
 
     def release(self) -> None:
@@ -322,7 +329,8 @@ class LexicalIndex:
     def drop(self) -> None:
         """Let the files go as they are."""
         self.release()
-        self._opened = self._view = self._substitute = None
+        self._opened = self._view = None
+        self._substitute.drop()
         self._condemned = self._given_up_at = None
 
     def _refresh(self, store_id: str) -> LexicalView | None:
@@ -337,20 +345,23 @@ class LexicalIndex:
             if stamp is None or self._folder(stamp) == self._condemned:
                 break
             folder = self._folder(stamp)
-            opstamp = _opstamp(folder)
+            opstamp = opstamp_of(folder)
             try:
+                found = damage(folder, stamp, self._checker)
+                if found is not None:
+                    raise _damaged(folder, found)
                 with reporting_damage(folder):
                     index = self._open(folder).index
                     index.reload()
                     searcher = index.searcher()
             except DamagedIndexError as error:
                 self._opened = None
-                if self._read_stamp(store_id) != stamp:
+                if self._read_stamp(store_id) != stamp or opstamp != opstamp_of(folder):
                     continue
                 self._tell(error)
                 break
             self._told = None
-            if opstamp == stamp["opstamp"] == _opstamp(folder):
+            if opstamp == stamp["opstamp"] == opstamp_of(folder):
                 self._view = LexicalView(store_id, stamp["generation"], folder, searcher)
                 return self._view
             sleep(_PAUSE)
@@ -360,7 +371,7 @@ class LexicalIndex:
     def _open(self, folder: Path) -> _Opened:
         if self._opened is None or self._opened.folder != folder:
             self._opened = None
-            place, links = _openable(folder)
+            place, links = openable(folder)
             self._opened = _Opened(folder, open_index(place), links)
         return self._opened
 
@@ -396,55 +407,28 @@ class LexicalIndex:
             return None
         return stamp if type(stamp.get("epoch", 0)) is int else None
 
-    def _write_stamp(self, snapshot: Snapshot, opstamp: int, epoch: int | None) -> dict[str, Any]:
-        state = snapshot.state
+    def _write_stamp(
+        self, snapshot: Snapshot, opstamp: int, former: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Write the stamp of an index; `former` has its epoch and the files known before."""
+        state, folder = snapshot.state, self._folder(former)
+        with reporting_damage(folder):
+            files = records_of(folder, former.get(FILES, {}), self._checker)
         stamp = {
             "store_id": state.store_id,
             "analyzer": ANALYZER,
             "generation": state.generation,
             "last_row": snapshot.last_row(),
             "opstamp": opstamp,
+            **files,
         }
-        if epoch is not None:
-            stamp["epoch"] = epoch
+        if "epoch" in former:
+            stamp["epoch"] = former["epoch"]
         write_stamp(self._stamp_path, stamp)
         return stamp
 
 
-def _advance(writer: IndexWriter, snapshot: Snapshot, generation: int, last_row: int) -> int:
-    """Commit what was written since a generation; return tantivy's count of operations."""
-    from tantivy import Document
-
-    # Not delete_documents_by_term: it takes the number for a signed one, and finds none.
-    dead = snapshot.tombstones(generation)
-    if len(dead):
-        writer.delete_documents_by_query(any_of_rows(dead))
-    for row, text in snapshot.iter_texts(last_row):
-        document = Document()
-        document.add_unsigned("row", row)
-        document.add_text("body", text)
-        writer.add_document(document)
-    return int(writer.commit())
-
-
-def _opstamp(folder: Path) -> int | None:
-    meta = read_stamp(folder / "meta.json", opstamp=int)
-    return None if meta is None else int(meta["opstamp"])
-
-
-def _share(folder: Path) -> None:
-    """Let those read the index who may read its folder: tantivy thinks of its owner only."""
-    mode = folder.stat().st_mode & 0o666
-    for name in ("meta.json", ".managed.json"):
-        (folder / name).chmod(mode)
-
-
-def _openable(folder: Path) -> tuple[Path, TemporaryDirectory[str] | None]:
-    """Return a folder that tantivy can make its lock in, even if the index's is read-only."""
-    if os.access(folder, os.W_OK) or not folder.is_dir():
-        return folder, None
-    links = TemporaryDirectory(prefix="qa-lexical-")
-    for path in folder.iterdir():
-        if path.suffix != ".lock":
-            Path(links.name, path.name).symlink_to(path.absolute())
-    return Path(links.name), links
+def _damaged(folder: Path, found: str) -> DamagedIndexError:
+    return DamagedIndexError(
+        f"the lexical index is damaged: {folder.name}/{found}", where=str(folder)
+    )

@@ -2,7 +2,8 @@
 
 `vectors-SPACE-EPOCH.f32` holds rows of 32-bit floats (of length 1 where the similarity is the
 cosine), `vectors-SPACE-EPOCH.rows` their row numbers in ascending order, and
-`vectors-SPACE.json` says how many of them count and of which generation they are. Files are only
+`vectors-SPACE.json` says how many of them count, with which checksums, and of which generation they
+are. Files are only
 ever appended to; deleted rows are skipped until so many are dead that the rest is copied into
 the next epoch's files. A reader therefore needs no lock: what it has mapped stays as it was.
 Files that cannot be appended to are written anew as the next epoch's, too.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.stores.documents import decode_vectors
+from qa_system.stores.embedded.access import open_file
+from qa_system.stores.embedded.checksums import Checker, record_of
 from qa_system.stores.embedded.derived.vector_view import (
     Matrix,
     VectorView,
@@ -29,7 +33,7 @@ from qa_system.stores.embedded.derived.vector_view import (
 )
 from qa_system.stores.embedded.layout import VECTORS_FILE, VECTORS_STAMP
 from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
-from qa_system.stores.embedded.stamps import read_stamp, write_stamp
+from qa_system.stores.embedded.stamps import FILES, read_stamp, write_stamp
 
 __all__ = ["StaleSnapshotError", "VectorFiles"]
 
@@ -64,6 +68,7 @@ class VectorFiles:
         self._folder = folder
         self._view: VectorView | None = None
         self._unusable: dict[str, Any] | None = None
+        self._checker = Checker()
 
     def view(self, snapshot: Snapshot) -> VectorView:
         """Return the vectors at the snapshot's generation, wherever the files have got to.
@@ -97,7 +102,7 @@ class VectorFiles:
                 if self._read_stamp(snapshot) != stamp:
                     raise StaleSnapshotError from error
                 self._unusable = stamp
-                log.warning("the vectors in %s cannot be read: %s", self._folder, error)
+                log.warning("the vectors in %s cannot be used: %s", self._folder, error)
             else:
                 epoch, since, covered = stamp["epoch"], stamp["since"], stamp["last_row"]
                 if since > state.generation:
@@ -122,8 +127,25 @@ class VectorFiles:
         self._view = view
         return view
 
+    def find_damage(self, snapshot: Snapshot) -> str | None:
+        """Read the files again, and return what is wrong with them; None: nothing.
+
+        Files that are damaged are not searched any more.
+        """
+        self._checker.read_again()
+        stamp = self._read_stamp(snapshot)
+        found = None if stamp is None else self._damage(snapshot.state.space, stamp)
+        if found is None or self._read_stamp(snapshot) != stamp:
+            return None
+        self._unusable, self._view = stamp, None
+        return found
+
+    def has_checksums(self, snapshot: Snapshot) -> bool:
+        """Whether it can be told that the files are what was written."""
+        return FILES in (self._read_stamp(snapshot) or {})
+
     def give_up(self, snapshot: Snapshot) -> None:
-        """Use the files no more as they are now: they stay ahead of the ledger."""
+        """Use the files no more as they are now: they are ahead of the ledger, or contradict it."""
         self._unusable = self._read_stamp(snapshot)
 
     def _live(self, snapshot: Snapshot, rows: Rows, epoch: int, since: int) -> NDArray[np.bool_]:
@@ -154,7 +176,7 @@ class VectorFiles:
         if known is not None and known.generation == state.generation:
             return len(known.tail) > LONG_TAIL
         stamp = self._read_stamp(snapshot)
-        if stamp is None or not self._is_sound(state.space, stamp):
+        if stamp is None or stamp == self._unusable or self._damage(state.space, stamp) is not None:
             return True
         return bool(snapshot.last_row() - stamp["last_row"] > LONG_TAIL)
 
@@ -193,11 +215,16 @@ class VectorFiles:
         stamp = self._read_stamp(snapshot)
         if stamp is None:
             is_new = all(space != state.space for space, *_ in self._files())
-            return False, None if is_new else "no stamp says what they hold"
-        if not self._is_sound(state.space, stamp):
-            return False, "some are missing or too short"
+            return False, None if is_new else "their stamp is missing, damaged or of another store"
+        if FILES not in stamp and stamp["generation"] < state.generation:
+            return False, None  # of version 0.1: from now on they have checksums
+        found = self._damage(state.space, stamp)
+        if found is not None:
+            return False, found
         if stamp["generation"] > state.generation:
             return False, "they were newer than the ledger"
+        if stamp == self._unusable:
+            return False, "they contradicted the ledger"
         if stamp["since"] < state.history or self._is_worn(snapshot, stamp):
             return False, None
         if stamp["generation"] < state.generation:
@@ -238,36 +265,49 @@ class VectorFiles:
 
     def _append(self, snapshot: Snapshot, space: int, stamp: dict[str, Any]) -> None:
         state, dimension = snapshot.state, stamp["dimension"]
-        vectors_path, rows_path = self._paths(space, stamp["epoch"])
-        count = stamp["count"]
-        with _at(vectors_path, 4 * count * dimension) as vectors, _at(rows_path, 8 * count) as rows:
+        paths, count = self._paths(space, stamp["epoch"]), stamp["count"]
+        known = stamp.get(FILES, {})
+        sums = [known.get(path.name, (0, 0))[1] for path in paths]
+        ends = (4 * count * dimension, 8 * count)
+        with _at(paths[0], ends[0]) as vectors, _at(paths[1], ends[1]) as rows:
             for chunk, packed in snapshot.iter_vectors(space, stamp["last_row"]):
                 matrix = decode_vectors(packed, dimension)
                 if state.similarity == "cosine":
                     matrix = normalized(matrix)
-                vectors.write(matrix.tobytes())
-                rows.write(chunk.tobytes())
+                parts = (matrix.tobytes(), chunk.tobytes())
+                for place, (file, part) in enumerate(zip((vectors, rows), parts, strict=True)):
+                    file.write(part)
+                    sums[place] = zlib.crc32(part, sums[place])
                 count += len(chunk)
             for file in (vectors, rows):
                 file.flush()
                 os.fsync(file.fileno())
+        sizes = (4 * count * dimension, 8 * count)
+        files = {
+            path.name: record_of(path, size, crc)
+            for path, size, crc in zip(paths, sizes, sums, strict=True)
+        }
         now = {"generation": state.generation, "count": count, "last_row": snapshot.last_row()}
-        write_stamp(self._stamp_path(space), stamp | now)
+        write_stamp(self._stamp_path(space), stamp | now | {FILES: files})
 
     def _is_worn(self, snapshot: Snapshot, stamp: dict[str, Any]) -> bool:
         dead = snapshot.count_tombstones(stamp["since"])
         return bool(dead > max(FEWEST_DEAD, DEAD_SHARE * stamp["count"]))
 
-    def _is_sound(self, space: int, stamp: dict[str, Any]) -> bool:
-        vectors_path, rows_path = self._paths(space, stamp["epoch"])
-        if vectors_path.is_symlink() or rows_path.is_symlink():
-            return False
-        try:
-            sizes = vectors_path.stat().st_size, rows_path.stat().st_size
-        except OSError:
-            return False
-        count = int(stamp["count"])
-        return sizes[0] >= 4 * count * stamp["dimension"] and sizes[1] >= 8 * count
+    def _damage(self, space: int, stamp: dict[str, Any]) -> str | None:
+        """Return what is wrong with the files, as the end of a sentence; None: they are whole.
+
+        Those of version 0.1 have no checksums: their sizes are compared.
+        """
+        count, dimension = stamp["count"], stamp["dimension"]
+        records = stamp.get(FILES)
+        if records is not None:
+            return self._checker.damage(self._folder, records, may_grow=True)
+        sizes = (4 * count * dimension, 8 * count)
+        for path, size in zip(self._paths(space, stamp["epoch"]), sizes, strict=True):
+            if path.is_symlink() or not path.is_file() or path.stat().st_size < size:
+                return f"{path.name} is missing or too short"
+        return None
 
     def _sweep(self, snapshot: Snapshot) -> None:
         """Remove the files of earlier epochs and of spaces that are no more."""
@@ -297,6 +337,9 @@ class VectorFiles:
                 yield int(found[1]), int(found[2]), path
 
     def _map(self, space: int, stamp: dict[str, Any]) -> tuple[Rows, Matrix]:
+        found = self._damage(space, stamp)
+        if found is not None:
+            raise ValueError(found)
         count, dimension = stamp["count"], stamp["dimension"]
         if count == 0:
             return np.empty(0, np.int64), np.empty((0, dimension), np.float32)
@@ -336,9 +379,7 @@ def _read_tail(snapshot: Snapshot, after: int) -> tuple[Rows, Matrix]:
 @contextmanager
 def _at(path: Path, size: int) -> Iterator[BinaryIO]:
     """Open a file for appending after its first `size` bytes; what a crash left there goes."""
-    # A link that somebody put there is an error, not followed.
-    number = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    with os.fdopen(number, "r+b") as file:
+    with open_file(path, os.O_CREAT) as file:
         file.truncate(size)
         file.seek(size)
         yield file

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from itertools import chain
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.console.wording import counted
 from qa_system.stores.documents import decode_vectors
+from qa_system.stores.embedded.derived.ann import ApproximateIndex
 from qa_system.stores.embedded.derived.lexical import DamagedIndexError
 from qa_system.stores.embedded.derived.lexical_index import LexicalIndex
 from qa_system.stores.embedded.derived.vector_view import VectorView, normalized
@@ -17,9 +19,16 @@ from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
 
 __all__ = ["find_errors"]
 
+REMEDY: Final = "; who may write the store mends it by qa-index verify, or by any write"
 
-def find_errors(snapshot: Snapshot, lexical: LexicalIndex, vectors: VectorFiles) -> list[str]:
-    """Return every disagreement, as a sentence each."""
+
+def find_errors(
+    snapshot: Snapshot,
+    lexical: LexicalIndex,
+    vectors: VectorFiles,
+    approximate: ApproximateIndex,
+) -> list[str]:
+    """Return every disagreement, as a sentence each; every file is read."""
     errors = [
         f"SQLite: {text}" for (text,) in snapshot.execute("PRAGMA integrity_check") if text != "ok"
     ]
@@ -32,12 +41,18 @@ def find_errors(snapshot: Snapshot, lexical: LexicalIndex, vectors: VectorFiles)
     if snapshot.state.generation:
         errors += _lexical_errors(snapshot, lexical)
     if snapshot.state.embedding_dim is not None:
-        errors += _vector_errors(snapshot, vectors)
+        found = vectors.find_damage(snapshot)
+        errors += _vector_errors(snapshot, vectors) if found is None else [found + REMEDY]
+        damage = approximate.find_damage(vectors.view(snapshot))
+        errors += [] if damage is None else [damage + REMEDY]
     return errors
 
 
 def _lexical_errors(snapshot: Snapshot, lexical: LexicalIndex) -> list[str]:
     state = snapshot.state
+    damage = lexical.find_damage(state)
+    if damage is not None:
+        return [damage + REMEDY]
     view = lexical.view(state)
     if view is None:
         return ["the lexical index is missing or cannot be read"]
@@ -48,8 +63,11 @@ def _lexical_errors(snapshot: Snapshot, lexical: LexicalIndex) -> list[str]:
         found = view.rows()
     except DamagedIndexError as error:
         lexical.condemn(view, error)
-        return [error.what]
-    return _differences("the lexical index", found, expected)
+        return [error.what + REMEDY]
+    errors = _differences("the lexical index", found, expected)
+    if errors:
+        lexical.condemn(view, DamagedIndexError(errors[0]))
+    return errors
 
 
 def _vector_errors(snapshot: Snapshot, vectors: VectorFiles) -> list[str]:
@@ -66,12 +84,16 @@ def _vector_errors(snapshot: Snapshot, vectors: VectorFiles) -> list[str]:
         errors.append(
             f"the vector files lack {counted(len(view.tail), 'vector')} or cannot be read"
         )
-    if not errors:
-        wrong = _wrong_vectors(snapshot, view)
-        if wrong:
-            errors.append(
-                f"the vector files hold other numbers than the ledger in {counted(wrong, 'row')}"
-            )
+    if errors:
+        vectors.give_up(snapshot)
+    elif wrong := _wrong_vectors(snapshot, view):
+        if vectors.has_checksums(snapshot):
+            told = f"SQLite has other numbers in {counted(wrong, 'embedding')} than were written"
+            return [f"{told}: restore store.sqlite3 from a backup"]
+        errors.append(
+            f"the vector files hold other numbers than SQLite in {counted(wrong, 'embedding')}"
+        )
+        vectors.give_up(snapshot)
     return errors
 
 

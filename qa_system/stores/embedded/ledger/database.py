@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 from qa_system.errors import StoreError, StoreLockedError, StoreMismatchError
 from qa_system.records import Similarity
+from qa_system.stores.embedded.access import PRIVATE, create_file, share_file
 from qa_system.stores.embedded.layout import LEDGER
 from qa_system.stores.embedded.ledger.snapshot import (
     FORMAT,
@@ -82,13 +83,20 @@ class Ledger:
         except OSError as error:
             raise _explain_os(error, self.path) from error
 
-    def create(self) -> None:
-        """Make an empty store, whole or not at all."""
+    def create(self, group: int | None = None) -> None:
+        """Make an empty store, whole or not at all.
+
+        Args:
+            group: the number of the group that it is shared with; None: it is its owner's alone.
+        """
         fresh = self.path.with_name(f"{LEDGER}.new")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             for leftover in (fresh, *(fresh.with_name(fresh.name + end) for end in _SIDE_FILES)):
                 leftover.unlink(missing_ok=True)
+            create_file(fresh, PRIVATE).close()
+            if group is not None:
+                share_file(fresh, group)
             connection = sqlite3.connect(fresh, isolation_level=None)
             connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             connection.execute("PRAGMA journal_mode = WAL")
@@ -253,11 +261,11 @@ class Ledger:
         except sqlite3.Error:
             connection.close()
             raise
-        if found is None or found[0] > FORMAT:
+        version = None if found is None else found[0]
+        if not isinstance(version, int) or version > FORMAT:
             connection.close()
             raise StoreMismatchError(
-                f"the store has format {None if found is None else found[0]}, this version reads"
-                f" up to {FORMAT}",
+                f"the store has format {version!r}, this version reads up to {FORMAT}",
                 where=str(self.path),
                 remedy="Install the version of qa-system that wrote it.",
             )
@@ -302,12 +310,16 @@ def _empty_store(similarity: Similarity) -> _Connection:
 def _explain(error: sqlite3.Error, path: Path) -> StoreError:
     name = getattr(error, "sqlite_errorname", "") or ""
     where = str(path)
-    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or "no such table" in str(error):
+    restore = (
+        "If the folder is not your store, name another one. If it is, restore it from a"
+        " backup, or delete it and run qa-index again."
+    )
+    signs = ("no such table", "no such column", "decode to UTF-8")
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or any(
+        sign in str(error) for sign in signs
+    ):
         return StoreError(
-            f"the file is damaged, or not a store: {error}",
-            where=where,
-            remedy="If the folder is not your store, name another one. If it is, restore it from a"
-            " backup, or delete it and run qa-index again.",
+            f"the file is damaged, or not a store: {error}", where=where, remedy=restore
         )
     if name.startswith("SQLITE_FULL"):
         return StoreError(
@@ -327,10 +339,17 @@ def _explain(error: sqlite3.Error, path: Path) -> StoreError:
             where=where,
             remedy="Close other programs that have it open, such as the sqlite3 shell.",
         )
-    return StoreError(f"SQLite says: {error}", where=where, remedy="Check the disk.")
+    return StoreError(f"SQLite says: {error}", where=where, remedy=f"Check the disk. {restore}")
 
 
 def _explain_os(error: OSError, path: Path) -> StoreError:
+    if isinstance(error, PermissionError):
+        return StoreError(
+            f"you may not use the store's folder: {error.strerror or error}",
+            where=str(path.parent),
+            remedy="Check its permissions; its owner can share a store with a group of users"
+            " (store.group).",
+        )
     return StoreError(
         f"the store's folder cannot be used: {error.strerror or error}",
         where=str(path.parent),

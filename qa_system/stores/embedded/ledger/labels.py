@@ -15,6 +15,7 @@ import orjson
 
 from qa_system.labels import decode_label, encode_label
 from qa_system.records import Label
+from qa_system.stores.documents import decoding
 from qa_system.stores.embedded.ledger.snapshot import Snapshot, Transaction
 
 __all__ = ["count", "delete", "delete_of_reviews", "select", "write"]
@@ -42,7 +43,7 @@ def write(transaction: Transaction, labels: Iterable[Label]) -> int:
 def select(snapshot: Snapshot, split: str | None, item_id: str | None) -> Iterator[Label]:
     """Stream labels in the order in which they were written."""
     for (label,) in _query(snapshot, "SELECT label", split, item_id, "ORDER BY row"):
-        yield decode_label(label)
+        yield _decode(label)
 
 
 def count(snapshot: Snapshot, split: str | None, item_id: str | None) -> int:
@@ -69,6 +70,9 @@ def delete_of_reviews(transaction: Transaction, review_ids: Sequence[str]) -> in
 def _exists(snapshot: Snapshot) -> bool:
     found = snapshot.execute("SELECT 1 FROM sqlite_schema WHERE name = 'labels'").fetchone()
     return found is not None
+
+
+_decode = decoding(decode_label)
 
 
 def _query(

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
 import orjson
@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from qa_system.passages import Spans
 from qa_system.records import EncoderIdentity, Similarity
-from qa_system.stores.documents import COLUMNS, Vector, decode_document, decode_vector
+from qa_system.stores.documents import (
+    COLUMNS,
+    Vector,
+    decode_document,
+    decode_vector,
+    decoding,
+)
 from qa_system.stores.filters import Condition, json_extract
 
 __all__ = [
@@ -79,6 +85,7 @@ class State:
     notes: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
+    @decoding
     def load(cls, values: dict[str, Any]) -> State:
         """Read the `store` table's rows."""
         for name in ("encoder", "pending_encoder"):
@@ -86,7 +93,33 @@ class State:
                 values[name] = EncoderIdentity(**orjson.loads(values[name]))
         if "notes" in values:
             values["notes"] = orjson.loads(values["notes"])
-        return cls(**values)
+            if not isinstance(values["notes"], dict):
+                raise TypeError("the notes have no names")
+        state = cls(**values)
+        numbers = (state.format, state.generation, state.history, state.space, state.spaces)
+        if not all(type(number) is int for number in numbers):
+            raise TypeError("a count is no number")
+        if state.similarity not in get_args(Similarity):
+            raise ValueError(f"there is no similarity {state.similarity!r}")
+        return state
+
+
+@decoding
+def decode_spans(passages: str) -> Spans:
+    """Return the spans of a review's passages; there is at least one."""
+    spans = [(int(start), int(end)) for start, end in orjson.loads(passages)]
+    if not spans:
+        raise ValueError("a review has no passages")
+    return spans
+
+
+@decoding
+def _repeated(chunk: Sequence[tuple[int, bytes, int]]) -> tuple[Rows, list[Vector]]:
+    """Return the row of each embedding, and the vectors."""
+    rows, vectors, counts = zip(*chunk, strict=True)
+    if any(not 0 < count <= len(vector) for vector, count in zip(vectors, counts, strict=True)):
+        raise ValueError("a vector has more embeddings than bytes, or none")
+    return np.repeat(np.array(rows, np.int64), counts), [*zip(vectors, counts, strict=True)]
 
 
 class Stored(NamedTuple):
@@ -166,7 +199,7 @@ class Snapshot:
         for row, passages, *values in cursor.fetchall():
             loaded[row] = document = decode_document(values, score=scores[row])
             if passages is not None:
-                spans = orjson.loads(passages)
+                spans = decode_spans(passages)
                 number = match(row, document.content or "", spans)
                 # A damaged vector file may name a passage that there is not.
                 start, end = spans[min(number, len(spans) - 1)]
@@ -230,8 +263,7 @@ class Snapshot:
         sql = f"SELECT {columns} FROM embeddings_{space} WHERE row > ? ORDER BY row"
         cursor = self.execute(sql, (after,))
         while chunk := cursor.fetchmany(_READ_CHUNK):
-            rows, vectors, counts = zip(*chunk, strict=True)
-            yield np.repeat(np.array(rows, np.int64), counts), [*zip(vectors, counts, strict=True)]
+            yield _repeated(chunk)
 
     def tombstones(self, since: int) -> Rows:
         """Return the rows that were deleted after a generation, ascending."""
@@ -252,7 +284,7 @@ class Snapshot:
             (limit,),
         )
         return [
-            (row, [content] if spans is None else [content[a:b] for a, b in orjson.loads(spans)])
+            (row, [content] if spans is None else [content[a:b] for a, b in decode_spans(spans)])
             for row, content, spans in cursor
         ]
 

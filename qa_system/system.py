@@ -23,6 +23,7 @@ from qa_system.readers.extractive import Reading
 from qa_system.records import Answers, Question
 from qa_system.stages import timed
 from qa_system.stores import open_store
+from qa_system.stores.filters import parse_filters
 
 if TYPE_CHECKING:
     from haystack import Document
@@ -383,7 +384,8 @@ def _refuse_empty(question: Question) -> None:
 
 
 def _filters_of(question: Question) -> dict[str, Any] | None:
-    given = None if question.filters is None else dict(question.filters)
+    parse_filters(question.filters)  # what is wrong is said before a pipeline copies it
+    given = dict(question.filters) if question.filters else None
     if question.item_id is None:
         return given
     item = {"field": "meta.item_id", "operator": "==", "value": question.item_id}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self, get_args
@@ -21,7 +22,7 @@ from qa_system.errors import StoreMismatchError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
 from qa_system.stores.async_variants import AsyncVariants
-from qa_system.stores.checks import check_choice, check_encoder
+from qa_system.stores.checks import check_choice, check_encoder, trimmed
 from qa_system.stores.contract import PassageEncoder, ReviewStore
 from qa_system.stores.embedded.derived.ann import IndexKind
 from qa_system.stores.embedded.folder import StoreFolder
@@ -40,7 +41,10 @@ from qa_system.stores.embedded.reembedding import reembed
 from qa_system.stores.embedded.search import Search
 from qa_system.stores.embedded.status import StoreStatus, read_status
 from qa_system.stores.embedded.writing import fix_dimension, update, write
-from qa_system.stores.filters import Condition, compile_filters
+from qa_system.stores.filters import Condition, compile_filters, parse_filters
+from qa_system.stores.filters.sql import to_sql
+from qa_system.stores.filters.tree import Comparison
+from qa_system.stores.filters.unknown import UnknownFields
 from qa_system.stores.writes import NO_PASSAGES, DuplicateIdError, Passages, WriteReport
 
 __all__ = ["DuplicateIdError", "FAISSDocumentStore", "StoreStatus", "stored_similarity"]
@@ -107,6 +111,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         self._gpu = gpu
         self._folder = StoreFolder(self._path, similarity, index, gpu=gpu, check=self._check)
         self._search = Search(self._folder)
+        self._unknown = UnknownFields()
 
     @override
     def to_dict(self) -> dict[str, Any]:
@@ -131,7 +136,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def filter_documents(self, filters: dict[str, Any] | None = None) -> list[Document]:
-        condition = compile_filters(filters)
+        condition = self._condition(filters)
         with self._reading() as snapshot:
             return list(snapshot.iter_documents(condition))
 
@@ -156,12 +161,12 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
-        condition = compile_filters(filters)
+        condition = self._condition(filters)
         return self._delete(lambda snapshot: snapshot.rows(condition))
 
     @override
     def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
-        condition = compile_filters(filters)
+        condition = self._condition(filters)
         if not self._folder.ledger.exists():
             return 0
         with self._writing() as transaction:
@@ -169,7 +174,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def count_documents_by_filter(self, filters: dict[str, Any]) -> int:
-        condition = compile_filters(filters)
+        condition = self._condition(filters)
         with self._reading() as snapshot:
             return snapshot.count(condition)
 
@@ -177,7 +182,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
     def count_unique_metadata_by_filter(
         self, filters: dict[str, Any], metadata_fields: list[str]
     ) -> dict[str, int]:
-        condition = compile_filters(filters)
+        condition = self._condition(filters)
         with self._reading() as snapshot:
             return metadata.count_unique(snapshot, metadata_fields, condition)
 
@@ -200,7 +205,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         size: int = 10,
         filters: dict[str, Any] | None = None,
     ) -> tuple[list[Any], int]:
-        condition = compile_filters(filters)
+        condition = self._condition(filters)
         with self._reading() as snapshot:
             return metadata.unique_values(
                 snapshot, metadata_field, search_term, from_, size, condition
@@ -210,7 +215,8 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
     def search_bm25(
         self, query: str, top_k: int = 10, filters: dict[str, Any] | None = None
     ) -> list[Document]:
-        return self._search.by_words(query, top_k, filters)
+        self._look(filters)
+        return self._search.by_words(trimmed(query), top_k, filters)
 
     @override
     def search_by_embedding(
@@ -219,15 +225,16 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
     ) -> list[Document]:
-        return self._search.by_vectors([embedding], top_k, filters)[0]
+        return self.search_by_embeddings([embedding], top_k, filters)[0]
 
     @override
     def search_by_embeddings(
         self,
-        embeddings: NDArray[np.floating[Any]],
+        embeddings: Sequence[Any] | NDArray[np.floating[Any]],
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
     ) -> list[list[Document]]:
+        self._look(filters)
         return self._search.by_vectors(embeddings, top_k, filters)
 
     @property
@@ -382,6 +389,21 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
     def __del__(self) -> None:
         with suppress(Exception):
             self._folder.let_go()
+
+    def _condition(self, filters: Mapping[str, Any] | None) -> Condition | None:
+        self._look(filters)
+        return compile_filters(filters)
+
+    def _look(self, filters: Mapping[str, Any] | None) -> None:
+        """Warn of what a filter names and no document has."""
+        tree = parse_filters(filters)
+        if tree is not None:
+            self._unknown.look(tree, self._has, self.get_metadata_fields_info)
+
+    def _has(self, comparison: Comparison) -> bool:
+        there = replace(comparison, operator="in", values=(None,), is_negated=True)
+        with self._reading() as snapshot:
+            return snapshot.select("1", to_sql(there), "LIMIT 1").fetchone() is not None
 
     def _reading(self) -> AbstractContextManager[Snapshot]:
         return self._folder.reading()

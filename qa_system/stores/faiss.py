@@ -41,9 +41,9 @@ from qa_system.stores.embedded.reembedding import reembed
 from qa_system.stores.embedded.search import Search
 from qa_system.stores.embedded.status import StoreStatus, read_status
 from qa_system.stores.embedded.writing import fix_dimension, update, write
-from qa_system.stores.filters import Condition, compile_filters, parse_filters
+from qa_system.stores.filters import Condition, parse_filters
 from qa_system.stores.filters.sql import to_sql
-from qa_system.stores.filters.tree import Comparison
+from qa_system.stores.filters.tree import Comparison, Node
 from qa_system.stores.filters.unknown import UnknownFields
 from qa_system.stores.writes import NO_PASSAGES, DuplicateIdError, Passages, WriteReport
 
@@ -215,7 +215,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
     def search_bm25(
         self, query: str, top_k: int = 10, filters: dict[str, Any] | None = None
     ) -> list[Document]:
-        self._look(filters)
+        self._looked_at(filters)
         return self._search.by_words(trimmed(query), top_k, filters)
 
     @override
@@ -234,7 +234,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
     ) -> list[list[Document]]:
-        self._look(filters)
+        self._looked_at(filters)
         return self._search.by_vectors(embeddings, top_k, filters)
 
     @property
@@ -391,14 +391,15 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
             self._folder.let_go()
 
     def _condition(self, filters: Mapping[str, Any] | None) -> Condition | None:
-        self._look(filters)
-        return compile_filters(filters)
+        tree = self._looked_at(filters)
+        return None if tree is None else to_sql(tree)
 
-    def _look(self, filters: Mapping[str, Any] | None) -> None:
-        """Warn of what a filter names and no document has."""
+    def _looked_at(self, filters: Mapping[str, Any] | None) -> Node | None:
+        """Return what a filter says, after a warning of what it names and no document has."""
         tree = parse_filters(filters)
         if tree is not None:
             self._unknown.look(tree, self._has, self.get_metadata_fields_info)
+        return tree
 
     def _has(self, comparison: Comparison) -> bool:
         there = replace(comparison, operator="in", values=(None,), is_negated=True)

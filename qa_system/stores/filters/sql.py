@@ -163,7 +163,7 @@ def _is_ordered(comparison: Comparison, place: str) -> Condition:
     if isinstance(value, str):
         # Dates begin with a digit, lists with a bracket.
         return Condition(f"({place}>='0' AND {place}<'\\' AND {compared.sql})", compared.parameters)
-    if comparison.column != "meta" or math.isnan(value):
+    if comparison.column != "meta" or value != value:
         return Condition(NEVER)
     listed = _listed(comparison, place, comparison.values)
     if abs(value) >= EXACT_INTEGER:

@@ -7,6 +7,7 @@ A filter is limited, so that every store can hold it: see `MOST_LEVELS` and `MOS
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -36,6 +37,7 @@ MOST_LEVELS: Final = 20
 """Groups (AND, OR, NOT) inside one another."""
 MOST_CONDITIONS: Final = 500
 """Comparisons in a filter; those that are one `in` count once, however many values it has."""
+BEYOND_FLOATS: Final = 2**1024
 ORDERINGS: Final = frozenset({">", ">=", "<", "<="})
 PRESENCES: Final = ("embedding", "blob", "sparse_embedding")
 """Parts of a document that only are there or not."""
@@ -228,6 +230,8 @@ def plain_value(value: Any, node: Mapping[str, Any]) -> Any:
                 remedy="Read it in its own encoding; half of a surrogate pair is no character.",
             ) from error
         return value
+    if isinstance(value, int) and abs(value) >= BEYOND_FLOATS:
+        return math.inf if value > 0 else -math.inf  # no number of a document is as large
     if value is None or isinstance(value, int | float):
         return value
     if isinstance(value, date):

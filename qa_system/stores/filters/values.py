@@ -77,7 +77,7 @@ def _keys_of_one(value: Any) -> list[str]:
     if value is None:
         return []
     if isinstance(value, int | float):
-        return [] if math.isnan(value) else [number_key(value)]
+        return [] if value != value else [number_key(value)]
     if not isinstance(value, str):
         return [_whole(value)]
     when = iso_date(value)
@@ -111,7 +111,7 @@ def ranges_of(operator: str, value: Any) -> list[Range]:
         value: a filter's number or ISO date; anything else has no order.
     """
     if isinstance(value, int | float):
-        return [] if math.isnan(value) else [Range("#", operator, number_key(value))]
+        return [] if value != value else [Range("#", operator, number_key(value))]
     when = iso_date(value)
     return [] if when is None else _ranges_of_date(operator, when)
 

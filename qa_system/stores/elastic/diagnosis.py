@@ -118,7 +118,12 @@ def _cluster(client: Elasticsearch, settings: ElasticsearchSettings) -> Finding:
         missing = sum(
             each["unassigned_shards"] + each["initializing_shards"] for each in own.values()
         )
-        detail = f"{detail}; {_counted(missing, 'shard')} of {', '.join(sorted(own))} on no node"
+        shards = missing + sum(
+            each["active_shards"]
+            for name, each in health["indices"].items()
+            if _is_own(name, settings.index)
+        )
+        detail = f"{detail}; {missing} of {shards} shards are on none"
     others = sorted(ill.keys() - own.keys())
     if others:
         detail = f"{detail}; indexes that are not this store's lack shards: {', '.join(others[:5])}"

@@ -119,6 +119,9 @@ def upgrade(writer: BulkWriter, state: IndexState) -> None:
     outcome = _Outcome()
     if state.format == 1:
         _in_rounds(writer, outcome, lambda: _join_all(writer, outcome))
+        for review_id, reason in outcome.refused.items():
+            log.warning("the review %r is left in passages: %s", review_id, reason)
+        outcome.refused.clear()
     _in_rounds(writer, outcome, lambda: _add_facts(writer, outcome))
     _refresh(writer)
     _set_format(writer)
@@ -131,7 +134,7 @@ def upgrade(writer: BulkWriter, state: IndexState) -> None:
         outcome.encoded,
     )
     for document_id, reason in outcome.refused.items():
-        log.warning("%r is left as it was: %s", document_id, reason)
+        log.warning("filters do not find the document %r: %s", document_id, reason)
 
 
 def _add_mappings(writer: BulkWriter, state: IndexState) -> None:

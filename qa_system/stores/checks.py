@@ -87,9 +87,19 @@ def check_top_k(top_k: int) -> None:
 def trimmed(question: str) -> str:
     """Return the beginning of a question: the words that a store looks for.
 
+    Raises:
+        StoreError: it is not text that UTF-8 can hold.
+
     >>> trimmed("How bright is it?"), len(trimmed("bright " * 9_000).split())
     ('How bright is it?', 512)
     """
+    try:
+        question.encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(
+            f"the question is not text that UTF-8 can hold: {error}",
+            remedy="Read it in its own encoding; half of a surrogate pair is no character.",
+        ) from error
     words = 0
     for found in _WORD.finditer(question):
         words += 1 + len(found[0]) // (_LONGEST_WORD + 1)

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from elasticsearch import Elasticsearch
 from haystack.dataclasses import Document
+from haystack.document_stores.types import DuplicatePolicy
 
 from qa_system.doctor import examine
+from qa_system.errors import StoreUnavailableError
 
 ROOT_PAGE = {"cluster_name": "c", "version": {"number": "8.19.5"}}
 NOT_KNOWN = "missing authentication credentials for REST request [/]"
@@ -110,6 +112,53 @@ def test_copies_without_a_node_are_yellow(elastic_store, elasticsearch_url):
     assert (found.ok, found.required) == (False, False)
     assert found.detail.startswith("yellow, ")
     assert "index.number_of_replicas" in found.remedy
+
+
+def test_shards_of_other_indexes_are_not_ours(elastic_store, elasticsearch_url):
+    store = elastic_store()
+    store.write_documents([Document(id="r1", content="good")])
+    name = index_of(store)
+    others = [f"{name}-archive", name.replace("reviews", "other")]
+    with Elasticsearch(elasticsearch_url) as client:
+        for other in others:
+            client.indices.create(
+                index=other,
+                settings={"number_of_replicas": 3, "routing.allocation.require._name": "nobody"},
+                wait_for_active_shards=0,
+            )
+        found = look(elasticsearch_url, index=name)["cluster"]
+        client.indices.delete(index=others)
+    assert found.ok
+    assert found.remedy is None
+    assert "indexes that are not this store's lack shards: " in found.detail
+    assert others[0] in found.detail
+    assert f"{name}-v1" not in found.detail
+
+
+def test_a_closed_index_and_a_blocked_cluster(elastic_store, elasticsearch_url):
+    store = elastic_store()
+    store.write_documents([Document(id="r1", content="good")])
+    name = index_of(store)
+    with Elasticsearch(elasticsearch_url) as client:
+        client.indices.close(index=f"{name}-v1")
+        found = look(elasticsearch_url, index=name)["index"]
+        client.indices.open(index=f"{name}-v1")
+        assert (found.ok, found.required) == (False, True)
+        assert f"{name}-v1 is closed" in found.detail
+        assert f"POST /{name}-v1/_open" in found.remedy
+
+        client.cluster.put_settings(persistent={"cluster.blocks.read_only": True})
+        try:
+            found = look(elasticsearch_url, index=name)["cluster"]
+            with pytest.raises(StoreUnavailableError, match="cluster read-only") as caught:
+                store.write_documents([Document(id="r2")], DuplicatePolicy.OVERWRITE)
+        finally:
+            client.cluster.put_settings(persistent={"cluster.blocks.read_only": None})
+        assert (found.ok, found.required) == (False, True)
+        assert "it takes no writes: cluster.blocks.read_only" in found.detail
+        for told in (found.remedy, str(caught.value)):
+            assert "PUT /_cluster/settings" in told
+    assert store.write_documents([Document(id="r2")]) == 1
 
 
 @pytest.mark.slow

@@ -257,6 +257,17 @@ def test_a_question_of_9_000_words(stores):
         assert len({len(each.search_bm25(asked, 1_000)) for each in stores.values()}) == 1
 
 
+def test_half_a_character_is_told(store):
+    for ask in (
+        lambda: store.search_bm25("\ud83d battery"),
+        lambda: store.filter_documents(compare("meta.n", "==", "\ud83d")),
+        lambda: store.write_documents([Document(id="bad", meta={"n": "\ud83d"})]),
+        lambda: store.write_documents([Document(id="bad", content="\ud83d")]),
+    ):
+        with pytest.raises(StoreError, match=r"UTF-8|surrogate|JSON cannot hold"):
+            ask()
+
+
 @pytest.mark.parametrize("levels", [21, 30, 500, 5_000])
 def test_a_filter_too_large_is_told_alike(stores, levels):
     deep = compare("n", "==", 1)

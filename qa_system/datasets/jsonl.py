@@ -142,7 +142,10 @@ def _label_of(line: bytes, where: str) -> Label:
         raise DataError(
             f"the line is not JSON: {error}", where=where, remedy="Write one JSON object a line."
         ) from error
-    errors = _errors(row) if isinstance(row, dict) else ["it is not an object"]
+    try:
+        errors = _errors(row) if isinstance(row, dict) else ["it is not an object"]
+    except RecursionError:
+        errors = ["it is nested too deep"]
     if errors:
         raise DataError(
             f"the line is not a label: {'; '.join(errors)}",

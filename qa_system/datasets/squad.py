@@ -64,7 +64,11 @@ class SquadFile:
                 f"the file cannot be read: {error.strerror}", where=str(path)
             ) from error
         except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
-            raise DataError(f"the file is not JSON: {error}", where=str(path)) from error
+            raise DataError(
+                f"the file is not JSON: {error}", where=str(path), remedy="Fetch or write it again."
+            ) from error
+        except RecursionError as error:
+            raise _too_deep(path) from error
         try:
             return cls(tree)
         except DataError as error:
@@ -127,6 +131,8 @@ class SquadFile:
         try:
             temporary.write_text(json.dumps(self.tree), encoding="ascii")
             temporary.replace(path)
+        except RecursionError as error:
+            raise _too_deep(path) from error
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise DataError(
@@ -274,6 +280,14 @@ def _check_answer(answer: Mapping[str, Any], where: str) -> None:
     start = answer.get("answer_start")
     if not isinstance(start, int) or isinstance(start, bool):
         raise _not_squad("'answer_start' is not a whole number", where)
+
+
+def _too_deep(path: str | Path) -> DataError:
+    return DataError(
+        "the file is nested too deep to be SQuAD",
+        where=str(path),
+        remedy="Write it as data[].paragraphs[].{context, qas[].{id, question, answers}}.",
+    )
 
 
 def _not_squad(what: str, where: str) -> DataError:

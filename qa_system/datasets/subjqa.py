@@ -53,7 +53,7 @@ __all__ = [
 
 # What SubjQA calls a title is the product's id.
 _KNOWN = frozenset((*REQUIRED, *OF_PAIR, *OF_PAIR_SCALAR, *OF_ANNOTATOR, "title"))
-_INDICES = re.compile(r"\(\s*(\d+)\s*,\s*(\d+)\s*\)")
+_INDICES = re.compile(r"\(\s*(\d{1,18})\s*,\s*(\d{1,18})\s*\)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,10 +90,8 @@ def read_subjqa(folder: str | Path, split: str | None = None) -> SubjQA:
         MissingDependencyError: the Hub's copy was asked for and `datasets` is not installed.
 
     >>> from qa_system.models.locate import resource
-    >>> sample = read_subjqa(resource("sample"))
-    >>> label = next(label for label in sample.labels if label.answers)
-    >>> span = label.answers[0]
-    >>> label.context[span.start : span.end] == span.text
+    >>> label = next(each for each in read_subjqa(resource("sample")).labels if each.answers)
+    >>> label.context[label.answers[0].start : label.answers[0].end] == label.answers[0].text
     True
     """
     reviews: dict[str, Review] = {}

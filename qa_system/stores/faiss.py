@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self, get_args
@@ -43,7 +42,7 @@ from qa_system.stores.embedded.status import StoreStatus, read_status
 from qa_system.stores.embedded.writing import fix_dimension, update, write
 from qa_system.stores.filters import Condition, parse_filters
 from qa_system.stores.filters.sql import to_sql
-from qa_system.stores.filters.tree import Comparison, Node
+from qa_system.stores.filters.tree import Comparison
 from qa_system.stores.filters.unknown import UnknownFields
 from qa_system.stores.writes import NO_PASSAGES, DuplicateIdError, Passages, WriteReport
 
@@ -215,7 +214,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
     def search_bm25(
         self, query: str, top_k: int = 10, filters: dict[str, Any] | None = None
     ) -> list[Document]:
-        self._looked_at(filters)
+        self._condition(filters)
         return self._search.by_words(trimmed(query), top_k, filters)
 
     @override
@@ -234,7 +233,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
     ) -> list[list[Document]]:
-        self._looked_at(filters)
+        self._condition(filters)
         return self._search.by_vectors(embeddings, top_k, filters)
 
     @property
@@ -401,20 +400,16 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
             self._folder.let_go()
 
     def _condition(self, filters: Mapping[str, Any] | None) -> Condition | None:
-        tree = self._looked_at(filters)
-        return None if tree is None else to_sql(tree)
-
-    def _looked_at(self, filters: Mapping[str, Any] | None) -> Node | None:
-        """Return what a filter says, after a warning of what it names and no document has."""
+        """Translate a filter, after a warning of what it names and no document has."""
         tree = parse_filters(filters)
-        if tree is not None:
-            self._unknown.look(tree, self._has, self.get_metadata_fields_info)
-        return tree
+        if tree is None:
+            return None
+        self._unknown.look(tree, self._has, self.get_metadata_fields_info)
+        return to_sql(tree)
 
     def _has(self, comparison: Comparison) -> bool:
-        there = replace(comparison, operator="in", values=(None,), is_negated=True)
         with self._reading() as snapshot:
-            return snapshot.select("1", to_sql(there), "LIMIT 1").fetchone() is not None
+            return metadata.has_field(snapshot, comparison)
 
     def _reading(self) -> AbstractContextManager[Snapshot]:
         return self._folder.reading()

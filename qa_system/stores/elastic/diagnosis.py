@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -182,16 +182,6 @@ def _index(client: Elasticsearch, settings: ElasticsearchSettings) -> Finding:
             detail=f"the server has no index or alias {settings.index!r}",
             remedy="qa-index run with these settings makes it.",
         )
-    with explained(settings.place):
-        [listed] = client.cat.indices(index=state.index, h="status", format="json")
-    if listed["status"] == "close":
-        return Finding(
-            "index",
-            ok=False,
-            required=True,
-            detail=f"{state.index} is closed: somebody has taken it out of use on the server",
-            remedy=f"Open it: POST /{state.index}/_open. Its documents are as they were.",
-        )
     if settings.similarity not in (None, state.similarity):
         raise StoreMismatchError(
             f"{state.index} compares embeddings by {state.similarity!r}, the settings say "
@@ -200,21 +190,11 @@ def _index(client: Elasticsearch, settings: ElasticsearchSettings) -> Finding:
             "--rebuild makes a version with another one.",
         )
     with explained(settings.place):
+        [listed] = client.cat.indices(index=state.index, h="status", format="json")
         [made] = client.indices.get_settings(index=state.index, flat_settings=True).body.values()
-    blocks = sorted(
-        key.removeprefix(BLOCK)
-        for key, value in made["settings"].items()
-        if key.startswith(BLOCK) and value == "true"
-    )
-    if blocks:
-        return Finding(
-            "index",
-            ok=False,
-            required=True,
-            detail=f"{state.index} is blocked: {', '.join(blocks)}",
-            remedy="The server lifts read_only_allow_delete when the disk has room again; another "
-            f'block goes by PUT /{state.index}/_settings {{"{BLOCK}{blocks[0]}": null}}.',
-        )
+    out_of_use = _out_of_use(state.index, listed["status"], made["settings"])
+    if out_of_use is not None:
+        return out_of_use
     detail = f"{state.index}: {state.index_options}, {_counted(state.shards, 'shard')}"
     if made["settings"].get("index.refresh_interval") == "-1":
         return Finding(
@@ -234,6 +214,27 @@ def _index(client: Elasticsearch, settings: ElasticsearchSettings) -> Finding:
         f"{_counted(settings.shards, 'shard')}",
         remedy="They are those of new versions: qa-index run --rebuild makes one.",
     )
+
+
+def _out_of_use(index: str, status: str, settings: Mapping[str, str]) -> Finding | None:
+    """Return how somebody has closed or blocked an index; None if nobody has."""
+    blocks = sorted(
+        key.removeprefix(BLOCK)
+        for key, value in settings.items()
+        if key.startswith(BLOCK) and value == "true"
+    )
+    if status == "close":
+        detail = f"{index} is closed: somebody has taken it out of use on the server"
+        remedy = f"Open it: POST /{index}/_open. Its documents are as they were."
+    elif blocks:
+        detail = f"{index} is blocked: {', '.join(blocks)}"
+        remedy = (
+            "The server lifts read_only_allow_delete when the disk has room again; another block "
+            f'goes by PUT /{index}/_settings {{"{BLOCK}{blocks[0]}": null}}.'
+        )
+    else:
+        return None
+    return Finding("index", ok=False, required=True, detail=detail, remedy=remedy)
 
 
 def _counted(number: int, noun: str) -> str:

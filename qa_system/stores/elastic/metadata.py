@@ -5,6 +5,7 @@ Values are read from the documents. The server counts those that are in a field 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ from qa_system.stores.fields import common_type, distinct, extremes, page_of, ty
 __all__ = ["count_unique", "count_values", "field_types", "minimum_and_maximum", "unique_values"]
 
 _PAGE: Final = 5_000
+_NAME = re.compile(r"\w+")
+_PLAIN: Final = frozenset((TEXT, "int", "float", "boolean"))
 
 
 def field_types(at: ElasticIndex) -> dict[str, dict[str, str]]:
@@ -34,7 +37,7 @@ def field_types(at: ElasticIndex) -> dict[str, dict[str, str]]:
 
 def minimum_and_maximum(at: ElasticIndex, field: str) -> dict[str, Any]:
     """Return a field's `min` and `max`; None, None where it has no values that can be ordered."""
-    return extremes(values_of(_metas(at, None), field))
+    return extremes(_values(at, field, None))
 
 
 def unique_values(
@@ -61,8 +64,13 @@ def count_values(at: ElasticIndex, field: str, selected: Query | None) -> int:
 
 def _values(at: ElasticIndex, field: str, selected: Query | None) -> Iterator[Any]:
     name = field.removeprefix("meta.")
-    if name in KEYWORDS and _types(at).get(name) == {TEXT}:
+    types = _types(at).get(name, set())
+    if name in KEYWORDS and types == {TEXT}:
         return _terms(at, name, selected)
+    if at.state() is not None and _NAME.fullmatch(name) and types <= _PLAIN:
+        # No dates, whose places stand beside the whole metadata.
+        hits = pages(at.client, at.name, selected, [f"meta.{name}"], size=WINDOW)
+        return values_of((hit["_source"].get("meta", {}) for hit in hits), name)
     return values_of(_metas(at, selected), field)
 
 

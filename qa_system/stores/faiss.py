@@ -29,7 +29,6 @@ from qa_system.stores.embedded.ledger import labels as label_index
 from qa_system.stores.embedded.ledger import metadata
 from qa_system.stores.embedded.ledger.database import Ledger
 from qa_system.stores.embedded.ledger.snapshot import (
-    ITEM,
     REVIEW,
     Rows,
     Snapshot,
@@ -331,7 +330,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
     @override
     def has_item(self, item_id: str) -> bool:
         with self._reading() as snapshot:
-            condition = Condition(f"{ITEM} = ?", (item_id,))
+            condition = to_sql(Comparison("meta", ("item_id",), "in", (item_id,)))
             return snapshot.select("1", condition, "LIMIT 1").fetchone() is not None
 
     @override

@@ -39,7 +39,8 @@ def documents_of_reviews(at: ElasticIndex, review_ids: Sequence[str]) -> dict[st
             hits = pages(at.client, at.name, query, source)
         for hit in hits:
             meta = hit["_source"]["meta"]
-            found.setdefault(meta["review_id"], {})[hit["_id"]] = meta.get("content_hash") or ""
+            if isinstance(meta["review_id"], str):
+                found.setdefault(meta["review_id"], {})[hit["_id"]] = meta.get("content_hash") or ""
     return found
 
 

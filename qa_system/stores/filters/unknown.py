@@ -13,7 +13,8 @@ __all__ = ["UnknownFields"]
 
 log = logging.getLogger(__name__)
 
-MOST_REMEMBERED: Final = 10_000
+MOST_REMEMBERED: Final = 1_000
+"""Fields; whoever makes up names does not make the store look for each of them."""
 
 
 class UnknownFields:

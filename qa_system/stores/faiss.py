@@ -9,7 +9,6 @@ from time import monotonic
 from typing import Any, Self, get_args
 
 import numpy as np
-import orjson
 from haystack import default_from_dict, default_to_dict
 from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
@@ -41,7 +40,7 @@ from qa_system.stores.embedded.status import StoreStatus, read_status
 from qa_system.stores.embedded.writing import fix_dimension, update, write
 from qa_system.stores.filters import Condition, parse_filters
 from qa_system.stores.filters.sql import to_sql
-from qa_system.stores.filters.tree import Comparison
+from qa_system.stores.filters.tree import Comparison, Node
 from qa_system.stores.filters.unknown import UnknownFields
 from qa_system.stores.writes import NO_PASSAGES, DuplicateIdError, Passages, WriteReport
 
@@ -211,10 +210,14 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def search_bm25(
-        self, query: str, top_k: int = 10, filters: dict[str, Any] | None = None
+        self,
+        query: str,
+        top_k: int = 10,
+        filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> list[Document]:
-        self._condition(filters)
-        return self._search.by_words(trimmed(query), top_k, filters)
+        selected = self._condition(filters)
+        return self._search.by_words(trimmed(query), top_k, selected, whole_ties=whole_ties)
 
     @override
     def search_by_embedding(
@@ -222,8 +225,9 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         embedding: Sequence[float] | NDArray[Any],
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> list[Document]:
-        return self.search_by_embeddings([embedding], top_k, filters)[0]
+        return self.search_by_embeddings([embedding], top_k, filters, whole_ties)[0]
 
     @override
     def search_by_embeddings(
@@ -231,9 +235,10 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         embeddings: Sequence[Any] | NDArray[np.floating[Any]],
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> list[list[Document]]:
-        self._condition(filters)
-        return self._search.by_vectors(embeddings, top_k, filters)
+        selected = self._condition(filters)
+        return self._search.by_vectors(embeddings, top_k, selected, whole_ties=whole_ties)
 
     @property
     @override
@@ -270,16 +275,8 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def documents_of_reviews(self, review_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        found: dict[str, dict[str, str]] = {}
-        listed = orjson.dumps(list(review_ids)).decode()
-        condition = Condition(f"{REVIEW} IN (SELECT value FROM json_each(?))", (listed,))
-        content_hash = "ifnull(json_extract(meta, '$.content_hash'), '')"
         with self._reading() as snapshot:
-            for review, document, hashed in snapshot.select(
-                f"{REVIEW}, id, {content_hash}", condition
-            ):
-                found.setdefault(review, {})[document] = hashed
-        return found
+            return snapshot.documents_of_reviews(review_ids)
 
     @override
     def replace(
@@ -330,8 +327,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
     @override
     def has_item(self, item_id: str) -> bool:
         with self._reading() as snapshot:
-            condition = to_sql(Comparison("meta", ("item_id",), "in", (item_id,)))
-            return snapshot.select("1", condition, "LIMIT 1").fetchone() is not None
+            return snapshot.has(to_sql(Comparison("meta", ("item_id",), "in", (item_id,))))
 
     @override
     def write_labels(self, labels: Iterable[Label]) -> int:
@@ -406,9 +402,9 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         self._unknown.look(tree, self._has, self.get_metadata_fields_info)
         return to_sql(tree)
 
-    def _has(self, comparison: Comparison) -> bool:
+    def _has(self, tree: Node) -> bool:
         with self._reading() as snapshot:
-            return metadata.has_field(snapshot, comparison)
+            return snapshot.has(to_sql(tree))
 
     def _reading(self) -> AbstractContextManager[Snapshot]:
         return self._folder.reading()

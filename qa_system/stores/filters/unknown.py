@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Final
 
-from qa_system.stores.filters.tree import Comparison, Node, comparisons
+from qa_system.stores.filters.tree import Node, comparisons
 
 __all__ = ["UnknownFields"]
 
@@ -24,20 +25,20 @@ class UnknownFields:
         self._seen: set[tuple[str, ...]] = set()
 
     def look(
-        self, tree: Node, has: Callable[[Comparison], bool], names: Callable[[], Iterable[str]]
+        self, tree: Node, has: Callable[[Node], bool], names: Callable[[], Iterable[str]]
     ) -> None:
         """Warn of the fields in a filter that no document has.
 
         Args:
             tree: what the filter says.
-            has: tells whether a document has a value for a comparison's field.
+            has: tells whether a filter selects a document.
             names: returns the fields that documents have; none: there are no documents.
         """
         for each in comparisons(tree):
             is_new = each.column == "meta" and each.keys and each.keys not in self._seen
             if not is_new or len(self._seen) >= MOST_REMEMBERED:
                 continue
-            if has(each):
+            if has(replace(each, operator="in", values=(None,), is_negated=True)):
                 self._seen.add(each.keys)
             elif there := sorted(names()):
                 self._seen.add(each.keys)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -61,12 +60,11 @@ def select(
     return terms("_id", [hit["_id"] for hit in hits if _is_selected(tree, hit)])
 
 
-def _has(at: ElasticIndex, comparison: Comparison) -> bool:
-    """Tell whether a document has a value for a comparison's field."""
-    there = replace(comparison, operator="in", values=(None,), is_negated=True)
+def _has(at: ElasticIndex, tree: Node) -> bool:
+    """Tell whether a filter selects a document."""
     with explained(at.where):
         found = at.client.search(
-            index=at.name, query=to_query(there), size=0, terminate_after=1, track_total_hits=1
+            index=at.name, query=to_query(tree), size=0, terminate_after=1, track_total_hits=1
         )
     return bool(found["hits"]["total"]["value"])
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 from qa_system.stores.documents import decode_meta
 from qa_system.stores.embedded.ledger.snapshot import Snapshot
 from qa_system.stores.fields import common_type, distinct, extremes, page_of, type_of, values_of
 from qa_system.stores.filters import Condition
-from qa_system.stores.filters.sql import to_sql
-from qa_system.stores.filters.tree import Comparison
 
-__all__ = ["count_unique", "field_types", "has_field", "minimum_and_maximum", "unique_values"]
+__all__ = ["count_unique", "field_types", "minimum_and_maximum", "unique_values"]
 
 
 def field_types(snapshot: Snapshot) -> dict[str, dict[str, str]]:
@@ -27,12 +24,6 @@ def field_types(snapshot: Snapshot) -> dict[str, dict[str, str]]:
             if value is not None:
                 seen.setdefault(key, set()).add(type_of(value))
     return {key: {"type": common_type(types)} for key, types in seen.items()}
-
-
-def has_field(snapshot: Snapshot, comparison: Comparison) -> bool:
-    """Tell whether a document has a value for a comparison's field."""
-    there = replace(comparison, operator="in", values=(None,), is_negated=True)
-    return snapshot.select("1", to_sql(there), "LIMIT 1").fetchone() is not None
 
 
 def minimum_and_maximum(snapshot: Snapshot, field: str) -> dict[str, Any]:

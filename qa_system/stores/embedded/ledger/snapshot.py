@@ -140,6 +140,11 @@ class Snapshot:
         rows.sort()
         return rows
 
+    def ids(self, rows: Sequence[int]) -> dict[int, str]:
+        """Return the id of each of the rows that has a document."""
+        sql = "SELECT row, id FROM documents WHERE row IN (SELECT value FROM json_each(?))"
+        return dict(self.execute(sql, (orjson.dumps(list(rows)).decode(),)).fetchall())
+
     def documents(self, hits: Sequence[tuple[int, float]], match: Match) -> list[Document]:
         """Load the documents of (row, score) pairs, in their order, without embeddings.
 
@@ -200,6 +205,20 @@ class Snapshot:
     def count(self, condition: Condition | None = None) -> int:
         """Count the documents that a filter selects."""
         return int(self.select("count(*)", condition).fetchone()[0])
+
+    def documents_of_reviews(self, review_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return each document's id and content hash, by review; see `ReviewStore`."""
+        found: dict[str, dict[str, str]] = {}
+        listed = orjson.dumps(list(review_ids)).decode()
+        condition = Condition(f"{REVIEW} IN (SELECT value FROM json_each(?))", (listed,))
+        content_hash = "ifnull(json_extract(meta, '$.content_hash'), '')"
+        for review, document, hashed in self.select(f"{REVIEW}, id, {content_hash}", condition):
+            found.setdefault(review, {})[document] = hashed
+        return found
+
+    def has(self, condition: Condition) -> bool:
+        """Tell whether a filter selects a document."""
+        return self.select("1", condition, "LIMIT 1").fetchone() is not None
 
     def count_items(self) -> int:
         """Count the distinct `meta.item_id`s."""

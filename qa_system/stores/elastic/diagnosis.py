@@ -126,7 +126,9 @@ def _cluster(client: Elasticsearch, settings: ElasticsearchSettings) -> Finding:
         detail = f"{detail}; {missing} of {shards} shards are on none"
     others = sorted(ill.keys() - own.keys())
     if others:
-        detail = f"{detail}; indexes that are not this store's lack shards: {', '.join(others[:5])}"
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        named = f"{', '.join(others[:5])}{more}"
+        detail = f"{detail}; indexes that are not this store's lack shards: {named}"
     if not own:
         return Finding("cluster", ok=True, required=True, detail=detail)
     if not red:

@@ -109,6 +109,9 @@ def run_job(
 
 def _opened(settings: Settings, stdin: IO[bytes] | None) -> Sources:
     """Recognise the sources, and make sure that no reject file overwrites one."""
+    passages = settings.indexing.passages
+    if passages.max_words is None and "overlap_words" in passages.model_fields_set:
+        logger.warning("overlap_words has no effect: without max_words, reviews are not split")
     try:
         sources = open_sources(settings.indexing, stdin)
     except UnknownColumnsError as error:

@@ -21,7 +21,8 @@ def labels(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="SubjQA folder (or a folder of them), SQuAD .json, labels .jsonl, bundled:sample."
+            help="SubjQA folder (or a folder of them) or hub:subjqa/DOMAIN, SQuAD .json, "
+            "labels .jsonl, bundled:sample."
         ),
     ],
     split: Annotated[

@@ -19,7 +19,9 @@ AMOUNT = "Below 1: a share of the groups; else their number."
 def split(
     dataset: Annotated[
         str,
-        typer.Argument(help="SubjQA folder, SQuAD .json, labels .jsonl, bundled:sample."),
+        typer.Argument(
+            help="SubjQA folder or hub:subjqa/DOMAIN, SQuAD .json, labels .jsonl, bundled:sample."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="File to write: .json for SQuAD, or .jsonl.")],
     by: Annotated[

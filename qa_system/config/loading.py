@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from qa_system.config.schema import Settings, place_store
+from qa_system.config.shipped import Kind, named, resource, shipped
 from qa_system.errors import ConfigError
 from qa_system.plain_yaml import MAX_CHARS, load_yaml
 
@@ -69,7 +70,8 @@ def load_settings(
     """Read settings; later sources win: defaults, file, environment, overrides.
 
     Args:
-        path: a YAML file; None takes the defaults.
+        path: a YAML file, or the name of one that ships with qa-system (`sample`); None takes
+            the defaults.
         overrides: `{"store.path": "x"}`; or `["store.path=x"]` with YAML values as after `--set`,
             among which `Override`s are taken as they are. A None in the mapping means "not given"
             and is passed over. `store` alone names the store: its folder, its index where the
@@ -84,7 +86,7 @@ def load_settings(
     >>> load_settings(overrides={"store": "http://localhost:9200/reviews"}, environ={}).store.index
     'reviews'
     """
-    tree = {} if path is None else read_yaml(Path(path))
+    tree = {} if path is None else read_yaml(path, "settings")
     in_environment = _environment(os.environ if environ is None else environ)
     sources = apply_overrides(tree, [*in_environment, *_overrides_of(overrides)])
     try:
@@ -93,7 +95,7 @@ def load_settings(
         raise ConfigError(
             describe(error, sources),
             where=None if path is None else str(path),
-            remedy="configs/default.yaml lists every key with its meaning.",
+            remedy=f"{resource('configs') / 'default.yaml'} lists every key with its meaning.",
         ) from None
 
 
@@ -121,8 +123,17 @@ def apply_overrides(tree: dict[str, Any], overrides: Overrides) -> dict[str, str
     return sources
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a file of keys and values."""
+def read_yaml(name: str | Path, kind: Kind) -> dict[str, Any]:
+    """Read a file of keys and values.
+
+    Args:
+        name: its path, or its name among the shipped files of a kind.
+        kind: what it is.
+
+    Raises:
+        ConfigError: there is no such file, or it is not YAML with keys.
+    """
+    path = named(name, kind)
     try:
         with path.open(encoding="utf-8-sig") as file:
             loaded = load_yaml(file.read(MAX_CHARS + 1))
@@ -130,7 +141,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"cannot read the configuration: {error.strerror or error}",
             where=str(path),
-            remedy="Name an existing YAML file, or none to run on the defaults.",
+            remedy=f"Name an existing YAML file, or one that ships with qa-system: "
+            f"{', '.join(shipped(kind))}.",
         ) from error
     except ValueError as error:
         raise ConfigError(
@@ -142,7 +154,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"the configuration holds a {type(loaded).__name__}, not keys",
             where=str(path),
-            remedy="Write `key: value` lines; configs/default.yaml shows them.",
+            remedy="Write lines of `key: value`.",
         )
     return loaded
 

@@ -89,7 +89,7 @@ def read_subjqa(folder: str | Path, split: str | None = None) -> SubjQA:
         RecordError: a row cannot be used; the message names its file and line.
         MissingDependencyError: the Hub's copy was asked for and `datasets` is not installed.
 
-    >>> from qa_system.models.locate import resource
+    >>> from qa_system.config.shipped import resource
     >>> label = next(each for each in read_subjqa(resource("sample")).labels if each.answers)
     >>> label.context[label.answers[0].start : label.answers[0].end] == label.answers[0].text
     True
@@ -151,7 +151,7 @@ def iter_reviews(
         DataError: the folder, a split or a column is not there.
         RecordError: a row cannot be used, and there is no `on_error`.
 
-    >>> from qa_system.models.locate import resource
+    >>> from qa_system.config.shipped import resource
     >>> next(iter_reviews(resource("sample"))).text.endswith("ANSWERNOTFOUND")
     False
     """

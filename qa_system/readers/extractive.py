@@ -229,10 +229,22 @@ class ExtractiveReader:
         require("top_k", top_k, 1)
         loaded = self._ready()
         readings: list[Reading] = []
-        with stage("read"):
+        with stage("read") as span:
+            span.set_tags(
+                {
+                    "qa_system.read.model": self.model,
+                    "qa_system.read.questions": len(questions),
+                    "qa_system.read.documents": sum(map(len, documents)),
+                }
+            )
+            span.set_content_tag("qa_system.read.queries", list(questions))
             for start in range(0, len(questions), QUESTIONS_AT_ONCE):
                 part = slice(start, start + QUESTIONS_AT_ONCE)
                 readings += self._read(loaded, questions[part], documents[part], top_k)
+            span.set_tag("qa_system.read.answers", sum(len(each.answers) for each in readings))
+            span.set_content_tag(
+                "qa_system.read.texts", [[one.data for one in each.answers] for each in readings]
+            )
         return readings
 
     def _ready(self) -> _Loaded:

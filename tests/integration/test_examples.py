@@ -40,6 +40,10 @@ def test_a_pipeline_puts_newer_reviews_first(demo: Callable[..., str]) -> None:
     assert "no answer" in said
 
 
+def test_embeddings_in_a_store_of_haystacks(demo: Callable[..., str]) -> None:
+    assert re.fullmatch(r" *\d+%  .*ten hours\n", demo("python examples/own_embeddings.py"))
+
+
 def test_a_retriever_adds_the_newest_reviews(demo: Callable[..., str]) -> None:
     said = demo("python examples/own_retriever.py")
     assert re.search(r"\d+%  .*\(2026-02-09\)", said)  # the item's newest review

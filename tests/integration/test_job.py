@@ -49,7 +49,7 @@ def encoders(tmp_path_factory):
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
 
-    from qa_system.models.locate import resource
+    from qa_system.config.shipped import resource
 
     folders = []
     for seed in (1, 2):

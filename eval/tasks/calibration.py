@@ -8,6 +8,7 @@ from pathlib import Path
 from eval.runs.run import System
 from eval.tasks.reader import evaluate_reader
 from qa_system.config import Settings
+from qa_system.console.wording import counted
 from qa_system.datasets.dataset import Dataset
 from qa_system.datasets.splitting import hold_out
 from qa_system.errors import EvaluationError
@@ -50,7 +51,7 @@ def calibrated(
     runs = [evaluate_reader(each, reader) for each in labels]
     part = split if held_out is None else f"{held_out:g} of {split}, held out"
     names = ", ".join(
-        f"{Path(each.path).name} {part} ({len(asked)} questions)"
+        f"{Path(each.path).name} {part} ({counted(len(asked), 'question')})"
         for each, asked in zip(data, labels, strict=True)
     )
     return fit_to(runs, names), runs

@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
+from qa_system.config.plain_yaml import MAX_CHARS, load_yaml
 from qa_system.config.schema import Settings, place_store
 from qa_system.config.shipped import Kind, named, resource, shipped
 from qa_system.errors import ConfigError
-from qa_system.plain_yaml import MAX_CHARS, load_yaml
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 __all__ = [
     "Override",
@@ -195,14 +198,22 @@ def _assign(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     node[last] = value
 
 
-def describe(invalid: ValidationError, sources: Mapping[str, str]) -> str:
-    """Return every error of settings in one line, with the source of each value if it is known."""
+def describe(
+    invalid: ValidationError, sources: Mapping[str, str], *, whole: str = "settings"
+) -> str:
+    """Return every error of settings in one line, with the source of each value if it is known.
+
+    Args:
+        invalid: the errors.
+        sources: where values came from, by key.
+        whole: what an error is of that concerns no single key.
+    """
     lines = []
     for error in invalid.errors():
-        place = list(map(str, error["loc"]))
+        place = [str(part) for part in error["loc"] if part != "[key]"]
         if place[:1] == ["store"] and len(place) > 1:
             del place[1]  # the type of the store, which is no key
-        dotted = ".".join(place) or "settings"
+        dotted = ".".join(place) or whole
         origin = _origin(place, sources)
         if error["type"] == "union_tag_invalid":
             given, known = error["ctx"]["tag"], error["ctx"]["expected_tags"]
@@ -210,8 +221,44 @@ def describe(invalid: ValidationError, sources: Mapping[str, str]) -> str:
         elif error["type"] == "extra_forbidden":
             lines.append(f"{dotted}: no such key{origin}")
         else:
-            lines.append(f"{dotted}: {error['msg']}, got {error['input']!r:.200}{origin}")
+            lines.append(f"{dotted}: {_plain(error)}{origin}")
     return "; ".join(lines)
+
+
+WANTED: Final = {
+    "bool": "true or false",
+    "dict": "keys with values",
+    "invalid_key": "a text",
+    "float": "a number",
+    "int": "a whole number",
+    "list": "a list",
+    "model": "keys with values",
+    "string": "a text",
+    "tuple": "a list",
+    "finite_number": "a finite number",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "{le:g} or less",
+    "literal_error": "{expected}",
+    "string_pattern_mismatch": "of the form {pattern}",
+    "string_too_short": "at least {min_length} long",
+    "too_short": "at least {min_length} long",
+}
+"""What a value must be, by the error's type; the types of types begin with these: `int_parsing`."""
+
+
+def _plain(error: ErrorDetails) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "value_error":  # one of our own checks, which says all
+        return str(context["error"])
+    if kind == "missing":
+        return "is missing"
+    wanted = WANTED.get(kind) or WANTED.get(kind.partition("_")[0])
+    said = error["msg"].lower() if wanted is None else f"must be {wanted.format(**context)}"
+    given = error["input"]
+    shown = f"a {type(given).__name__}" if isinstance(given, dict | list) else f"{given!r:.60}"
+    return f"{said}, and is {shown}"
 
 
 def _origin(place: list[str], sources: Mapping[str, str]) -> str:

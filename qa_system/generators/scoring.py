@@ -9,6 +9,7 @@ from typing import Any
 from haystack import component
 from haystack.dataclasses import Document, ExtractedAnswer, GeneratedAnswer
 
+from qa_system.arguments import checked
 from qa_system.metrics import f1
 
 __all__ = ["GeneratedAnswerScorer", "ScoredAnswer"]
@@ -32,6 +33,7 @@ class ScoredAnswer(GeneratedAnswer):
 
 
 @component
+@checked
 class GeneratedAnswerScorer:
     """Score generated answers by what the reader extracted for the same question.
 

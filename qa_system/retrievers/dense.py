@@ -7,6 +7,7 @@ from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 
+from qa_system.arguments import checked
 from qa_system.config import EncoderSettings, RetrieverSettings
 from qa_system.retrievers.encoders import Encoder, shared_encoder
 from qa_system.stages import stage
@@ -19,6 +20,7 @@ DEFAULTS = RetrieverSettings()
 
 
 @component
+@checked
 class DenseRetriever:
     """Retrieve the documents whose embeddings are nearest to the question's.
 

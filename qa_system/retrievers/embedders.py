@@ -9,6 +9,7 @@ from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 
+from qa_system.arguments import checked
 from qa_system.config import EncoderSettings
 from qa_system.retrievers.encoders import Encoder, shared_encoder
 from qa_system.stages import stage
@@ -19,6 +20,7 @@ __all__ = ["ReviewDocumentEmbedder", "ReviewTextEmbedder"]
 
 
 @component
+@checked
 class ReviewDocumentEmbedder:
     """Embed documents, so that a `DocumentWriter` can write them into a store.
 
@@ -100,6 +102,7 @@ class ReviewDocumentEmbedder:
 
 
 @component
+@checked
 class ReviewTextEmbedder:
     """Embed a question, for a retriever that takes `query_embedding`.
 

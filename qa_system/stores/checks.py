@@ -11,10 +11,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_system.errors import ConfigError, EmbeddingError, EncoderMismatchError, StoreError
+from qa_system.console.wording import counted
+from qa_system.errors import ConfigError, EmbeddingError, EncoderMismatchError
 from qa_system.records import EncoderIdentity
 
-__all__ = ["check_choice", "check_encoder", "check_top_k", "query_matrix", "trimmed"]
+__all__ = ["check_choice", "check_encoder", "query_matrix", "trimmed"]
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,11 @@ def check_encoder(
     """
     if bound == encoder or (bound is None and dimension in (None, encoder.dimension)):
         return
-    made_by = f"by {bound.named}" if bound is not None else f"with {dimension} numbers each"
+    made_by = (
+        f"by {bound.named}"
+        if bound is not None
+        else f"with {counted(dimension or 0, 'number')} each"
+    )
     raise EncoderMismatchError(
         f"the store's embeddings were made {made_by}, not by {encoder.named}",
         where=where,
@@ -78,28 +83,12 @@ def check_encoder(
     )
 
 
-def check_top_k(top_k: int) -> None:
-    """Refuse to look for no document at all."""
-    if top_k < 1:
-        raise StoreError(f"top_k is {top_k}", remedy="Ask for at least 1.")
-
-
 def trimmed(question: str) -> str:
     """Return the beginning of a question: the words that a store looks for.
-
-    Raises:
-        StoreError: it is not text that UTF-8 can hold.
 
     >>> trimmed("How bright is it?"), len(trimmed("bright " * 9_000).split())
     ('How bright is it?', 512)
     """
-    try:
-        question.encode()
-    except UnicodeEncodeError as error:
-        raise StoreError(
-            f"the question is not text that UTF-8 can hold: {error}",
-            remedy="Read it in its own encoding; half of a surrogate pair is no character.",
-        ) from error
     words = 0
     for found in _WORD.finditer(question):
         words += 1 + len(found[0]) // (_LONGEST_WORD + 1)
@@ -129,7 +118,8 @@ def query_matrix(embeddings: Any, dimension: int | None) -> NDArray[np.float32]:
         )
     if dimension is not None and queries.shape[1] != dimension:
         raise EmbeddingError(
-            f"the query's embedding has {queries.shape[1]} numbers, the store's have {dimension}",
+            f"the query's embedding has {counted(queries.shape[1], 'number')}, the store's "
+            f"have {dimension}",
             remedy="Ask with the encoder that filled the store.",
         )
     return queries

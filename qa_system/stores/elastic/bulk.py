@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import orjson
 
+from qa_system.console.wording import counted
 from qa_system.errors import StoreError, StoreNotFoundError, StoreUnavailableError
 from qa_system.stores.elastic.connection import blocked, closed, explained, reason_of
 from qa_system.stores.elastic.filters import Query
@@ -201,7 +202,8 @@ class BulkWriter:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _given_up(self, number: int) -> StoreUnavailableError:
-        waited = f"it did not take {number} documents for {self._settings.retry_for:g} seconds"
+        patience = f"{self._settings.retry_for:g} seconds"
+        waited = f"it did not take {counted(number, 'document')} for {patience}"
         if "block" in self._reason:
             return blocked(f"{self._reason} {waited}", self.where)
         return StoreUnavailableError(
@@ -321,7 +323,7 @@ def delete_selected(writer: BulkWriter, query: Query) -> int:
         if report.rejected:
             reason = report.rejected[0].reason
             raise StoreError(
-                f"{deleted:,} documents were deleted, {len(report.rejected):,} could not be: "
+                f"{counted(deleted, 'document')} deleted, {len(report.rejected):,} could not be: "
                 f"{reason}",
                 where=writer.where,
                 remedy="Delete again when the server is well.",
@@ -333,7 +335,8 @@ def delete_selected(writer: BulkWriter, query: Query) -> int:
         # Whoever was changed meanwhile may not be selected any more.
         query = {"bool": {"filter": [query, {"ids": {"values": report.conflicts}}]}}
     raise StoreError(
-        f"{deleted:,} documents were deleted; {len(report.conflicts):,} are changed by somebody "
+        f"{counted(deleted, 'document')} deleted; {len(report.conflicts):,} are changed by "
+        "somebody "
         "else all the time",
         where=writer.where,
         remedy="Delete again when that has stopped.",

@@ -46,6 +46,9 @@ PRESENCES: Final = ("embedding", "blob", "sparse_embedding")
 class InvalidFilterError(StoreError, FilterError):
     """A filter is malformed, too large, or compares what cannot be compared."""
 
+    public_message = "The filter is not valid."
+    exit_code = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:

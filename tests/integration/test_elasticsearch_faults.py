@@ -10,8 +10,8 @@ from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
 
 from qa_system.errors import (
+    QASystemError,
     StoreAccessError,
-    StoreError,
     StoreUnavailableError,
     StoreVersionError,
 )
@@ -226,7 +226,7 @@ def test_what_cannot_be_written_or_read_as_json_is_told(filled, elastic_store, l
         lambda: store.documents_of_reviews(["\ud83d"]),
         lambda: store.has_item("\ud83d"),
     ):
-        with pytest.raises(StoreError) as caught:
+        with pytest.raises(QASystemError) as caught:
             ask()
         assert "cannot be reached" not in str(caught.value)
         assert "surrogate" in str(caught.value)

@@ -104,7 +104,13 @@ metas = st.dictionaries(
     st.sampled_from(KEYS),
     st.one_of(values, st.dictionaries(st.sampled_from(KEYS), values, max_size=2)),
     max_size=4,
-)
+).map(lambda meta: {key: meta[key] for key in meta if key != "item_id" or _is_item(meta[key])})
+
+
+def _is_item(value):
+    return value is None or isinstance(value, str)
+
+
 fields = st.one_of(
     st.sampled_from(
         ["id", "content", "score", "meta", "unknown", "item_id", "a.b", "id.x", "meta."]

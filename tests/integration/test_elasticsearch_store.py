@@ -435,7 +435,7 @@ def test_an_embedding_of_no_size_is_named_and_decides_nothing(elastic_store):
     documents = [Document(id=name, embedding=[1.0] * size) for name, size in sizes.items()]
     report = store.write_bulk(documents)
     assert {one.id: one.reason for one in report.rejected} == {
-        name: f"the embedding has {sizes[name]} numbers, and 1 to 4096 can be"
+        name: f"the embedding has {sizes[name]:,} numbers, and 1 to 4096 can be"
         for name in ("none", "too many")
     }
     assert store.status().embedding_dim == 4_096

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +32,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import numpy as np
 
 from benchmarks.reader import CHECKPOINT, DATA, questions_with_reviews
+from eval.runs.provenance import machine
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "benchmarks" / "compression.md"
@@ -308,21 +308,11 @@ def written(
         table="\n".join(table),
         figure=Path(os.path.relpath(figure, chosen.page.parent)).as_posix(),
         verdicts="\n".join(verdicts),
-        machine=f"{processor()}, {os.cpu_count()} cores",
+        machine="{processor}, {cores} cores".format_map(machine()),
         versions=", ".join(
             f"{name} {version(name)}" for name in ("torch", "transformers", "onnxruntime")
         ),
     )
-
-
-def processor() -> str:
-    """Name the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def draw(rows: Mapping[str, Mapping[str, float]], path: Path) -> None:

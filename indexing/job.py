@@ -83,12 +83,6 @@ def run_job(
         from qa_system.stores import open_store
 
         encoder = load_encoder(settings.encoder) if settings.indexing.embed else None
-        if encoder is not None and encoder.identity.question_hash is None:
-            logger.warning(
-                "%s encodes passages only, and encoder.question_model names no partner: the store "
-                "will take questions by any encoder",
-                settings.encoder.model,
-            )
         similarity = None if encoder is None else encoder.identity.similarity
         with (
             open_store(settings.store, create=True, similarity=similarity) as store,

@@ -332,6 +332,9 @@ class EncoderIdentity:
         question_hash: the same hash of the question encoder; None where it is not known, as in
             stores of version 0.1.0 and for a passage encoder without its partner. It is compared
             where both sides have one.
+        max_seq_length: the setting; None: the model's own, or not known. For messages: the hashes
+            cover it.
+        embed_title: the setting, likewise.
 
     >>> from dataclasses import replace
     >>> pair = EncoderIdentity("ctx", 768, "dot_product", "00" * 32, "q", "11" * 32)
@@ -345,6 +348,8 @@ class EncoderIdentity:
     weights_hash: str
     question_name: str | None = None
     question_hash: str | None = None
+    max_seq_length: int | None = None
+    embed_title: bool = False
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, EncoderIdentity):
@@ -354,6 +359,17 @@ class EncoderIdentity:
 
     def __hash__(self) -> int:
         return hash(self._of_passages)
+
+    def differs_in_questions(self, other: EncoderIdentity) -> bool:
+        """Tell whether two encoders give passages the same embeddings, and have another partner.
+
+        >>> pair = EncoderIdentity("ctx", 768, "dot_product", "00" * 32, "q", "11" * 32)
+        >>> pair.differs_in_questions(pair)
+        False
+        >>> pair.differs_in_questions(EncoderIdentity("ctx", 768, "dot_product", "00" * 32))
+        True
+        """
+        return self._of_passages == other._of_passages and self.question_hash != other.question_hash
 
     @property
     def _of_passages(self) -> tuple[int, str, str]:
@@ -376,14 +392,20 @@ class EncoderIdentity:
 
     @property
     def options(self) -> str:
-        """The options of `qa-index reembed` that name the encoder.
+        """The options of a command line that name the encoder.
 
         >>> EncoderIdentity("ctx", 768, "cosine", "00" * 32, "q", "11" * 32).options
         '--encoder-model ctx --encoder-question-model q'
+        >>> EncoderIdentity("m", 768, "cosine", "00" * 32, max_seq_length=64).options
+        '--encoder-model m --encoder-max-seq-length 64'
         """
         parts = ["--encoder-model", self.name]
         if self.question_name is not None:
             parts += ["--encoder-question-model", self.question_name]
+        if self.embed_title:
+            parts.append("--encoder-embed-title")
+        if self.max_seq_length is not None:
+            parts += ["--encoder-max-seq-length", str(self.max_seq_length)]
         return shlex.join(parts)
 
 

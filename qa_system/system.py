@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, get_args
 from haystack.core.errors import PipelineRuntimeError
 
 from qa_system import pipelines
-from qa_system.answers import best_spans, extracted_answers, generated_answer
+from qa_system.answering.answers import best_spans, extracted_answers, generated_answer
+from qa_system.answering.asking import Steps, failed, filters_of, questions_of, refuse_unaskable
 from qa_system.arguments import checked
-from qa_system.asking import Steps, failed, filters_of, questions_of, refuse_unaskable
 from qa_system.config import Settings, load_settings
 from qa_system.config.choices import AnswerMode as Mode
 from qa_system.errors import ClosedError, ConfigError, QASystemError, UnknownItemError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eval.cli.adapt import adapt
+from eval.cli.benchmark import benchmark
 from eval.cli.calibrate import calibrate
 from eval.cli.check import check
 from eval.cli.compare import compare
@@ -24,6 +25,7 @@ app.command(cls=SpreadK)(retriever)
 app.command()(reader)
 app.command()(pipeline)
 app.command()(generator)
+app.command()(benchmark)
 app.command()(calibrate)
 app.command()(check)
 app.command()(compare)

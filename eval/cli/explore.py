@@ -25,7 +25,7 @@ def explore(
         typer.Argument(
             metavar="[DATASET]",
             help="SubjQA folder (or a folder of them) or hub:subjqa/DOMAIN, SQuAD .json, "
-            "labels .jsonl, store:PATH. Default: the bundled sample.",
+            "labels .jsonl, store:NAME. Default: the bundled sample.",
         ),
     ] = None,
     out: Annotated[

@@ -31,7 +31,7 @@ def labels(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write labelled questions into a store, beside its reviews; `store:PATH` reads them.
+    """Write labelled questions into a store, beside its reviews; `store:NAME` reads them.
 
     Labels that are in the store already are skipped.
     """

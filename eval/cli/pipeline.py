@@ -20,7 +20,7 @@ from eval.cli.options import (
     SimilarityOption,
     SplitOption,
 )
-from qa_system.console.options import JsonOption, takes_settings
+from qa_system.console.options import ENCODER_IDENTITY, JsonOption, takes_settings
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["pipeline"]
 
 
-@takes_settings(SEARCHED, *READER)
+@takes_settings(SEARCHED, *READER, *ENCODER_IDENTITY)
 def pipeline(
     settings: Settings,
     dataset: DatasetOption = None,

@@ -19,7 +19,7 @@ from eval.cli.options import (
     ScopeOption,
     SplitOption,
 )
-from qa_system.console.options import JsonOption, Setting, takes_settings
+from qa_system.console.options import ENCODER_IDENTITY, JsonOption, Setting, takes_settings
 from qa_system.errors import ConfigError
 from qa_system.retrievers.registry import mode_named
 from qa_system.retrievers.registry import modes as known_retrievers
@@ -56,7 +56,7 @@ class SpreadK(TyperCommand):
         return super().parse_args(ctx, spread)
 
 
-@takes_settings(SEARCHED, MODE)
+@takes_settings(SEARCHED, MODE, *ENCODER_IDENTITY)
 def retriever(
     settings: Settings,
     dataset: DatasetOption = None,

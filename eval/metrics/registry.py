@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from importlib.metadata import entry_points
 
 from eval.metrics.definitions import DEFINITIONS
 from eval.metrics.metric import Metric, Task
 from qa_system.errors import ConfigError
+from qa_system.plugins import expect_kind, offered
 
 __all__ = ["added_names", "describe", "markdown_table", "metrics_of", "register"]
 
@@ -34,7 +34,8 @@ def register(*metrics: Metric) -> None:
         ConfigError: a name is not a word (with `@k` or without), or one of our metrics has it.
     """
     for metric in metrics:
-        _registered[metric.name] = _checked(metric, "register")
+        known = _checked(expect_kind(metric, Metric, "register"), "register")
+        _registered[known.name] = known
 
 
 def metrics_of(task: Task, ks: Sequence[int] = ()) -> list[Metric]:
@@ -94,29 +95,10 @@ def _added() -> dict[str, Metric]:
 
 @cache
 def _installed() -> dict[str, Metric]:
-    found: dict[str, Metric] = {}
-    for point in entry_points(group=ENTRY_POINTS):
-        where = f"entry point {point.name} = {point.value}"
-        try:
-            loaded = point.load()
-            metrics = [loaded] if isinstance(loaded, Metric) else list(loaded)
-        except Exception as error:
-            raise ConfigError(
-                f"a package's metrics cannot be loaded: {type(error).__name__}: {error}",
-                where=where,
-                remedy="Repair or uninstall that package.",
-            ) from error
-        found |= {metric.name: _checked(metric, where) for metric in metrics}
-    return found
+    return {metric.name: _checked(metric, where) for where, metric in offered(ENTRY_POINTS, Metric)}
 
 
-def _checked(metric: object, where: str) -> Metric:
-    if not isinstance(metric, Metric):
-        raise ConfigError(
-            f"{type(metric).__name__} is not a metric",
-            where=where,
-            remedy="Make an eval.metrics.Metric.",
-        )
+def _checked(metric: Metric, where: str) -> Metric:
     if not re.fullmatch(r"\w+(@k)?", metric.name):
         raise ConfigError(
             f"metric {metric.name!r} has a name that reports cannot use",

@@ -18,6 +18,7 @@ import orjson
 
 from eval.metrics import describe
 from eval.report import plots
+from eval.report.performance import performance_table, timing_note
 from eval.report.questions import flips_data, run_data
 from eval.runs.run import Run
 from eval.runs.wording import OUTCOMES, dotted, in_words
@@ -46,10 +47,12 @@ def run_page(run: Run, summary: Mapping[str, Any], texts: Mapping[str, str] | No
     headline = [m for m in summary["headline"] if any(m in e["metrics"] for e in everyone.values())]
     slices = _slices(summary)
     outcomes = _outcomes(summary)
+    columns, cost = performance_table(summary)
     return _render(
         "run.html",
         {
             "scores": "Scores",
+            **({"performance": "Time and size"} if cost else {}),
             "plots": "Plots",
             **({"outcomes": "Outcomes"} if outcomes else {}),
             **({"slices": "Slices"} if slices else {}),
@@ -65,6 +68,8 @@ def run_page(run: Run, summary: Mapping[str, Any], texts: Mapping[str, str] | No
         colours=plots.COLOURS,
         counts=_counts(summary["systems"]),
         measures=_measures(summary["systems"]),
+        performance=[["Reader", *columns], *([name, *cells] for name, cells in cost.items())],
+        timing=timing_note(summary) if cost else "",
         sentences=_sentences(summary["comparisons"]),
         plots=plots.plots_of(summary),
         outcomes=outcomes,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from eval.metrics import describe
+from eval.report.performance import performance_table, timing_note
 from eval.report.tables import print_cells, print_systems
 from eval.runs.wording import OUTCOMES, in_words
 
@@ -45,6 +46,9 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     for name, system in systems.items():
         if outcomes := system["details"].get("outcomes"):
             _print_outcomes(name, outcomes)
+    columns, rows = performance_table(summary)
+    if rows:
+        print_cells("Time and size", columns, rows, [timing_note(summary)])
 
 
 def _print_outcomes(name: str, outcomes: Mapping[str, Mapping[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import sys
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from qa_system.config import Settings
 from qa_system.datasets.dataset import Dataset
 from qa_system.models.locate import locate, weights_hash
 
-__all__ = ["made_with"]
+__all__ = ["machine", "made_with"]
 
 PACKAGES = (
     "qa-system",
@@ -68,6 +69,28 @@ def made_with(
         "versions": {"python": platform.python_version(), **_versions()},
         **details,
     }
+
+
+def machine() -> dict[str, Any]:
+    """Return the processor's name, and how many cores this process may use.
+
+    >>> machine()["cores"] >= 1
+    True
+    """
+    allowed = getattr(os, "sched_getaffinity", None)
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count() if allowed is None else len(allowed(0)),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _versions() -> dict[str, str]:

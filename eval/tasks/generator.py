@@ -287,7 +287,7 @@ class _Asking:
         **prior: Sequence[Sequence[float]],
     ) -> list[Draft | None]:
         """Return the generator's best answer to each question, with its support."""
-        from qa_system.answers import best_spans
+        from qa_system.answering.answers import best_spans
         from qa_system.generators.drafts import drafts
 
         settings = self.settings

@@ -20,7 +20,8 @@ __all__ = ["reembed"]
 def reembed(settings: Settings, as_json: JsonOption = False) -> None:
     """Embed the documents of a store with another encoder.
 
-    Until all are embedded, questions are answered with the old embeddings.
+    Until all are embedded, questions are answered with the old embeddings. If only the question
+    encoder is another one, nothing is embedded: the store takes questions by it from now on.
     """
     from dataclasses import asdict
     from time import monotonic
@@ -33,6 +34,7 @@ def reembed(settings: Settings, as_json: JsonOption = False) -> None:
     with open_store(settings.store) as opened:
         loaded = load_encoder(settings.encoder)
         documents = opened.count_documents()
+        before = opened.encoder
         with progress("embedding", unit="documents", total=documents) as shown:
             embedded = opened.update_embeddings(loaded, on_progress=shown.advance)
     seconds = round(monotonic() - start, 3)
@@ -44,6 +46,12 @@ def reembed(settings: Settings, as_json: JsonOption = False) -> None:
                 "seconds": seconds,
                 "encoder": asdict(loaded.identity),
             }
+        )
+    elif before is not None and before.differs_in_questions(loaded.identity):
+        typer.echo(
+            f"{settings.store.place}: takes questions by "
+            f"{loaded.identity.question_name or loaded.identity.name} now; the embeddings of its "
+            f"{documents:,} documents stay"
         )
     else:
         typer.echo(

@@ -8,7 +8,7 @@ import typer
 
 from qa_system.config.choices import AnswerMode
 from qa_system.console.app import print_json
-from qa_system.console.options import STORE, JsonOption, takes_settings
+from qa_system.console.options import ENCODER_IDENTITY, STORE, JsonOption, takes_settings
 from qa_system.console.wording import counted
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ask", "print_answers"]
 
 
-@takes_settings(STORE)
+@takes_settings(STORE, *ENCODER_IDENTITY)
 def ask(
     settings: Settings,
     question: Annotated[str, typer.Argument(help="Ask this question.")],

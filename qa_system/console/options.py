@@ -24,7 +24,15 @@ from qa_system.console.app import flag_of, note, settings_from
 if TYPE_CHECKING:
     from qa_system.config import Settings
 
-__all__ = ["ENCODER", "STORE", "JsonOption", "Setting", "renamed", "takes_settings"]
+__all__ = [
+    "ENCODER",
+    "ENCODER_IDENTITY",
+    "STORE",
+    "JsonOption",
+    "Setting",
+    "renamed",
+    "takes_settings",
+]
 
 Command = Callable[..., None]
 
@@ -201,7 +209,7 @@ STORE = Setting(
     panel="Store",
 )
 
-ENCODER = (
+ENCODER_IDENTITY = (
     Setting(
         "encoder.model",
         "Embed reviews and questions with this model: bundled:NAME, a folder or a Hub id.",
@@ -222,6 +230,18 @@ ENCODER = (
         panel="Encoder",
     ),
     Setting(
+        "encoder.max_seq_length",
+        "Read at most this many tokens of a text.",
+        type=int,
+        formerly="--max-seq-length",
+        panel="Encoder",
+    ),
+)
+"""Options that say which encoder it is."""
+
+ENCODER = (
+    *ENCODER_IDENTITY,
+    Setting(
         "encoder.backend",
         "Run the model with this library.",
         type=Backend,
@@ -239,13 +259,6 @@ ENCODER = (
         "encoder.device",
         "Run the model on this device: auto, cpu, cuda, cuda:1 and so on, or mps.",
         formerly="--device",
-        panel="Encoder",
-    ),
-    Setting(
-        "encoder.max_seq_length",
-        "Read at most this many tokens of a text.",
-        type=int,
-        formerly="--max-seq-length",
         panel="Encoder",
     ),
     Setting(

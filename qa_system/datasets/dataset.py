@@ -101,8 +101,8 @@ def read_dataset(path: str | Path) -> Dataset:
         "there is no data set" if Path(path).exists() else "there is nothing",
         where=path,
         remedy="Name a SubjQA folder (train.csv, dev.csv, test.csv) or a folder of such folders, "
-        "hub:subjqa/DOMAIN, bundled:sample, a SQuAD JSON file, labels of your own as .jsonl, or "
-        "store:PATH.",
+        "hub:subjqa/DOMAIN, bundled:sample, a SQuAD JSON file, labels of your own as .jsonl, or, "
+        "for qa-eval, store:NAME.",
     )
 
 

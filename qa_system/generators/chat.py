@@ -77,8 +77,8 @@ def cited(reply: str, reviews: int) -> tuple[str, tuple[int, ...]] | None:
 
     Returns:
         The answer without its citations, and the indexes of the cited reviews, from 0. None if
-        the reply is empty, says NO_ANSWER, cites nothing, or cites a review that the model was
-        not shown.
+        the reply is empty, says NO_ANSWER (also as "No_Answer"), cites nothing, or cites a review
+        that the model was not shown.
 
     >>> cited("It lasts ten hours [2], or more [2, 1].", reviews=2)
     ('It lasts ten hours, or more.', (0, 1))
@@ -93,7 +93,7 @@ def cited(reply: str, reviews: int) -> tuple[str, tuple[int, ...]] | None:
     }
     text = " ".join(_CITATION.sub(" ", reply).split())
     text = re.sub(r"\s+([.,;:!?])", r"\1", text)
-    if NO_ANSWER in text or not any(map(str.isalnum, text)) or not numbers:
+    if NO_ANSWER in text.upper() or not any(map(str.isalnum, text)) or not numbers:
         return None
     if not numbers <= set(range(1, reviews + 1)):
         return None

@@ -221,9 +221,11 @@ class Encoder:
         questions: the tower for questions; None shares the passages'.
         question_name: that tower's name as it was given.
         embed_title: whether passages are read with their titles.
+        max_seq_length: the setting, for messages; None: the models' own.
 
     Raises:
-        ModelError: the two towers give vectors of different dimensions.
+        ModelError: the two towers give vectors of different dimensions, or the only one encodes
+            passages alone, as DPR's context encoder does.
 
     >>> encoder = load_encoder(EncoderSettings(model="bundled:encoder"))
     >>> encoder.encode_questions(["Is it good for reading?"]).shape
@@ -238,10 +240,18 @@ class Encoder:
         *,
         question_name: str | None = None,
         embed_title: bool = False,
+        max_seq_length: int | None = None,
     ) -> None:
         self._passages = passages
         self._questions = passages if questions is None else questions
         self.embed_title = embed_title
+        if self._questions.role == "passage":
+            raise ModelError(
+                f"{name!r} encodes passages only, and nothing encodes the questions",
+                where="encoder.question_model",
+                remedy="Set encoder.question_model to the question encoder that was trained with "
+                "it: --encoder-question-model NAME.",
+            )
         if self._questions.dimension != passages.dimension:
             raise ModelError(
                 f"questions have {self._questions.dimension} dimensions and passages "
@@ -255,9 +265,9 @@ class Encoder:
             similarity=passages.similarity,
             weights_hash=passages.fingerprint(titles=embed_title),
             question_name=question_name,
-            question_hash=None
-            if self._questions.role == "passage"
-            else self._questions.fingerprint(),
+            question_hash=self._questions.fingerprint(),
+            max_seq_length=max_seq_length,
+            embed_title=embed_title,
         )
 
     @property
@@ -271,18 +281,7 @@ class Encoder:
         return self._passages.truncated
 
     def encode_questions(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Encode questions as vectors (n, dimension).
-
-        Raises:
-            ModelError: the model encodes passages only.
-        """
-        if self._questions.role == "passage":
-            raise ModelError(
-                f"{self.identity.name!r} encodes passages only",
-                where="encoder.question_model",
-                remedy="Set encoder.question_model to the question encoder that was trained "
-                "with it.",
-            )
+        """Encode questions as vectors (n, dimension)."""
         prefix = self._questions.question_prefix
         return self._questions.encode([prefix + text for text in texts])
 
@@ -321,7 +320,8 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
     """Load the encoder that the settings name.
 
     Raises:
-        ModelError: there is no such model, or it is of another kind.
+        ModelError: there is no such model, it is of another kind, or it encodes passages only and
+            `question_model` names no partner.
         MissingDependencyError: it needs a package that is not installed.
     """
     passages = _load_tower(settings.model, settings, "passage")
@@ -334,6 +334,7 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
         questions,
         question_name=settings.question_model,
         embed_title=settings.embed_title,
+        max_seq_length=settings.max_seq_length,
     )
 
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from qa_system.errors import ConfigError
+from qa_system.plugins import expect_kind, offered
 
 if TYPE_CHECKING:
     from haystack import Pipeline
@@ -89,7 +89,8 @@ def register(*added: RetrieverMode) -> None:
         ConfigError: a name is not a word, or one of our retrievers has it.
     """
     for mode in added:
-        _registered[mode.name] = _checked(mode, "register")
+        known = _checked(expect_kind(mode, RetrieverMode, "register"), "register")
+        _registered[known.name] = known
 
 
 def modes() -> dict[str, RetrieverMode]:
@@ -129,29 +130,12 @@ def mode_named(name: str) -> RetrieverMode:
 
 @cache
 def _installed() -> dict[str, RetrieverMode]:
-    found: dict[str, RetrieverMode] = {}
-    for point in entry_points(group=ENTRY_POINTS):
-        where = f"entry point {point.name} = {point.value}"
-        try:
-            loaded = point.load()
-        except Exception as error:
-            raise ConfigError(
-                f"a package's retriever cannot be loaded: {type(error).__name__}: {error}",
-                where=where,
-                remedy="Repair or uninstall that package.",
-            ) from error
-        mode = _checked(loaded, where)
-        found[mode.name] = mode
-    return found
+    return {
+        mode.name: _checked(mode, where) for where, mode in offered(ENTRY_POINTS, RetrieverMode)
+    }
 
 
-def _checked(mode: object, where: str) -> RetrieverMode:
-    if not isinstance(mode, RetrieverMode):
-        raise ConfigError(
-            f"{type(mode).__name__} is not a retriever",
-            where=where,
-            remedy="Make a qa_system.retrievers.registry.RetrieverMode.",
-        )
+def _checked(mode: RetrieverMode, where: str) -> RetrieverMode:
     if not re.fullmatch(r"[a-z]\w*", mode.name):
         raise ConfigError(
             f"retriever {mode.name!r} has a name that settings cannot use",

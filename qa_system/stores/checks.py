@@ -66,20 +66,30 @@ def check_encoder(
         store: the store, as `qa-index reembed --store` takes it: a folder or a server's address.
 
     Raises:
-        EncoderMismatchError: naming both encoders, and the command that re-embeds.
+        EncoderMismatchError: naming what differs, and the command that makes the store the
+            encoder's.
     """
     if bound == encoder or (bound is None and dimension in (None, encoder.dimension)):
         return
-    made_by = (
-        f"by {bound.named}"
-        if bound is not None
-        else f"with {counted(dimension or 0, 'number')} each"
-    )
+    use = "Use that encoder" if bound is None else f"Use that encoder ({bound.options})"
+    command = f"qa-index reembed --store {quote(store)} {encoder.options}"
+    if bound is not None and bound.differs_in_questions(encoder):
+        what = (
+            f"the store takes questions by {bound.question_name or bound.name!r}, "
+            f"not by {encoder.question_name or encoder.name!r}"
+        )
+        remedy = f"{use}, or bind the store to the other one, with the embeddings that it has: "
+        raise EncoderMismatchError(what, where=where, remedy=remedy + command)
+    if encoder.embed_title and (bound is None or not bound.embed_title):
+        # Titles are read where reviews are indexed, not where they are embedded again.
+        command = f"qa-index run --store {quote(f'{store}-with-titles')} {encoder.options}"
+        remedy = f"{use}, or index the reviews into another store: {command} --source REVIEWS"
+    else:
+        remedy = f"{use}, or re-embed the store: {command}"
     raise EncoderMismatchError(
-        f"the store's embeddings were made {made_by}, not by {encoder.named}",
+        f"the store's embeddings were made {_made(encoder, bound, dimension)}",
         where=where,
-        remedy=f"Use that encoder, or re-embed the store: qa-index reembed --store {quote(store)}"
-        f" {encoder.options}",
+        remedy=remedy,
     )
 
 
@@ -98,6 +108,18 @@ def trimmed(question: str) -> str:
             )
             return question[: found.start()].rstrip()
     return question
+
+
+def _made(encoder: EncoderIdentity, bound: EncoderIdentity | None, dimension: int | None) -> str:
+    """Say how the store's embeddings were made, and how the encoder's are: what differs."""
+    if bound is None:
+        return f"with {counted(dimension or 0, 'number')} each, not by {encoder.named}"
+    if bound.name == encoder.name:
+        for setting in ("max_seq_length", "embed_title"):
+            had, has = (str(getattr(each, setting)).lower() for each in (bound, encoder))
+            if had != has:
+                return f"with encoder.{setting} {had}, not {has}".replace("none", "unset")
+    return f"by {bound.named}, not by {encoder.named}"
 
 
 def query_matrix(embeddings: Any, dimension: int | None) -> NDArray[np.float32]:

@@ -110,7 +110,8 @@ class ReviewStore(SearchableStore, Protocol):
             identity: the encoder's.
 
         Raises:
-            EncoderMismatchError: naming both encoders, and the command that re-embeds.
+            EncoderMismatchError: naming what differs, and the command that makes the store the
+                encoder's.
         """
         ...
 
@@ -123,10 +124,11 @@ class ReviewStore(SearchableStore, Protocol):
     ) -> int:
         """Embed every document anew; the old embeddings answer until all new ones are there.
 
-        A review in passages keeps them, each with its own new embedding. If the call is
-        interrupted, the next one with the same encoder goes on where it ended. A server's
-        documents are embedded into a new version of the index; what is written into the old one
-        meanwhile is not in the new one.
+        If the store's encoder differs in nothing but the question encoder, the embeddings stay, and
+        nothing is embedded. A review in passages keeps them, each with its own new embedding. If
+        the call is interrupted, the next one with the same encoder goes on where it ended. A
+        server's documents are embedded into a new version of the index; what is written into the
+        old one meanwhile is not in the new one.
 
         Args:
             encoder: encodes the documents' contents; the store is bound to it afterwards.

@@ -316,7 +316,8 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         batch_size: int = 512,
         on_progress: Callable[[int], None] | None = None,
     ) -> int:
-        self._at.state_for_writing()
+        if self._at.rebind(encoder.identity):
+            return 0
         with self.new_version(resume=True, encoder=encoder.identity) as built:
             embedded = reembed(self._at, built._at, encoder, batch_size, on_progress)
             self.promote(built, expected=self.count_documents())
@@ -442,5 +443,4 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     def _check_encoder(self, state: IndexState, identity: EncoderIdentity) -> None:
         # A version is re-embedded by the name that it stands behind.
         store = f"{self._settings['url']}/{aliases.base_of(self._at.name)}"
-        where = self._at.where
-        check_encoder(identity, state.encoder, state.dimension, where=where, store=store)
+        check_encoder(identity, state.encoder, state.dimension, where=self._at.where, store=store)

@@ -187,7 +187,7 @@ def test_a_pair_indexes_answers_and_is_evaluated(
     wrong = there | {"encoder.question_model": str(dpr["others"])}
     with (
         QASystem(load_settings(None, wrong, environ={})) as system,
-        pytest.raises(EncoderMismatchError, match="with questions by"),
+        pytest.raises(EncoderMismatchError, match="takes questions by"),
     ):
         system.ask("How long does it last?", item_id="B")
     of_eval = [each for key, value in pair.items() for each in ("--set", f"{key}={value}")]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from architectures import save_reader
 from eval import cli
 from eval.datasets import load_dataset
 from indexing.job import run_job
@@ -133,6 +134,8 @@ def test_a_store_that_is_named_is_searched(qa_eval, tmp_path, sample):
         (("reader", "--reader", "bundled:nobody"), 1, "no bundled model"),
         (("reader", "--predictions", "nowhere.json"), 1, "cannot be read"),
         (("pipeline", "--store", "nowhere"), 1, "there is no store"),
+        (("benchmark", "--reader", "bundled:nobody"), 1, "no bundled model"),
+        (("benchmark", "--reader", "bundled:reader:fp32"), 1, "holds int8 weights, not fp32"),
         (("check", "nowhere.yaml"), 2, "cannot be read"),
     ],
 )
@@ -185,6 +188,27 @@ def test_calibrate_writes_into_a_copy_of_the_reader(qa_eval, root, sample, tmp_p
     assert report["calibration"]["fitted_on"] == (
         f"sample 0.3 of train, held out ({len(kept_back)} questions)"
     )
+
+
+@pytest.mark.slow
+def test_benchmark_of_tiny_readers(qa_eval, sample, tmp_path):
+    for name in ("bert", "distilbert"):
+        save_reader(name, tmp_path / name)
+    options = ("--dataset", sample, "--split", "dev", "--resamples", 100)
+    lengths = ("--set", "reader.max_seq_length=64", "--set", "reader.stride=16")
+    readers = ("--reader", "bert:fp32", "--reader", "distilbert:fp32", *lengths)
+    few = ("--timed", 3, "--runs", 2, "--warm-up", 1)
+    done = qa_eval("benchmark", *readers, *options, *few, "--out", tmp_path / "report", "--json")
+    report = json.loads(done.stdout)
+    assert list(report["systems"]) == ["bert:fp32", "distilbert:fp32"]
+    assert {each["b"] for each in report["comparisons"]} == {"bert:fp32"}
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "Accuracy, time and size" in page
+    assert "times as fast" in page
+    alone = ("--reader-model", "bert", "--reader-precision", "fp32", "--no-sas", *lengths)
+    found = json.loads(qa_eval("reader", *alone, *options, "--json").stdout)
+    assert report["systems"]["bert:fp32"]["metrics"] == found["systems"]["reader"]["metrics"]
+    assert "Time and size" in qa_eval("benchmark", *readers, *options, *few).stdout
 
 
 def test_predictions_of_another_system(qa_eval, sample, tmp_path):

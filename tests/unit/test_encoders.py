@@ -125,11 +125,9 @@ def test_dpr_towers_are_not_interchangeable(dpr: Path) -> None:
         load_encoder(EncoderSettings(model=str(dpr / "question")))
 
 
-def test_a_context_encoder_does_not_encode_questions(dpr: Path) -> None:
-    encoder = load_encoder(EncoderSettings(model=str(dpr / "context")))
-    assert encoder.encode_passages(TEXTS).shape == (4, 32)
-    with pytest.raises(ModelError, match=r"passages only \(encoder.question_model\)"):
-        encoder.encode_questions(TEXTS)
+def test_a_context_encoder_alone_is_refused(dpr: Path) -> None:
+    with pytest.raises(ModelError, match=r"passages only.*--encoder-question-model"):
+        load_encoder(EncoderSettings(model=str(dpr / "context")))
     twice = {"model": str(dpr / "context"), "question_model": str(dpr / "context")}
     with pytest.raises(ModelError, match="a question needs DPRQuestionEncoder"):
         load_encoder(EncoderSettings(**twice))
@@ -191,9 +189,8 @@ def test_titles_are_read_as_dpr_was_trained(dpr: Path) -> None:
     import torch
     from transformers import AutoTokenizer, DPRContextEncoder
 
-    settings = EncoderSettings(
-        model=str(dpr / "context"), embed_title=True, precision="fp32", device="cpu"
-    )
+    pair = {"model": str(dpr / "context"), "question_model": str(dpr / "question")}
+    settings = EncoderSettings(**pair, embed_title=True, precision="fp32", device="cpu")
     encoder = load_encoder(settings)
     ids = AutoTokenizer.from_pretrained(dpr / "context")("A lamp", TEXTS[2]).input_ids
     with torch.no_grad():
@@ -238,10 +235,9 @@ def test_the_identity_covers_both_towers(dpr: Path, tmp_path: Path) -> None:
     import shutil
     from dataclasses import replace
 
-    def identity(questions: Path | None = None, **more: int) -> EncoderIdentity:
-        named = None if questions is None else str(questions)
-        model = str(dpr / "context")
-        return load_encoder(EncoderSettings(model=model, question_model=named, **more)).identity
+    def identity(questions: Path, **more: int) -> EncoderIdentity:
+        pair = {"model": str(dpr / "context"), "question_model": str(questions)}
+        return load_encoder(EncoderSettings(**pair, **more)).identity
 
     both = identity(dpr / "question")
     moved = shutil.copytree(dpr / "question", tmp_path / "moved")
@@ -249,11 +245,9 @@ def test_the_identity_covers_both_towers(dpr: Path, tmp_path: Path) -> None:
     assert identity(moved, max_seq_length=64) != both
     (moved / "extra.json").write_text("{}")
     assert identity(moved) != both
-    assert identity().question_hash is None
-    assert identity() == both, "nobody said by what questions are encoded"
     assert EncoderIdentity("old", 32, "dot_product", both.weights_hash) == both, "as of 0.1.0"
     assert replace(both, question_hash=both.weights_hash) != both
-    assert len({both, identity()}) == 1
+    assert len({both, replace(both, question_hash=None)}) == 1
 
 
 def test_dpr_has_512_positions_and_no_more(dpr: Path) -> None:

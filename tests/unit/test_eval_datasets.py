@@ -109,7 +109,7 @@ def test_an_unknown_split_lists_those_there(sample, tmp_path):
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
 def test_anything_else_says_what_to_name(tmp_path, make):
     make(tmp_path / "x")
-    with pytest.raises(DataError, match=r"SubjQA folder .* SQuAD JSON .* \.jsonl, or store:PATH"):
+    with pytest.raises(DataError, match=r"SubjQA folder .* SQuAD JSON .*qa-eval, store:NAME"):
         load_dataset(tmp_path / "x")
 
 

@@ -129,7 +129,7 @@ def test_a_metric_that_fails_is_named_with_the_question(score, message):
         (metric("recall@k"), "metric 'recall@k' exists already"),
         (metric("two words"), "'two words' has a name"),
         (metric("words@3"), "'words@3' has a name"),
-        (len, "builtin_function_or_method is not a metric"),
+        (len, "<built-in function len> is no Metric"),
     ],
 )
 def test_what_cannot_be_registered(registered, given, message):

@@ -165,7 +165,7 @@ def test_another_question_encoder_than_the_stores_is_refused(tmp_path: Path) -> 
         store.write_documents([Document(id="r1", content=text, embedding=vector)])
         assert DenseRetriever(store, pair).run("How long?")["documents"]
         wrong = DenseRetriever(store, pair | {"question_model": others})
-        with pytest.raises(EncoderMismatchError, match="with questions by") as caught:
+        with pytest.raises(EncoderMismatchError, match="takes questions by") as caught:
             wrong.warm_up()
         assert f"--encoder-model {passages} --encoder-question-model {others}" in str(caught.value)
         with pytest.raises(ModelError, match=r"encoder\.question_model"):

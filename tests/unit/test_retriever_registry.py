@@ -78,5 +78,5 @@ def test_a_name_that_is_taken_or_no_word_is_refused(name):
 
 
 def test_only_retrievers_are_registered():
-    with pytest.raises(ConfigError, match="is not a retriever"):
+    with pytest.raises(ConfigError, match="is no RetrieverMode"):
         register("newest")  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 import inspect
 import shlex
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,63 @@ def test_the_command_that_re_embeds_names_store_and_encoder(place):
     command = shlex.split(caught.value.remedy.partition("store: ")[2])
     assert command == ["qa-index", "reembed", "--store", place, "--encoder-model", other.name]
     assert StoreSettings().named(command[3]).place == place
+
+
+PAIR = EncoderIdentity("ctx", 2, "cosine", "0" * 64, "q", "1" * 64)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "bound", "what", "use", "command"),
+    [
+        (
+            replace(PAIR, weights_hash="2" * 64, max_seq_length=64),
+            PAIR,
+            "the store's embeddings were made with encoder.max_seq_length unset, not 64",
+            "(--encoder-model ctx --encoder-question-model q)",
+            (
+                "qa-index reembed --store here --encoder-model ctx --encoder-question-model q "
+                "--encoder-max-seq-length 64"
+            ),
+        ),
+        (
+            PAIR,
+            replace(PAIR, weights_hash="2" * 64, embed_title=True),
+            "the store's embeddings were made with encoder.embed_title true, not false",
+            "(--encoder-model ctx --encoder-question-model q --encoder-embed-title)",
+            "qa-index reembed --store here --encoder-model ctx --encoder-question-model q",
+        ),
+        (
+            replace(PAIR, weights_hash="2" * 64, embed_title=True),
+            PAIR,
+            "the store's embeddings were made with encoder.embed_title false, not true",
+            "(--encoder-model ctx --encoder-question-model q)",
+            (
+                "qa-index run --store here-with-titles --encoder-model ctx "
+                "--encoder-question-model q --encoder-embed-title --source REVIEWS"
+            ),
+        ),
+        (
+            replace(PAIR, question_name="other", question_hash="3" * 64),
+            PAIR,
+            "the store takes questions by 'q', not by 'other'",
+            "(--encoder-model ctx --encoder-question-model q)",
+            "qa-index reembed --store here --encoder-model ctx --encoder-question-model other",
+        ),
+        (
+            replace(PAIR, weights_hash="2" * 64),
+            PAIR,
+            "the store's embeddings were made by 'ctx' (2 numbers, weights 000000000000) with",
+            "(--encoder-model ctx --encoder-question-model q)",
+            "qa-index reembed --store here --encoder-model ctx --encoder-question-model q",
+        ),
+    ],
+)
+def test_just_what_differs_is_named(encoder, bound, what, use, command):
+    with pytest.raises(EncoderMismatchError) as caught:
+        check_encoder(encoder, bound, 2, where="the store", store="here")
+    assert caught.value.what.startswith(what)
+    assert use in caught.value.remedy
+    assert caught.value.remedy.endswith(f": {command}")
 
 
 def test_an_encoder_that_belongs_into_the_store_is_taken():

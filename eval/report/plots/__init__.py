@@ -8,6 +8,7 @@ from eval.report.plots.confidence import (
     score_over_threshold,
 )
 from eval.report.plots.datasets import histogram
+from eval.report.plots.performance import accuracy_over_time
 from eval.report.plots.retrieval import recall_over_k
 from eval.report.plots.scores import score_bars, slice_dots
 from eval.report.plots.style import (
@@ -24,6 +25,7 @@ __all__ = [
     "COLOURS",
     "INK",
     "Plot",
+    "accuracy_over_time",
     "gap",
     "histogram",
     "outcomes",
@@ -48,6 +50,7 @@ def plots_of(summary: Summary) -> list[Plot]:
         MissingDependencyError: matplotlib is not installed.
     """
     drawn = (
+        accuracy_over_time(summary),
         recall_over_k(summary),
         score_bars(summary),
         gap(summary),

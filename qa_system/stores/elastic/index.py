@@ -151,12 +151,22 @@ class ElasticIndex:
         self.forget()
 
     def bind(self, state: IndexState, encoder: EncoderIdentity) -> None:
-        """Record who makes the embeddings of an index that has no encoder yet."""
+        """Record who makes the embeddings of an index."""
         fields = embedding_fields(state.similarity, state.index_options, encoder.dimension)
         meta = meta_of(state.similarity, encoder, promoted=state.promoted, notes=state.notes)
         with explained(self.where):
             self.client.indices.put_mapping(index=state.index, properties=fields, meta=meta)
         self.forget()
+
+    def rebind(self, encoder: EncoderIdentity) -> bool:
+        """Record another question encoder, if nothing else differs; tell whether that was so."""
+        state = self.state_for_writing()
+        if state is None or state.encoder is None:
+            return False
+        if not state.encoder.differs_in_questions(encoder):
+            return False
+        self.bind(state, encoder)
+        return True
 
     def note(self, values: Mapping[str, Any]) -> None:
         """Keep JSON values with the index, each in place of the one of its name."""

@@ -26,9 +26,16 @@ def reembed(
     batch_size: int,
     on_progress: Callable[[int], None] | None,
 ) -> int:
-    """Embed every document that has content, then swap; return the number embedded just now."""
+    """Embed every document that has content, then swap; return the number embedded just now.
+
+    If only the question encoder is another one, the embeddings stay.
+    """
     identity = encoder.identity
     with folder.writing(searchable=False) as transaction:
+        bound = transaction.state.encoder
+        if bound is not None and bound.differs_in_questions(identity):
+            transaction.set(encoder=identity)
+            return 0
         space = _begin(transaction, identity)
     done = 0
     while True:

@@ -132,7 +132,10 @@ def _prior(recipe: GeneratorTraining, scale: float, run: Run) -> Prior | None:
         question_encoder = bi_encoder.start(
             location, QUESTION_LENGTH, run.device, seed=recipe.seed, role="question"
         )
-    encoder = load_encoder(EncoderSettings(model=passages, device=recipe.device))
+    partner = None if passages == recipe.question_encoder else recipe.question_encoder
+    encoder = load_encoder(
+        EncoderSettings(model=passages, question_model=partner, device=recipe.device)
+    )
     return Prior(encoder, question_encoder, scale)
 
 

@@ -1,0 +1,1 @@
+"""Questions as they are asked, and answers as a page shows them."""

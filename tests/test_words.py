@@ -40,8 +40,6 @@ PLACES = (
 EXCEPT = {
     "README.md": ("an old door, don't ask",),
     "docs/decisions/0006": ("`double.price`",),
-    "docs/elasticsearch.md": ("`double.*`",),
-    "qa_system/stores/elastic/": ('"double"', "`double.price`", 'f"double.'),
     "tests/unit/test_beams.py": (".double()",),
     "tests/unit/test_training_generator_loss.py": (".double()",),
 }

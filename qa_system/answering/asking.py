@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from qa_system.arguments import check_filters, check_question, check_text
 from qa_system.errors import InvalidArgumentError, QASystemError, QuestionError
 from qa_system.records import Answers, Question
-from qa_system.stores.filters import InvalidFilterError
+from qa_system.stores.filters import InvalidFilterError, parse_filters
 
 __all__ = ["Steps", "failed", "filters_of", "questions_of", "refuse_unaskable"]
 
@@ -43,17 +43,14 @@ def refuse_unaskable(question: Question) -> None:
     Raises:
         InvalidArgumentError: its text or its item is no text, or text that UTF-8 cannot hold.
         EmptyQuestionError: it has no words.
-        InvalidFilterError: its filters are no dictionary.
+        InvalidFilterError: its filters are malformed or too large.
     """
     check_question(question.text)
     if question.item_id is not None:
         check_text("item_id", question.item_id)
     if question.filters is not None:
         check_filters("filters", question.filters)
-        if not isinstance(question.filters, Mapping):
-            raise InvalidFilterError(
-                f"a filter is a dictionary, not {type(question.filters).__name__}"
-            )
+        parse_filters(question.filters)
 
 
 def filters_of(question: Question) -> dict[str, Any] | None:

@@ -7,13 +7,16 @@ Dataset for Subjectivity and Review Comprehension", EMNLP 2020). Reading repairs
 - one answer in five was tokenised by the annotation tool (`do n't`), so that the review at its
   indices reads differently;
 - the same pair has several rows, one an annotator.
+
+A review is asked several questions, in several splits: its metadata has `split` and `question_id`
+as lists of all of them, by which filters find it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +51,8 @@ __all__ = [
     "read_subjqa",
 ]
 
-_KNOWN = frozenset((*REQUIRED, *OF_PAIR, *OF_PAIR_SCALAR, *OF_ANNOTATOR))
+# What SubjQA calls a title is the product's id.
+_KNOWN = frozenset((*REQUIRED, *OF_PAIR, *OF_PAIR_SCALAR, *OF_ANNOTATOR, "title"))
 _INDICES = re.compile(r"\(\s*(\d{1,18})\s*,\s*(\d{1,18})\s*\)")
 
 
@@ -86,10 +90,8 @@ def read_subjqa(folder: str | Path, split: str | None = None) -> SubjQA:
         MissingDependencyError: the Hub's copy was asked for and `datasets` is not installed.
 
     >>> from qa_system.config.shipped import resource
-    >>> sample = read_subjqa(resource("sample"))
-    >>> label = next(label for label in sample.labels if label.answers)
-    >>> span = label.answers[0]
-    >>> label.context[span.start : span.end] == span.text
+    >>> label = next(each for each in read_subjqa(resource("sample")).labels if each.answers)
+    >>> label.context[label.answers[0].start : label.answers[0].end] == label.answers[0].text
     True
     """
     reviews: dict[str, Review] = {}
@@ -97,9 +99,11 @@ def read_subjqa(folder: str | Path, split: str | None = None) -> SubjQA:
     pairs: dict[tuple[str, str], _Pair] = {}
     counts = dict.fromkeys(("exact", "repaired", "no_answer"), 0)
     given_up: list[GivenUp] = []
+    asked = _Asked()
     for row in read_rows(folder, split):
         review = _review(row)
         known = reviews.setdefault(review.id, review)
+        asked.add(row)
         if known is not review:
             _check_same(row, (known.item_id, known.text), (review.item_id, review.text))
         finder = finders.get(review.id)
@@ -123,7 +127,7 @@ def read_subjqa(folder: str | Path, split: str | None = None) -> SubjQA:
                 counts["repaired"] += 1
                 pair.annotations.append((span,))
     return SubjQA(
-        reviews=tuple(reviews.values()),
+        reviews=tuple(asked.told(review) for review in reviews.values()),
         labels=tuple(pair.label() for pair in pairs.values()),
         repairs=RepairCounts(**counts, given_up=len(given_up), given_up_rows=tuple(given_up)),
     )
@@ -132,7 +136,10 @@ def read_subjqa(folder: str | Path, split: str | None = None) -> SubjQA:
 def iter_reviews(
     folder: str | Path, split: str | None = None, on_error: OnError | None = None
 ) -> Iterator[Review]:
-    """Stream the distinct reviews of one domain; memory grows by 50 bytes or so a review.
+    """Stream the distinct reviews of one domain.
+
+    The files are read twice: what a review is asked stands all over them. Memory grows by some
+    hundred bytes a review.
 
     Args:
         folder: as `read_subjqa` takes it.
@@ -148,6 +155,9 @@ def iter_reviews(
     >>> next(iter_reviews(resource("sample"))).text.endswith("ANSWERNOTFOUND")
     False
     """
+    asked = _Asked()
+    for row in read_rows(folder, split, lambda _: None):
+        asked.add(row)
     digests: dict[str, bytes] = {}
     for row in read_rows(folder, split, on_error):
         try:
@@ -162,7 +172,29 @@ def iter_reviews(
                 raise
             on_error(error)
             continue
-        yield review
+        yield asked.told(review)
+
+
+class _Asked:
+    """The splits and the questions of reviews."""
+
+    def __init__(self) -> None:
+        self._splits: dict[str, dict[str, None]] = {}
+        self._questions: dict[str, dict[str, None]] = {}
+
+    def add(self, row: Row) -> None:
+        review, question = row.fields.get("review_id"), row.fields.get("q_review_id")
+        if isinstance(review, str) and isinstance(question, str) and question.strip():
+            self._splits.setdefault(review, {})[row.split] = None
+            self._questions.setdefault(review, {})[question] = None
+
+    def told(self, review: Review) -> Review:
+        """Return the review with what it is asked among its metadata."""
+        more = {
+            "split": [*self._splits.get(review.id, ())],
+            "question_id": [*self._questions.get(review.id, ())],
+        }
+        return replace(review, meta={**review.meta, **more})
 
 
 @dataclass(slots=True)

@@ -82,7 +82,7 @@ def is_subjqa(path: str | Path) -> bool:
                 header = next(csv.reader(lines), [])
         except (OSError, csv.Error):
             return False
-        return set(REQUIRED) <= set(header)
+        return set(REQUIRED) <= set(_named(header))
     return False
 
 
@@ -186,7 +186,7 @@ def _csv_rows(split: str, path: Path, on_error: OnError | None) -> Iterator[Row]
         # Bytes that are not UTF-8 are read as surrogates, so that only their own row is rejected.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
             reader = csv.reader(lines)
-            header = next(reader, [])
+            header = _named(next(reader, []))
             missing = [column for column in REQUIRED if column not in header]
             if missing:
                 raise DataError(
@@ -213,6 +213,13 @@ def _csv_rows(split: str, path: Path, on_error: OnError | None) -> Iterator[Row]
         raise DataError(
             f"the file is not CSV: {error}", where=str(path), remedy="Write it as CSV again."
         ) from error
+
+
+def _named(header: list[str]) -> list[str]:
+    """Return the columns by the names of the CSV files: copies call the item `title`."""
+    if "item_id" in header:
+        return header
+    return ["item_id" if column == "title" else column for column in header]
 
 
 def _error_in(cells: list[str], header: list[str], where: str) -> RecordError | None:

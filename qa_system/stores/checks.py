@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Sequence
 from shlex import quote
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,16 @@ from qa_system.console.wording import counted
 from qa_system.errors import ConfigError, EmbeddingError, EncoderMismatchError
 from qa_system.records import EncoderIdentity
 
-__all__ = ["check_choice", "check_encoder", "query_matrix"]
+__all__ = ["check_choice", "check_encoder", "query_matrix", "trimmed"]
+
+log = logging.getLogger(__name__)
+
+MOST_WORDS: Final = 512
+"""Words of a question that are looked for; a server takes a thousand clauses in a query."""
+_LONGEST_WORD: Final = 255
+_HAN = r"\u3040-\u309f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_WORD = re.compile(rf"[{_HAN}]|[^\W_{_HAN}]+")
+"""A run of letters and digits; of Chinese and Hiragana, which have no blanks, each character."""
 
 
 def check_choice(name: str, value: str | None, choices: Sequence[str | None]) -> None:
@@ -80,6 +91,23 @@ def check_encoder(
         where=where,
         remedy=remedy,
     )
+
+
+def trimmed(question: str) -> str:
+    """Return the beginning of a question: the words that a store looks for.
+
+    >>> trimmed("How bright is it?"), len(trimmed("bright " * 9_000).split())
+    ('How bright is it?', 512)
+    """
+    words = 0
+    for found in _WORD.finditer(question):
+        words += 1 + len(found[0]) // (_LONGEST_WORD + 1)
+        if words > MOST_WORDS:
+            log.warning(
+                "the question has more than %d words: the rest is not looked for", MOST_WORDS
+            )
+            return question[: found.start()].rstrip()
+    return question
 
 
 def _made(encoder: EncoderIdentity, bound: EncoderIdentity | None, dimension: int | None) -> str:

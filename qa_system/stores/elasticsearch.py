@@ -19,18 +19,18 @@ from qa_system.errors import ConfigError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
 from qa_system.stores.async_variants import AsyncVariants
-from qa_system.stores.checks import check_choice, check_encoder, query_matrix
+from qa_system.stores.checks import check_choice, check_encoder, query_matrix, trimmed
 from qa_system.stores.contract import PassageEncoder, ReviewStore
 from qa_system.stores.elastic import metadata, reviews, search, status, writing
 from qa_system.stores.elastic.bulk import BulkSettings, delete_selected
 from qa_system.stores.elastic.connection import Connection, Credentials
 from qa_system.stores.elastic.documents import READ_WITH_EMBEDDING, decode
-from qa_system.stores.elastic.filters import compile_query
 from qa_system.stores.elastic.index import ElasticIndex, NewIndex
 from qa_system.stores.elastic.labels import LabelIndex
 from qa_system.stores.elastic.mapping import IndexOptions, IndexState
 from qa_system.stores.elastic.versions import aliases, erasure, promotion
 from qa_system.stores.elastic.versions.reembedding import reembed
+from qa_system.stores.elastic.versions.selection import select
 from qa_system.stores.writes import (
     NO_PASSAGES,
     DocumentsRejectedError,
@@ -151,7 +151,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
 
     @override
     def filter_documents(self, filters: dict[str, Any] | None = None) -> list[Document]:
-        selected = compile_query(filters)
+        selected = select(self._at, filters)
         if self._at.state() is None:
             return []
         hits = search.pages(self._at.client, self._at.name, selected, READ_WITH_EMBEDDING)
@@ -159,13 +159,13 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
 
     @override
     def count_documents_by_filter(self, filters: dict[str, Any]) -> int:
-        return self._at.count(compile_query(filters))
+        return self._at.count(select(self._at, filters))
 
     @override
     def count_unique_metadata_by_filter(
         self, filters: dict[str, Any], metadata_fields: list[str]
     ) -> dict[str, int]:
-        return metadata.count_unique(self._at, metadata_fields, compile_query(filters))
+        return metadata.count_unique(self._at, metadata_fields, select(self._at, filters))
 
     @override
     def get_metadata_fields_info(self) -> dict[str, dict[str, str]]:
@@ -173,7 +173,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
 
     @override
     def get_metadata_field_min_max(self, metadata_field: str) -> dict[str, Any]:
-        return metadata.extremes(self._at, metadata_field)
+        return metadata.minimum_and_maximum(self._at, metadata_field)
 
     @override
     def get_metadata_field_unique_values(
@@ -184,9 +184,8 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         size: int = 10,
         filters: dict[str, Any] | None = None,
     ) -> tuple[list[Any], int]:
-        selected = compile_query(filters)
-        values = metadata.sorted_values(self._at, metadata_field, selected, search_term)
-        return values[from_ : from_ + size], len(values)
+        selected = select(self._at, filters)
+        return metadata.unique_values(self._at, metadata_field, search_term, from_, size, selected)
 
     @override
     def search_bm25(
@@ -196,7 +195,8 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         filters: dict[str, Any] | None = None,
         whole_ties: bool = False,
     ) -> list[Document]:
-        return search.by_words(self._at, query, top_k, compile_query(filters), whole_ties)
+        selected = select(self._at, filters)
+        return search.by_words(self._at, trimmed(query), top_k, selected, whole_ties)
 
     @override
     def search_by_embedding(
@@ -217,7 +217,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         filters: dict[str, Any] | None = None,
         whole_ties: bool = False,
     ) -> list[list[Document]]:
-        queries, selected = query_matrix(embeddings, None), compile_query(filters)
+        queries, selected = query_matrix(embeddings, None), select(self._at, filters)
         return search.by_vectors(self._at, queries, top_k, selected, whole_ties)
 
     @override
@@ -274,14 +274,14 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
 
     @override
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
-        selected = compile_query(filters) or {"match_all": {}}
+        selected = select(self._at, filters) or {"match_all": {}}
         if self._at.state_for_writing() is None:
             return 0
         return delete_selected(self._at.writer(), selected)
 
     @override
     def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
-        selected = compile_query(filters)
+        selected = select(self._at, filters)
         if self._at.state_for_writing() is None:
             return 0
         return writing.update(self._at, selected, meta)

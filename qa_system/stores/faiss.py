@@ -9,7 +9,6 @@ from time import monotonic
 from typing import Any, Self, get_args
 
 import numpy as np
-import orjson
 from haystack import default_from_dict, default_to_dict
 from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
@@ -22,7 +21,7 @@ from qa_system.errors import StoreMismatchError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
 from qa_system.stores.async_variants import AsyncVariants
-from qa_system.stores.checks import check_choice, check_encoder
+from qa_system.stores.checks import check_choice, check_encoder, trimmed
 from qa_system.stores.contract import PassageEncoder, ReviewStore
 from qa_system.stores.embedded.derived.ann import IndexKind
 from qa_system.stores.embedded.erasure import forget
@@ -30,7 +29,6 @@ from qa_system.stores.embedded.folder import StoreFolder
 from qa_system.stores.embedded.ledger import labels as label_index
 from qa_system.stores.embedded.ledger import metadata
 from qa_system.stores.embedded.ledger.snapshot import (
-    ITEM,
     REVIEW,
     Rows,
     Snapshot,
@@ -41,7 +39,10 @@ from qa_system.stores.embedded.reembedding import reembed
 from qa_system.stores.embedded.search import Search
 from qa_system.stores.embedded.status import StoreStatus, read_status
 from qa_system.stores.embedded.writing import fix_dimension, update, write
-from qa_system.stores.filters import Condition, compile_filters
+from qa_system.stores.filters import Condition, parse_filters
+from qa_system.stores.filters.sql import to_sql
+from qa_system.stores.filters.tree import Comparison, Node
+from qa_system.stores.filters.unknown import UnknownFields
 from qa_system.stores.writes import (
     NO_PASSAGES,
     DuplicateIdError,
@@ -108,7 +109,9 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         self._folder = StoreFolder(
             self._path, similarity, index, gpu=gpu, group=group, check=self._check
         )
+        self._reading, self._writing = self._folder.reading, self._folder.writing
         self._search = Search(self._folder)
+        self._unknown = UnknownFields()
 
     @override
     def to_dict(self) -> dict[str, Any]:
@@ -134,7 +137,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def filter_documents(self, filters: dict[str, Any] | None = None) -> list[Document]:
-        condition = compile_filters(filters)
+        condition = self._condition(filters)
         with self._reading() as snapshot:
             return list(snapshot.iter_documents(condition))
 
@@ -159,12 +162,12 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
-        condition = compile_filters(filters)
+        condition = self._condition(filters)
         return self._delete(lambda snapshot: snapshot.rows(condition))
 
     @override
     def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
-        condition = compile_filters(filters)
+        condition = self._condition(filters)
         if not self._folder.ledger.exists():
             return 0
         with self._writing() as transaction:
@@ -172,7 +175,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def count_documents_by_filter(self, filters: dict[str, Any]) -> int:
-        condition = compile_filters(filters)
+        condition = self._condition(filters)
         with self._reading() as snapshot:
             return snapshot.count(condition)
 
@@ -180,7 +183,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
     def count_unique_metadata_by_filter(
         self, filters: dict[str, Any], metadata_fields: list[str]
     ) -> dict[str, int]:
-        condition = compile_filters(filters)
+        condition = self._condition(filters)
         with self._reading() as snapshot:
             return metadata.count_unique(snapshot, metadata_fields, condition)
 
@@ -203,7 +206,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         size: int = 10,
         filters: dict[str, Any] | None = None,
     ) -> tuple[list[Any], int]:
-        condition = compile_filters(filters)
+        condition = self._condition(filters)
         with self._reading() as snapshot:
             return metadata.unique_values(
                 snapshot, metadata_field, search_term, from_, size, condition
@@ -217,7 +220,8 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         filters: dict[str, Any] | None = None,
         whole_ties: bool = False,
     ) -> list[Document]:
-        return self._search.by_words(query, top_k, filters, whole_ties=whole_ties)
+        selected = self._condition(filters)
+        return self._search.by_words(trimmed(query), top_k, selected, whole_ties=whole_ties)
 
     @override
     def search_by_embedding(
@@ -227,17 +231,18 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         filters: dict[str, Any] | None = None,
         whole_ties: bool = False,
     ) -> list[Document]:
-        return self._search.by_vectors([embedding], top_k, filters, whole_ties=whole_ties)[0]
+        return self.search_by_embeddings([embedding], top_k, filters, whole_ties)[0]
 
     @override
     def search_by_embeddings(
         self,
-        embeddings: NDArray[np.floating[Any]],
+        embeddings: Sequence[Any] | NDArray[np.floating[Any]],
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
         whole_ties: bool = False,
     ) -> list[list[Document]]:
-        return self._search.by_vectors(embeddings, top_k, filters, whole_ties=whole_ties)
+        selected = self._condition(filters)
+        return self._search.by_vectors(embeddings, top_k, selected, whole_ties=whole_ties)
 
     @property
     @override
@@ -278,16 +283,8 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def documents_of_reviews(self, review_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        found: dict[str, dict[str, str]] = {}
-        listed = orjson.dumps(list(review_ids)).decode()
-        condition = Condition(f"{REVIEW} IN (SELECT value FROM json_each(?))", (listed,))
-        content_hash = "ifnull(json_extract(meta, '$.content_hash'), '')"
         with self._reading() as snapshot:
-            for review, document, hashed in snapshot.select(
-                f"{REVIEW}, id, {content_hash}", condition
-            ):
-                found.setdefault(review, {})[document] = hashed
-        return found
+            return snapshot.documents_of_reviews(review_ids)
 
     @override
     def replace(
@@ -338,8 +335,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
     @override
     def has_item(self, item_id: str) -> bool:
         with self._reading() as snapshot:
-            condition = Condition(f"{ITEM} = ?", (item_id,))
-            return snapshot.select("1", condition, "LIMIT 1").fetchone() is not None
+            return snapshot.has(to_sql(Comparison("meta", ("item_id",), "in", (item_id,))))
 
     @override
     def write_labels(self, labels: Iterable[Label]) -> int:
@@ -406,11 +402,17 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         with suppress(Exception):
             self._folder.let_go()
 
-    def _reading(self) -> AbstractContextManager[Snapshot]:
-        return self._folder.reading()
+    def _condition(self, filters: Mapping[str, Any] | None) -> Condition | None:
+        """Translate a filter, after a warning of what it names and no document has."""
+        tree = parse_filters(filters)
+        if tree is None:
+            return None
+        self._unknown.look(tree, self._has, self.get_metadata_fields_info)
+        return to_sql(tree)
 
-    def _writing(self) -> AbstractContextManager[Transaction]:
-        return self._folder.writing()
+    def _has(self, tree: Node) -> bool:
+        with self._reading() as snapshot:
+            return snapshot.has(to_sql(tree))
 
     def _delete(self, select: Callable[[Transaction], Sequence[int] | Rows]) -> int:
         if not self._folder.ledger.exists():

@@ -43,11 +43,12 @@ class SearchableStore(Protocol):
         without.
 
         Args:
-            filters: in Haystack's syntax; None: all documents.
+            filters: in Haystack's syntax, at most 500 conditions in 20 groups inside one another;
+                None: all documents. A list in the metadata matches where one of its values does;
+                what has no order (a text against a number) does not match.
 
         Raises:
-            InvalidFilterError: the filter is malformed, compares what cannot be compared, or asks
-                what a server's index cannot tell.
+            InvalidFilterError: the filter is malformed or too large, or its value has no order.
         """
         ...
 

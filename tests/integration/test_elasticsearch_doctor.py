@@ -12,6 +12,8 @@ from elasticsearch import Elasticsearch
 from haystack.dataclasses import Document
 
 from qa_system.doctor import examine
+from qa_system.errors import StoreUnavailableError
+from qa_system.stores.elasticsearch import ElasticsearchReviewStore
 
 ROOT_PAGE = {"cluster_name": "c", "version": {"number": "8.19.5"}}
 NOT_KNOWN = "missing authentication credentials for REST request [/]"
@@ -112,6 +114,40 @@ def test_copies_without_a_node_are_yellow(elastic_store, elasticsearch_url):
     assert "index.number_of_replicas" in found.remedy
 
 
+def test_shards_of_other_indexes_are_not_ours(elastic_store, elasticsearch_url):
+    store = elastic_store()
+    store.write_documents([Document(id="r1", content="good")])
+    name = index_of(store)
+    others = [f"{name}-archive", name.replace("reviews", "other")]
+    with Elasticsearch(elasticsearch_url) as client:
+        for other in others:
+            client.indices.create(
+                index=other,
+                settings={"number_of_replicas": 3, "routing.allocation.require._name": "nobody"},
+                wait_for_active_shards=0,
+            )
+        found = look(elasticsearch_url, index=name)["cluster"]
+        client.indices.delete(index=others)
+    assert found.ok
+    assert found.remedy is None
+    assert "indexes that are not this store's lack shards: " in found.detail
+    assert f"{name}-v1" not in found.detail
+
+
+def test_a_closed_index(elastic_store, elasticsearch_url):
+    store = elastic_store()
+    store.write_documents([Document(id="r1", content="good")])
+    name = index_of(store)
+    with Elasticsearch(elasticsearch_url) as client:
+        client.indices.close(index=f"{name}-v1")
+        found = look(elasticsearch_url, index=name)["index"]
+        client.indices.open(index=f"{name}-v1")
+        assert (found.ok, found.required) == (False, True)
+        assert f"{name}-v1 is closed" in found.detail
+        assert f"POST /{name}-v1/_open" in found.remedy
+    assert store.write_documents([Document(id="r2")]) == 1
+
+
 @pytest.mark.slow
 def test_a_full_disk_and_missing_shards(start_elasticsearch):
     watermark = "cluster.routing.allocation.disk.watermark"
@@ -129,6 +165,19 @@ def test_a_full_disk_and_missing_shards(start_elasticsearch):
     assert (found["cluster"].ok, found["cluster"].required) == (False, True)
     assert found["cluster"].detail.startswith("red, 1 node; 1 of 1 shards are on none")
     assert "reviews-v1" in found["cluster"].detail
+
+    with Elasticsearch(url) as client:
+        client.cluster.put_settings(persistent={"cluster.blocks.read_only": True})
+    found = look(url)["cluster"]
+    assert (found.ok, found.required) == (False, True)
+    assert "it takes no writes: cluster.blocks.read_only" in found.detail
+    with (
+        ElasticsearchReviewStore(url, "other") as store,
+        pytest.raises(StoreUnavailableError, match="cluster read-only") as caught,
+    ):
+        store.write_documents([Document(id="r1")])
+    for told in (found.remedy, str(caught.value)):
+        assert "PUT /_cluster/settings" in told
 
 
 # --- what the test server lacks: users. The protocol is tested on a plain HTTP server.

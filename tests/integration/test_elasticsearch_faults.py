@@ -9,7 +9,12 @@ import pytest
 from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
 
-from qa_system.errors import StoreAccessError, StoreUnavailableError, StoreVersionError
+from qa_system.errors import (
+    QASystemError,
+    StoreAccessError,
+    StoreUnavailableError,
+    StoreVersionError,
+)
 
 
 class Line(ThreadingHTTPServer):
@@ -151,4 +156,80 @@ def test_another_version_and_a_closed_API_are_named(elastic_store, line):
         elastic_store(url=line.url).count_documents()
     line.answers["/"] = (401, b'{"error": {"type": "security_exception", "reason": "no"}}')
     with pytest.raises(StoreAccessError, match="does not know us"):
+        elastic_store(url=line.url).count_documents()
+
+
+# --- an index that somebody has closed or blocked
+
+
+@pytest.fixture
+def filled(elastic_store):
+    """A store with a document, its client, and the name of its index."""
+    store = elastic_store(bulk={"retry_for": 0.5})
+    store.write_documents([Document(id="first", content="good", meta={"item_id": "lamp"})])
+    return store, store._at.client, store.status().index
+
+
+def uses(store):
+    """Reading, searching, writing and loading."""
+    document = Document(id="second", content="good")
+    return {
+        "read": store.count_documents,
+        "search": lambda: store.search_bm25("good", 1),
+        "write": lambda: store.write_documents([document], DuplicatePolicy.OVERWRITE),
+        "delete": lambda: store.delete_by_filter({}),
+        "load": lambda: store.loading().__enter__(),
+    }
+
+
+def test_a_closed_index_is_told(filled):
+    store, client, index = filled
+    client.indices.close(index=index)
+    for use in uses(store).values():
+        with pytest.raises(StoreUnavailableError, match="the index is closed") as caught:
+            use()
+        assert "POST /INDEX/_open" in str(caught.value)
+    client.indices.open(index=index, wait_for_active_shards=1)
+    assert uses(store)["write"]() == 1
+
+
+BLOCKS = {
+    "write": ({"write"}, '"index.blocks.write": null'),
+    "read_only": ({"write"}, '"index.blocks.read_only": null'),
+    "read": ({"read", "search"}, '"index.blocks.read": null'),
+    "read_only_allow_delete": ({"write"}, "flood stage"),
+}
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_blocked_index_is_told(filled, block):
+    store, client, index = filled
+    stopped, remedy = BLOCKS[block]
+    client.indices.put_settings(index=index, settings={f"index.blocks.{block}": True})
+    try:
+        for name in stopped:
+            with pytest.raises(StoreUnavailableError, match="the server blocks this") as caught:
+                uses(store)[name]()
+            assert remedy in str(caught.value)
+            assert "cannot be reached" not in str(caught.value)
+        if "read" not in stopped:
+            assert store.count_documents() == 1
+    finally:
+        client.indices.put_settings(index=index, settings={f"index.blocks.{block}": None})
+    assert uses(store)["write"]() == 1
+
+
+def test_what_cannot_be_written_or_read_as_json_is_told(filled, elastic_store, line):
+    store, *_ = filled
+    for ask in (
+        lambda: store.search_bm25("\ud83d battery"),
+        lambda: store.documents_of_reviews(["\ud83d"]),
+        lambda: store.has_item("\ud83d"),
+    ):
+        with pytest.raises(QASystemError) as caught:
+            ask()
+        assert "cannot be reached" not in str(caught.value)
+        assert "surrogate" in str(caught.value)
+    line.answers["/"] = (200, b"<html>Please log in.</html>")
+    with pytest.raises(StoreUnavailableError, match="the answer is no JSON"):
         elastic_store(url=line.url).count_documents()

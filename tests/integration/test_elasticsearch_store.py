@@ -168,6 +168,7 @@ def test_documents_come_back_as_they_were(both):
         {"field": "meta.number", "operator": ">", "value": "many"},
         {"field": "meta.number", "operator": ">", "value": [1]},
         {"field": "meta.number", "operator": "in", "value": 1},
+        {"field": "meta.date", "operator": ">", "value": "29 February"},
         {"operator": "AND", "conditions": [{"field": "meta.a"}]},
         {"field": "embedding", "operator": "==", "value": 1},
         "meta.number > 1",
@@ -180,24 +181,6 @@ def test_what_is_wrong_with_a_filter_is_said_alike(both, bad):
             store.filter_documents(bad)
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
-
-
-def test_a_filter_that_the_index_cannot_answer_is_refused(both):
-    for field, operator, value in (
-        ("meta", "==", {}),
-        ("id", ">", 1),
-        ("meta. ", "==", 1),
-        ("meta.date", ">", "29 February"),
-    ):
-        with pytest.raises(InvalidFilterError):
-            both[1].filter_documents({"field": field, "operator": operator, "value": value})
-    deep = of_item("B1")
-    for _ in range(40):
-        deep = {"operator": "NOT", "conditions": [deep]}
-    with pytest.raises(InvalidFilterError, match="too large for the server"):
-        both[1].filter_documents(deep)
-    many = {"field": "id", "operator": "in", "value": [f"d{n:02}" for n in range(70_000)]}
-    assert both[1].count_documents_by_filter(many) == len(VALUES)
 
 
 def test_metadata_is_told_alike(both):
@@ -421,8 +404,8 @@ def test_bad_documents_in_a_bulk_are_named_and_no_others(elastic_store):
         )
         for n in range(10_000)
     ]
-    documents[100].meta["item_id"] = {"not": "text"}
-    documents[2_222].meta["brand"] = "x" * 40_000
+    documents[100].meta["stars"] = 2**64
+    documents[2_222].meta["brand"] = "x" * 40_000  # as good as a short one
     documents[3_333] = replace(documents[3_333], embedding=[1.0, 2.0, 3.0])
     documents[4_444] = replace(documents[4_444], embedding=[float("nan"), 1.0])
     documents[5_555].meta["stars"] = "five"  # as good as 5
@@ -430,19 +413,18 @@ def test_bad_documents_in_a_bulk_are_named_and_no_others(elastic_store):
     documents[7_777] = Document(id="i" * 600, content="good", embedding=[1.0, 1.0])
     report = store.write_bulk(documents)
     reasons = {one.id: one.reason for one in report.rejected}
-    assert set(reasons) == {"r100", "r2222", "r3333", "r4444", "r6666", "i" * 600}
-    assert "must be text" in reasons["r100"]
-    assert "immense term" in reasons["r2222"]
+    assert set(reasons) == {"r100", "r3333", "r4444", "r6666", "i" * 600}
+    assert "18446744073709551616, which JSON cannot hold" in reasons["r100"]
     assert "3 numbers instead of 2" in reasons["r3333"]
     assert "NaN" in reasons["r4444"]
     assert "JSON cannot hold" in reasons["r6666"]
     assert "600 bytes" in reasons["i" * 600]
     assert all(len(reason) <= 401 for reason in reasons.values())
-    assert report.written == store.count_documents() == 9_994
+    assert report.written == store.count_documents() == 9_995
     replaced = store.replace(documents[99:101], ["r0"])
     assert [one.id for one in replaced.rejected] == ["r100"]
     assert (replaced.written, replaced.deleted) == (1, 1)
-    assert store.count_documents() == 9_993
+    assert store.count_documents() == 9_994
     with pytest.raises(DocumentsRejectedError, match="1 document rejected, 0 written"):
         store.write_documents([documents[100]])
 
@@ -453,7 +435,7 @@ def test_an_embedding_of_no_size_is_named_and_decides_nothing(elastic_store):
     documents = [Document(id=name, embedding=[1.0] * size) for name, size in sizes.items()]
     report = store.write_bulk(documents)
     assert {one.id: one.reason for one in report.rejected} == {
-        name: f"the embedding has {sizes[name]} numbers, and 1 to 4096 can be"
+        name: f"the embedding has {sizes[name]:,} numbers, and 1 to 4096 can be"
         for name in ("none", "too many")
     }
     assert store.status().embedding_dim == 4_096

@@ -18,6 +18,7 @@ import pytest
 from elasticsearch.helpers import bulk
 from haystack.dataclasses import Document
 
+from filter_oracle import selects
 from indexing.job import run_job
 from qa_system.config import EncoderSettings, load_settings
 from qa_system.errors import StoreMismatchError
@@ -100,7 +101,8 @@ def test_it_is_read_as_it_is(put, dumped):
     assert "bright" in hits[0].content
     vector = documents["long-1#3"]["embedding"]
     for filters in (None, of("meta.item_id", "lamp")):
-        assert "long-1#3" in ids(store.search_by_embedding(vector, 3, filters))
+        # Passages with the same words are as near.
+        assert "long-1#3" in ids(store.search_by_embedding(vector, 10, filters))
     assert store.documents_of_reviews(["victim"]).keys() == {"victim"}
     assert store.count_labels() == 2
     assert store.encoder == load_encoder(EncoderSettings()).identity
@@ -111,7 +113,7 @@ def test_it_is_read_as_it_is(put, dumped):
 def check_upgraded(store, dumped):
     documents = dict(dumped["v010-v1"]["documents"])
     rows = {row["review_id"]: row for row in ROWS}
-    assert format_of(store) == 2
+    assert format_of(store) == 3
     assert store.verify() == []
     found = {each.id: each for each in store.filter_documents()}
     assert found.keys() == {*rows, "kinds"}
@@ -193,9 +195,9 @@ def test_the_job_run_again_writes_only_what_was_not_known(put, dumped, elasticse
     long = [row for row in ROWS if row["review_id"] in IN_PASSAGES]
     short = [row for row in ROWS if row not in long]
     passages = {"indexing.passages.max_words": 12, "indexing.passages.overlap_words": 3}
-    for written in (len(GUESSED), 0):
+    for updated in (len(GUESSED), 0):
         counts = run(long, **passages)
-        assert (counts.written, counts.unchanged) == (written, len(long) - written)
+        assert (counts.updated, counts.unchanged) == (updated, len(long) - updated)
         counts = run(short)
         assert (counts.written, counts.unchanged) == (0, len(short))
     assert {each.id: each.content for each in store.filter_documents()} == {
@@ -205,18 +207,76 @@ def test_the_job_run_again_writes_only_what_was_not_known(put, dumped, elasticse
     assert store.verify() == []
 
 
+FILTERS = [
+    {"field": "meta.stars", "operator": ">=", "value": 4},
+    {"field": "meta.passage_start", "operator": "==", "value": None},
+    {
+        "operator": "AND",
+        "conditions": [
+            of("meta.item_id", "lamp"),
+            {"field": "content", "operator": "!=", "value": "?"},
+            {"operator": "NOT", "conditions": [of("meta.stars", 5)]},
+        ],
+    },
+    {"operator": "OR", "conditions": [of("id", "kinds"), of("embedding", None), of("split", None)]},
+    {"field": "meta.review_id", "operator": "not in", "value": ["long-1", None]},
+]
+
+
+@pytest.mark.parametrize("format_", [1, 2])
+def test_filters_select_the_same_before_and_after_its_upgrade(put, dumped, caplog, format_):
+    dumped = json.loads(json.dumps(dumped))
+    old = dumped["v010-v1"]
+    if format_ == 2:
+        old["mappings"]["_meta"]["qa_system"]["format"] = 2
+        embedding = old["mappings"]["properties"]["embedding"]
+        place = {"type": "integer", "index": False, "doc_values": False}
+        passage = {"start": place, "end": place, "embedding": embedding}
+        old["mappings"]["properties"]["passages"] = {"type": "nested", "properties": passage}
+        old["documents"] = [
+            each for each in old["documents"] if "passage_start" not in each[1].get("long", {})
+        ]
+    # As many fields as the server takes by itself: there is no room for another one.
+    taken = len(json.dumps(old["mappings"]).split('"type"'))
+    names = {f"u{n}": {"type": "long"} for n in range(1_000 - taken)}
+    old["mappings"]["properties"]["long"]["properties"].update(names)
+    store = put(dumped)
+    before = store.filter_documents()
+    assert len(before) > 5
+    wanted = [[each.id for each in before if selects(chosen, each)] for chosen in FILTERS]
+    assert all(wanted)
+    assert [ids(store.filter_documents(chosen)) for chosen in FILTERS] == wanted
+    assert "is of an older format, where this filter is slow" in caplog.text
+    types = store.get_metadata_fields_info()
+    values = store.get_metadata_field_unique_values("meta.item_id")
+    reader = put({})
+    assert reader.count_documents() == len(before)
+    store.delete_documents(["nobody"])
+    assert format_of(store) == 3
+    if format_ == 1:
+        check_upgraded(store, dumped)
+        return
+    assert store.filter_documents() == before
+    for each in (store, reader):
+        assert [ids(each.filter_documents(chosen)) for chosen in FILTERS] == wanted
+        assert each.get_metadata_fields_info() == types
+        assert each.get_metadata_field_unique_values("meta.item_id") == values
+    store.write_documents([Document(id="voted", meta={"votes": {"u_new": 1}})])
+    assert ids(store.filter_documents(of("meta.votes.u_new", True))) == ["voted"]
+    mapped = store._at.client.indices.get_mapping(index=store.index).body.popitem()[1]["mappings"]
+    assert "votes" not in str(mapped)
+
+
 def test_versions_of_either_format_take_each_others_place(put, dumped):
     store = put(dumped)
     built = store.new_version(encoder=store.encoder)
-    assert (format_of(store), format_of(built)) == (1, 2)
+    assert (format_of(store), format_of(built)) == (1, 3)
     kept = store.filter_documents(of("id", "kinds"))
     built.write_documents(kept)
     store.promote(built)
-    assert (format_of(store), store.count_documents()) == (2, 1)
+    assert (format_of(store), store.count_documents()) == (3, 1)
     store.rollback()
-    assert (format_of(store), store.count_documents()) == (1, 47)
     assert len(store.versions()) == 2
-    store.delete_documents(["nobody"])
     check_upgraded(store, dumped)
 
 
@@ -242,10 +302,10 @@ def test_another_encoder_embeds_the_passages_of_an_old_index(put, dumped):
 
 def test_a_newer_format_is_refused(put, dumped):
     newer = json.loads(json.dumps(dumped))
-    newer["v010-v1"]["mappings"]["_meta"]["qa_system"]["format"] = 3
+    newer["v010-v1"]["mappings"]["_meta"]["qa_system"]["format"] = 4
     store = put(newer)
     for use in (store.count_documents, lambda: store.delete_documents(["a"])):
-        with pytest.raises(StoreMismatchError, match="has format 3, and this version knows 2"):
+        with pytest.raises(StoreMismatchError, match="has format 4, and this version knows 3"):
             use()
 
 
@@ -267,6 +327,15 @@ def reviews(count):
 
 def vector(name):
     return np.random.default_rng(list(name.encode())).normal(size=DIMENSION).astype(np.float32)
+
+
+def as_0_1(source):
+    """A document's source with its metadata where 0.1.0 had it."""
+    del source["facts"], source["types"]
+    meta = source["meta"]
+    texts = {key: meta[key] for key in meta if isinstance(meta[key], str) and key not in source}
+    numbers = {key: value for key, value in meta.items() if isinstance(value, int)}
+    return {**source, "keyword": texts, "long": numbers, "fields": [*meta], "exact": []}
 
 
 def old_index(dumped, given, **settings):
@@ -291,14 +360,14 @@ def old_index(dumped, given, **settings):
                 embedding=vector(name).tolist(),
             )
             source = encode(document, len(documents), DIMENSION, embedding_required=True)
-            documents.append([name, orjson.loads(source)])
+            documents.append([name, as_0_1(orjson.loads(source))])
     index = {"mappings": mappings, "aliases": {"v010": {}}, "documents": documents}
     return {"v010-v1": {**index, "settings": settings}}
 
 
 def check_whole(store, given):
     """Every review is there as it was, with its passages' embeddings, and nothing else."""
-    assert format_of(store) == 2
+    assert format_of(store) == 3
     found = {each.id: each for each in store.filter_documents()}
     assert found.keys() == {review.id for review in given}
     kept = sources(store)
@@ -355,7 +424,7 @@ def test_a_review_that_the_server_does_not_take_stays_in_passages(put, dumped, c
         else:
             expected |= {f"{name}#{n}" for n in range(len(own))}
             assert f"the review {name!r} is left in passages" in caplog.text
-    assert format_of(store) == 2
+    assert format_of(store) == 3
     assert set(ids(store.filter_documents())) == expected
     assert 5 < len(expected.intersection(spans)) < 20
 
@@ -366,7 +435,7 @@ def test_an_index_without_passages_or_embeddings_is_upgraded(put, dumped):
     del old["v010-v1"]["mappings"]["properties"]["long"]["properties"]["passage_start"]
     store = put(old)
     store.write_documents([Document(id="a", content="Good.", embedding=[1.0, 2.0])])
-    assert (format_of(store), store.status().embedding_dim) == (2, 2)
+    assert (format_of(store), store.status().embedding_dim) == (3, 2)
     assert ids(store.search_by_embedding([1.0, 2.0], 2)) == ["a"]
 
 
@@ -429,9 +498,7 @@ def upgraders():
 def left(store):
     """How many passages are documents still."""
     store._at.refresh(always=True)
-    return store.count_documents_by_filter(
-        {"field": "meta.passage_start", "operator": ">", "value": -1}
-    )
+    return store._at.count({"exists": {"field": "long.passage_start"}})
 
 
 @pytest.mark.slow

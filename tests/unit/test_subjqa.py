@@ -73,7 +73,30 @@ class TestReviews:
             "stars": 4,
             "date": "2024-01-02",
             "code": "007",
+            "split": ["test"],
+            "question_id": ["q1"],
         }
+
+    def test_a_review_knows_all_its_splits_and_questions(self, folder):
+        folder([row(), row(q_review_id="q2"), row(q_review_id="q2")], "train")
+        path = folder([row(q_review_id="q3"), row(review_id="r2", q_review_id="q4")], "test")
+        for reviews in (list(iter_reviews(path)), read_subjqa(path).reviews):
+            asked = {each.id: (each.meta["split"], each.meta["question_id"]) for each in reviews}
+            assert asked == {
+                "r1": (["train", "test"], ["q1", "q2", "q3"]),
+                "r2": (["test"], ["q4"]),
+            }
+        [first, _] = read_subjqa(path, "test").reviews
+        assert (first.meta["split"], first.meta["question_id"]) == (["test"], ["q3"])
+
+    def test_the_title_is_the_items_id_and_no_text(self, folder):
+        [review] = read_subjqa(folder([row(title="B00X")])).reviews
+        assert (review.item_id, "title" in review.meta) == ("B00", False)
+        file = folder([row()]) / "test.csv"
+        file.write_text(file.read_text().replace("item_id", "title", 1))
+        assert is_subjqa(file)
+        [review] = iter_reviews(file)
+        assert (review.item_id, "title" in review.meta) == ("B00", False)
 
     def test_each_review_once_over_all_splits(self, folder):
         folder([row(), row(q_review_id="q2")], "train")

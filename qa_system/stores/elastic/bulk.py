@@ -20,7 +20,7 @@ import orjson
 
 from qa_system.console.wording import counted
 from qa_system.errors import StoreError, StoreNotFoundError, StoreUnavailableError
-from qa_system.stores.elastic.connection import explained, reason_of
+from qa_system.stores.elastic.connection import blocked, closed, explained, reason_of
 from qa_system.stores.elastic.filters import Query
 from qa_system.stores.elastic.search import WINDOW, pages
 from qa_system.stores.writes import RejectedDocument, WriteReport
@@ -114,6 +114,7 @@ class BulkWriter:
         self._settings = settings
         self._is_alias = is_alias
         self._abandoned = Event()
+        self._reason = ""
 
     def write(self, actions: Iterable[Action]) -> WriteReport:
         """Send all actions; those of one call have different ids, and come in any order.
@@ -188,21 +189,28 @@ class BulkWriter:
                 if not left:
                     return report
                 if self._is_over(until):
-                    raise StoreUnavailableError(
-                        f"the server did not take {counted(len(left), 'document')} for "
-                        f"{self._settings.retry_for:g} seconds",
-                        where=self.where,
-                        remedy="Write again when it has less to do; what it took is kept.",
-                    )
+                    raise self._given_up(len(left))
             report.retried += len(left)
             if pause >= _TOLD_PAUSE:
                 logger.warning(
-                    "%s takes no writes: waiting, for %.0f s more at most",
+                    "%s takes no writes: waiting, for %.0f s more at most%s",
                     self.where,
                     max(until - monotonic(), 0.0),
+                    f" ({self._reason})" if self._reason else "",
                 )
             self._abandoned.wait(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _given_up(self, number: int) -> StoreUnavailableError:
+        patience = f"{self._settings.retry_for:g} seconds"
+        waited = f"it did not take {counted(number, 'document')} for {patience}"
+        if "block" in self._reason:
+            return blocked(f"{self._reason} {waited}", self.where)
+        return StoreUnavailableError(
+            f"the server has no time or no place for this: {waited}: {self._reason}",
+            where=self.where,
+            remedy="Write again when it has less to do; what it took is kept.",
+        )
 
     def _is_over(self, until: float) -> bool:
         return monotonic() >= until or self._abandoned.is_set()
@@ -236,27 +244,37 @@ class BulkWriter:
         conflicts: list[Action] = []
         for action, item in zip(chunk, items, strict=True):
             [result] = item.values()
-            status = result["status"]
+            status, error = result["status"], result.get("error", {})
             if status == 429 or status >= 500:
                 again.append(action)
+                self._reason = reason_of(error)
             elif status == 409:
                 conflicts.append(action)
             elif action.kind == "delete":
                 report.deleted += status != 404
             elif status < 300:
                 report.written += 1
-            elif result["error"]["type"] == "index_not_found_exception":
-                raise StoreNotFoundError(
-                    "the index was deleted while it was written to",
-                    where=self.where,
-                    remedy="Write everything again, and the index is made anew.",
-                )
             else:
-                report.rejected.append(RejectedDocument(action.id, reason_of(result["error"])))
+                self._raise_for_all(error)
+                report.rejected.append(RejectedDocument(action.id, reason_of(error)))
         own = self._own(conflicts) if unanswered else set()
         report.written += len(own)
         report.conflicts += [action.id for action in conflicts if action.id not in own]
         return again
+
+    def _raise_for_all(self, error: dict[str, Any]) -> None:
+        """Raise what is wrong with the index, and so with no document."""
+        kind = error["type"]
+        if kind == "index_not_found_exception":
+            raise StoreNotFoundError(
+                "the index was deleted while it was written to",
+                where=self.where,
+                remedy="Write everything again, and the index is made anew.",
+            )
+        if kind == "index_closed_exception":
+            raise closed(self.where)
+        if kind == "cluster_block_exception":
+            raise blocked(reason_of(error), self.where)
 
     def _own(self, conflicts: Sequence[Action]) -> set[str]:
         """Tell which of the documents that are there already a lost answer was about."""

@@ -24,7 +24,7 @@ from qa_system.stores.filters import InvalidFilterError
 if TYPE_CHECKING:
     from elasticsearch import ApiError, Elasticsearch
 
-__all__ = ["Connection", "Credentials", "explained", "reason_of"]
+__all__ = ["Connection", "Credentials", "blocked", "closed", "explained", "reason_of"]
 
 MAJOR: Final = 8
 """Client and server agree in their major version."""
@@ -229,6 +229,8 @@ def explained(where: str) -> Iterator[None]:
         ) from error
     except elasticsearch.ApiError as error:
         raise _translated(error, where) from error
+    except elasticsearch.SerializationError as error:
+        raise _unreadable(error, where) from error
     except elasticsearch.TransportError as error:
         is_tls = isinstance(error, elasticsearch.SSLError)
         raise StoreUnavailableError(
@@ -238,6 +240,62 @@ def explained(where: str) -> Iterator[None]:
             if is_tls
             else "Check that it runs, and its address.",
         ) from error
+
+
+def _unreadable(error: Exception, where: str) -> StoreError:
+    """Tell what could not be made JSON, or read as JSON."""
+    said = str(getattr(error, "message", error)).splitlines()[0][:LONGEST_REASON]
+    if "deserialize" in said:
+        return StoreUnavailableError(
+            f"the answer is no JSON: {said}",
+            where=where,
+            remedy="Something between here and the server answers in its place, such as a proxy: "
+            "check the address.",
+        )
+    return StoreError(
+        f"what was asked cannot be written as JSON, and was not sent: {said}",
+        where=where,
+        remedy="Ask with texts of whole characters (half of a surrogate pair is none) and finite "
+        "numbers.",
+    )
+
+
+def closed(where: str) -> StoreUnavailableError:
+    """Return the error for an index that somebody has closed."""
+    return StoreUnavailableError(
+        "the index is closed: somebody has taken it out of use on the server",
+        where=where,
+        remedy="Open it: POST /INDEX/_open. Its documents are as they were.",
+    )
+
+
+def blocked(reason: str, where: str) -> StoreUnavailableError:
+    """Return the error for a block of the server, which says by its name what lifts it.
+
+    >>> print(blocked("index [a] blocked by: [FORBIDDEN/8/index write (api)];", "a").remedy)
+    Somebody has set it: PUT /INDEX/_settings {"index.blocks.write": null} lifts it.
+    """
+    if "flood" in reason or "read-only / allow delete" in reason:
+        remedy = (
+            "The disk is full (its flood stage is reached): make room, or add a node; the server "
+            "lifts the block by itself then."
+        )
+    elif "cluster read-only" in reason:
+        remedy = (
+            'Somebody has set it: PUT /_cluster/settings {"persistent": '
+            '{"cluster.blocks.read_only": null, "cluster.blocks.read_only_allow_delete": null}} '
+            "lifts it."
+        )
+    elif "no master" in reason or "not recovered" in reason or "not initialized" in reason:
+        remedy = "The cluster is starting, or has lost its master: wait, or start its other nodes."
+    else:
+        kinds = {"read-only (api)": "read_only", "index read (api)": "read"}
+        kinds |= {"index write (api)": "write", "metadata (api)": "metadata"}
+        kind = next((kinds[each] for each in kinds if each in reason), "read_only")
+        remedy = (
+            f'Somebody has set it: PUT /INDEX/_settings {{"index.blocks.{kind}": null}} lifts it.'
+        )
+    return StoreUnavailableError(f"the server blocks this: {reason}", where=where, remedy=remedy)
 
 
 def _translated(error: ApiError, where: str) -> StoreError:
@@ -257,28 +315,27 @@ def _translated(error: ApiError, where: str) -> StoreError:
             remedy="Set api_key_env, or username_env and password_env, to the environment "
             "variables that hold valid credentials.",
         )
-    if status == 403 and "block" not in kind:
+    if "block" in kind:
+        return blocked(reason, where)
+    if status == 403:
         return StoreAccessError(
             f"the server does not allow this: {reason}",
             where=where,
             remedy="It takes the cluster privilege monitor, and on the index read, write, "
             "view_index_metadata and manage.",
         )
-    if "block" in kind:
-        return StoreUnavailableError(
-            f"the server's index is blocked: {reason}",
-            where=where,
-            remedy="Most often its disk is full: make room; the block is lifted by itself.",
-        )
+    if kind == "index_closed_exception":
+        return closed(where)
     if kind == "index_not_found_exception":
         return StoreNotFoundError(
             "there is no such index", where=where, remedy="Index reviews into it first."
         )
     if "maxClauseCount" in reason or "too_many" in reason or "max_nested_depth" in reason:
         return InvalidFilterError(
-            f"the filter or the question is too large for the server: {reason}",
+            f"the filter has more conditions than this server takes: {reason}",
             where=where,
-            remedy="Use `in` with one list instead of many conditions, and nest less.",
+            remedy="Ask with fewer conditions, or give the server more memory: its limit grows "
+            "with that.",
         )
     if status == 429 or status >= 500:
         return StoreUnavailableError(

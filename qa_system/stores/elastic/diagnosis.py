@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -11,7 +11,7 @@ from qa_system.config import ElasticsearchSettings
 from qa_system.errors import QASystemError, StoreMismatchError
 from qa_system.records import Finding
 from qa_system.stores.elastic.connection import Connection, Credentials, explained
-from qa_system.stores.elastic.versions.aliases import base_of, live
+from qa_system.stores.elastic.versions.aliases import base_of, live, number_of
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -28,6 +28,7 @@ WATERMARKS: Final = (
 )
 """Of a disk, the worst first: name, the bytes that must be free, what the server does otherwise."""
 BLOCK: Final = "index.blocks."
+CLUSTER_BLOCK: Final = "cluster.blocks."
 
 
 def diagnose(settings: ElasticsearchSettings) -> Iterator[Finding]:
@@ -93,27 +94,55 @@ def _server(connection: Connection) -> Finding:
 def _cluster(client: Elasticsearch, settings: ElasticsearchSettings) -> Finding:
     with explained(settings.place):
         health = client.cluster.health(level="indices", master_timeout=MASTER_PATIENCE)
-    status, nodes = health["status"], health["number_of_nodes"]
-    detail = f"{status}, {_counted(nodes, 'node')}"
-    if status == "green":
+        chosen = client.cluster.get_settings(flat_settings=True, master_timeout=MASTER_PATIENCE)
+    detail = f"{health['status']}, {_counted(health['number_of_nodes'], 'node')}"
+    blocks = sorted(
+        key
+        for each in ("persistent", "transient")
+        for key, value in chosen[each].items()
+        if key.startswith(CLUSTER_BLOCK) and str(value).lower() == "true"
+    )
+    if blocks:
+        return Finding(
+            "cluster",
+            ok=False,
+            required=True,
+            detail=f"{detail}; it takes no writes: {', '.join(blocks)}",
+            remedy="Somebody has set that: PUT /_cluster/settings "
+            f'{{"persistent": {{"{blocks[0]}": null}}, "transient": {{"{blocks[0]}": null}}}}.',
+        )
+    ill = {name: each for name, each in health["indices"].items() if each["status"] != "green"}
+    own = {name: each for name, each in ill.items() if _is_own(name, settings.index)}
+    red = sorted(name for name, each in own.items() if each["status"] == "red")
+    if own:
+        missing = sum(
+            each["unassigned_shards"] + each["initializing_shards"] for each in own.values()
+        )
+        shards = missing + sum(
+            each["active_shards"]
+            for name, each in health["indices"].items()
+            if _is_own(name, settings.index)
+        )
+        detail = f"{detail}; {missing} of {shards} shards are on none"
+    others = sorted(ill.keys() - own.keys())
+    if others:
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        named = f"{', '.join(others[:5])}{more}"
+        detail = f"{detail}; indexes that are not this store's lack shards: {named}"
+    if not own:
         return Finding("cluster", ok=True, required=True, detail=detail)
-    missing = health["unassigned_shards"] + health["initializing_shards"]
-    shards = health["active_shards"] + missing
-    detail = f"{detail}; {missing} of {shards} shards are on none"
-    if status == "yellow":
+    if not red:
         remedy = (
             "All documents are there, but copies of shards have no node to be on. Start another "
             "node, or have no copies on a single one (store.replicas: 0; of an index that is "
             f'there: PUT /{settings.index}/_settings {{"index.number_of_replicas": 0}}).'
         )
         return Finding("cluster", ok=False, required=False, detail=detail, remedy=remedy)
-    red = {name for name, index in health["indices"].items() if index["status"] == "red"}
-    own = sorted(each for each in red if _is_own(each, settings.index))
     return Finding(
         "cluster",
         ok=False,
-        required=bool(own),
-        detail=f"{detail}; whole shards are missing of: {', '.join(own or sorted(red))}",
+        required=True,
+        detail=f"{detail}; whole shards are missing of: {', '.join(red)}",
         remedy="Start the nodes that hold them; GET /_cluster/allocation/explain says what a "
         "shard waits for.",
     )
@@ -121,7 +150,8 @@ def _cluster(client: Elasticsearch, settings: ElasticsearchSettings) -> Finding:
 
 def _is_own(index: str, name: str) -> bool:
     """Tell whether an index is a version of the store, or its labels."""
-    return index == name or index.startswith(f"{base_of(name)}-")
+    base = base_of(name)
+    return index in (name, f"{base}-labels") or (number_of(index) > 0 and base_of(index) == base)
 
 
 def _disk(client: Elasticsearch, settings: ElasticsearchSettings) -> Finding:
@@ -162,21 +192,11 @@ def _index(client: Elasticsearch, settings: ElasticsearchSettings) -> Finding:
             "--rebuild makes a version with another one.",
         )
     with explained(settings.place):
+        [listed] = client.cat.indices(index=state.index, h="status", format="json")
         [made] = client.indices.get_settings(index=state.index, flat_settings=True).body.values()
-    blocks = sorted(
-        key.removeprefix(BLOCK)
-        for key, value in made["settings"].items()
-        if key.startswith(BLOCK) and value == "true"
-    )
-    if blocks:
-        return Finding(
-            "index",
-            ok=False,
-            required=True,
-            detail=f"{state.index} is blocked: {', '.join(blocks)}",
-            remedy="The server lifts read_only_allow_delete when the disk has room again; another "
-            f'block goes by PUT /{state.index}/_settings {{"{BLOCK}{blocks[0]}": null}}.',
-        )
+    out_of_use = _out_of_use(state.index, listed["status"], made["settings"])
+    if out_of_use is not None:
+        return out_of_use
     detail = f"{state.index}: {state.index_options}, {_counted(state.shards, 'shard')}"
     if made["settings"].get("index.refresh_interval") == "-1":
         return Finding(
@@ -196,6 +216,27 @@ def _index(client: Elasticsearch, settings: ElasticsearchSettings) -> Finding:
         f"{_counted(settings.shards, 'shard')}",
         remedy="They are those of new versions: qa-index run --rebuild makes one.",
     )
+
+
+def _out_of_use(index: str, status: str, settings: Mapping[str, str]) -> Finding | None:
+    """Return how somebody has closed or blocked an index; None if nobody has."""
+    blocks = sorted(
+        key.removeprefix(BLOCK)
+        for key, value in settings.items()
+        if key.startswith(BLOCK) and value == "true"
+    )
+    if status == "close":
+        detail = f"{index} is closed: somebody has taken it out of use on the server"
+        remedy = f"Open it: POST /{index}/_open. Its documents are as they were."
+    elif blocks:
+        detail = f"{index} is blocked: {', '.join(blocks)}"
+        remedy = (
+            "The server lifts read_only_allow_delete when the disk has room again; another block "
+            f'goes by PUT /{index}/_settings {{"{BLOCK}{blocks[0]}": null}}.'
+        )
+    else:
+        return None
+    return Finding("index", ok=False, required=True, detail=detail, remedy=remedy)
 
 
 def _counted(number: int, noun: str) -> str:

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
-import math
-import re
-from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import dateutil.parser
 import numpy as np
 import orjson
 from haystack.dataclasses import Document
@@ -20,29 +14,17 @@ from numpy.typing import NDArray
 from qa_system.console.wording import counted
 from qa_system.errors import EmbeddingError, StoreError
 from qa_system.passages import Spans
-from qa_system.stores.documents import (
-    MetadataError,
-    decode_document,
-    encode_documents,
-    encode_passages,
-)
-from qa_system.stores.elastic.mapping import KEYWORDS
+from qa_system.stores.documents import decode_document, encode_documents, encode_passages
+from qa_system.stores.elastic.facts import add_facts
 from qa_system.stores.writes import Passages
 
 __all__ = [
     "READ",
     "READ_WHOLE",
     "READ_WITH_EMBEDDING",
-    "SMALLEST_LONG",
-    "content_token",
-    "date_tokens",
     "decode",
     "encode",
-    "field_name",
-    "iso_date",
     "passages_of",
-    "server_date",
-    "token",
 ]
 
 READ: Final = [
@@ -58,8 +40,6 @@ FLOAT32: Final = "float32"
 as long, which the server reads twice as fast."""
 LONGEST_ID: Final = 512
 LONGEST_EMBEDDING: Final = 4_096
-SMALLEST_LONG: Final = -(2**63)
-_LOOKS_LIKE_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([Tt ]|$)", re.ASCII)
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -82,12 +62,12 @@ def encode(
 
     Raises:
         DocumentTypeError: it is no document, its text is not UTF-8, or a passage is no part of it.
-        MetadataError: JSON cannot hold its metadata, or an id in it is not text.
+        MetadataError: JSON cannot hold its metadata.
         EmbeddingError: its embedding is missing, not finite, or of another dimension.
 
     >>> source = encode(Document(id="r1", content="Good.", meta={"stars": 5}), 1, None,
     ...     embedding_required=False)
-    >>> orjson.loads(source)["long"]
+    >>> orjson.loads(source)["meta"]
     {'stars': 5}
     """
     [(_, meta, dates, content, blob, info, sparse)] = encode_documents([document])
@@ -109,9 +89,7 @@ def encode(
     embedding = _add_embeddings(source, document, passages, dimension, required=embedding_required)
     source = {key: value for key, value in source.items() if value is not None}
     source["parts"] = _parts(source, embedding)
-    _add_fields(source, orjson.loads(meta), document.id)
-    if content is not None:
-        source["exact"].append(content_token(content))
+    add_facts(source, document.id, meta, dates)
     return orjson.dumps(source, option=_OPTIONS)
 
 
@@ -222,142 +200,6 @@ def _nested(
         for place, row in zip(nested, matrix, strict=True):
             place["embedding"] = row
     return nested
-
-
-def field_name(keys: tuple[str, ...]) -> str | None:
-    """Return a metadata field's name in the index, None where it cannot have one.
-
-    A key with a dot in it is out of a Haystack filter's reach, and a blank one out of the
-    server's.
-
-    >>> field_name(("a", "b")), field_name(("a.b",))
-    ('a.b', None)
-    """
-    if not keys or any("." in key or not key.strip() for key in keys):
-        return None
-    return ".".join(keys)
-
-
-def token(name: str, value: Any) -> str:
-    """Return a short text that is the same for equal values of a field, as Python compares them.
-
-    >>> token("tags", [1, True]) == token("tags", [1.0, 1])
-    True
-    """
-    text = json.dumps([name, _canonical(value)], sort_keys=True)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-def content_token(content: str) -> str:
-    """Return what finds a document by the whole of its text."""
-    return token(":content", content)
-
-
-def date_tokens(name: str, when: datetime) -> list[str]:
-    """Return what finds a date exactly: by its clock, and by its instant if it has a zone.
-
-    Dates of which one has no zone are compared by their clocks, as Haystack does.
-    """
-    clock = when.replace(tzinfo=None)
-    tokens = [token(name, ["clock", clock.isoformat()])]
-    if when.tzinfo is None:
-        return [*tokens, token(name, ["naive", clock.isoformat()])]
-    instant = _in_utc(when)
-    if instant is not None:
-        tokens.append(token(name, ["instant", instant.isoformat()]))
-    return tokens
-
-
-def iso_date(value: Any) -> datetime | None:
-    """Read a text as the date that Haystack's `==` takes it for, None if it is no date.
-
-    >>> iso_date("2024-02-29"), iso_date("2024")
-    (datetime.datetime(2024, 2, 29, 0, 0), None)
-    """
-    if not isinstance(value, str) or not _LOOKS_LIKE_DATE.match(value):
-        return None
-    try:
-        return datetime.fromisoformat(value)
-    except ValueError:
-        try:
-            read: datetime = dateutil.parser.isoparse(value)
-        except (ValueError, OverflowError):
-            return None
-        return read
-
-
-def server_date(when: datetime, *, in_utc: bool) -> str | None:
-    """Spell a date for the server, which knows milliseconds; None where UTC has no such year."""
-    moment = _in_utc(when) if in_utc else when
-    if moment is None:
-        return None
-    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
-
-
-def _in_utc(when: datetime) -> datetime | None:
-    try:
-        return when.astimezone(UTC)
-    except OverflowError:
-        return None
-
-
-def _canonical(value: Any) -> Any:
-    if isinstance(value, bool | int):
-        return int(value)
-    if isinstance(value, float):
-        return int(value) if math.isfinite(value) and value.is_integer() else value
-    if isinstance(value, list):
-        return [_canonical(part) for part in value]
-    if isinstance(value, dict):
-        return {key: _canonical(part) for key, part in value.items()}
-    return value
-
-
-def _add_fields(source: dict[str, Any], meta: dict[str, Any], document_id: str) -> None:
-    """Put each value under its type, where filters find it."""
-    trees: dict[str, dict[str, Any]] = {}
-    fields: list[str] = []
-    exact: list[str] = []
-    for keys, value in _walk(meta, ()):
-        name = field_name(keys)
-        if name is None:
-            continue
-        fields.append(name)
-        if name in KEYWORDS:
-            if not isinstance(value, str):
-                raise MetadataError(
-                    f"metadata {name!r} is {value!r:.80}, and must be text",
-                    where=f"document {document_id!r}",
-                )
-            source[name] = value
-        elif isinstance(value, str):
-            trees.setdefault("keyword", {})[name] = value
-            when = iso_date(value)
-            if when is not None:
-                exact += date_tokens(name, when)
-                trees.setdefault("date", {})[name] = server_date(when, in_utc=False)
-                instant = None if when.tzinfo is None else server_date(when, in_utc=True)
-                if instant is not None:
-                    trees.setdefault("instant", {})[name] = instant
-        elif isinstance(value, bool):
-            trees.setdefault("boolean", {})[name] = value
-        elif isinstance(value, int) and SMALLEST_LONG <= value < -SMALLEST_LONG:
-            trees.setdefault("long", {})[name] = value
-        elif isinstance(value, int | float):
-            trees.setdefault("double", {})[name] = value
-            if abs(value) >= -SMALLEST_LONG:
-                exact.append(token(name, value))
-        else:
-            exact.append(token(name, value))
-    source.update(trees, fields=fields, exact=exact)
-
-
-def _walk(value: dict[str, Any], keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for key, part in value.items():
-        if part is not None:
-            yield (*keys, key), part
-        if isinstance(part, dict):
-            yield from _walk(part, (*keys, key))
 
 
 def _checked_embedding(

@@ -1,31 +1,25 @@
-"""Haystack's metadata filters as Elasticsearch queries.
-
-The syntax, and what is wrong with a filter, are the embedded store's (`stores.filters`). What a
-filter selects is the same, too, but for this: a document whose value cannot be ordered against
-the filter's (text against a number) is passed over here and an error there; dates are ordered by
-the millisecond, and against whole ISO dates only; `content` and `id` have no order, and the whole
-of `meta` no value.
-"""
+"""A filter as an Elasticsearch query."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from qa_system.stores.elastic.documents import (
-    SMALLEST_LONG,
-    content_token,
-    date_tokens,
-    field_name,
-    iso_date,
-    server_date,
-    token,
-)
-from qa_system.stores.elastic.mapping import KEYWORDS
-from qa_system.stores.filters import InvalidFilterError, compile_filters, plain_value
+from qa_system.stores.elastic.facts import PRESENT, fact
+from qa_system.stores.elastic.mapping import KEYWORDS, LONGEST_KEYWORD
+from qa_system.stores.filters import parse_filters
+from qa_system.stores.filters.tree import PRESENCES, Comparison, Node
+from qa_system.stores.filters.values import Range, iso_date, keys_of_filter, ranges_of
 
-__all__ = ["NOTHING", "Query", "compile_query"]
+__all__ = [
+    "ALL",
+    "NOTHING",
+    "Query",
+    "compile_query",
+    "is_of_any_format",
+    "terms",
+    "to_query",
+]
 
 Query = dict[str, Any]
 
@@ -33,7 +27,6 @@ ALL: Final[Query] = {"match_all": {}}
 NOTHING: Final[Query] = {"match_none": {}}
 MOST_TERMS: Final = 65_536
 """Values in one `terms` query (index.max_terms_count)."""
-_ATTRIBUTES: Final = ("embedding", "blob", "sparse_embedding")
 _RANGES: Final = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
 
 
@@ -41,24 +34,22 @@ def compile_query(filters: Mapping[str, Any] | None) -> Query | None:
     """Translate a Haystack filter; None and `{}` select everything and return None.
 
     Raises:
-        InvalidFilterError: the filter is malformed, or asks what the index cannot tell.
+        InvalidFilterError: see `parse_filters`.
 
     >>> compile_query({"field": "meta.item_id", "operator": "==", "value": "B00"})
     {'term': {'item_id': 'B00'}}
     """
-    if compile_filters(filters) is None or not filters:
-        return None
-    return _node(filters)
+    tree = parse_filters(filters)
+    return None if tree is None else to_query(tree)
 
 
-def _node(node: Mapping[str, Any]) -> Query:
-    if "field" in node:
-        return _comparison(node)
-    parts = [_node(part) for part in node["conditions"]]
-    if node["operator"] == "OR":
-        return _any(parts)
-    every = _every(parts)
-    return _not(every) if node["operator"] == "NOT" else every
+def to_query(tree: Node) -> Query:
+    """Translate what a filter says."""
+    if isinstance(tree, Comparison):
+        positive = _is_one_of(tree) if tree.operator == "in" else _is_ordered(tree)
+        return _not(positive) if tree.is_negated else positive
+    parts = [to_query(part) for part in tree.parts]
+    return _every(parts) if tree.every else _any(parts)
 
 
 def _any(parts: Sequence[Query]) -> Query:
@@ -78,188 +69,76 @@ def _not(query: Query) -> Query:
     return {"bool": {"must_not": [query]}}
 
 
-def _comparison(node: Mapping[str, Any]) -> Query:
-    operator, value = node["operator"], plain_value(node["value"], node)
-    if operator == "!=":
-        return _not(_positive(node, "==", value))
-    if operator == "not in":
-        return _not(_positive(node, "in", value))
-    return _positive(node, operator, value)
+def terms(field: str, values: Sequence[str]) -> Query:
+    """Look for any of the values, however many.
+
+    >>> terms("_id", ["r1"]), terms("_id", [])
+    ({'term': {'_id': 'r1'}}, {'match_none': {}})
+    """
+    if len(values) == 1:
+        return {"term": {field: values[0]}}
+    starts = range(0, len(values), MOST_TERMS)
+    return _any([{"terms": {field: values[start : start + MOST_TERMS]}} for start in starts])
 
 
-def _positive(node: Mapping[str, Any], operator: str, value: Any) -> Query:
-    """Translate a comparison that is no negation."""
-    field: str = node["field"]
-    if operator == "in":
-        return _is_one_of(node, value)
-    root, *keys = field.split(".")
-    if field in ("id", "content"):
-        if operator != "==":
-            raise _impossible(node, f"{field!r} has no order here")
-        return _attribute_equals(field, value)
-    if field in _ATTRIBUTES:
-        return _lacks("parts", field)
-    if field == "score" or (keys and root != "meta"):
-        # A document has no such attribute, or is not scored yet.
-        return ALL if operator == "==" and value is None else NOTHING
-    if field == "meta":
-        raise _impossible(node, "the whole of 'meta' cannot be compared here")
-    name = field_name(tuple(keys) if keys else (field,))
-    if name is None:
-        raise _impossible(node, f"the server cannot hold a field called {field!r}")
-    if operator == "==":
-        return _equals(name, value)
-    return NOTHING if value is None else _is_ordered(node, name, operator, value)
-
-
-def _attribute_equals(field: str, value: Any) -> Query:
-    if field == "id":
-        return {"ids": {"values": [value]}} if isinstance(value, str) and value else NOTHING
-    if value is None:
-        return _lacks("parts", "content")
-    if not isinstance(value, str):
-        return NOTHING
-    return {"term": {"exact": content_token(value)}}
-
-
-def _lacks(field: str, name: str) -> Query:
-    return _not({"term": {field: name}})
-
-
-def _equals(name: str, value: Any) -> Query:
-    if value is None:
-        return _lacks("fields", name)
-    if name in KEYWORDS:
-        return _text_equals(name, value, name) if isinstance(value, str) else NOTHING
-    if isinstance(value, str):
-        return _text_equals(name, value, f"keyword.{name}")
-    if isinstance(value, int | float):
-        return _number_equals(name, value)
-    return {"term": {"exact": token(name, value)}}
-
-
-def _text_equals(name: str, value: str, field: str) -> Query:
-    same: Query = {"term": {field: value}}
-    when = iso_date(value)
-    if when is None:
-        return same
-    # The first token is of the clock, the others of what that clock stands for.
-    clock, *others = date_tokens(name, when)
-    if when.tzinfo is None:
-        return _any([same, {"term": {"exact": clock}}])
-    naive = date_tokens(name, when.replace(tzinfo=None))[1]
-    return _any([same, {"terms": {"exact": [*others, naive]}}])
-
-
-def _number_equals(name: str, value: float) -> Query:
-    if isinstance(value, float) and not math.isfinite(value):
-        return NOTHING
-    if abs(value) >= -SMALLEST_LONG and value != SMALLEST_LONG:
-        return {"term": {"exact": token(name, value)}}
-    parts: list[Query] = []
-    if value == int(value):
-        parts.append({"term": {f"long.{name}": int(value)}})
-    if float(value) == value:
-        parts.append({"term": {f"double.{name}": float(value)}})
-    if value in (0, 1):
-        parts.append({"term": {f"boolean.{name}": bool(value)}})
-    return _any(parts)
-
-
-def _is_one_of(node: Mapping[str, Any], values: list[Any]) -> Query:
-    """Look texts up in one query, however many; compare each of the other values."""
-    field: str = node["field"]
-    texts = [value for value in values if isinstance(value, str) and iso_date(value) is None]
-    if field == "id":
-        texts = [value for value in texts if value]  # nobody's, and refused by the server
-    name = _indexed_text(field)
-    if name is None:
-        return _any([_positive(node, "==", value) for value in values])
-    others = [value for value in values if not isinstance(value, str) or iso_date(value)]
-    parts = [_positive(node, "==", value) for value in others]
-    starts = range(0, len(texts), MOST_TERMS)
-    parts += [{"terms": {name: texts[start : start + MOST_TERMS]}} for start in starts]
-    return _any(parts)
-
-
-def _indexed_text(field: str) -> str | None:
-    """Return where the texts of a filter's field are indexed as they are; None: nowhere."""
-    root, *keys = field.split(".")
-    if field == "id":
-        return "_id"
-    if field in ("content", "meta", "score", *_ATTRIBUTES) or (keys and root != "meta"):
-        return None
-    name = field_name(tuple(keys) if keys else (field,))
-    return name if name is None or name in KEYWORDS else f"keyword.{name}"
-
-
-def _is_ordered(node: Mapping[str, Any], name: str, operator: str, value: Any) -> Query:
-    if isinstance(value, str):
-        return NOTHING if name in KEYWORDS else _date_is_ordered(node, name, operator, value)
-    if math.isnan(value):
-        return NOTHING
-    truths = [truth for truth in (False, True) if _holds(truth, operator, value)]
-    parts = [
-        _whole_is_ordered(f"long.{name}", operator, value),
-        _fraction_is_ordered(f"double.{name}", operator, value),
-    ]
-    if truths:
-        parts.append({"terms": {f"boolean.{name}": truths}})
-    return _any(parts)
-
-
-def _holds(left: float, operator: str, right: float) -> bool:
-    if operator == ">":
-        return left > right
-    if operator == ">=":
-        return left >= right
-    return left < right if operator == "<" else left <= right
-
-
-def _whole_is_ordered(field: str, operator: str, value: float) -> Query:
-    """Compare whole numbers exactly, with a bound that is one of theirs."""
-    is_lower = operator[0] == ">"
-    if value >= -SMALLEST_LONG:
-        return NOTHING if is_lower else {"exists": {"field": field}}
-    if value < SMALLEST_LONG:
-        return {"exists": {"field": field}} if is_lower else NOTHING
-    bound = math.floor(value) if operator in (">", "<=") else math.ceil(value)
-    return {"range": {field: {_RANGES[operator]: bound}}}
-
-
-def _fraction_is_ordered(field: str, operator: str, value: float) -> Query:
-    """Compare 64-bit floats; a whole number that is none of them lies between two."""
-    is_lower = operator[0] == ">"
-    try:
-        near = float(value)
-    except OverflowError:
-        near = math.inf if value > 0 else -math.inf
-    if math.isinf(near):
-        is_everything = (near > 0) != is_lower
-        return {"exists": {"field": field}} if is_everything else NOTHING
-    if near == value:
-        return {"range": {field: {_RANGES[operator]: near}}}
-    is_included = near > value if is_lower else near < value
-    return {"range": {field: {_RANGES[operator[0] + ("=" if is_included else "")]: near}}}
-
-
-def _date_is_ordered(node: Mapping[str, Any], name: str, operator: str, value: str) -> Query:
-    when = iso_date(value)
-    if when is None:
-        raise _impossible(node, f"{value!r} is no ISO date, and other texts have no order")
-    bound = _RANGES[operator]
-    by_clock: Query = {"range": {f"date.{name}": {bound: server_date(when, in_utc=False)}}}
-    instant = None if when.tzinfo is None else server_date(when, in_utc=True)
-    if instant is None:
-        return by_clock
-    has_zone: Query = {"exists": {"field": f"instant.{name}"}}
-    by_instant: Query = {"range": {f"instant.{name}": {bound: instant}}}
-    return _any([by_instant, {"bool": {"filter": [by_clock], "must_not": [has_zone]}}])
-
-
-def _impossible(node: Mapping[str, Any], what: str) -> InvalidFilterError:
-    return InvalidFilterError(
-        what,
-        where=repr(dict(node))[:200],
-        remedy="Compare single metadata fields, with numbers or dates such as 2024-02-29.",
+def _is_one_of(comparison: Comparison) -> Query:
+    path = (comparison.column, *comparison.keys)
+    values = [each for each in comparison.values if each is not None]
+    parts = [_lacks(path)] if len(values) < len(comparison.values) else []
+    field = _field_of_texts(path)
+    if field is not None:
+        texts = [each for each in values if _is_keyword(each)]
+        parts.append(terms(field, [each for each in texts if each or field != "_id"]))
+        values = [each for each in values if not _is_keyword(each)]
+        if field == "_id":
+            parts.append(terms(field, [each for each in values if isinstance(each, str)]))
+    parts.append(
+        terms("facts", [fact(path, key) for each in values for key in keys_of_filter(each)])
     )
+    return _any(parts)
+
+
+def _lacks(path: tuple[str, ...]) -> Query:
+    if path == ("content",) or path[0] in PRESENCES:
+        return _not({"term": {"parts": path[0]}})
+    if path in (("id",), ("meta",)):
+        return NOTHING
+    return _not({"term": {"facts": fact(path, PRESENT)}})
+
+
+def _field_of_texts(path: tuple[str, ...]) -> str | None:
+    if path == ("id",):
+        return "_id"
+    return path[1] if len(path) == 2 and path[1] in KEYWORDS else None
+
+
+def _is_keyword(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST_KEYWORD and iso_date(value) is None
+
+
+def _is_ordered(comparison: Comparison) -> Query:
+    path = (comparison.column, *comparison.keys)
+    ranges = ranges_of(comparison.operator, comparison.values[0])
+    return _any([{"range": {"facts": _bounds(path, each)}} for each in ranges])
+
+
+def _bounds(path: tuple[str, ...], keys: Range) -> dict[str, str]:
+    """Return both ends of a range: the bound, and that of all keys of its kind."""
+    bound = {_RANGES[keys.operator]: fact(path, keys.bound)}
+    if keys.operator[0] == ">":
+        return {**bound, "lt": fact(path, f"{keys.kind}~")}  # after all digits and letters
+    return {**bound, "gte": fact(path, keys.kind)}
+
+
+def is_of_any_format(tree: Node) -> bool:
+    """Tell whether an index answers a filter whatever format it has, even without facts."""
+    if not isinstance(tree, Comparison):
+        return all(is_of_any_format(part) for part in tree.parts)
+    path = (tree.column, *tree.keys)
+    if path[0] in PRESENCES:
+        return True
+    if tree.operator != "in":
+        return False
+    if path == ("content",):
+        return all(each is None for each in tree.values)
+    return _field_of_texts(path) is not None and all(_is_keyword(each) for each in tree.values)

@@ -27,8 +27,9 @@ from qa_system.stores.elastic.mapping import (
     mappings,
     meta_of,
 )
-from qa_system.stores.elastic.upgrade import upgrade
 from qa_system.stores.elastic.versions import aliases
+from qa_system.stores.elastic.versions.upgrade import upgrade
+from qa_system.stores.filters.unknown import UnknownFields
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -82,6 +83,7 @@ class ElasticIndex:
         self.new = new
         self.bulk = bulk
         self.where = f"index {name!r} on {connection.url}"
+        self.unknown = UnknownFields()
         self._known: IndexState | None = None
         self._is_loading = False
         self._lock = Lock()
@@ -118,15 +120,21 @@ class ElasticIndex:
         self._known = None
 
     def state_for_writing(self) -> IndexState | None:
-        """Return it as `state_with_dimension` does, after an index of version 0.1 is upgraded."""
+        """Return it as `state_with_dimension` does, after an index of older format is upgraded."""
         state = self.state_with_dimension()
         if state is None or state.format == FORMAT:
             return state
-        with self._upgrading, self.connection.patient(self.bulk.retry_for):
+        with self._upgrading:
             state = self.state(fresh=True)
-            if state is not None and state.format < FORMAT:
-                upgrade(self.writer(state.index), state)
+            if state is not None:
+                self.upgrade(state)
             return self.state(fresh=True)
+
+    def upgrade(self, state: IndexState) -> None:
+        """Bring a version to the format of today, if it has an older one."""
+        if state.format < FORMAT:
+            with self.connection.patient(self.bulk.retry_for):
+                upgrade(self.writer(state.index), state)
 
     def ensure(self) -> IndexState:
         """Return the version that is read, to write to it; make the first where there is none."""

@@ -1,12 +1,9 @@
 """What an index is made with, and what it says of itself.
 
-A document's metadata stands in `meta` as it was given, for reading; for filters, sorting and
-everybody's dashboards each value stands a second time under its type: `keyword.brand`,
-`long.helpful`, `double.price`, `boolean.verified`, `date.posted`. So a field's type is that of
-each value as it comes, never that of whichever came first: `stars: 5` and `stars: "five"` may
-follow each other, and 4.5 is not cut to 4 because the first was a whole number. The server counts
-these fields (`index.mapping.total_fields.limit`, 1,000): documents that would bring more are
-rejected by name. Everything else is strict.
+A document's metadata stands in `meta` as it was given, for reading. For filters each value stands
+a second time, as terms of the one field `facts`: the field's name, hashed, and the keys by which
+values compare (`stores.filters.values`). So an index has the same few fields whatever metadata
+comes: any number of names, values of several types in one field, texts of any length.
 
 A review that is found by its passages has no `embedding`; it has `passages`, each with its start,
 end and embedding, which the server keeps in one block with the review: they come and go together.
@@ -24,10 +21,11 @@ from qa_system.records import EncoderIdentity, Similarity
 __all__ = [
     "FORMAT",
     "KEYWORDS",
-    "TREES",
+    "LONGEST_KEYWORD",
     "IndexOptions",
     "IndexState",
     "embedding_fields",
+    "filter_fields",
     "mappings",
     "meta_of",
     "read_state",
@@ -35,20 +33,13 @@ __all__ = [
 
 IndexOptions = Literal["flat", "hnsw", "int8_hnsw"]
 
-FORMAT: Final = 2
-"""1: a long review was several documents, one a passage. 2: it is one, with nested passages."""
+FORMAT: Final = 3
+"""1: a long review was several documents, one a passage. 2: it is one, with nested passages, and
+metadata was in a field for each name and type. 3: metadata is in `facts`."""
 KEYWORDS: Final = ("item_id", "review_id", "split")
-"""Metadata with fields of its own: whatever filters by them, does so all the time."""
-TREES: Final = {
-    "keyword": "keyword",
-    "long": "long",
-    "double": "double",
-    "boolean": "boolean",
-    "date": "date",
-    "instant": "date",
-}
-"""The objects that hold metadata by type. `date` is a date as its clock showed it; those with a
-time zone are in `instant`, too."""
+"""Metadata with fields of its own, too: what is counted and sorted by."""
+LONGEST_KEYWORD: Final = 8_191
+"""Characters; they have 32,764 bytes at most, and the server holds 32,766 in a term."""
 _SIMILARITIES: Final[dict[Similarity, str]] = {
     "dot_product": "max_inner_product",  # `dot_product` takes unit vectors only, DPR's are none
     "cosine": "cosine",
@@ -111,6 +102,16 @@ def embedding_fields(
     }
 
 
+def filter_fields() -> dict[str, Any]:
+    """Return the mappings of what filters look at."""
+    return {
+        **{name: {"type": "keyword", "ignore_above": LONGEST_KEYWORD} for name in KEYWORDS},
+        "facts": {"type": "keyword", "doc_values": False},
+        # The names of metadata with the types of their values, to tell what there is.
+        "types": {"type": "keyword", "ignore_above": LONGEST_KEYWORD},
+    }
+
+
 def meta_of(
     similarity: Similarity,
     encoder: EncoderIdentity | None,
@@ -135,14 +136,9 @@ def mappings(
 ) -> dict[str, Any]:
     """Return the mappings of a new index."""
     stored = {"type": "keyword", "index": False, "doc_values": False}
-    tree = {"type": "object", "subobjects": False, "dynamic": True}
     return {
         "dynamic": "strict",
         "_meta": meta_of(similarity, encoder, promoted=promoted),
-        "dynamic_templates": [
-            {name: {"path_match": f"{name}.*", "mapping": {"type": kind}}}
-            for name, kind in TREES.items()
-        ],
         "properties": {
             "content": {
                 "type": "text",
@@ -151,7 +147,7 @@ def mappings(
                 "fields": {"words": {"type": "text", "analyzer": "standard"}},
             },
             **embedding_fields(similarity, index_options, dimension),
-            **{name: {"type": "keyword"} for name in KEYWORDS},
+            **filter_fields(),
             "meta": {"type": "object", "enabled": False},
             "meta_dates": stored,
             "blob": {"type": "binary"},
@@ -159,9 +155,6 @@ def mappings(
             "sparse_embedding": stored,
             "written": {"type": "long"},  # orders documents as they were written
             "parts": {"type": "keyword"},  # which of content, embedding, ... a document has
-            "fields": {"type": "keyword"},  # which metadata it has
-            "exact": {"type": "keyword", "doc_values": False},  # lists, dictionaries, dates
-            **dict.fromkeys(TREES, tree),
         },
     }
 
@@ -193,6 +186,8 @@ def read_state(index: str, described: Mapping[str, Any], where: str) -> IndexSta
         )
     encoder = None if own["encoder"] is None else EncoderIdentity(**own["encoder"])
     wanted = mappings(own["similarity"], "flat", None, encoder, promoted=True)["properties"]
+    if own["format"] < FORMAT:
+        del wanted["facts"], wanted["types"]
     if own["format"] == 1:
         del wanted["passages"]
     fields = dict(_fields(mapping["properties"]))

@@ -1,117 +1,55 @@
-"""What Haystack asks of metadata, answered by the server: fields, types, values, extremes.
+"""What Haystack asks of metadata: fields, types, values, extremes; see `stores.fields`.
 
-Lists and dictionaries are fields, but have no values here; a field whose texts all are ISO dates
-counts as a date.
+Values are read from the documents. The server counts those that are in a field of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+import orjson
+
+from qa_system.stores.documents import decode_meta
 from qa_system.stores.elastic.connection import explained
-from qa_system.stores.elastic.documents import decode
+from qa_system.stores.elastic.facts import TEXT
 from qa_system.stores.elastic.filters import Query
 from qa_system.stores.elastic.index import ElasticIndex
-from qa_system.stores.elastic.mapping import KEYWORDS
-from qa_system.stores.elastic.search import hits_of_each
+from qa_system.stores.elastic.mapping import FORMAT, KEYWORDS
+from qa_system.stores.elastic.search import WINDOW, pages
+from qa_system.stores.fields import common_type, distinct, extremes, page_of, type_of, values_of
 
-__all__ = ["count_unique", "count_values", "extremes", "field_types", "sorted_values"]
+__all__ = ["count_unique", "count_values", "field_types", "minimum_and_maximum", "unique_values"]
 
 _PAGE: Final = 5_000
-_TYPES: Final = {"boolean": "boolean", "long": "int", "double": "float", "keyword": "keyword"}
+_NAME = re.compile(r"\w+")
+_PLAIN: Final = frozenset((TEXT, "int", "float", "boolean"))
 
 
 def field_types(at: ElasticIndex) -> dict[str, dict[str, str]]:
     """Return each field's type: boolean, int, float, date, or keyword for everything else."""
-    if at.state() is None:
-        return {}
-    with explained(at.name):
-        found = at.client.search(
-            index=at.name, size=0, aggs={"fields": {"terms": {"field": "fields", "size": 10_000}}}
-        )
-        present = [each["key"] for each in found["aggregations"]["fields"]["buckets"]]
-        names = [name for name in present if "." not in name]
-        if not names:
-            return {}
-        filters = {
-            f"{tree}.{name}": {"exists": {"field": f"{tree}.{name}"}}
-            for name in names
-            for tree in (*_TYPES, "date")
-        }
-        counted = at.client.search(
-            index=at.name, size=0, aggs={"types": {"filters": {"filters": filters}}}
-        )
-    buckets = counted["aggregations"]["types"]["buckets"]
-    return {name: {"type": _type_of(name, buckets)} for name in names}
+    return {
+        name: {"type": common_type({"keyword" if each == TEXT else each for each in types})}
+        for name, types in _types(at).items()
+    }
 
 
-def _type_of(name: str, buckets: Mapping[str, Any]) -> str:
-    def count(tree: str) -> int:
-        return int(buckets[f"{tree}.{name}"]["doc_count"])
-
-    types = {kind for tree, kind in _TYPES.items() if count(tree)}
-    if types == {"keyword"} and count("date") == count("keyword"):
-        return "date"
-    if len(types) == 1:
-        return next(iter(types))
-    return "float" if types == {"int", "float"} else "keyword"
-
-
-def extremes(at: ElasticIndex, field: str) -> dict[str, Any]:
+def minimum_and_maximum(at: ElasticIndex, field: str) -> dict[str, Any]:
     """Return a field's `min` and `max`; None, None where it has no values that can be ordered."""
-    if at.state() is None:
-        return {"min": None, "max": None}
-    name = field.removeprefix("meta.")
-    bodies: list[dict[str, Any]] = []
-    for place in _places(name):
-        for order in ("asc", "desc"):
-            body = {
-                "size": 1,
-                "query": {"exists": {"field": place}},
-                "sort": [{place: {"order": order, "unmapped_type": "keyword"}}],
-                "_source": ["meta", "meta_dates"],
-            }
-            bodies.append(body)
-    values = [
-        _value(decode(hit).meta, name)
-        for hits in hits_of_each(at.client, at.name, bodies)
-        for hit in hits
-    ]
-    try:
-        return {"min": min(values, default=None), "max": max(values, default=None)}
-    except TypeError:
-        return {"min": None, "max": None}
+    return extremes(_values(at, field, None))
 
 
-def _value(meta: Any, name: str) -> Any:
-    for key in name.split("."):
-        meta = meta[key]
-    return meta
-
-
-def sorted_values(
-    at: ElasticIndex, field: str, selected: Query | None, search_term: str | None
-) -> list[Any]:
-    """Return a field's distinct values whose text has the term, in the order of their text."""
-    wanted = "" if search_term is None else search_term.lower()
-    values = _unique_values(at, field, selected)
-    found = [value for value in values if wanted in str(value).lower()]
-    return sorted(found, key=lambda value: (str(value), type(value).__name__))
-
-
-def _unique_values(at: ElasticIndex, field: str, selected: Query | None) -> Iterator[Any]:
-    """Stream a field's distinct values, type by type, each in its own order."""
-    if at.state() is None:
-        return
-    for place in _places(field.removeprefix("meta.")):
-        for value in _distinct(at, place, selected):
-            yield bool(value) if place.startswith("boolean.") else value
-
-
-def count_values(at: ElasticIndex, field: str, selected: Query | None) -> int:
-    """Count a field's distinct values, exactly."""
-    return sum(1 for _ in _unique_values(at, field, selected))
+def unique_values(
+    at: ElasticIndex,
+    field: str,
+    search_term: str | None,
+    start: int,
+    size: int,
+    selected: Query | None,
+) -> tuple[list[Any], int]:
+    """Return a page of a field's distinct values, in the order of their text, and their number."""
+    return page_of(_values(at, field, selected), search_term, start, size)
 
 
 def count_unique(at: ElasticIndex, fields: Sequence[str], selected: Query | None) -> dict[str, int]:
@@ -119,14 +57,58 @@ def count_unique(at: ElasticIndex, fields: Sequence[str], selected: Query | None
     return {field.removeprefix("meta."): count_values(at, field, selected) for field in fields}
 
 
-def _places(name: str) -> list[str]:
-    return [name] if name in KEYWORDS else [f"{tree}.{name}" for tree in _TYPES]
+def count_values(at: ElasticIndex, field: str, selected: Query | None) -> int:
+    """Count a field's distinct values, exactly."""
+    return len(distinct(_values(at, field, selected)))
 
 
-def _distinct(at: ElasticIndex, place: str, selected: Query | None) -> Iterator[Any]:
-    composite: dict[str, Any] = {"size": _PAGE, "sources": [{"value": {"terms": {"field": place}}}]}
+def _values(at: ElasticIndex, field: str, selected: Query | None) -> Iterator[Any]:
+    name = field.removeprefix("meta.")
+    types = _types(at).get(name, set())
+    if name in KEYWORDS and types == {TEXT}:
+        return _terms(at, name, selected)
+    if at.state() is not None and _NAME.fullmatch(name) and types <= _PLAIN:
+        # No dates, whose places stand beside the whole metadata.
+        hits = pages(at.client, at.name, selected, [f"meta.{name}"], size=WINDOW)
+        return values_of((hit["_source"].get("meta", {}) for hit in hits), name)
+    return values_of(_metas(at, selected), field)
+
+
+def _metas(at: ElasticIndex, selected: Query | None) -> Iterator[dict[str, Any]]:
+    if at.state() is None:
+        return
+    for hit in pages(at.client, at.name, selected, ["meta", "meta_dates"], size=WINDOW):
+        source = hit["_source"]
+        yield decode_meta(orjson.dumps(source["meta"]).decode(), source.get("meta_dates"))
+
+
+def _types(at: ElasticIndex) -> dict[str, set[str]]:
+    """Return the types of each field's values."""
+    found: dict[str, set[str]] = {}
+    state = at.state()
+    if state is None:
+        return found
+    if state.format < FORMAT:
+        for meta in _metas(at, None):
+            for name, value in meta.items():
+                if value is not None:
+                    found.setdefault(name, set()).add(
+                        TEXT if isinstance(value, str) else type_of(value)
+                    )
+        return found
+    for each in _terms(at, "types", None):
+        kind, name = each.split(" ", 1)
+        found.setdefault(name, set()).add(kind)
+    return found
+
+
+def _terms(at: ElasticIndex, field: str, selected: Query | None) -> Iterator[str]:
+    """Stream the distinct values of a keyword, in their order."""
+    if at.state() is None:
+        return
+    composite: dict[str, Any] = {"size": _PAGE, "sources": [{"value": {"terms": {"field": field}}}]}
     while True:
-        with explained(at.name):
+        with explained(at.where):
             found = at.client.search(
                 index=at.name,
                 size=0,

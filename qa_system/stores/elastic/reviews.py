@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from qa_system.stores.elastic import metadata
 from qa_system.stores.elastic.connection import explained
-from qa_system.stores.elastic.filters import Query
 from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.search import WINDOW, pages
+from qa_system.stores.elastic.versions.selection import select
 
 __all__ = ["count_items", "documents_of_reviews", "has_item", "iter_ids"]
 
@@ -21,9 +21,11 @@ def documents_of_reviews(at: ElasticIndex, review_ids: Sequence[str]) -> dict[st
     found: dict[str, dict[str, str]] = {}
     if at.state() is None:
         return found
-    source = ["review_id", "meta.content_hash"]
+    source = ["meta.review_id", "meta.content_hash"]
     for start in range(0, len(review_ids), REVIEWS_AT_ONCE):
-        query: Query = {"terms": {"review_id": list(review_ids[start : start + REVIEWS_AT_ONCE])}}
+        asked = list(review_ids[start : start + REVIEWS_AT_ONCE])
+        named = {"field": "meta.review_id", "operator": "in", "value": asked}
+        query = select(at, named, warn=False)
         with explained(at.where):
             answer = at.client.search(
                 index=at.name,
@@ -36,9 +38,9 @@ def documents_of_reviews(at: ElasticIndex, review_ids: Sequence[str]) -> dict[st
         if len(answer["hits"]["hits"]) == WINDOW:
             hits = pages(at.client, at.name, query, source)
         for hit in hits:
-            review = hit["_source"]["review_id"]
-            hashed = hit["_source"].get("meta", {}).get("content_hash") or ""
-            found.setdefault(review, {})[hit["_id"]] = hashed
+            meta = hit["_source"]["meta"]
+            if isinstance(meta["review_id"], str):
+                found.setdefault(meta["review_id"], {})[hit["_id"]] = meta.get("content_hash") or ""
     return found
 
 
@@ -46,8 +48,8 @@ def iter_ids(at: ElasticIndex) -> Generator[tuple[str, str | None], None, None]:
     """Stream every document's id and its review's, None where it names no review."""
     if at.state() is None:
         return
-    for hit in pages(at.client, at.name, None, ["review_id"], size=WINDOW):
-        yield hit["_id"], hit["_source"].get("review_id")
+    for hit in pages(at.client, at.name, None, ["meta.review_id"], size=WINDOW):
+        yield hit["_id"], hit["_source"].get("meta", {}).get("review_id")
 
 
 def count_items(at: ElasticIndex) -> int:
@@ -59,10 +61,12 @@ def has_item(at: ElasticIndex, item_id: str) -> bool:
     """Tell whether there is a document of an item."""
     if at.state() is None:
         return False
+    named = {"field": "meta.item_id", "operator": "==", "value": item_id}
+    query = select(at, named, warn=False)
     with explained(at.where):
         found = at.client.search(
             index=at.name,
-            query={"term": {"item_id": item_id}},
+            query=query,
             size=0,
             terminate_after=1,
             track_total_hits=1,

@@ -8,7 +8,7 @@ the ledger's texts are indexed in memory. An index that is known to be stale is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -25,7 +25,7 @@ from qa_system.stores.embedded.derived.vector_view import Found
 from qa_system.stores.embedded.derived.vectors import StaleSnapshotError
 from qa_system.stores.embedded.folder import SETTLE_WAIT, StoreFolder
 from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
-from qa_system.stores.filters import compile_filters
+from qa_system.stores.filters import Condition
 from qa_system.stores.matching import best_passage
 from qa_system.ties import best_first, fetch_through_tie
 
@@ -45,10 +45,9 @@ class Search:
         self._folder = folder
 
     def by_words(
-        self, query: str, top_k: int, filters: Mapping[str, Any] | None, *, whole_ties: bool
+        self, query: str, top_k: int, condition: Condition | None, *, whole_ties: bool
     ) -> list[Document]:
         """Return the documents that share words with the query, best first."""
-        condition = compile_filters(filters)
         until = monotonic() + SETTLE_WAIT
         needed: int | None = None
         is_mended = False
@@ -85,10 +84,9 @@ class Search:
         return self._retried(search)
 
     def by_vectors(
-        self, embeddings: Any, top_k: int, filters: Mapping[str, Any] | None, *, whole_ties: bool
+        self, embeddings: Any, top_k: int, condition: Condition | None, *, whole_ties: bool
     ) -> list[list[Document]]:
         """Return each embedding's nearest documents, best first."""
-        condition = compile_filters(filters)
         until = monotonic() + SETTLE_WAIT
 
         def search(snapshot: Snapshot, attempt: int) -> list[list[Document]]:

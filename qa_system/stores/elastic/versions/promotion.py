@@ -5,6 +5,7 @@ Nobody reads a version before it is promoted, and the one that it replaces is ke
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -121,9 +122,13 @@ def rollback(at: ElasticIndex) -> str:
             where=at.where,
             remedy="Index the reviews anew: promote keeps the version that it replaces.",
         )
-    aliases.swap(at.client, at.name, current.index, older[-1], at.where)
+    former = older[-1]
+    # Whoever has the alias open asks in today's format, and does not look which one it has.
+    at.upgrade(former)
+    former = replace(former, format=FORMAT)
+    aliases.swap(at.client, at.name, current.index, former, at.where)
     at.forget()
-    return older[-1].index
+    return former.index
 
 
 def _errors(built: ElasticIndex, state: IndexState, expected: int | None) -> list[str]:

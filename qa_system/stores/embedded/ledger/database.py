@@ -37,6 +37,8 @@ __all__ = ["Ledger"]
 
 PAGE_BYTES: Final = 8192
 """Five 384-number embeddings fill one; of 4,096 bytes, two would waste a quarter."""
+INSTRUCTIONS_BETWEEN_SIGNALS: Final = 500_000
+"""Some milliseconds of SQLite's work."""
 
 _SCHEMA: Final = f"""
 CREATE TABLE store (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
@@ -226,8 +228,10 @@ class Ledger:
         else:
             self._idle.append(connection)
 
-    def _told(self, error: sqlite3.Error, matcher: Matcher) -> StoreError:
+    def _told(self, error: sqlite3.Error, matcher: Matcher) -> BaseException:
         known, matcher.error = matcher.error, None
+        if known is None and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+            return KeyboardInterrupt()
         return _explain(error, self.path) if known is None else known
 
     def _connect(self) -> _Connection:
@@ -272,19 +276,26 @@ class Ledger:
         return connection
 
 
+def _hear_signals() -> bool:
+    return False
+
+
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 _INHERITED: list[sqlite3.Connection] = []
 
 
 class _Connection(sqlite3.Connection):
-    """A connection that knows Haystack's comparisons."""
+    """A connection that knows the comparisons of filters, and can be interrupted."""
 
     file: tuple[int, int] | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.matcher = Matcher()
-        self.create_function("haystack_matches", 2, self.matcher, deterministic=True)
+        self.create_function("value_matches", 2, self.matcher, deterministic=True)
+        # While SQLite works, Python hears no signal. It looks whenever it is called: an
+        # interruption is raised in the call, which lets SQLite give up.
+        self.set_progress_handler(_hear_signals, INSTRUCTIONS_BETWEEN_SIGNALS)
 
 
 def _lay_out(connection: sqlite3.Connection, similarity: Similarity) -> None:

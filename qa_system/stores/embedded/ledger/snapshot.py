@@ -239,6 +239,20 @@ class Snapshot:
         """Count the documents that a filter selects."""
         return int(self.select("count(*)", condition).fetchone()[0])
 
+    def documents_of_reviews(self, review_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return each document's id and content hash, by review; see `ReviewStore`."""
+        found: dict[str, dict[str, str]] = {}
+        listed = orjson.dumps(list(review_ids)).decode()
+        condition = Condition(f"{REVIEW} IN (SELECT value FROM json_each(?))", (listed,))
+        content_hash = "ifnull(json_extract(meta, '$.content_hash'), '')"
+        for review, document, hashed in self.select(f"{REVIEW}, id, {content_hash}", condition):
+            found.setdefault(review, {})[document] = hashed
+        return found
+
+    def has(self, condition: Condition) -> bool:
+        """Tell whether a filter selects a document."""
+        return self.select("1", condition, "LIMIT 1").fetchone() is not None
+
     def count_items(self) -> int:
         """Count the distinct `meta.item_id`s."""
         return int(self.select(f"count(DISTINCT {ITEM})", None).fetchone()[0])

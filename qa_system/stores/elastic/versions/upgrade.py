@@ -1,14 +1,15 @@
-"""An index of version 0.1 as one of this version, in place, while it is read.
+"""An index of an older format as one of this version, in place, while it is read.
 
-A review is written under its own id before its passages' documents are deleted, and joined only
-where it is not there yet: so the work can be broken off at any moment and done again, by several
-processes at once, too. The format is set when all is done.
+Of format 1, a review is written under its own id before its passages' documents are deleted, and
+joined only where it is not there yet. Then every document that has no `facts` is written with
+them, unless somebody else has changed it meanwhile. So the work can be broken off at any moment
+and done again, by several processes at once, too. The format is set when all is done.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final
@@ -19,9 +20,21 @@ from haystack.dataclasses import Document
 from qa_system.errors import StoreError
 from qa_system.stores.elastic.bulk import MOST_ROUNDS, Action, BulkWriter
 from qa_system.stores.elastic.connection import explained
-from qa_system.stores.elastic.documents import READ_WITH_EMBEDDING, decode, encode
+from qa_system.stores.elastic.documents import (
+    READ_WHOLE,
+    READ_WITH_EMBEDDING,
+    decode,
+    encode,
+    passages_of,
+)
 from qa_system.stores.elastic.filters import Query
-from qa_system.stores.elastic.mapping import FORMAT, IndexState, embedding_fields, meta_of
+from qa_system.stores.elastic.mapping import (
+    FORMAT,
+    IndexState,
+    embedding_fields,
+    filter_fields,
+    meta_of,
+)
 from qa_system.stores.elastic.search import pages
 from qa_system.stores.elastic.versions import aliases
 from qa_system.stores.joining import is_passage, join, tell
@@ -32,11 +45,14 @@ __all__ = ["upgrade"]
 log = logging.getLogger(__name__)
 
 PASSAGES_AT_ONCE: Final = 1_000
+MOST_FIELDS: Final = 2_000
+"""An index of an older format has 1,000 fields at most."""
 _SPLIT: Final[Query] = {
     "bool": {
         "filter": [{"exists": {"field": "review_id"}}, {"exists": {"field": "long.passage_start"}}]
     }
 }
+_WITHOUT_FACTS: Final[Query] = {"bool": {"must_not": [{"exists": {"field": "facts"}}]}}
 _BY_REVIEW: Final[list[Any]] = [
     {"review_id": "asc"},
     {"long.passage_start": {"order": "asc", "unmapped_type": "long"}},
@@ -70,23 +86,25 @@ class _Split:
 
 @dataclass(slots=True)
 class _Outcome:
-    """What became of the reviews that were kept as passages.
+    """What became of the documents.
 
     Args:
-        joined: reviews made whole.
+        joined: reviews that were kept as passages, made whole.
         guessed: those of them that are not exact.
+        encoded: documents written anew for other reasons.
         refused: those that the server did not take, by id, and why; they are left as they were.
         is_settled: whether nobody else was at work on them.
     """
 
     joined: int = 0
     guessed: int = 0
+    encoded: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     is_settled: bool = True
 
 
 def upgrade(writer: BulkWriter, state: IndexState) -> None:
-    """Bring an index of format 1 to this version's format.
+    """Bring an index of an older format to this version's format.
 
     Documents that are passages of a review become that review; their embeddings stay.
 
@@ -97,30 +115,83 @@ def upgrade(writer: BulkWriter, state: IndexState) -> None:
     Raises:
         StoreError: the server refuses; what was done is kept, and the next call goes on.
     """
-    client, where = writer.client, writer.where
-    nested = embedding_fields(state.similarity, state.index_options, state.dimension)["passages"]
-    with explained(where):
-        client.indices.put_mapping(index=state.index, properties={"passages": nested})
+    _add_mappings(writer, state)
     outcome = _Outcome()
+    if state.format == 1:
+        _in_rounds(writer, outcome, lambda: _join_all(writer, outcome))
+        for review_id, reason in outcome.refused.items():
+            log.warning("the review %r is left in passages: %s", review_id, reason)
+        outcome.refused.clear()
+    _in_rounds(writer, outcome, lambda: _add_facts(writer, outcome))
+    _refresh(writer)
+    _set_format(writer)
+    if state.format == 1:
+        tell(FORMAT, outcome.joined, outcome.guessed)
+    log.info(
+        "%s is of format %d now; %d documents were written anew",
+        writer.where,
+        FORMAT,
+        outcome.encoded,
+    )
+    for document_id, reason in outcome.refused.items():
+        log.warning("filters do not find the document %r: %s", document_id, reason)
+
+
+def _add_mappings(writer: BulkWriter, state: IndexState) -> None:
+    nested = embedding_fields(state.similarity, state.index_options, state.dimension)["passages"]
+    with explained(writer.where):
+        # The fields of metadata, one for each name and type, may have used up all that there were.
+        writer.client.indices.put_settings(
+            index=state.index, settings={"index.mapping.total_fields.limit": MOST_FIELDS}
+        )
+        writer.client.indices.put_mapping(
+            index=state.index, properties={"passages": nested, **filter_fields()}
+        )
+
+
+def _in_rounds(writer: BulkWriter, outcome: _Outcome, work: Callable[[], None]) -> None:
+    """Do the work again until nobody else has changed anything meanwhile."""
     for _ in range(MOST_ROUNDS):
         outcome.is_settled = True
         _refresh(writer)
-        for batch in _batches(writer):
-            _join(writer, batch, outcome)
+        work()
         if outcome.is_settled:
-            break
-    else:
-        raise StoreError(
-            "the index was made by version 0.1, and its reviews are changed by somebody else all "
-            "the time while they are brought to this version's format",
-            where=where,
-            remedy="Stop whatever else writes to it, and write again.",
-        )
-    _refresh(writer)
-    _set_format(writer)
-    tell(FORMAT, outcome.joined, outcome.guessed)
-    for review_id, reason in outcome.refused.items():
-        log.warning("the review %r is left in passages: %s", review_id, reason)
+            return
+    raise StoreError(
+        "the index was made by an older version, and its documents are changed by somebody else "
+        "all the time while they are brought to this version's format",
+        where=writer.where,
+        remedy="Stop whatever else writes to it, and write again.",
+    )
+
+
+def _join_all(writer: BulkWriter, outcome: _Outcome) -> None:
+    for batch in _batches(writer):
+        _join(writer, batch, outcome)
+
+
+def _add_facts(writer: BulkWriter, outcome: _Outcome) -> None:
+    """Write documents with what filters look for, where they lack it."""
+    source = [*READ_WHOLE, "written"]
+    hits = pages(writer.client, writer.index, _WITHOUT_FACTS, source, seq_no_primary_term=True)
+    report = writer.write(_encoded(hits, outcome))
+    outcome.encoded += report.written
+    outcome.refused.update((each.id, each.reason) for each in report.rejected)
+    if report.conflicts:
+        outcome.is_settled = False
+
+
+def _encoded(hits: Iterable[dict[str, Any]], outcome: _Outcome) -> Iterator[Action]:
+    for hit in hits:
+        document, written = decode(hit), hit["_source"]["written"]
+        try:
+            source = encode(
+                document, written, None, embedding_required=False, passages=passages_of(hit)
+            )
+        except (StoreError, ValueError) as error:
+            outcome.refused[document.id] = str(error)
+        else:
+            yield Action("index", document.id, source, written, _seen(hit))
 
 
 def _set_format(writer: BulkWriter) -> None:

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qa_system.datasets.normal_form import Reading, is_blank, own_text, says_no_answer
 from qa_system.datasets.offset_repair import GivenUp, RepairCounts, SpanFinder
 from qa_system.datasets.subjqa_rows import (
     HUB_PREFIX,
-    NO_ANSWER,
     OF_ANNOTATOR,
     OF_PAIR,
     OF_PAIR_SCALAR,
@@ -67,7 +67,9 @@ class SubjQA:
     repairs: RepairCounts
 
 
-def read_subjqa(folder: str | Path, split: str | None = None) -> SubjQA:
+def read_subjqa(
+    folder: str | Path, split: str | None = None, reading: Reading | None = None
+) -> SubjQA:
     """Read the reviews and labels of one domain.
 
     A label's `meta` has the fields of the pair (`domain`, `is_ques_subjective`, ...) and, as
@@ -79,9 +81,10 @@ def read_subjqa(folder: str | Path, split: str | None = None) -> SubjQA:
         folder: a folder with `train.csv`, `dev.csv` and `test.csv`, or some of them; one such
             file; or `hub:subjqa/DOMAIN` for the Hub's copy.
         split: the one to read; None reads all that are there.
+        reading: keeps count of the rows; None: what it would say is logged.
 
     Raises:
-        DataError: the folder, a split or a column is not there.
+        DataError: the folder, a split or a column is not there, or every row is blank.
         RecordError: a row cannot be used; the message names its file and line.
         MissingDependencyError: the Hub's copy was asked for and `datasets` is not installed.
 
@@ -92,12 +95,16 @@ def read_subjqa(folder: str | Path, split: str | None = None) -> SubjQA:
     >>> label.context[span.start : span.end] == span.text
     True
     """
+    counted = Reading() if reading is None else reading
     reviews: dict[str, Review] = {}
     finders: dict[str, SpanFinder] = {}
     pairs: dict[tuple[str, str], _Pair] = {}
     counts = dict.fromkeys(("exact", "repaired", "no_answer"), 0)
     given_up: list[GivenUp] = []
     for row in read_rows(folder, split):
+        asked, review_id = row.text("question"), row.text("q_review_id").strip() or None
+        if counted.is_set_aside(row.where, review_id, asked, own_text(row.text("review"))):
+            continue
         review = _review(row)
         known = reviews.setdefault(review.id, review)
         if known is not review:
@@ -122,11 +129,12 @@ def read_subjqa(folder: str | Path, split: str | None = None) -> SubjQA:
             else:
                 counts["repaired"] += 1
                 pair.annotations.append((span,))
-    return SubjQA(
-        reviews=tuple(reviews.values()),
-        labels=tuple(pair.label() for pair in pairs.values()),
-        repairs=RepairCounts(**counts, given_up=len(given_up), given_up_rows=tuple(given_up)),
-    )
+    repairs = RepairCounts(**counts, given_up=len(given_up), given_up_rows=tuple(given_up))
+    counted.repairs += repairs
+    if reading is None:
+        counted.check_any(str(folder))
+        counted.tell(str(folder))
+    return SubjQA(tuple(reviews.values()), tuple(pair.label() for pair in pairs.values()), repairs)
 
 
 def iter_reviews(
@@ -219,8 +227,8 @@ def _pair(row: Row, review: Review, pairs: dict[tuple[str, str], _Pair]) -> _Pai
 
 def _review(row: Row) -> Review:
     # Only at the very end, and once: a customer may write the word, too.
-    text = _needed(row, "review").removesuffix(f" {NO_ANSWER}")
-    if not text.strip():
+    text = own_text(row.text("review"))
+    if is_blank(text):
         raise RecordError("the review is empty", where=row.where, reason="missing text")
     meta = {
         key: typed(value)
@@ -231,20 +239,22 @@ def _review(row: Row) -> Review:
 
 
 def _marked(row: Row) -> tuple[str | None, int, int]:
-    text = _needed(row, "human_ans_spans")
-    indices = _INDICES.fullmatch(str(row.fields["human_ans_indices"]).strip())
+    text, given = row.text("human_ans_spans"), str(row.fields["human_ans_indices"]).strip()
+    if not given and is_blank(text):
+        return None, 0, 0
+    indices = _INDICES.fullmatch(given)
     if indices is None:
         raise RecordError(
             f"human_ans_indices is {row.fields['human_ans_indices']!r}",
             where=row.where,
             remedy="Write two character offsets, as in (12, 30).",
         )
-    return (None if text.strip() == NO_ANSWER else text), int(indices[1]), int(indices[2])
+    return (None if says_no_answer(text) else text), int(indices[1]), int(indices[2])
 
 
 def _needed(row: Row, column: str) -> str:
-    value = row.fields.get(column)
-    if not isinstance(value, str) or not value.strip():
+    value = row.text(column)
+    if not value.strip():
         raise RecordError(
             f"{column} is empty",
             where=row.where,

@@ -6,6 +6,7 @@ from eval.cli.adapt import adapt
 from eval.cli.calibrate import calibrate
 from eval.cli.check import check
 from eval.cli.compare import compare
+from eval.cli.convert import convert
 from eval.cli.explore import explore
 from eval.cli.generator import generator
 from eval.cli.labels import labels
@@ -29,6 +30,7 @@ app.command()(check)
 app.command()(compare)
 app.command()(explore)
 app.command()(labels)
+app.command()(convert)
 app.command()(split)
 app.command()(adapt)
 

@@ -20,7 +20,10 @@ from qa_system.labels import gold_texts
 from qa_system.models.locate import data_place
 from qa_system.records import Label, Review
 
-__all__ = ["Dataset", "dataset_of", "read_dataset"]
+__all__ = ["WHOLE", "Dataset", "dataset_of", "read_dataset"]
+
+WHOLE = "all"
+"""The name, in a folder of SQuAD files, of the one whose labels have no split."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,15 @@ class Dataset:
     def splits(self) -> tuple[str, ...]:
         """The splits of its labels."""
         return tuple(dict.fromkeys(label.split for label in self.labels if label.split is not None))
+
+    @cached_property
+    def set_aside(self) -> frozenset[str]:
+        """The ids of questions that were set aside on reading, as far as they have one."""
+        return frozenset(
+            remark.question_id
+            for remark in self.remarks
+            if remark.kind == "blank" and remark.question_id is not None
+        )
 
     @cached_property
     def sha256(self) -> str:
@@ -151,7 +163,9 @@ def _of_splits(path: str, files: Iterable[Path], reading: Reading) -> Dataset:
     joined = _Joined()
     for file in files:
         for label in read_squad(file, reading):
-            named = label if label.split is not None else replace(label, split=file.stem)
+            named = label
+            if label.split is None and file.stem != WHOLE:
+                named = replace(label, split=file.stem)
             joined.add_label(named, file)
             joined.add_review(_review_of(label), file)
     return joined.dataset(path)

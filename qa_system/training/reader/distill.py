@@ -181,8 +181,8 @@ def _check_tokens(teacher: ReaderBackend, teacher_name: str, student: Reader, na
         raise ModelError(
             f"the teacher {teacher_name!r} and the student {name!r} have other "
             "vocabularies, so the logits of one say nothing about the other's tokens",
-            remedy="Name a student with the teacher's tokenizer, or none and --layers: it is "
-            "then cut out of the teacher.",
+            remedy="Name a student with the teacher's tokenizer, or none, so that it is "
+            "cut out of the teacher: qa distill TEACHER --layers 3.",
         )
     if teacher.positions is not None and student.cutter.max_seq_length > teacher.positions:
         raise ConfigError(

@@ -284,7 +284,7 @@ def _explain(error: sqlite3.Error, path: Path) -> StoreError:
             f"the file is damaged, or not a store: {error}",
             where=where,
             remedy="If the folder is not your store, name another one. If it is, restore it from a"
-            " backup, or delete it and run qa-index again.",
+            " backup, or delete it and index the reviews again: qa-index run.",
         )
     if name.startswith("SQLITE_FULL"):
         return StoreError(

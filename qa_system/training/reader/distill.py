@@ -74,7 +74,7 @@ def distill(recipe: DistillTraining, out: str | Path) -> dict[str, Any]:
     _check_tokens(teacher, recipe.teacher, student, recipe.model)
     if recipe.layers is not None:
         keep_layers(student.model, recipe.layers)
-    sources = read_sources(recipe.train, recipe.dev, recipe.seed)
+    sources = read_sources(recipe.train, recipe.dev, recipe.seed, student.cutter.fits)
     material = gather_targets(sources, recipe.negatives, student.cutter)
     judged = _teacher_logits(teacher, material.examples, run.checkpoints / CACHE)
     taught = [_Taught(*pair) for pair in zip(material.examples, judged, strict=True)]

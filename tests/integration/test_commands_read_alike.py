@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from haystack import Document
 from transformers import BertConfig, BertModel
 from typer.testing import CliRunner
 
@@ -149,8 +150,8 @@ def call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: Path
 ) -> Callable[[str, Path], BaseException | None]:
     monkeypatch.chdir(tmp_path)
-    with open_store(StoreSettings(path="a-store"), create=True):
-        pass
+    with open_store(StoreSettings(path="a-store"), create=True) as store:
+        store.write_documents([Document(id="r", content="Good.")])
 
     def call(name: str, data: Path) -> BaseException | None:
         if name in COMMANDS:

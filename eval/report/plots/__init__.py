@@ -7,7 +7,7 @@ from eval.report.plots.confidence import (
     risk_coverage,
     score_over_threshold,
 )
-from eval.report.plots.datasets import histogram
+from eval.report.plots.datasets import bars, histogram
 from eval.report.plots.retrieval import recall_over_k
 from eval.report.plots.scores import score_bars, slice_dots
 from eval.report.plots.style import (
@@ -24,6 +24,7 @@ __all__ = [
     "COLOURS",
     "INK",
     "Plot",
+    "bars",
     "gap",
     "histogram",
     "outcomes",

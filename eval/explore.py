@@ -83,19 +83,8 @@ def explore(
         raise EvaluationError("there are no questions", where=dataset.path)
     tokenizer = load_tokenizer(locate(reader.model).path)
     tokens = _token_counts(tokenizer, _texts(labels))
-    texts = {
-        "question": [label.question for label in labels],
-        "review": list({label.review_id: label.context for label in labels}.values()),
-        "answer": [text for label in labels for text in gold_texts(label)],
-    }
-    lengths = {
-        name: np.array([tokens[text] for text in found], np.int64) for name, found in texts.items()
-    }
     cutter = WindowCutter(tokenizer, reader.max_seq_length)
-    specials = reader.max_seq_length - cutter.room(0)
-    lengths["pair"] = np.array(
-        [tokens[label.question] + tokens[label.context] + specials for label in labels], np.int64
-    )
+    lengths = _lengths(labels, tokens, specials=reader.max_seq_length - cutter.room(0))
     words = _question_words(dataset)
     return {
         "title": dataset.path,
@@ -109,6 +98,20 @@ def explore(
         "bars": {"question_words": _bars(words)},
         "histograms": _histograms(lengths, reader.max_seq_length),
     }
+
+
+def _lengths(
+    labels: Sequence[Label], tokens: Mapping[str, int], specials: int
+) -> dict[str, Lengths]:
+    """Return the tokens of each question, distinct review and answer, and of each pair."""
+    reviews = {label.review_id: label.context for label in labels}
+    found = {
+        "question": [tokens[label.question] for label in labels],
+        "review": [tokens[text] for text in reviews.values()],
+        "answer": [tokens[text] for label in labels for text in gold_texts(label)],
+        "pair": [tokens[label.question] + tokens[label.context] + specials for label in labels],
+    }
+    return {name: np.array(counted, np.int64) for name, counted in found.items()}
 
 
 def _parts(dataset: Dataset) -> Iterator[tuple[str, Sequence[Label]]]:

@@ -12,6 +12,7 @@ from qa_system.console.options import JsonOption, takes_settings
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
+    from qa_system.readers.calibration import Calibration
 
 __all__ = ["calibrate"]
 
@@ -75,6 +76,11 @@ def calibrate(
         ]
         print_json({"calibration": fitted.to_dict(), "runs": each})
         return
+    print_calibration(fitted)
+
+
+def print_calibration(fitted: Calibration) -> None:
+    """Print a calibration, a line for each part."""
     typer.echo(f"no_answer_threshold: {fitted.threshold:.4f}")
     for name, scale in (("right", fitted.right), ("answerable", fitted.answerable)):
         typer.echo(f"{name}: center {scale.center:.3f}, temperature {scale.temperature:.3f}")

@@ -5,7 +5,7 @@
 - A question that is marked `is_impossible` has no answer, whatever stands beside the mark.
 - An answer that is not at its offset is looked for near it (`qa_system.datasets.offset_repair`).
 
-`Reading` applies the rule and keeps count of what it did, so that nothing is left out in silence.
+`Reading` applies the rule and keeps count of what it did, so that nothing is left out unsaid.
 """
 
 from __future__ import annotations

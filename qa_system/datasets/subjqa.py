@@ -99,8 +99,7 @@ def read_subjqa(
     reviews: dict[str, Review] = {}
     finders: dict[str, SpanFinder] = {}
     pairs: dict[tuple[str, str], _Pair] = {}
-    counts = dict.fromkeys(("exact", "repaired", "no_answer"), 0)
-    given_up: list[GivenUp] = []
+    repairs = RepairCounts(0, 0, 0, 0)
     for row in read_rows(folder, split):
         asked, review_id = row.text("question"), row.text("q_review_id").strip() or None
         if counted.is_set_aside(row.where, review_id, asked, own_text(row.text("review"))):
@@ -114,22 +113,7 @@ def read_subjqa(
             finder = finders[review.id] = SpanFinder(review.text)
         pair = _pair(row, known, pairs)
         pair.add_annotator_fields(row.fields)
-        text, start, end = _marked(row)
-        if text is None:
-            counts["no_answer"] += 1
-            pair.annotations.append(())
-        elif 0 <= start < end and known.text[start:end] == text:
-            counts["exact"] += 1
-            pair.annotations.append((AnswerSpan(text, start, end),))
-        else:
-            span = finder.find(text, start)
-            if span is None:
-                given_up.append(GivenUp(row.split, pair.question_id, known.id, text))
-                pair.unlocated.append(text)
-            else:
-                counts["repaired"] += 1
-                pair.annotations.append((span,))
-    repairs = RepairCounts(**counts, given_up=len(given_up), given_up_rows=tuple(given_up))
+        repairs += pair.mark(*_marked(row), finder)
     counted.repairs += repairs
     if reading is None:
         counted.check_any(str(folder))
@@ -189,6 +173,22 @@ class _Pair:
         for key in OF_ANNOTATOR:
             if key in fields:
                 self.meta.setdefault(key, []).append(typed(fields[key]))
+
+    def mark(self, text: str | None, start: int, end: int, finder: SpanFinder) -> RepairCounts:
+        """Add an annotator's answer, None if there is none; return what became of it."""
+        if text is None:
+            self.annotations.append(())
+            return RepairCounts(0, 0, 0, no_answer=1)
+        if 0 <= start < end and finder.text[start:end] == text:
+            self.annotations.append((AnswerSpan(text, start, end),))
+            return RepairCounts(exact=1, repaired=0, given_up=0, no_answer=0)
+        span = finder.find(text, start)
+        if span is not None:
+            self.annotations.append((span,))
+            return RepairCounts(0, repaired=1, given_up=0, no_answer=0)
+        self.unlocated.append(text)
+        lost = GivenUp(self.split, self.question_id, self.review.id, text)
+        return RepairCounts(0, 0, given_up=1, no_answer=0, given_up_rows=(lost,))
 
     def label(self) -> Label:
         distinct = dict.fromkeys(span for spans in self.annotations for span in spans)

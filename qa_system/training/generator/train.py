@@ -66,8 +66,7 @@ def train_generator(recipe: GeneratorTraining, out: str | Path) -> dict[str, Any
 
     seq2seq = _start(recipe, run)
     noise = recipe.noise if recipe.objective == "denoise" else None
-    # Noise makes its own questions, of the texts.
-    fits = fits_of(seq2seq) if noise is None else None
+    fits = fits_of(seq2seq) if noise is None else None  # noise makes questions of its own
     sources = read_sources(recipe.train, recipe.dev, recipe.seed, fits)
     material = _gather(sources, noise, recipe.documents, recipe.dev_questions)
     prior = _prior(recipe, seq2seq.score_scale, run)

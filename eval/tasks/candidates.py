@@ -138,7 +138,8 @@ def temporary_index(
 
 def _tell_rejects(file: Path, read: int) -> None:
     rejects = [orjson.loads(line) for line in file.read_bytes().splitlines()]
-    first = f"{rejects[0]['review_id']!r}: {rejects[0]['reason']}, {rejects[0]['detail']}"
+    said = rejects[0]
+    first = f"{said['review_id'] or said['row']:.60}: {said['reason']}, {said['detail']}"
     if len(rejects) == read:
         raise EvaluationError(
             f"none of the {read} reviews can be indexed, the first being {first}",

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 from qa_system.datasets.dataset import Dataset, read_dataset
@@ -113,14 +114,15 @@ def read_sources(
         DataError: a data set or a split is not there, dev asks all that a source asks, or no
             question of a source leaves room for a text.
     """
-    tuned = [Part(source, *_read(source), seed) for source in dev]
+    read = cache(read_dataset)  # a data set's oddities are said once
+    tuned = [Part(source, *_labels_of(source, read(source.path)), seed) for source in dev]
     asked = [label for part in tuned for label in part.labels]
     learnt: list[Part] = []
     held_out: list[Part] = []
     data: list[Mapping[str, Any]] = []
     left_out = 0
     for place, source in enumerate(train):
-        dataset, labels = _read(source)
+        dataset, labels = _labels_of(source, read(source.path))
         data.append(origin_of(dataset, source.split, len(labels)))
         kept: Sequence[Label] = labels
         if source.held_out:
@@ -245,6 +247,5 @@ def _fitting(part: Part, fits: Fits) -> Sequence[Label]:
     return [label for label, fit in pairs if fit]
 
 
-def _read(source: Source) -> tuple[Dataset, tuple[Label, ...]]:
-    dataset = read_dataset(source.path)
+def _labels_of(source: Source, dataset: Dataset) -> tuple[Dataset, tuple[Label, ...]]:
     return dataset, tuple(dataset.labels_of(source.split))

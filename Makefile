@@ -9,7 +9,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo demo-generate test lint types unit chromium bench clean
+.PHONY: demo demo-generate test lint types unit fuzz chromium bench clean
 
 demo: $(VENV)/installed-demo
 	@rm -rf .demo-store .demo-report
@@ -56,6 +56,13 @@ unit: $(VENV)/installed-dev chromium
 .PHONY: test-slow
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m long || [ $$? -eq 5 ]
+
+# Changed and broken files for every parser, for FUZZ_SECONDS; what fails is kept in tests/fuzz/corpus.
+FUZZ_SECONDS ?= 600
+FUZZ_SEED    ?= 0
+
+fuzz: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/test_fuzz.py $(FUZZ_SECONDS) $(FUZZ_SEED)
 
 # For the browser tests. Elsewhere they take the Chromium that is there, or skip and say so.
 chromium:

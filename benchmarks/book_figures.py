@@ -232,28 +232,27 @@ def made(summary: Mapping[str, Any]) -> str:
     )
 
 
-SCORES = "## What the bundled one scores\n"
+SCORES = "## Scores of the bundled generator\n"
 PAGE = """\
 # Results on real data
 
 Written by `python -m benchmarks.book_figures`: every number below was printed by that command.
-Data: SubjQA (Bjerva et al., 2020), test splits, as it is read by `qa-eval`. The retrievers, the
-reader and the pipeline are those that users run, every setting at its default. In brackets: 95 %
+Data: the test splits of SubjQA (Bjerva et al., 2020), as `qa-eval` reads them. The retrievers, the
+reader and the pipeline are those that users run, with default settings. In brackets: 95 %
 intervals, items resampled. {made}
 
-A question nobody could answer has no gold review: it is left out of retrieval, and of the reading
-scores it is right when nothing is said.
+A question that no annotator could answer has no gold review. Retrieval scores leave it out; for a
+reader it is right to abstain.
 
 ## Recall over k (the book's figure 7-9)
 
-Retrieved to a depth of 20, where users' default is 10: the scores that hybrid joins depend on how
-many candidates there are, and its ranking with them a little (`python -m
-benchmarks.retrieval_electronics` measures at 10).
+The depth is 20; the default for users is 10. The depth changes the scores that hybrid retrieval
+joins, and with them its ranking a little (`python -m benchmarks.retrieval_electronics` measures
+at 10).
 
-The book counts unanswerable questions as hits and has few candidates a question. This is its
-setting (the item's reviews in the test split, the same question of an item asked once) with
-answerable questions only. Random order is nearly as good: with a median of two or three
-candidates there is little to rank.
+This is the book's setting (the item's reviews in the test split; the same question about an item
+is asked once), but with answerable questions only: the book counts unanswerable questions as
+hits. Random order is nearly as good, because a question has a median of two or three candidates.
 
 <!-- not run: needs SubjQA, which is not bundled -->
 ```bash
@@ -265,7 +264,7 @@ qa-eval retriever --dataset subjqa/electronics --split test --scope item-split \
 
 {book}
 
-The harder and more telling setting: all of an item's reviews compete.
+A harder setting: all of an item's reviews are candidates.
 
 <!-- not run: needs SubjQA, which is not bundled -->
 ```bash
@@ -276,8 +275,8 @@ qa-eval retriever --dataset subjqa/electronics --split test --scope item --retri
 
 {item}
 
-All reviews of all items compete. The questions do not name the product, so that this is ill-posed
-beyond some point.
+All reviews of all items are candidates. The questions do not name the product, so this setting is
+partly ill-posed.
 
 <!-- not run: needs SubjQA, which is not bundled -->
 ```bash
@@ -314,15 +313,15 @@ qa-eval pipeline --dataset subjqa/electronics --split test --scope item
 
 {pipeline}
 
-Where the points between the two go:
+Where the pipeline loses F1:
 
 ![From the reader alone to the pipeline](figures/gap.svg)
 
 {outcomes}
 
-SubjQA's labels are of one review: a question that its own review does not answer may well be
-answered by another review of the item, and counts as a needless answer here. What the pipeline
-says to unanswerable questions is therefore judged more harshly than it deserves.
+SubjQA's labels are about one review. Another review of the item may well answer a question that
+this review does not answer; such an answer counts as wrong here. The scores of the pipeline on
+unanswerable questions are therefore too low.
 
 ## Four domains
 
@@ -330,14 +329,14 @@ says to unanswerable questions is therefore judged more harshly than it deserves
 
 ## Generated answers
 
-Measured apart from this page; from
-[generation.md](generation.md#what-the-bundled-one-scores).
+Measured separately; copied from
+[generation.md](generation.md#scores-of-the-bundled-generator).
 
 {generated}
 
 ## Elsewhere
 
-- [What adaptation bought](adaptation.md#what-it-gave), and what it cost on general questions.
+- [Adaptation](adaptation.md#results): its gain on a domain, and its cost on general questions.
 - [The reader as a ranker](ranking.md#measured).
 - [Compression](../benchmarks/compression.md): accuracy, size and time of the reader in every
   precision.

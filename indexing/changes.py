@@ -44,7 +44,7 @@ class Changed:
     @classmethod
     def of(cls, review: Review, passages: PassageSettings) -> Changed:
         """Split a review into passages."""
-        spans = split(review.text, passages.max_words, passages.overlap_words)
+        spans = split(review.content, passages.max_words, passages.overlap_words)
         return cls(review, spans, hash_of(review.content_hash, spans))
 
 
@@ -78,11 +78,11 @@ def documents_of(
     from qa_system.stores.writes import Passages
 
     made = Written()
-    texts = [each.review.text[start:end] for each in changed for start, end in each.spans]
+    texts = [each.review.content[start:end] for each in changed for start, end in each.spans]
     vectors = None
     if encoder is not None and texts:
         before = encoder.truncated_passages
-        vectors = _encode(encoder, changed, texts, embed_title=embed_title)
+        vectors = _with_titles(encoder, changed) if embed_title else encoder.encode_passages(texts)
         made.truncated = encoder.truncated_passages - before
     first = 0
     for each in changed:
@@ -95,9 +95,9 @@ def documents_of(
         made.documents.append(
             Document(
                 id=review.id,
-                content=review.text,
+                content=review.content,
                 meta={
-                    **review.meta,
+                    **review.stored_meta,
                     "review_id": review.id,
                     "item_id": review.item_id,
                     "content_hash": each.content_hash,
@@ -108,10 +108,14 @@ def documents_of(
     return made
 
 
-def _encode(
-    encoder: Encoder, changed: Sequence[Changed], texts: Sequence[str], *, embed_title: bool
-) -> NDArray[np.float32]:
-    if not embed_title:
-        return encoder.encode_passages(texts)
-    titles = [each.review.meta.get("title") for each in changed for _ in each.spans]
-    return encoder.encode_passages(texts, [str(title) if title else None for title in titles])
+def _with_titles(encoder: Encoder, changed: Sequence[Changed]) -> NDArray[np.float32]:
+    texts: list[str] = []
+    titles: list[str | None] = []
+    for each in changed:
+        review = each.review
+        own = 0 if review.title is None else len(review.title) + 1
+        for start, end in each.spans:
+            # The title is read beside each passage: not in the first one, too.
+            texts.append(review.content[max(start, own) : end] or review.content[start:end])
+            titles.append(review.title)
+    return encoder.encode_passages(texts, titles)

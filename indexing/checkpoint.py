@@ -8,51 +8,75 @@ forgotten does not happen.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import orjson
 from filelock import FileLock, Timeout
 
-from indexing.rows import Position
+from indexing.sources.rows import Position
+from indexing.sources.values import Kind
 from qa_system.errors import JobError
 
-__all__ = ["Checkpoint", "CheckpointFile", "Counts", "Seen", "read_checkpoints"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointFile",
+    "Counts",
+    "Outcome",
+    "Seen",
+    "Told",
+    "read_checkpoints",
+]
 
 LOCK_SECONDS = 0.5
-SCHEMA = """
+LAYOUT = 2
+SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS progress (one INTEGER PRIMARY KEY CHECK (one = 1), checkpoint BLOB);
-CREATE TABLE IF NOT EXISTS attempt (review_id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS attempt (review_id TEXT PRIMARY KEY, before TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS seen (
-    review_id TEXT PRIMARY KEY, digest BLOB, file TEXT, line INTEGER
+    review_id TEXT PRIMARY KEY, digest TEXT, before TEXT, outcome TEXT, passages INTEGER
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alike (key TEXT PRIMARY KEY, number INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS texts (
+    key TEXT PRIMARY KEY, review_id TEXT, item_id TEXT
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS missing (document_id TEXT PRIMARY KEY, review_id TEXT) WITHOUT ROWID;
+PRAGMA user_version = {LAYOUT};
 """
+OF_A_RUN = ("attempt", "seen", "alike", "texts", "missing")
+
+Outcome = Literal["written", "updated", "unchanged"]
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a run has counted so far; all are reviews but for
-    `passages` and `truncated`.
+    """What a run has counted so far.
+
+    Every row read is in one of `written`, `updated`, `unchanged`, `duplicates` and `rejected`.
 
     Args:
-        read: rows taken from the sources; `written + unchanged + rejected`.
-        written: reviews that the store did not have, or had otherwise.
-        unchanged: reviews that the store had already.
-        duplicates: those of `unchanged` that the source held before, in the same run.
+        read: rows taken from the sources.
+        written: reviews that the store did not have.
+        updated: reviews that the store had otherwise: another text, title, item or metadata.
+        unchanged: reviews that the store had as they are.
+        duplicates: rows whose id comes again further down, where the last one counts; and rows
+            without an id that say the same as an earlier one in everything.
         rejected: rows set aside.
         deleted: reviews that the sources hold no more.
-        passages: that the written reviews are found by; one each, unless reviews are split.
+        passages: that written and updated reviews are found by; one each, unless reviews are
+            split.
         truncated: those of `passages` that the encoder could not read to their end.
         reasons: rows set aside, by reason.
+        nulls: values left out because they do not fit their column's type, by column.
     """
 
     read: int = 0
     written: int = 0
+    updated: int = 0
     unchanged: int = 0
     duplicates: int = 0
     rejected: int = 0
@@ -60,6 +84,7 @@ class Counts:
     passages: int = 0
     truncated: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    nulls: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +98,7 @@ class Checkpoint:
         seconds: spent up to there, over all the runs that it took.
         rejects_bytes: length of the reject file up to there.
         last: some of the reviews stored last, by which a store shows that it is the same one.
+        types: of the columns met up to there.
         version: the version of the store that a rebuild fills; None: it is no rebuild.
         finished: whether the run came to its end.
     """
@@ -83,6 +109,7 @@ class Checkpoint:
     seconds: float = 0.0
     rejects_bytes: int = 0
     last: tuple[str, ...] = ()
+    types: dict[str, Kind] = field(default_factory=dict)
     version: str | None = None
     finished: bool = False
 
@@ -102,12 +129,33 @@ class Checkpoint:
 
 
 class Seen(NamedTuple):
-    """A review that the run has read: a digest of item and text (None: it was a reject)."""
+    """A review that the run has read.
+
+    Args:
+        review_id: its id.
+        digest: what it says, as the store has it now; None: its row was set aside.
+        before: what the store had of it before the run; None: nothing.
+        outcome: what came of it.
+        passages: that it is found by.
+    """
 
     review_id: str
-    digest: bytes | None
-    file: str
-    line: int | None
+    digest: str | None = None
+    before: str | None = None
+    outcome: Outcome = "unchanged"
+    passages: int = 0
+
+
+class Told(NamedTuple):
+    """What a batch adds to what the run remembers of reviews beside their ids.
+
+    Args:
+        alike: the number of each distinct review among those that would have the same id.
+        texts: the first review, and its item, that says a text.
+    """
+
+    alike: dict[str, int]
+    texts: dict[str, tuple[str, str]]
 
 
 class CheckpointFile:
@@ -159,6 +207,9 @@ class CheckpointFile:
         try:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
+            (layout,) = db.execute("PRAGMA user_version").fetchone()
+            if layout not in (0, LAYOUT) or (layout == 0 and _has_tables(db)):
+                raise ValueError("it is of another version")
             db.executescript(SCHEMA)
             self._read(db)
         except (sqlite3.DatabaseError, ValueError, TypeError, KeyError) as error:
@@ -187,34 +238,52 @@ class CheckpointFile:
         """Return the checkpoint of the last run; None if there was none."""
         return self._read(self._db)
 
-    def attempted(self) -> set[str]:
-        """Return the reviews that were about to be written when the last run ended."""
-        return {review_id for (review_id,) in self._db.execute("SELECT review_id FROM attempt")}
+    def attempted(self) -> dict[str, str | None]:
+        """Return the reviews that were about to be written when the last run ended.
+
+        Returns:
+            What the store had before, as `Seen.before`, by review.
+        """
+        return dict(self._db.execute("SELECT review_id, before FROM attempt").fetchall())
 
     def begin(self, checkpoint: Checkpoint) -> None:
         """Forget the last run and begin another."""
         with self._transaction():
-            for table in ("attempt", "seen", "missing"):
+            for table in OF_A_RUN:
                 self._db.execute(f"DELETE FROM {table}")
             self._save(checkpoint)
 
-    def attempt(self, review_ids: Iterable[str]) -> None:
-        """Note which reviews are about to be written."""
+    def attempt(self, before: Mapping[str, str | None]) -> None:
+        """Note which reviews are about to be written, and what the store has of them."""
         with self._transaction():
             self._db.execute("DELETE FROM attempt")
-            self._db.executemany(
-                "INSERT INTO attempt VALUES (?)", ((review_id,) for review_id in review_ids)
-            )
+            self._db.executemany("INSERT INTO attempt VALUES (?, ?)", before.items())
 
-    def commit(self, checkpoint: Checkpoint, seen: Iterable[Seen]) -> None:
-        """Move the checkpoint, after the store and the reject file have what lies before it."""
+    def commit(
+        self, checkpoint: Checkpoint, seen: Iterable[Seen] = (), told: Told | None = None
+    ) -> None:
+        """Move the checkpoint, after the store and the reject file have what lies before it.
+
+        Args:
+            checkpoint: where to.
+            seen: the reviews read since; a reject takes no other's place.
+            told: what else is to be remembered of them.
+        """
         with self._transaction():
             self._db.executemany(
-                "INSERT INTO seen VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-                "digest = excluded.digest, file = excluded.file, line = excluded.line "
-                "WHERE digest IS NULL",
+                "INSERT INTO seen VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                "digest = excluded.digest, before = excluded.before, outcome = excluded.outcome, "
+                "passages = excluded.passages WHERE excluded.digest IS NOT NULL",
                 seen,
             )
+            if told is not None:
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO alike VALUES (?, ?)", told.alike.items()
+                )
+                self._db.executemany(
+                    "INSERT OR IGNORE INTO texts VALUES (?, ?, ?)",
+                    ((key, *first) for key, first in told.texts.items()),
+                )
             self._save(checkpoint)
 
     def finish(self, checkpoint: Checkpoint) -> None:
@@ -225,11 +294,29 @@ class CheckpointFile:
     def seen(self, review_ids: Sequence[str]) -> dict[str, Seen]:
         """Find which of these reviews the run has read already."""
         rows = self._db.execute(
-            "SELECT review_id, digest, file, line FROM seen "
+            "SELECT review_id, digest, before, outcome, passages FROM seen "
             "WHERE review_id IN (SELECT value FROM json_each(?))",
             (orjson.dumps(review_ids).decode(),),
         )
         return {row[0]: Seen(*row) for row in rows}
+
+    def alike(self, keys: Sequence[str]) -> dict[str, int]:
+        """Find the numbers that were given out; see `Told`."""
+        return dict(
+            self._db.execute(
+                "SELECT key, number FROM alike WHERE key IN (SELECT value FROM json_each(?))",
+                (orjson.dumps(keys).decode(),),
+            ).fetchall()
+        )
+
+    def texts(self, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Find the first reviews that say these texts; see `Told`."""
+        rows = self._db.execute(
+            "SELECT key, review_id, item_id FROM texts "
+            "WHERE key IN (SELECT value FROM json_each(?))",
+            (orjson.dumps(keys).decode(),),
+        )
+        return {key: (review_id, item_id) for key, review_id, item_id in rows}
 
     def find_missing(self, stored: Iterable[Sequence[tuple[str, str]]]) -> int:
         """Compare the store with what the run has seen.
@@ -274,6 +361,10 @@ class CheckpointFile:
             raise _unwritable(self.path, error) from error
 
 
+def _has_tables(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+
+
 def _lock(path: Path) -> FileLock:
     return FileLock(path.with_suffix(".lock"))
 
@@ -308,15 +399,13 @@ def read_checkpoints(folder: Path) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for path in sorted(folder.glob("*.sqlite")):
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:
-            row = db.execute("SELECT checkpoint FROM progress").fetchone()
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+                row = db.execute("SELECT checkpoint FROM progress").fetchone()
             checkpoint = None if row is None else Checkpoint.loads(row[0])
         except (sqlite3.DatabaseError, ValueError, TypeError, KeyError):
             # A damaged one: the next run of the job starts anew.
             continue
-        finally:
-            db.close()
         if checkpoint is not None:
             found[path.stem] = {
                 "finished": checkpoint.finished,

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a job stops at once, but for a transaction, which it finishes first."""
+"""Ctrl-C, SIGTERM and SIGHUP: a job stops at once, but finishes a transaction first."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from qa_system.errors import JobError
 
 __all__ = ["Interrupts", "JobInterruptedError"]
+
+
+SIGNALS: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
 
 class JobInterruptedError(JobError):
@@ -26,9 +31,10 @@ class JobInterruptedError(JobError):
 
 
 class Interrupts:
-    """Turn SIGINT and SIGTERM into a `JobInterruptedError`, but not inside `held`.
+    """Turn SIGINT, SIGTERM and SIGHUP into a `JobInterruptedError`, but not inside `held`.
 
-    Outside the main thread, where Python takes no signals, it does nothing.
+    A signal that the process was started to ignore, as by `nohup`, stays ignored. Outside the
+    main thread, where Python takes no signals, it does nothing.
     """
 
     def __init__(self) -> None:
@@ -38,8 +44,9 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._on_signal)
+            for number in SIGNALS:
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(

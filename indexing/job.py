@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import platform
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from time import monotonic
-from typing import IO, TYPE_CHECKING
-from uuid import uuid4
+from typing import IO, TYPE_CHECKING, Final
 
-import orjson
-
+from indexing.batches import Batch, added
 from indexing.changes import Changed, Written, documents_of
-from indexing.checkpoint import Checkpoint, CheckpointFile, Counts, Seen
+from indexing.checkpoint import Checkpoint, CheckpointFile, Counts, Outcome, Seen
+from indexing.command import command_of
+from indexing.identity import Identities
 from indexing.interrupts import Interrupts
+from indexing.notes import Notes, split_of
 from indexing.rebuild import check_has_versions, next_version, promote, versioned
-from indexing.rejects import RejectFile
+from indexing.rejects import RejectFile, check_reject_file
 from indexing.report import JobReport
-from indexing.rows import Reason, Reject, Row
-from indexing.sources import Sources, open_sources
-from indexing.state import job_name, state_folder
+from indexing.sources.aliases import UnknownColumnsError
+from indexing.sources.column_types import IDS, ColumnTypes
+from indexing.sources.files import Sources, open_sources
+from indexing.sources.rows import Reason, Row
+from indexing.state import fingerprint_of, job_name, state_folder
 from qa_system import __version__
 from qa_system.config import Settings
 from qa_system.console.progress import progress
 from qa_system.errors import JobError, StoreMismatchError, TooManyRejectsError
-from qa_system.records import Review
 
 if TYPE_CHECKING:
     from qa_system.retrievers.encoders import Encoder
@@ -41,9 +41,11 @@ __all__ = ["run_job"]
 
 logger = logging.getLogger(__name__)
 
-WITNESSES = 16
+WITNESSES: Final = 16
 """Reviews of the last batch by which an unfinished run knows its store again."""
 REFUSED: Reason = "refused by the store"
+OTHERWISE: Final = "otherwise"
+"""Stands for the content hash of a review that the store has in several documents."""
 
 
 def run_job(
@@ -54,7 +56,7 @@ def run_job(
     A review that the store holds as it is in the source is left alone, by its content hash; one
     that changed is replaced; one that the store refuses is set aside. A run that was killed goes
     on from its checkpoint, if neither the sources nor the settings changed. A server that does not
-    answer is waited for (`store.bulk.retry_for`).
+    answer is waited for (`store.bulk.retry_for`). If an id comes twice, its last row counts.
 
     Args:
         settings: `store`, `encoder` and `indexing`.
@@ -67,14 +69,15 @@ def run_job(
         DataError: a source is damaged so that it cannot be read on.
         EncoderMismatchError: the store was filled by another encoder; nothing has been read.
         TooManyRejectsError: more rows were set aside than `indexing.max_rejects`.
+        JobError: the sources held no row, or none that could be used.
         JobInterruptedError: a signal said so.
         StoreError: the store cannot be written, or what a rebuild has built is not whole.
     """
     if rebuild:
         check_has_versions(settings.store)
-    # Haystack and the models take seconds to import: not for a error that is found before.
+    # Haystack and the models take seconds to import: not for an error that is found before.
     with Interrupts() as interrupts:
-        sources = open_sources(settings.indexing, stdin)
+        sources = _opened(settings, stdin)
         from qa_system.retrievers.encoders import load_encoder
         from qa_system.stores import open_store
 
@@ -93,7 +96,7 @@ def run_job(
             own_place = state.path.with_suffix(".rejects.jsonl")
             given = settings.indexing.rejects
             rejects_path = own_place if given is None else Path(given)
-            fingerprint = _fingerprint(settings, sources, encoder, rejects_path, rebuild=rebuild)
+            fingerprint = fingerprint_of(settings, sources, encoder, rejects_path, rebuild=rebuild)
             job = _Job(settings, sources, encoder, state, interrupts, rejects_path, fingerprint)
             if not rebuild:
                 return _Run(job, store).go()
@@ -102,6 +105,18 @@ def run_job(
             with next_version(aliased, job.unfinished(), identity) as built:
                 run = _Run(job, built, built.index)
                 return run.go(lambda documents: promote(aliased, built, documents))
+
+
+def _opened(settings: Settings, stdin: IO[bytes] | None) -> Sources:
+    """Recognise the sources, and make sure that no reject file overwrites one."""
+    try:
+        sources = open_sources(settings.indexing, stdin)
+    except UnknownColumnsError as error:
+        raise error.with_command(command_of(settings)) from None
+    if settings.indexing.rejects is not None:
+        files = [file.path for file in sources.files]
+        check_reject_file(Path(settings.indexing.rejects), files)
+    return sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,30 +136,6 @@ class _Job:
         last = self.state.load()
         is_same = last is not None and not last.finished and last.fingerprint == self.fingerprint
         return last if is_same else None
-
-
-def _fingerprint(
-    settings: Settings,
-    sources: Sources,
-    encoder: Encoder | None,
-    rejects_path: Path,
-    *,
-    rebuild: bool,
-) -> str:
-    """Digest what decides whether a run can go on where another ended."""
-    indexing, store = settings.indexing, settings.store
-    parts = [
-        # What came by a pipe does not come again: such a run is never resumed.
-        sources.fingerprint or uuid4().hex,
-        indexing.model_dump(
-            include={"columns", "types", "max_text_chars", "passages"}, mode="json"
-        ),
-        None if encoder is None else asdict(encoder.identity),
-        str(rejects_path.absolute()),
-        settings.store.unique_place,
-        store.model_dump(include={"index_options", "shards", "similarity"}) if rebuild else None,
-    ]
-    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _bind(store: ReviewStore, encoder: Encoder | None, settings: Settings) -> None:
@@ -168,17 +159,11 @@ def _bind(store: ReviewStore, encoder: Encoder | None, settings: Settings) -> No
     store.bind_encoder(encoder.identity)
 
 
-def _rejected(review: Review, file: str, line: int | None, reason: Reason, detail: str) -> Reject:
-    shown = orjson.dumps([review.id, review.item_id, review.text[:150]]).decode()
-    return Reject(file, line, reason, detail, shown, review.id)
-
-
 class _Run:
     """One run of a job; `go` takes it from its checkpoint to its end."""
 
     def __init__(self, job: _Job, store: ReviewStore, version: str | None = None) -> None:
         self._settings = job.settings.indexing
-        self._sources = job.sources
         self._store = store
         self._store_path = job.settings.store.place
         self._place = job.settings.store
@@ -198,6 +183,14 @@ class _Run:
         _bind(store, job.encoder, job.settings)
         self._checkpoint, self._attempted = self._resume(job)
         self._before = self._checkpoint
+        self._kept = store.notes()
+        self._noted = Notes.of(store, self._store_path)
+        self._sources = job.sources.by_recipe(self._noted.recipe)
+        self._noted.compare(self._sources.mapping, self._settings)
+        self._types = ColumnTypes.of(
+            self._settings, {**self._noted.types, **self._checkpoint.types}
+        )
+        self._types.nulls.update(self._checkpoint.counts.nulls)
 
     def go(self, promote: Callable[[int], None] | None = None) -> JobReport:
         """Do what is left to do.
@@ -214,10 +207,9 @@ class _Run:
                 self._index(batch, rejects)
                 shown.advance(len(batch), total=self._rows_in_all())
         counts = self._checkpoint.counts
-        if not counts.read:
-            logger.warning("the sources held no rows")
+        self._check_usable(counts)
         if promote is not None:
-            promote(counts.written)
+            promote(counts.written + counts.updated + counts.unchanged)
         elif self._settings.delete_missing:
             self._delete_missing()
         self._checkpoint = replace(self._checkpoint, seconds=self._seconds())
@@ -225,7 +217,7 @@ class _Run:
         self._log_writing()
         return self._report()
 
-    def _resume(self, job: _Job) -> tuple[Checkpoint, set[str]]:
+    def _resume(self, job: _Job) -> tuple[Checkpoint, dict[str, str | None]]:
         """Take up the last run if it was not finished and everything is as it left it."""
         last = job.unfinished()
         if last is not None:
@@ -235,7 +227,7 @@ class _Run:
             logger.info("the store or the reject file is not that of the last run: starting anew")
         fresh = Checkpoint(job.fingerprint, version=self._version)
         self._state.begin(fresh)
-        return fresh, set()
+        return fresh, {}
 
     def _still_holds(self, last: Checkpoint) -> bool:
         rejects = self._rejects_path.stat().st_size if self._rejects_path.exists() else 0
@@ -243,67 +235,125 @@ class _Run:
         return rejects >= last.rejects_bytes and all(stored.get(each) for each in last.last)
 
     def _batches(self) -> Iterator[list[Row]]:
-        rows = self._sources.rows(self._checkpoint.position)
+        rows = self._sources.rows(self._checkpoint.position, self._types)
         while batch := list(islice(rows, self._batch_size)):
             yield batch
 
-    def _index(self, batch: list[Row], rejects: RejectFile) -> None:
+    def _index(self, rows: list[Row], rejects: RejectFile) -> None:
         """Take a batch from rows to an acknowledged write and a moved checkpoint."""
-        reviews, known, rejected, duplicates = self._sort_out(batch)
-        by_id = {review.id: review for review in reviews}
-        for reject in rejected:
+        identities = Identities(self._state, rows, self._noted.recipe)
+        batch = Batch.of(rows, self._sources.files, identities)
+        for reject in batch.rejects:
             rejects.write(reject)
-        counts = self._checkpoint.counts
-        reasons = Counter(counts.reasons) + Counter(reject.reason for reject in rejected)
-        self._check_rejects(counts.rejected + len(rejected), rejects)
-
-        stored = self._store.documents_of_reviews([review.id for review in reviews])
-        changed: list[Changed] = []
-        stale: list[str] = []
-        written: dict[str, int] = {}
-        for review in reviews:
-            each = Changed.of(review, self._settings.passages)
-            there = stored.get(review.id, {})
-            is_changed = there != {review.id: each.content_hash}
-            if is_changed:
-                changed.append(each)
-                stale.extend(there.keys() - {review.id})
-            if is_changed or review.id in self._attempted:
-                # What was attempted and is there now was written just before a kill.
-                written[review.id] = len(each.spans)
+        rejected = self._checkpoint.counts.rejected + len(batch.rejects)
+        self._check_rejects(rejected, rejects)
+        known = self._state.seen(list(batch.reviews))
+        changed, stale, seen = self._compared(batch, known)
         made = documents_of(changed, self._encoder, embed_title=self._embed_title)
 
         # A transaction is waited for; a server, which may be away for minutes, is not.
         with nullcontext() if self._place.is_server else self._interrupts.held():
-            self._state.attempt(self._attempted.union(written))
+            self._note()
+            written = {each.review.id: seen[each.review.id].before for each in changed}
+            self._state.attempt(self._attempted | written)
             refused = self._write(made, stale)
             for review_id, reason in refused.items():
-                seen = known[review_id]
-                known[review_id] = seen._replace(digest=None)
-                rejects.write(_rejected(by_id[review_id], seen.file, seen.line, REFUSED, reason))
-            reasons.update([REFUSED] * len(refused))
-            self._check_rejects(counts.rejected + len(rejected) + len(refused), rejects)
-            kept = [review for review in reviews if review.id not in refused]
-            done = [review for review in kept if review.id in written]
+                rejects.write(batch.reviews[review_id].rejected(REFUSED, reason))
+                # The source still has it: it is not to be deleted as missing.
+                seen[review_id] = Seen(review_id)
+            self._check_rejects(rejected + len(refused), rejects)
+            counts = added(self._checkpoint.counts, batch, seen, known, [REFUSED] * len(refused))
             self._checkpoint = replace(
                 self._checkpoint,
-                position=batch[-1].after,
-                counts=Counts(
-                    read=counts.read + len(batch),
-                    written=counts.written + len(done),
-                    unchanged=counts.unchanged + len(kept) - len(done) + duplicates,
-                    duplicates=counts.duplicates + duplicates,
-                    rejected=counts.rejected + len(rejected) + len(refused),
-                    passages=counts.passages + sum(written[review.id] for review in done),
+                position=rows[-1].after,
+                counts=replace(
+                    counts,
                     truncated=counts.truncated + made.truncated,
-                    reasons=dict(reasons),
+                    nulls=dict(self._types.nulls),
                 ),
                 seconds=self._seconds(),
                 rejects_bytes=rejects.flush(),
-                last=tuple(each.id for each in kept[-WITNESSES:]) or self._checkpoint.last,
+                last=tuple(batch.reviews)[-WITNESSES:] or self._checkpoint.last,
+                types=self._types.decided,
             )
-            self._state.commit(self._checkpoint, known.values())
-        self._attempted.difference_update(written)
+            ids = (reject.review_id for reject in batch.rejects)
+            bad = [Seen(each) for each in ids if each is not None]
+            self._state.commit(self._checkpoint, [*bad, *seen.values()], identities.told())
+        for review_id in batch.reviews:
+            self._attempted.pop(review_id, None)
+
+    def _compared(
+        self, batch: Batch, known: Mapping[str, Seen]
+    ) -> tuple[list[Changed], list[str], dict[str, Seen]]:
+        """Compare a batch with the store.
+
+        Args:
+            batch: the batch.
+            known: what had come of earlier rows with the same ids.
+
+        Returns:
+            The reviews to write; the ids of documents to delete; what comes of each review.
+        """
+        stored = self._store.documents_of_reviews(list(batch.reviews))
+        changed: list[Changed] = []
+        stale: list[str] = []
+        seen: dict[str, Seen] = {}
+        for review_id, read in batch.reviews.items():
+            each = Changed.of(read.review, self._settings.passages)
+            there = stored.get(review_id, {})
+            before = self._before_the_run(review_id, there, known)
+            outcome: Outcome = "unchanged" if before == each.content_hash else "updated"
+            outcome = "written" if before is None else outcome
+            seen[review_id] = Seen(review_id, each.content_hash, before, outcome, len(each.spans))
+            if there != {review_id: each.content_hash}:
+                changed.append(each)
+                stale.extend(there.keys() - {review_id})
+        return changed, stale, seen
+
+    def _before_the_run(
+        self, review_id: str, there: Mapping[str, str], known: Mapping[str, Seen]
+    ) -> str | None:
+        """Tell what the store had of a review when the run began; None: nothing."""
+        seen = known.get(review_id)
+        if seen is not None and seen.digest is not None:
+            return seen.before
+        if review_id in self._attempted:
+            # It was written just before a kill.
+            return self._attempted[review_id]
+        if not there:
+            return None
+        return there[review_id] if there.keys() == {review_id} else OTHERWISE
+
+    def _note(self) -> None:
+        """Note in the store what the next job has to know, before it can be needed."""
+        noted = Notes(
+            recipe=self._noted.recipe,
+            types=self._types.decided,
+            columns=self._sources.mapping,
+            passages=split_of(self._settings),
+        )
+        notes = noted.to_dict()
+        if notes != self._kept:
+            self._store.note(notes)
+            self._kept = notes
+
+    def _check_usable(self, counts: Counts) -> None:
+        """Refuse sources of which nothing could be used; nothing is deleted then."""
+        if counts.read > counts.rejected:
+            return
+        if not counts.read:
+            raise JobError(
+                "the sources held no rows",
+                where=", ".join(self._settings.sources),
+                remedy="Check them; the store is as it was.",
+            )
+        reasons = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.reasons.items()))
+        raise JobError(
+            f"all {counts.read:,} rows were rejected: {reasons}",
+            where=str(self._rejects_path),
+            remedy="The file says why. Mend the source, or say which column is what: "
+            "--column FIELD=COLUMN",
+        )
 
     def _write(self, made: Written, stale: Sequence[str]) -> dict[str, str]:
         """Write a batch; return the reviews that the store refused, with its reasons."""
@@ -313,36 +363,6 @@ class _Run:
         self._writing.add(report)
         self._writing.seconds += report.seconds
         return {one.id: one.reason for one in report.rejected}
-
-    def _sort_out(
-        self, batch: list[Row]
-    ) -> tuple[list[Review], dict[str, Seen], list[Reject], int]:
-        """Part a batch into new reviews, what to remember of them, rejects, and repeated rows."""
-        known = self._state.seen([row.record.id for row in batch if isinstance(row.record, Review)])
-        reviews: list[Review] = []
-        rejected: list[Reject] = []
-        duplicates = 0
-        for row in batch:
-            file = self._sources.files[row.after.file].name
-            record = row.record
-            if isinstance(record, Reject):
-                rejected.append(record)
-                if record.review_id is not None:
-                    # The source still has it, if badly: it is not to be deleted as missing.
-                    known.setdefault(record.review_id, Seen(record.review_id, None, file, row.line))
-                continue
-            digest = record.digest
-            first = known.get(record.id)
-            if first is None or first.digest is None:
-                known[record.id] = Seen(record.id, digest, file, row.line)
-                reviews.append(record)
-            elif first.digest == digest:
-                duplicates += 1
-            else:
-                place = first.file if first.line is None else f"{first.file}, line {first.line}"
-                detail = f"this id came with another text or item before: {place}"
-                rejected.append(_rejected(record, file, row.line, "duplicate id", detail))
-        return reviews, known, rejected, duplicates
 
     def _check_rejects(self, rejected: int, rejects: RejectFile) -> None:
         limit = self._settings.max_rejects
@@ -358,14 +378,6 @@ class _Run:
     def _delete_missing(self) -> None:
         """Delete the reviews that the sources, read to their end, hold no more."""
         counts = self._checkpoint.counts
-        if not counts.written + counts.unchanged:
-            if not self._store.count_documents():
-                return
-            raise JobError(
-                "the sources held no review, and --delete-missing would empty the store",
-                where=self._store_path,
-                remedy=f"Check the sources. To empty a store, delete its {self._place.kept_as}.",
-            )
         if counts.rejected:
             logger.warning(
                 "%d rows were rejected; where their id could not be read, their reviews count "
@@ -376,7 +388,7 @@ class _Run:
         # Of what an earlier run was about to delete, only the rest is found now.
         deleted = max(deleted, counts.deleted)
         self._checkpoint = replace(self._checkpoint, counts=replace(counts, deleted=deleted))
-        self._state.commit(self._checkpoint, ())
+        self._state.commit(self._checkpoint)
         for documents in self._state.missing_documents(self._batch_size):
             with self._interrupts.held():
                 self._store.replace([], documents)
@@ -418,6 +430,8 @@ class _Run:
             version=self._version,
             encoder=None if self._encoder is None else self._encoder.identity,
             writing=self._writing,
+            files=tuple(file.described() for file in self._sources.files),
+            types={name: kind for name, kind in self._types.decided.items() if name not in IDS},
             made_with={
                 "qa_system": __version__,
                 "haystack": version("haystack-ai"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from qa_system.config import AnyStoreSettings
-from qa_system.errors import ConfigError, JobError
+from qa_system.errors import ConfigError
 
 if TYPE_CHECKING:
     from indexing.checkpoint import Checkpoint
@@ -95,15 +95,8 @@ def promote(
         documents: that it must have: those of all rows read but the rejected ones.
 
     Raises:
-        JobError: there is nothing in it.
         StoreError: it is not what was written; what was read is still read.
     """
-    if not documents:
-        raise JobError(
-            "the sources held no review, and the rebuild would empty the store",
-            where=store.index,
-            remedy="Check the sources; what was read is still read.",
-        )
     store.promote(built, expected=documents)
 
 

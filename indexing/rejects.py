@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Final, Self
 
 import orjson
 
-from indexing.rows import Reject
+from indexing.sources.rows import Reject
 from qa_system.errors import ConfigError
 
-__all__ = ["RejectFile"]
+__all__ = ["RejectFile", "check_reject_file"]
 
-
-KEYS = Reject("", None, "malformed", "", None).to_dict().keys()
+LONGEST_LINE: Final = 1 << 20
+KEYS: Final = frozenset(Reject("", None, "malformed", "").to_dict())
 
 
 class RejectFile:
@@ -32,16 +34,13 @@ class RejectFile:
     def __init__(self, path: Path, keep: int = 0) -> None:
         self.path = path
         self._stream: IO[bytes] | None = None
-        try:
-            if path.exists():
-                _check_ours(path)
-                if keep:
-                    with path.open("r+b") as stream:
-                        stream.truncate(keep)
-                elif path.stat().st_size:
-                    path.unlink()
-        except OSError as error:
-            raise self._unwritable(error) from error
+        check_reject_file(path)
+        with _told(path):
+            if keep:
+                with path.open("r+b") as stream:
+                    stream.truncate(keep)
+            elif path.exists() and path.stat().st_size:
+                path.unlink()
 
     def __enter__(self) -> Self:
         return self
@@ -53,44 +52,49 @@ class RejectFile:
         trace: TracebackType | None,
     ) -> None:
         if self._stream is not None:
-            self._stream.close()
+            with _told(self.path):
+                self._stream.close()
 
     def write(self, reject: Reject) -> None:
         """Append a reject."""
-        if self._stream is None:
-            try:
+        with _told(self.path):
+            if self._stream is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._stream = self.path.open("ab")
-            except OSError as error:
-                raise self._unwritable(error) from error
-        self._stream.write(orjson.dumps(reject.to_dict(), option=orjson.OPT_APPEND_NEWLINE))
+            self._stream.write(orjson.dumps(reject.to_dict(), option=orjson.OPT_APPEND_NEWLINE))
 
     def flush(self) -> int:
-        """Hand everything to the operating system; give the file's length."""
-        if self._stream is not None:
-            self._stream.flush()
-        with contextlib.suppress(FileNotFoundError):
-            return self.path.stat().st_size
-        return 0
+        """Hand everything to the operating system; return the file's length."""
+        with _told(self.path):
+            if self._stream is not None:
+                self._stream.flush()
+            return self.path.stat().st_size if self.path.exists() else 0
 
-    def _unwritable(self, error: OSError) -> ConfigError:
-        return ConfigError(
-            f"the reject file cannot be written: {error.strerror}",
-            where=str(self.path),
-            remedy="Name another file: --rejects FILE.",
-        )
+
+def check_reject_file(path: Path, sources: Iterable[Path | None] = ()) -> None:
+    """Make sure that a file may be overwritten with rejects, before anything is read.
+
+    Args:
+        path: the file.
+        sources: files that are read.
+
+    Raises:
+        ConfigError: it is there and holds something else, or is a source, or cannot be read.
+    """
+    with _told(path), contextlib.suppress(FileNotFoundError):
+        _check_ours(path)
+    if any(source is not None and source.resolve() == path.resolve() for source in sources):
+        raise _not_ours("the reject file is one of the sources", path)
 
 
 def _check_ours(path: Path) -> None:
     """Refuse to overwrite something else: every line must be one that `RejectFile` wrote."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise _not_ours("this is no regular file", path)
     with path.open("rb") as stream:
-        if all(_is_reject(line) for line in stream):
-            return
-    raise ConfigError(
-        "the file is there and is no reject file",
-        where=str(path),
-        remedy="Name another file: --rejects FILE.",
-    )
+        while line := stream.readline(LONGEST_LINE):
+            if not _is_reject(line):
+                raise _not_ours("the file is there and is no reject file", path)
 
 
 def _is_reject(line: bytes) -> bool:
@@ -100,3 +104,15 @@ def _is_reject(line: bytes) -> bool:
         # A run that was killed may have left half of its last line.
         return not line.endswith(b"\n") and line.startswith(b'{"file":')
     return isinstance(found, dict) and found.keys() == KEYS
+
+
+def _not_ours(what: str, path: Path) -> ConfigError:
+    return ConfigError(what, where=str(path), remedy="Name another file: --rejects FILE.")
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _not_ours(f"the reject file cannot be written: {error.strerror}", path) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ class JobReport:
         store: where the reviews are.
         version: the version of the store that a rebuild has built; None: it was no rebuild.
         encoder: what embedded them; None if nothing did.
+        files: the sources' files: format, encoding, delimiter, recognised columns.
+        types: of the metadata columns.
         writing: how it went, in the last of those runs.
         made_with: versions and settings that the run was made with.
     """
@@ -38,6 +41,8 @@ class JobReport:
     version: str | None
     encoder: EncoderIdentity | None
     writing: WriteReport
+    files: tuple[dict[str, Any], ...] = ()
+    types: Mapping[str, str] = field(default_factory=dict)
     made_with: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -51,5 +56,7 @@ class JobReport:
             "version": self.version,
             "encoder": None if self.encoder is None else asdict(self.encoder),
             "writing": self.writing.figures(),
+            "files": list(self.files),
+            "types": dict(self.types),
             "made_with": self.made_with,
         }

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import orjson
 
 from qa_system.config import Settings
 
-__all__ = ["job_name", "state_folder"]
+if TYPE_CHECKING:
+    from indexing.sources.files import Sources
+    from qa_system.retrievers.encoders import Encoder
+
+__all__ = ["fingerprint_of", "job_name", "state_folder"]
 
 
 def state_folder(settings: Settings) -> Path:
@@ -36,3 +43,31 @@ def job_name(settings: Settings, *, rebuild: bool = False) -> str:
     )
     suffix = "-rebuild" if rebuild else ""
     return f"{stem.strip('-')[:40] or 'job'}-{digest}{suffix}"
+
+
+def fingerprint_of(
+    settings: Settings,
+    sources: Sources,
+    encoder: Encoder | None,
+    rejects_path: Path,
+    *,
+    rebuild: bool,
+) -> str:
+    """Digest what decides whether a run can go on where another ended."""
+    indexing, store = settings.indexing, settings.store
+    parts = [
+        # What came by a pipe does not come again: such a run is never resumed.
+        sources.fingerprint or uuid4().hex,
+        indexing.model_dump(
+            include={
+                *("columns", "item", "encoding", "types", "misfits"),
+                *("max_text_chars", "passages"),
+            },
+            mode="json",
+        ),
+        None if encoder is None else asdict(encoder.identity),
+        str(rejects_path.absolute()),
+        settings.store.unique_place,
+        store.model_dump(include={"index_options", "shards", "similarity"}) if rebuild else None,
+    ]
+    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -16,6 +16,7 @@ import orjson
 from qa_system.config.choices import Similarity
 
 __all__ = [
+    "ID_RECIPE",
     "Answer",
     "AnswerSpan",
     "Answers",
@@ -29,15 +30,43 @@ __all__ = [
 ]
 
 
-def stable_review_id(item_id: str, text: str) -> str:
-    """Derive an id for a review that has none; it depends only on the item and the text.
+ID_RECIPE = 2
+"""How the id of a review without one is derived. 1 (version 0.1): from item and text. 2: from
+title, author and date, too, and the number of its occurrence."""
+
+
+def stable_review_id(
+    item_id: str,
+    text: str,
+    title: str | None = None,
+    author: str | None = None,
+    date: str | None = None,
+    occurrence: int = 0,
+) -> str:
+    """Derive an id for a review that has none: the same content gives the same id.
+
+    Args:
+        item_id: the item of the review.
+        text: the text of the review.
+        title: the title of the review; None: it has none.
+        author: the author of the review; None: unknown.
+        date: the date of the review; None: unknown.
+        occurrence: the number of this review among those that are equal in all this and differ in
+            other metadata, from 0.
+
+    Returns:
+        32 hex digits; from item and text alone, those that version 0.1 made.
 
     >>> stable_review_id("B00", "Good.") == stable_review_id("B00", "Good.")
     True
+    >>> stable_review_id("B00", "Good.", author="Ann") == stable_review_id("B00", "Good.")
+    False
     >>> len(stable_review_id("B00", "Good."))
     32
     """
-    return hashlib.sha256(f"{item_id}\0{text}".encode()).hexdigest()[:32]
+    more = {"title": title, "author": author, "date": date, "occurrence": occurrence}
+    said = [item_id, text, *(f"{name}={value}" for name, value in more.items() if value)]
+    return hashlib.sha256("\0".join(said).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +76,36 @@ class Review:
     Args:
         id: unique over the whole catalogue.
         item_id: the product that it is about.
-        text: the whole review; offsets in answers count its characters.
+        text: the review without its title.
         meta: its other fields (stars, date, ...), as JSON values or dates.
+        title: the title of the review; None: it has none.
     """
 
     id: str
     item_id: str
     text: str
     meta: Mapping[str, Any] = field(default_factory=dict)
+    title: str | None = None
+
+    @property
+    def content(self) -> str:
+        """The review as it is read and searched: the title on a line of its own, then the text.
+
+        Offsets in answers count its characters.
+
+        >>> Review("r1", "B00", "Returned it.", title="Too dim").content
+        'Too dim\\nReturned it.'
+        """
+        return self.text if self.title is None else f"{self.title}\n{self.text}"
+
+    @property
+    def stored_meta(self) -> Mapping[str, Any]:
+        """The metadata with the title among it, as stores keep it.
+
+        >>> Review("r1", "B00", "Returned it.", {"stars": 1}, "Too dim").stored_meta
+        {'stars': 1, 'title': 'Too dim'}
+        """
+        return self.meta if self.title is None else {**self.meta, "title": self.title}
 
     @property
     def digest(self) -> bytes:
@@ -63,13 +114,13 @@ class Review:
 
     @property
     def content_hash(self) -> str:
-        """32 hex digits that change when, and only when, item, text or metadata change.
+        """32 hex digits that change when, and only when, item, title, text or metadata change.
 
         >>> Review("r1", "B00", "Good.").content_hash == Review("r1", "B00", "Bad.").content_hash
         False
         """
         payload = orjson.dumps(
-            [self.item_id, self.text, self.meta],
+            [self.item_id, self.content, self.stored_meta],
             default=str,
             option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from indexing.cli.items import items
 from indexing.cli.reembed import reembed
 from indexing.cli.rollback import rollback
 from indexing.cli.run import run
@@ -16,6 +17,7 @@ app = command_line("Index customer reviews, so that questions can be answered fr
 app.command()(run)
 app.command()(rollback)
 app.command()(status)
+app.command()(items)
 app.command()(verify)
 app.command()(reembed)
 app.command("embed", hidden=True)(renamed(reembed, "qa-index embed", "qa-index reembed"))

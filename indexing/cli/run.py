@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qa_system.config.choices import IndexKind, Similarity, SourceFormat
+from qa_system.config.choices import IndexKind, Misfits, Similarity, SourceFormat
 from qa_system.console.app import print_json
 from qa_system.console.options import ENCODER, STORE, JsonOption, Setting, takes_settings
 
@@ -39,7 +39,7 @@ SOURCE = (
     Setting(
         "indexing.sources",
         "Index these reviews: a file, a folder, a glob, or - for standard input. SubjQA, CSV, "
-        "JSON Lines and Parquet are recognised, plain or .gz. Repeatable.",
+        "JSON and Parquet are recognised, plain or compressed. Repeatable.",
         type=list[str],
         short="-s",
         panel="Source",
@@ -49,7 +49,8 @@ SOURCE = (
     ),
     Setting(
         "indexing.columns",
-        "Read review_id, item_id or text from this column, for example text=body. Repeatable.",
+        "Read a field from this column, for example text=body. The fields are review_id, item_id, "
+        "text, title, stars, date and author. Repeatable.",
         type=list[str],
         metavar="FIELD=COLUMN",
         panel="Source",
@@ -58,11 +59,29 @@ SOURCE = (
     ),
     Setting(
         "indexing.types",
-        "Read a metadata column as text or number, for example zip=text. Repeatable.",
+        "Read a metadata column as text, number, boolean, date or day_first_date, for example "
+        "zip=text. Repeatable.",
         type=list[str],
         metavar="COLUMN=TYPE",
         panel="Source",
         read=_pairs("--type", str.rpartition),
+    ),
+    Setting(
+        "indexing.misfits",
+        "Leave out a value that does not fit its column's type, or reject its row.",
+        type=Misfits,
+        panel="Source",
+    ),
+    Setting(
+        "indexing.item",
+        "All reviews are about this item, if no column names one.",
+        panel="Source",
+    ),
+    Setting(
+        "indexing.encoding",
+        "Read CSV and JSON in this encoding, for example cp1252.",
+        default="detected",
+        panel="Source",
     ),
     Setting(
         "indexing.max_text_chars",
@@ -169,7 +188,8 @@ def _print_report(report: JobReport) -> None:
     counts = report.counts
     rate = counts.read / report.seconds if report.seconds > 0 else 0.0
     typer.echo(
-        f"{counts.read:,} rows read: {counts.written:,} written, {counts.unchanged:,} unchanged, "
+        f"{counts.read:,} rows read: {counts.written:,} written, {counts.updated:,} updated, "
+        f"{counts.unchanged:,} unchanged, {counts.duplicates:,} duplicates, "
         f"{counts.rejected:,} rejected; {counts.deleted:,} deleted. "
         f"{report.seconds:,.1f} s, {rate:,.0f} rows/s"
     )
@@ -177,9 +197,11 @@ def _print_report(report: JobReport) -> None:
         typer.echo(f"{report.resumed:,} of them by an earlier run that was not finished")
     if counts.truncated:
         typer.echo(
-            f"{counts.truncated:,} of {counts.passages:,} passages are longer than the encoder "
-            "reads; --max-words splits them"
+            f"{counts.truncated:,} texts are longer than the encoder reads; --max-words splits them"
         )
+    if counts.nulls:
+        nulls = ", ".join(f"{count:,} of {name}" for name, count in sorted(counts.nulls.items()))
+        typer.echo(f"values left out that do not fit their column's type: {nulls}")
     if report.rejects_file is not None:
         reasons = ", ".join(
             f"{count:,} {reason}" for reason, count in sorted(counts.reasons.items())

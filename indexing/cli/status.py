@@ -24,6 +24,7 @@ def status(settings: Settings, as_json: JsonOption = False) -> None:
     from dataclasses import asdict
 
     from indexing.checkpoint import read_checkpoints
+    from indexing.notes import described
     from indexing.state import state_folder
     from qa_system.stores import open_store
 
@@ -31,14 +32,16 @@ def status(settings: Settings, as_json: JsonOption = False) -> None:
     with open_store(settings.store) as opened:
         if not any(job["running"] for job in jobs.values()) and opened.settle():
             note("a job was killed: what it has written is found from now on")
-        found = asdict(opened.status())
+        found, notes = asdict(opened.status()), opened.notes()
     found["path"] = str(found["path"])
     if as_json:
-        print_json({**found, "jobs": jobs})
+        print_json({**found, "jobs": jobs, "notes": notes})
         return
     for key, value in found.items():
         shown = value["name"] if isinstance(value, dict) else value
         typer.echo(f"{key.replace('_', ' '):20} {_shown(shown)}")
+    if "passages" in notes:
+        typer.echo(f"the last job {described(notes['passages'])}")
     for job, counts in jobs.items():
         how = "finished" if counts["finished"] else "not finished: run it again to go on"
         how = "running" if counts["running"] else how

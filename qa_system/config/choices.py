@@ -8,6 +8,7 @@ __all__ = [
     "AnswerMode",
     "Backend",
     "IndexKind",
+    "Misfits",
     "Precision",
     "Similarity",
     "SourceFormat",
@@ -18,6 +19,7 @@ AnswerMode = Literal["extract", "generate", "auto"]
 spans where all that was generated is withheld."""
 Backend = Literal["auto", "onnx", "torch"]
 IndexKind = Literal["auto", "flat", "hnsw", "ivf_flat", "ivf_pq", "sq8"]
+Misfits = Literal["drop", "reject"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Similarity = Literal["dot_product", "cosine", "l2"]
 SourceFormat = Literal["auto", "subjqa", "csv", "jsonl", "parquet"]

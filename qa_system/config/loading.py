@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import ValidationError
 
 from qa_system.config.schema import Settings, place_store
 from qa_system.errors import ConfigError
+from qa_system.plain_yaml import MAX_CHARS, load_yaml
 
 __all__ = [
     "Override",
@@ -124,14 +124,15 @@ def apply_overrides(tree: dict[str, Any], overrides: Overrides) -> dict[str, str
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a file of keys and values."""
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8-sig") as file:
+            loaded = load_yaml(file.read(MAX_CHARS + 1))
     except OSError as error:
         raise ConfigError(
             f"cannot read the configuration: {error.strerror or error}",
             where=str(path),
             remedy="Name an existing YAML file, or none to run on the defaults.",
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(
             f"the configuration is not YAML: {error}", where=str(path), remedy="Mend the file."
         ) from error
@@ -165,9 +166,9 @@ def _overrides_of(overrides: Overrides) -> Iterator[Override]:
 
 def _yaml_value(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{text!r} is not a YAML value: {error}", where=where) from error
+        return load_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"{text!r:.80} is not a YAML value: {error}", where=where) from error
 
 
 def _assign(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
@@ -197,7 +198,7 @@ def describe(invalid: ValidationError, sources: Mapping[str, str]) -> str:
         elif error["type"] == "extra_forbidden":
             lines.append(f"{dotted}: no such key{origin}")
         else:
-            lines.append(f"{dotted}: {error['msg']}, got {error['input']!r}{origin}")
+            lines.append(f"{dotted}: {error['msg']}, got {error['input']!r:.200}{origin}")
     return "; ".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -14,6 +15,7 @@ from pydantic import (
     Field,
     Tag,
     TypeAdapter,
+    field_validator,
     model_validator,
 )
 
@@ -21,6 +23,7 @@ from qa_system.config.addresses import is_address, split_address
 from qa_system.config.choices import (
     Backend,
     IndexKind,
+    Misfits,
     Precision,
     Similarity,
     SourceFormat,
@@ -64,8 +67,6 @@ class _PlacedSettings(Strict):
     """Whether it is reached over a network; a job that waits for it may be interrupted."""
     has_versions: ClassVar[bool]
     """Whether it can be rebuilt beside what is read, and rolled back."""
-    kept_as: ClassVar[str]
-    """What is deleted to delete it: a folder or an index."""
     rows_at_once: ClassVar[int]
     """Reviews between two checkpoints of a job, unless `indexing.batch_size` says otherwise."""
 
@@ -86,7 +87,6 @@ class StoreSettings(_PlacedSettings):
 
     is_server: ClassVar[bool] = False
     has_versions: ClassVar[bool] = False
-    kept_as: ClassVar[str] = "folder"
     rows_at_once: ClassVar[int] = 512
 
     type: Literal["faiss"] = "faiss"
@@ -131,7 +131,6 @@ class ElasticsearchSettings(_PlacedSettings):
 
     is_server: ClassVar[bool] = True
     has_versions: ClassVar[bool] = True
-    kept_as: ClassVar[str] = "index"
     rows_at_once: ClassVar[int] = 2048
     """So many that several requests are on their way."""
 
@@ -335,7 +334,10 @@ class PassageSettings(Strict):
     @model_validator(mode="before")
     @classmethod
     def _overlap_of_short_passages(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and "overlap_words" not in given:
+        if isinstance(given, Mapping) and given.get("max_words") is None:
+            if given.get("overlap_words", OVERLAP_WORDS) != OVERLAP_WORDS:
+                raise ValueError("overlap_words needs max_words: without it, reviews are not split")
+        elif isinstance(given, Mapping) and "overlap_words" not in given:
             longest = given.get("max_words")
             if isinstance(longest, int) and longest <= OVERLAP_WORDS:
                 return {**given, "overlap_words": longest // 3}
@@ -356,11 +358,22 @@ class IndexingSettings(Strict):
 
     sources: tuple[str, ...] = ()
     format: SourceFormat = "auto"
-    columns: Mapping[Literal["review_id", "item_id", "text"], str] = Field(default_factory=dict)
-    """Which column of the source holds `review_id`, `item_id` and `text`."""
-    types: Mapping[str, Literal["text", "number"]] = Field(default_factory=dict)
-    """Metadata columns that are always text or always a number; without it, a CSV cell is a
-    number if writing that number gives the same cell (`5` and `4.5`; not `007` nor `4.50`)."""
+    columns: Mapping[
+        Literal["review_id", "item_id", "text", "title", "stars", "date", "author"], str
+    ] = Field(default_factory=dict)
+    """Which column of the source holds what; others are found by the names that are known."""
+    item: str | None = None
+    """The item that all reviews are about, of sources that have no column for it."""
+    encoding: str | None = None
+    """Of CSV and JSON; None: detected."""
+    types: Mapping[str, Literal["text", "number", "boolean", "date", "day_first_date"]] = Field(
+        default_factory=dict
+    )
+    """Types of metadata columns, by their names in the store; the type of any other column is
+    decided by its first 1,000 rows, and kept."""
+    misfits: Misfits = "drop"
+    """A value that does not fit its column's type is left out and counted, or its row is set
+    aside."""
     batch_size: Positive | None = None
     """Reviews between two checkpoints; None: 512, and 2048 on a server, to which several requests
     are on their way at a time."""
@@ -374,6 +387,24 @@ class IndexingSettings(Strict):
     state: str | None = None
     """The folder of checkpoints; None: `jobs` beside the embedded store's files, and for a server
     `.qa-index/<host>-<port>-<index>` in the working folder."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_is_known(cls, encoding: str | None) -> str | None:
+        try:
+            if encoding is None or codecs.lookup(encoding)._is_text_encoding:
+                return encoding
+        except (LookupError, ValueError):
+            pass
+        raise ValueError("there is no such encoding; utf-8, cp1252 and utf-16 are some")
+
+    @model_validator(mode="after")
+    def _item_is_said_once(self) -> IndexingSettings:
+        if self.item is not None and not self.item.strip():
+            raise ValueError("item is empty")
+        if self.item is not None and "item_id" in self.columns:
+            raise ValueError("item names the one item, and columns.item_id a column of items")
+        return self
 
 
 class Settings(Strict):

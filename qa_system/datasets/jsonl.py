@@ -145,7 +145,10 @@ def _row_of(line: bytes, where: str) -> Row:
         raise DataError(
             f"the line is not JSON: {error}", where=where, remedy="Write one JSON object a line."
         ) from error
-    errors = _errors(row) if isinstance(row, dict) else ["it is not an object"]
+    try:
+        errors = _errors(row) if isinstance(row, dict) else ["it is not an object"]
+    except RecursionError:
+        errors = ["it is nested too deep"]
     if errors:
         raise DataError(
             f"the line is not a label: {'; '.join(errors)}",

@@ -67,7 +67,11 @@ class SquadFile:
                 f"the file cannot be read: {error.strerror}", where=str(path)
             ) from error
         except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
-            raise DataError(f"the file is not JSON: {error}", where=str(path)) from error
+            raise DataError(
+                f"the file is not JSON: {error}", where=str(path), remedy="Fetch or write it again."
+            ) from error
+        except RecursionError as error:
+            raise _too_deep(path) from error
         try:
             return cls(tree)
         except DataError as error:
@@ -134,6 +138,8 @@ class SquadFile:
         except TypeError as error:
             temporary.unlink(missing_ok=True)
             raise DataError(f"a label's meta is not JSON: {error}", where=str(path)) from error
+        except RecursionError as error:
+            raise _too_deep(path) from error
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise DataError(
@@ -340,6 +346,14 @@ def _check_characters(key: str, value: str, where: str) -> None:
         value.encode()
     except UnicodeEncodeError:
         raise _not_squad(f"{key!r} holds half a character (a lone surrogate)", where) from None
+
+
+def _too_deep(path: str | Path) -> DataError:
+    return DataError(
+        "the file is nested too deep to be SQuAD",
+        where=str(path),
+        remedy="Write it as data[].paragraphs[].{context, qas[].{id, question, answers}}.",
+    )
 
 
 def _not_squad(what: str, where: str) -> DataError:

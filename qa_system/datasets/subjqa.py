@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 _KNOWN = frozenset((*REQUIRED, *OF_PAIR, *OF_PAIR_SCALAR, *OF_ANNOTATOR))
-_INDICES = re.compile(r"\(\s*(\d+)\s*,\s*(\d+)\s*\)")
+_INDICES = re.compile(r"\(\s*(\d{1,18})\s*,\s*(\d{1,18})\s*\)")
 
 
 @dataclass(frozen=True, slots=True)

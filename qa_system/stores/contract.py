@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self
@@ -207,8 +207,27 @@ class ReviewStore(SearchableStore, Protocol):
         """
         ...
 
-    def iter_ids(self) -> Iterator[tuple[str, str | None]]:
+    def iter_ids(self) -> Generator[tuple[str, str | None], None, None]:
         """Stream every document's id and its review's, None where it names no review."""
+        ...
+
+    def notes(self) -> dict[str, Any]:
+        """Return what jobs have noted in the store, by name."""
+        ...
+
+    def note(self, values: Mapping[str, Any]) -> None:
+        """Keep JSON values with the store, each in place of the one of its name.
+
+        Args:
+            values: by name, such as the recipe of derived ids and the types of columns.
+
+        >>> import tempfile
+        >>> from qa_system.stores import FAISSDocumentStore
+        >>> with FAISSDocumentStore(tempfile.mkdtemp()) as store:
+        ...     store.note({"recipe": 2})
+        ...     store.notes()
+        {'recipe': 2}
+        """
         ...
 
     def count_items(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Self, get_args
 
@@ -237,16 +237,8 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         """Write documents as `write_documents` does, and tell all that came of it.
 
         A document that cannot be taken is no error here: it stands in the report's `rejected`,
-        with its reason, for the reject file of a job that goes on.
-
-        Args:
-            documents: to write.
-            policy: what to do about ids that are there already.
-            stale_ids: of documents to delete, when all others are written.
-            passages: of those documents, by id, that a dense search finds by their passages; they
-                need no embedding of their own.
-
-        Raises: as `write_documents`, but for DocumentsRejectedError.
+        with its reason, for the reject file of a job that goes on. `write_documents` and `replace`
+        describe the arguments, and all other errors.
         """
         return writing.write(self._at, documents, policy, stale_ids, passages)
 
@@ -335,8 +327,17 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         return reviews.documents_of_reviews(self._at, review_ids)
 
     @override
-    def iter_ids(self) -> Iterator[tuple[str, str | None]]:
+    def iter_ids(self) -> Generator[tuple[str, str | None], None, None]:
         return reviews.iter_ids(self._at)
+
+    @override
+    def notes(self) -> dict[str, Any]:
+        state = self._at.state(fresh=True)
+        return {} if state is None else dict(state.notes)
+
+    @override
+    def note(self, values: Mapping[str, Any]) -> None:
+        self._at.note(values)
 
     @override
     def count_items(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from time import monotonic
@@ -303,9 +303,19 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         return False
 
     @override
-    def iter_ids(self) -> Iterator[tuple[str, str | None]]:
+    def iter_ids(self) -> Generator[tuple[str, str | None], None, None]:
         with self._reading() as snapshot:
             yield from snapshot.select(f"id, {REVIEW}", None)
+
+    @override
+    def notes(self) -> dict[str, Any]:
+        with self._reading() as snapshot:
+            return snapshot.state.notes
+
+    @override
+    def note(self, values: Mapping[str, Any]) -> None:
+        with self._folder.writing(searchable=False) as transaction:
+            transaction.set(notes={**transaction.state.notes, **values})
 
     @override
     def count_items(self) -> int:

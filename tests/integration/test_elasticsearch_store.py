@@ -727,3 +727,25 @@ def test_an_index_that_is_deleted_is_missed(elastic_store):
     store.delete_all_documents(recreate_index=True)
     with pytest.raises(StoreNotFoundError, match="no such index"):
         other.count_documents()
+
+
+# --- what jobs note
+
+
+def test_notes_stay_with_the_index_through_encoders_and_versions(elastic_store):
+    store = elastic_store()
+    assert store.notes() == {}
+    store.note({"recipe": 2, "types": {"price": "number"}})
+    store.note({"types": {"size": "text"}})
+    expected = {"recipe": 2, "types": {"size": "text"}}
+    store.bind_encoder(EncoderIdentity("tiny", 2, "dot_product", "0" * 64))
+    assert store.notes() == expected
+    store.write_documents([Document(id="r1", content="x", embedding=[1.0, 2.0])])
+    with store.new_version(encoder=store.encoder) as built:
+        assert built.notes() == {}
+        built.note({"recipe": 2})
+        built.write_documents([Document(id="r1", content="x", embedding=[1.0, 2.0])])
+        store.promote(built, expected=1)
+    assert store.notes() == {"recipe": 2}
+    store.rollback()
+    assert store.notes() == expected

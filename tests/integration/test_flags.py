@@ -88,7 +88,10 @@ OPTIONS = [
     for program, path, command in ALL
     for option in command.params
     for flag in option.opts[:1]
-    if flag in FLAGS and not option.hidden
+    if flag in FLAGS
+    and not option.hidden
+    # `qa ask --item` is no setting.
+    and (program == "indexing.cli" or not FLAGS[flag].startswith("indexing."))
 ]
 
 
@@ -101,7 +104,7 @@ def kind(key: str) -> Any:
 
 
 def is_text(key: str) -> bool:
-    return kind(key) is str and not key.endswith(".device")
+    return kind(key) is str and not key.endswith((".device", ".encoding"))
 
 
 def choices(key: str) -> tuple[str, ...]:
@@ -153,6 +156,8 @@ def texts_of(key: str) -> tuple[str, ...]:
         return ("a=text", "a=number")
     if key.endswith(".device"):
         return ("cpu", "cuda:1")
+    if key == "indexing.encoding":
+        return ("utf-8", "cp1252")
     return choices(key)[:2] or ("256", "257")
 
 

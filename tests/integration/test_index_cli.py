@@ -69,7 +69,10 @@ def test_run_prints_a_report_for_machines_and_only_that(tmp_path, source):
 
 def test_run_prints_a_report_for_people(tmp_path, source):
     result = invoke("run", "--source", source, "--store", tmp_path / "store", "--no-embed")
-    assert "3 rows read: 2 written, 0 unchanged, 1 rejected" in result.output
+    assert (
+        "3 rows read: 2 written, 0 updated, 0 unchanged, 0 duplicates, 1 rejected; 0 deleted."
+        in result.output
+    )
     assert "1 missing text" in result.output
 
 
@@ -135,9 +138,9 @@ def test_status_verify_and_reembed(tmp_path, source):
         (["--source", "no/such.csv"], "no such file"),
         (["--source", "{source}", "--format", "xml"], "--format"),
         (["--source", "{source}", "--column", "text"], "NAME=VALUE"),
-        (["--source", "{source}", "--column", "text=body"], "--column text=NAME"),
+        (["--source", "{source}", "--column", "text=body"], "--column text="),
         (["--source", "{source}", "--batch-size", "0"], "[--batch-size]"),
-        (["--source", "{source}", "--type", "zip=date"], "[--type]"),
+        (["--source", "{source}", "--type", "zip=nonsense"], "[--type]"),
         (["--source", "{source}", "--set", "indexing.batch_size=0"], "[--set]"),
         (["--source", "{source}", "--set", "indexing.nonsense=1"], "indexing.nonsense"),
         (["--config", "no/such.yaml"], "no/such.yaml"),
@@ -176,7 +179,9 @@ def test_a_store_that_is_not_there(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_ends_the_job_which_can_go_on(tmp_path, number, code):
     command = [sys.executable, "-m", "indexing.cli", "run", "--source", "-", "--no-embed"]
     command += ["--store", str(tmp_path / "store"), "--batch-size", "1", "--json"]
@@ -189,8 +194,8 @@ def test_a_signal_ends_the_job_which_can_go_on(tmp_path, number, code):
         bufsize=0,
     )
     # More than is looked at to recognise the format, so that reading has begun.
-    for line in range(200):
-        job.stdin.write(b'{"review_id": "r%d", "item_id": "B00", "text": "t"}\n' % line)
+    for line in range(3_000):
+        job.stdin.write(b'{"review_id": "r%d", "item_id": "B00", "text": "%090d"}\n' % (line, 7))
     while not list((tmp_path / "store").glob("jobs/*.sqlite-wal")):
         assert job.poll() is None, job.stderr.read()
         time.sleep(0.01)

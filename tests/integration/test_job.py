@@ -2,6 +2,9 @@ import csv
 import gzip
 import io
 import json
+import os
+import re
+import shlex
 import shutil
 import sqlite3
 from pathlib import Path
@@ -22,6 +25,7 @@ from qa_system.errors import (
     StoreMismatchError,
     TooManyRejectsError,
 )
+from qa_system.records import stable_review_id
 from qa_system.retrievers.encoders import load_encoder
 from qa_system.stores import open_store
 
@@ -117,9 +121,21 @@ def texts(tmp_path):
     return {key: content for key, (content, _) in stored(tmp_path).items()}
 
 
+OUTCOMES = ("written", "updated", "unchanged", "duplicates", "rejected")
+
+
+def outcomes(report):
+    """How many rows were read, and what came of each."""
+    counted = tuple(getattr(report.counts, name) for name in OUTCOMES)
+    assert report.counts.read == sum(counted)
+    return counted
+
+
 def counts(report):
-    names = ("read", "written", "unchanged", "rejected")
-    return tuple(getattr(report.counts, name) for name in names)
+    """Rows read, stored, left as they were, set aside; where no id comes twice."""
+    written, updated, unchanged, duplicates, rejected = outcomes(report)
+    assert not duplicates
+    return report.counts.read, written + updated, unchanged, rejected
 
 
 def test_a_run_stores_every_review_and_another_changes_nothing(tmp_path, source):
@@ -148,7 +164,7 @@ def test_what_changed_is_replaced_and_what_is_missing_deleted_if_told(tmp_path, 
         ("r6", "B02", "New.", "3"),
     ]
     write(source, rows)
-    assert counts(index(tmp_path, source)) == (4, 3, 1, 0)
+    assert outcomes(index(tmp_path, source)) == (1, 2, 1, 0, 0)
     found = stored(tmp_path)
     assert set(found) == {"r1", "r2", "r3", "r4", "r5", "r6"}
     assert found["r1"][0] == "Works well on a train."
@@ -170,37 +186,260 @@ def test_a_review_whose_row_went_bad_is_not_deleted(tmp_path, source):
 def test_an_empty_source_does_not_empty_the_store(tmp_path, source):
     index(tmp_path, source)
     write(source, [])
-    with pytest.raises(JobError, match="would empty the store"):
-        index(tmp_path, source, delete_missing=True)
+    for delete_missing in (True, False):
+        with pytest.raises(JobError, match=r"held no rows.*the store is as it was"):
+            index(tmp_path, source, delete_missing=delete_missing)
+    write(source, [("r1", "B00", "", "5"), ("r2", "", "x", "5")])
+    for delete_missing in (True, False):
+        with pytest.raises(JobError, match="all 2 rows were rejected: 1 missing item, 1 missing"):
+            index(tmp_path, source, delete_missing=delete_missing)
     assert len(stored(tmp_path)) == 5
-    assert counts(index(tmp_path, source)) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
-def test_repeated_ids(tmp_path, batch_size):
+def test_the_last_row_of_an_id_counts(tmp_path, batch_size):
+    index(tmp_path, write(tmp_path / "a.csv", [ROWS[0], ROWS[2], ROWS[3]]))
     rows = [
         ROWS[0],
         ROWS[1],
         ROWS[0],
         ("r2", "B00", "Another text.", "1"),
-        ("r1", "B09", ROWS[0][2], "5"),
+        (*ROWS[2][:3], "1"),
+        ROWS[2],
+        (*ROWS[3][:3], "1"),
         ("r7", "B00", "", "5"),
         ("r7", "B00", "The row before was bad.", "5"),
+        ("r7", "", "So is the row after.", "5"),
     ]
     source = write(tmp_path / "a.csv", rows)
     report = index(tmp_path, source, batch_size=batch_size)
-    assert counts(report) == (7, 3, 1, 3)
-    assert report.counts.duplicates == 1
-    assert report.counts.reasons == {"duplicate id": 2, "missing text": 1}
-    rejects = [json.loads(line) for line in Path(report.rejects_file).read_bytes().splitlines()]
-    assert [(each["line"], each["reason"]) for each in rejects] == [
-        (5, "duplicate id"),
-        (6, "duplicate id"),
-        (7, "missing text"),
+    # New are r2 and r7; r4 has another metadata; r1 and r3 end as they were.
+    assert outcomes(report) == (2, 1, 2, 3, 2)
+    assert report.counts.passages == 3
+    assert report.counts.reasons == {"missing item": 1, "missing text": 1}
+    found = stored(tmp_path)
+    assert found["r2"][0] == "Another text."
+    assert found["r7"][0] == "The row before was bad."
+    assert found["r3"][1]["stars"] == int(ROWS[2][3])
+    assert found["r4"][1]["stars"] == 1
+    assert outcomes(index(tmp_path, source, batch_size=batch_size)) == (0, 0, 5, 3, 2)
+    assert stored(tmp_path) == found
+
+
+SAID = ("item_id", "text", "title", "author", "date", "stars", "votes")
+GOOD = ("lamp", "Good", "", "", "", "5", "0")
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_reviews_without_an_id_are_told_apart(tmp_path, batch_size):
+    rows = [
+        GOOD,
+        (*GOOD[:5], "1", "0"),
+        GOOD,
+        (*GOOD[:5], "1", "0"),
+        (*GOOD[:5], "1", "7"),
+        ("lamp", "Good", "Dim", "", "", "5", "0"),
+        ("lamp", "Good", "", "Ann", "", "5", "0"),
+        ("lamp", "Good", "", "Ann", "2024-02-01", "5", "0"),
+        ("mug", *GOOD[1:]),
+        ("lamp", "", "", "", "", "5", "0"),
     ]
-    assert rejects[0]["detail"].endswith(f"{source}, line 3")
-    assert texts(tmp_path)["r7"] == "The row before was bad."
-    assert texts(tmp_path)["r2"] == "The zip broke."
+    source = write(tmp_path / "a.csv", rows, SAID)
+    report = index(tmp_path, source, batch_size=batch_size)
+    assert outcomes(report) == (7, 0, 0, 2, 1)
+    found = stored(tmp_path)
+    expected = {
+        stable_review_id("lamp", "Good"): {"stars": 5, "votes": 0},
+        stable_review_id("lamp", "Good", occurrence=1): {"stars": 1, "votes": 0},
+        stable_review_id("lamp", "Good", occurrence=2): {"stars": 1, "votes": 7},
+        stable_review_id("lamp", "Good", "Dim"): {"stars": 5, "votes": 0, "title": "Dim"},
+        stable_review_id("lamp", "Good", None, "Ann"): {"stars": 5, "votes": 0, "author": "Ann"},
+        stable_review_id("lamp", "Good", None, "Ann", "2024-02-01"): {
+            "stars": 5,
+            "votes": 0,
+            "author": "Ann",
+            "date": "2024-02-01",
+        },
+        stable_review_id("mug", "Good"): {"stars": 5, "votes": 0},
+    }
+    own = ("review_id", "item_id", "content_hash")
+    assert {
+        name: {key: value for key, value in meta.items() if key not in own}
+        for name, (_, meta) in found.items()
+    } == expected
+    assert outcomes(index(tmp_path, source, batch_size=batch_size)) == (0, 0, 7, 2, 1)
+    assert stored(tmp_path) == found
+    # Some of them are changed: their ids stay.
+    rows[6] = (*rows[6][:5], "2", "0")
+    write(source, rows, SAID)
+    assert outcomes(index(tmp_path, source, batch_size=batch_size)) == (0, 1, 6, 2, 1)
+
+
+def as_by_0_1(tmp_path):
+    """Make the store of a test what version 0.1 would have left: it noted nothing."""
+    with sqlite3.connect(tmp_path / "store" / "store.sqlite3") as db:
+        db.execute("DELETE FROM store WHERE key = 'notes'")
+    db.close()
+
+
+def test_a_store_of_version_0_1_keeps_its_ids(tmp_path):
+    header = ("item_id", "text", "title", "author", "reviewId")
+    rows = [("100.0", "Good", "Dim", "Ann", "7"), ("100.0", "Fine", "", "Ann", "8")]
+    source = write(tmp_path / "a.csv", rows, header)
+    index(tmp_path, write(tmp_path / "old.csv", [("x", "100.0", "y", "5")]))
+    with open_store(StoreSettings(path=str(tmp_path / "store"))) as store:
+        store.delete_documents(["x"])
+        # What version 0.1 wrote of the two rows.
+        store.write_documents(
+            [
+                Document(
+                    id=stable_review_id(item, text),
+                    content=text,
+                    meta={
+                        "review_id": stable_review_id(item, text),
+                        "item_id": item,
+                        "author": author,
+                        "content_hash": "of then",
+                    },
+                )
+                for item, text, _, author, _ in rows
+            ]
+        )
+    as_by_0_1(tmp_path)
+    for expected in ((0, 2, 0, 0, 0), (0, 0, 2, 0, 0)):
+        assert outcomes(index(tmp_path, source)) == expected
+    assert set(stored(tmp_path)) == {stable_review_id("100.0", text) for text in ("Good", "Fine")}
+    with open_store(StoreSettings(path=str(tmp_path / "store"))) as store:
+        assert store.notes()["recipe"] == 1
+    # Another store has no past: an id is recognised, and 100.0 is a whole number.
+    shutil.rmtree(tmp_path / "store")
+    index(tmp_path, source)
+    assert {name: meta["item_id"] for name, (_, meta) in stored(tmp_path).items()} == {
+        "7": "100",
+        "8": "100",
+    }
+
+
+def test_a_store_of_a_newer_version_is_refused(tmp_path, source):
+    index(tmp_path, source)
+    with open_store(StoreSettings(path=str(tmp_path / "store"))) as store:
+        store.note({"recipe": 3})
+    with pytest.raises(StoreMismatchError, match="recipe 3"):
+        index(tmp_path, source)
+
+
+def test_types_are_kept_with_the_store(tmp_path, caplog):
+    header = ("review_id", "item_id", "text", "zip")
+    first = write(tmp_path / "a.csv", [("r1", "i", "t", "01067"), ("r2", "i", "t", "")], header)
+    second = write(tmp_path / "b.csv", [("r3", "i", "t", "10115")], header)
+    assert index(tmp_path, first).types == {"zip": "text"}
+    assert index(tmp_path, second).types == {"zip": "text"}
+    assert stored(tmp_path)["r3"][1]["zip"] == "10115"
+    assert "declared" not in caplog.text
+    report = index(tmp_path, second, types={"zip": "number"})
+    assert report.to_dict()["types"] == {"zip": "number"}
+    assert "zip is declared a number, and was a text in this store" in caplog.text
+    assert stored(tmp_path)["r3"][1]["zip"] == 10115
+
+
+def test_values_that_do_not_fit_are_counted(tmp_path, caplog):
+    rows = [
+        ("r1", "i", "t", "5"),
+        ("r2", "i", "t", "x"),
+        ("r3", "i", "t", "y"),
+        ("r4", "i", "", "z"),
+    ]
+    source = write(tmp_path / "a.csv", rows)
+    report = index(tmp_path, source, batch_size=1)
+    assert outcomes(report) == (3, 0, 0, 0, 1)
+    assert report.counts.nulls == report.to_dict()["nulls"] == {"stars": 2}
+    assert caplog.text.count("stars is 'x', not a rating: it is left out") == 1
+    assert "stars" not in stored(tmp_path)["r2"][1]
+    report = index(tmp_path, source, misfits="reject")
+    assert outcomes(report) == (0, 0, 1, 0, 3)
+    assert report.counts.reasons == {"wrong type": 2, "missing text": 1}
+
+
+def test_types_and_counts_survive_a_stop(tmp_path):
+    rows = [("r1", "i", "t", "5"), ("r2", "i", "t", "x"), ("", "", "", ""), ("r3", "i", "t", "y")]
+    source = write(tmp_path / "a.csv", rows, ("review_id", "item_id", "text", "size"))
+    keys = {"types": {"size": "number"}, "batch_size": 1}
+    with pytest.raises(TooManyRejectsError):
+        index(tmp_path, source, max_rejects=0, **keys)
+    report = index(tmp_path, source, **keys)
+    assert report.resumed == 2
+    assert report.counts.nulls == {"size": 2}
+    assert outcomes(report) == (3, 0, 0, 0, 1)
+
+
+def test_another_mapping_than_the_last_jobs_is_told(tmp_path, caplog):
+    header = ("review_id", "asin", "body", "summary")
+    source = write(tmp_path / "a.csv", [("r1", "i", "the text", "the title")], header)
+    index(tmp_path, source)
+    index(tmp_path, source)
+    assert "the last job" not in caplog.text
+    assert stored(tmp_path)["r1"][0] == "the title\nthe text"
+    report = index(tmp_path, source, columns={"text": "summary"})
+    assert "text is taken from 'summary' now, and was from 'body' in the last job" in caplog.text
+    assert outcomes(report) == (0, 1, 0, 0, 0)
+    assert stored(tmp_path)["r1"][0] == "the title"
+
+
+def test_the_same_review_posted_to_variants_is_marked(tmp_path):
+    header = ("review_id", "item_id", "text", "author", "date")
+    rows = [
+        ("r1", "red", "Too dim for reading, sadly.", "", ""),
+        ("r2", "blue", "too dim for READING  sadly", "", ""),
+        ("r3", "red", "Too dim for reading, sadly!", "", ""),
+        ("r4", "green", "Too dim for reading, sadly!", "Ann", ""),
+        ("r5", "green", "Good", "Ann", "2024-02-01"),
+        ("r6", "red", "Good", "Ann", "2024-02-01"),
+        ("r7", "blue", "Good", "Ann", "2024-02-02"),
+        ("r8", "blue", "Good", "", ""),
+        ("r9", "green", "Too dim for reading, sadly.", "", ""),
+    ]
+    source = write(tmp_path / "a.csv", rows, header)
+    for size in (1, 100):
+        index(tmp_path, source, batch_size=size)
+        marks = {name: meta.get("copy_of") for name, (_, meta) in stored(tmp_path).items()}
+        assert {name: mark for name, mark in marks.items() if mark is not None} == {
+            "r2": "r1",
+            "r6": "r5",
+            "r9": "r1",
+        }
+        with open_store(StoreSettings(path=str(tmp_path / "store"))) as store:
+            unmarked = {"field": "meta.copy_of", "operator": "==", "value": None}
+            assert store.count_documents_by_filter(unmarked) == 6
+        shutil.rmtree(tmp_path / "store")
+
+
+def test_one_product_needs_no_column(tmp_path):
+    source = write(tmp_path / "a.csv", [("Good.", "5"), ("Fine.", "4")], ("text", "stars"))
+    with pytest.raises(ConfigError) as told:
+        index(tmp_path, source)
+    command = f"qa-index run --store {tmp_path / 'store'} --source {source} --no-embed"
+    assert str(told.value).endswith(f"{command} --item NAME")
+    report = index(tmp_path, source, item="lamp")
+    assert outcomes(report) == (2, 0, 0, 0, 0)
+    assert {meta["item_id"] for _, meta in stored(tmp_path).values()} == {"lamp"}
+    other = write(tmp_path / "b.csv", [("lamp", "Good.")], ("item_id", "text"))
+    with pytest.raises(ConfigError, match="keeps the names item_id"):
+        index(tmp_path, other, item="lamp")
+    with pytest.raises(ConfigError, match=r"columns\.item_id"):
+        index(tmp_path, other, item="lamp", columns={"item_id": "x"})
+
+
+def test_columns_that_are_not_known_come_with_the_whole_command(tmp_path):
+    rows = [("A-1", "Works well on a plane.", "yes"), ("A-2", "The zip broke.", "no")]
+    source = write(tmp_path / "a b.csv", rows, ("my thing no.", "opinion, free", "happy"))
+    with pytest.raises(ConfigError) as told:
+        index(tmp_path, source, types={"happy": "boolean"})
+    command = str(told.value).partition("--item NAME): ")[2]
+    assert shlex.split(command) == [
+        *("qa-index", "run", "--store", str(tmp_path / "store"), "--source", str(source)),
+        *("--set", 'indexing.types={"happy":"boolean"}', "--no-embed"),
+        *("--column", "text=opinion, free", "--item", "NAME"),
+    ]
 
 
 def test_the_reject_file_is_golden(tmp_path):
@@ -219,11 +458,69 @@ def test_the_reject_file_is_golden(tmp_path):
     assert not (tmp_path / "out" / "bad.jsonl").exists()
 
 
-def test_a_file_that_is_no_reject_file_is_not_overwritten(tmp_path, source):
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"5\n",
+        b"[1, 2]\n",
+        b'"text"\n',
+        b"null\n",
+        b"no JSON\n",
+        b"\xff\xfe\n",
+        b"\n",
+        b"{}\n",
+        b'{"file": "a.py", "line": 1, "reason": "unused import"}\n',
+        b'{"file":"a","line":1,"reason":"b","detail":"c","review_id":null,"row":"d","more":1}\n',
+        b"[" * 100_000,
+    ],
+)
+def test_a_file_that_is_no_reject_file_is_not_overwritten(tmp_path, source, before):
+    other = tmp_path / "other"
+    other.write_bytes(before)
+    with pytest.raises(ConfigError, match="no reject file"):
+        index(tmp_path, source, rejects=str(other))
+    assert other.read_bytes() == before
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_reject_file_that_is_a_source_or_no_file(tmp_path, source):
     before = source.read_bytes()
     with pytest.raises(ConfigError, match="no reject file"):
         index(tmp_path, source, rejects=str(source))
     assert source.read_bytes() == before
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "link").symlink_to(source)
+    os.mkfifo(tmp_path / "pipe")
+    bad = tmp_path / "bad.jsonl"
+    index(tmp_path, write(tmp_path / "b.csv", [ROWS[0], ("r9", "", "", "")]), rejects=str(bad))
+    for place, sources, message in (
+        (tmp_path, [source], "no regular file"),
+        (tmp_path / "pipe", [source], "no regular file"),
+        ("/dev/null", [source], "no regular file"),
+        (tmp_path / "link", [source], "no reject file"),
+        (bad, [source, bad], "no column|one of the sources"),
+        (source / "below", [source], "Not a directory"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            index(tmp_path, sources, rejects=str(place))
+    assert source.read_bytes() == before
+    index(tmp_path, source, rejects=str(tmp_path / "empty.csv"))
+    assert (tmp_path / "empty.csv").exists()
+
+
+@pytest.mark.parametrize("suffix", [".sqlite", ".lock", ".rejects.jsonl"])
+def test_what_a_job_keeps_is_a_folder(tmp_path, source, suffix):
+    index(tmp_path, source)
+    (state,) = (tmp_path / "store" / "jobs").glob("*.sqlite")
+    place = state.with_suffix(suffix)
+    if place.exists():
+        place.unlink()
+    place.mkdir()
+    (place / "kept").touch()
+    assert isinstance(read_checkpoints(state.parent), dict)
+    with pytest.raises((JobError, ConfigError), match=re.escape(str(place.with_suffix("")))):
+        index(tmp_path, source)
+    assert (place / "kept").exists()
 
 
 def test_too_many_rejects_stop_the_job_which_goes_on_when_more_are_allowed(tmp_path):

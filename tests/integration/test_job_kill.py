@@ -48,10 +48,15 @@ def source(tmp_path):
         writer.writerow(["review_id", "item_id", "text", "stars"])
         for number in range(ROWS):
             text = f"Review {number} says\nthat word{number % 37} is good. " * 3
-            # Each 50th row is bad, each 60th comes twice.
+            # Each 50th row is bad, each 60th comes twice, each 40th again with another text. Each
+            # 20th is followed by one without id, of which some differ in their stars only.
             writer.writerow([f"r{number}", f"B{number // 10}", "" if number % 50 == 7 else text, 5])
             if number % 60 == 9:
                 writer.writerow([f"r{number}", f"B{number // 10}", text, 5])
+            if number % 40 == 39:
+                writer.writerow([f"r{number - 20}", f"B{number // 10 - 2}", f"Other {text}", 5])
+            if number % 20 == 3:
+                writer.writerow(["", f"B{number // 200}", "Good", number % 3])
     return path
 
 
@@ -87,9 +92,17 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(tmp_path, source, m
     run_job(load_settings(overrides=overrides(source, whole, max_words), environ={}))
     seconds = time.monotonic() - start
     expected = contents(whole)
-    with source.open(newline="") as rows:
-        texts = {row["review_id"]: row["text"] for row in csv.DictReader(rows) if row["text"]}
-    assert {name: content for name, (content, _) in expected.items()} == texts
+    with source.open(newline="") as lines:
+        rows = [row for row in csv.DictReader(lines) if row["text"]]
+    texts = {row["review_id"]: row["text"] for row in rows if row["review_id"]}
+    stored = {name: content for name, (content, _) in expected.items()}
+    assert {name: stored[name] for name in texts} == texts
+    assert sorted(
+        (meta["item_id"], meta["stars"])
+        for name, (content, meta) in expected.items()
+        if name not in texts and content == "Good"
+    ) == sorted({(row["item_id"], int(row["stars"])) for row in rows if not row["review_id"]})
+    assert len(stored) == len(texts) + 12
     chance = random.Random(13)
     driver = subprocess.Popen(
         [sys.executable, "-c", DRIVER],
@@ -145,10 +158,10 @@ def test_a_command_that_was_killed_is_resumed_by_the_same_command(tmp_path, sour
     first.communicate()
     second = subprocess.run(command, capture_output=True, check=True, **where)
     report = json.loads(second.stdout)
-    bad = ROWS // 50
-    twice = len(range(9, ROWS, 60))
-    assert 0 < report["resumed"] < report["read"] == ROWS + twice
-    # A repeated row of a bad one is good: it has the text.
-    both = len([number for number in range(9, ROWS, 60) if number % 50 == 7])
-    assert report["written"] == ROWS - bad + both
-    assert report["rejected"] == bad
+    with source.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    good = {(row["review_id"] or (row["item_id"], row["stars"])) for row in rows if row["text"]}
+    assert 0 < report["resumed"] < report["read"] == len(rows)
+    assert report["written"] == len(good)
+    assert report["rejected"] == len([row for row in rows if not row["text"]])
+    assert report["duplicates"] == report["read"] - report["written"] - report["rejected"]

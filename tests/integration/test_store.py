@@ -503,3 +503,19 @@ def test_status(store, tmp_path):
     assert status.generation == status.lexical_generation == status.vectors_generation == 1
     assert status.encoder is None
     assert status.bytes_on_disk > 10_000
+
+
+# --- what jobs note
+
+
+def test_notes_are_kept_and_no_write_for_a_search(store, tmp_path):
+    assert store.notes() == {}
+    store.write_documents([review("r1")])
+    generation = store.status().generation
+    store.note({"recipe": 2, "types": {"price": "number"}})
+    store.note({"types": {"größe": "text"}})
+    store.close()
+    with FAISSDocumentStore(tmp_path / "store") as again:
+        assert again.notes() == {"recipe": 2, "types": {"größe": "text"}}
+        assert again.status().generation == generation
+        assert again.verify() == []

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,11 @@ from pydantic import BaseModel
 from qa_system.config import ElasticsearchSettings, Settings, StoreSettings, load_settings
 from qa_system.console.app import settings_from
 from qa_system.errors import ConfigError
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -54,11 +60,33 @@ def test_every_error_is_reported_at_once_with_its_path(tmp_path: Path) -> None:
         ("reader: {stride: 300}\n", "stride must be less"),
         ("indexing: {passages: {max_words: 5, overlap_words: 5}}\n", "overlap_words"),
         ("store: !!python/object/apply:os.system [ls]\n", "not YAML"),
+        (BOMB, "stands for more than 100,000 values"),
+        ("seed: &a [*a]", "the alias *a stands for what it stands in"),
+        ("seed: " + "[" * 1_000, "nested more than 50 levels deep"),
+        ("".join(f"{' ' * n}a:\n" for n in range(1_000)), "nested more than 50 levels deep"),
+        ("seed: 2024-99-99", "not YAML: month must be in"),
+        ("seed: " + "9" * 5_000, "not YAML"),
+        ("? {a: 1}\n: 2", "not YAML"),
+        ("1: 2", "Keys should be strings"),
+        ("a" * 1_000_001, "more than 1,000,000 characters"),
     ],
 )
 def test_bad_files_are_config_errors(tmp_path: Path, text: str, fragment: str) -> None:
-    with pytest.raises(ConfigError, match=fragment):
+    with pytest.raises(ConfigError, match=re.escape(fragment)):
         load_settings(write(tmp_path, text), environ={})
+
+
+@pytest.mark.parametrize("text", [BOMB, "[" * 1_000, "2024-99-99", "&a [*a]"])
+def test_bad_values_of_flags_and_of_the_environment_are_config_errors(text: str) -> None:
+    with pytest.raises(ConfigError, match="not a YAML value"):
+        load_settings(None, [f"seed={text}"], environ={})
+    with pytest.raises(ConfigError, match="QA_STORE__PATH"):
+        load_settings(None, environ={"QA_STORE__PATH": text})
+
+
+def test_anchors_and_aliases_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path, "reader: {device: &where cpu}\nencoder: {device: *where}\n")
+    assert load_settings(path, environ={}).encoder.device == "cpu"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -198,7 +226,7 @@ def test_a_servers_place_names_it_again(hosts: list[str], index: str) -> None:
 
 
 def test_settings_from_says_where_a_wrong_value_came_from() -> None:
-    flags = {"encoder.batch_tokens": 0, "indexing.types": {"a.b": "date"}, "store": "x"}
+    flags = {"encoder.batch_tokens": 0, "indexing.types": {"a.b": "colour"}, "store": "x"}
     with pytest.raises(ConfigError) as caught:
         settings_from(None, flags, ["retriever.top_k=0", "store.size=3"])
     message = str(caught.value)
@@ -206,7 +234,7 @@ def test_settings_from_says_where_a_wrong_value_came_from() -> None:
         "encoder.batch_tokens: Input should be greater than 0, got 0 [--encoder-batch-tokens]"
         in message
     )
-    assert "got 'date' [--type]" in message
+    assert "got 'colour' [--type]" in message
     assert "retriever.top_k: Input should be greater than 0, got 0 [--set]" in message
     assert "store.size: no such key [--set]" in message
 

@@ -133,6 +133,25 @@ def test_what_is_not_json(tmp_path, content):
         read_squad(path)
 
 
+@pytest.mark.parametrize("open_", ["[", '{"data":', '{"data":[{"paragraphs":'])
+@pytest.mark.parametrize("depth", [1_000, 3_000_000])
+def test_what_is_nested_too_deep(tmp_path, open_, depth):
+    path = tmp_path / "squad.json"
+    path.write_text(open_ * depth)
+    with pytest.raises(DataError, match="nested too deep"):
+        read_squad(path)
+
+
+def test_what_is_too_deep_to_be_written(tmp_path):
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    file = SquadFile({"data": [], "more": deep})
+    with pytest.raises(DataError, match="nested too deep"):
+        file.write(tmp_path / "squad.json")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         read_squad(tmp_path / "nowhere.json")

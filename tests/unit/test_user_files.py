@@ -5,7 +5,7 @@ from haystack import Document
 
 from eval.report.folder import check_places
 from indexing.rejects import RejectFile
-from indexing.rows import Reject
+from indexing.sources.rows import Reject
 from qa_system.errors import ConfigError, DataError
 from qa_system.export.onnx import export_model
 from qa_system.stores.faiss import FAISSDocumentStore

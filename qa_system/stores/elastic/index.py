@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
@@ -145,9 +145,23 @@ class ElasticIndex:
     def bind(self, state: IndexState, encoder: EncoderIdentity) -> None:
         """Record who makes the embeddings of an index that has no encoder yet."""
         fields = embedding_fields(state.similarity, state.index_options, encoder.dimension)
-        meta = meta_of(state.similarity, encoder, promoted=state.promoted)
+        meta = meta_of(state.similarity, encoder, promoted=state.promoted, notes=state.notes)
         with explained(self.where):
             self.client.indices.put_mapping(index=state.index, properties=fields, meta=meta)
+        self.forget()
+
+    def note(self, values: Mapping[str, Any]) -> None:
+        """Keep JSON values with the index, each in place of the one of its name."""
+        state = self.state(fresh=True) or self.ensure()
+        meta = meta_of(
+            state.similarity,
+            state.encoder,
+            promoted=state.promoted,
+            notes={**state.notes, **values},
+            format_=state.format,
+        )
+        with explained(self.where):
+            self.client.indices.put_mapping(index=state.index, meta=meta)
         self.forget()
 
     def delete(self) -> None:

@@ -71,6 +71,7 @@ class IndexState:
         encoder: who made them; None where it is not known.
         shards: that it has.
         promoted: whether it was ever what the alias stands for.
+        notes: what jobs have noted, as JSON values by name.
     """
 
     index: str
@@ -81,6 +82,7 @@ class IndexState:
     encoder: EncoderIdentity | None
     shards: int
     promoted: bool
+    notes: Mapping[str, Any]
 
 
 def embedding_fields(
@@ -114,12 +116,13 @@ def meta_of(
     encoder: EncoderIdentity | None,
     *,
     promoted: bool,
+    notes: Mapping[str, Any] | None = None,
     format_: int = FORMAT,
 ) -> dict[str, Any]:
     """Return what the index remembers beside its documents."""
     known = None if encoder is None else asdict(encoder)
     own = {"format": format_, "similarity": similarity, "encoder": known, "promoted": promoted}
-    return {_OWNER: own}
+    return {_OWNER: {**own, "notes": dict(notes or {})}}
 
 
 def mappings(
@@ -214,6 +217,7 @@ def read_state(index: str, described: Mapping[str, Any], where: str) -> IndexSta
         encoder=encoder,
         shards=int(described["settings"]["index"]["number_of_shards"]),
         promoted=own["promoted"],
+        notes=own.get("notes", {}),
     )
 
 

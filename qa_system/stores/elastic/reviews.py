@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Final
 
 from qa_system.stores.elastic import metadata
@@ -42,7 +42,7 @@ def documents_of_reviews(at: ElasticIndex, review_ids: Sequence[str]) -> dict[st
     return found
 
 
-def iter_ids(at: ElasticIndex) -> Iterator[tuple[str, str | None]]:
+def iter_ids(at: ElasticIndex) -> Generator[tuple[str, str | None], None, None]:
     """Stream every document's id and its review's, None where it names no review."""
     if at.state() is None:
         return

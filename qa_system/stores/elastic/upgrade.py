@@ -127,7 +127,7 @@ def _set_format(writer: BulkWriter) -> None:
     # Read anew: an encoder may have been bound meanwhile.
     state = aliases.live(writer.client, writer.index, writer.where)
     if state is not None:
-        meta = meta_of(state.similarity, state.encoder, promoted=state.promoted)
+        meta = meta_of(state.similarity, state.encoder, promoted=state.promoted, notes=state.notes)
         with explained(writer.where):
             writer.client.indices.put_mapping(index=state.index, meta=meta)
 

@@ -117,7 +117,7 @@ def swap(client: Elasticsearch, alias: str, old: str | None, new: IndexState, wh
         removed = {"index": old, "alias": alias, "must_exist": True}
         actions.insert(0, {"remove": removed})
     # First, for a version that is read and not marked could not be rolled back to.
-    meta = meta_of(new.similarity, new.encoder, promoted=True, format_=new.format)
+    meta = meta_of(new.similarity, new.encoder, promoted=True, notes=new.notes, format_=new.format)
     with explained(where):
         client.indices.put_mapping(index=new.index, meta=meta)
         try:

@@ -47,6 +47,9 @@ def reembed(
         DocumentsRejectedError: the new version does not take some of them.
     """
     done = 0
+    read = at.state()
+    if read is not None:
+        built.note(read.notes)
     hits = pages(at.client, at.name, None, READ, size=batch_size)
     with built.loading():
         while batch := list(islice(hits, batch_size)):

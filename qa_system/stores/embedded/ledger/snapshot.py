@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -62,6 +62,7 @@ class State:
         encoder: who made the embeddings; None where it is not known.
         pending_space: the embeddings that a re-embedding is filling.
         pending_encoder: who makes those.
+        notes: what jobs have noted, as JSON values by name.
     """
 
     store_id: str
@@ -75,6 +76,7 @@ class State:
     encoder: EncoderIdentity | None = None
     pending_space: int | None = None
     pending_encoder: EncoderIdentity | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, values: dict[str, Any]) -> State:
@@ -82,6 +84,8 @@ class State:
         for name in ("encoder", "pending_encoder"):
             if values.get(name) is not None:
                 values[name] = EncoderIdentity(**orjson.loads(values[name]))
+        if "notes" in values:
+            values["notes"] = orjson.loads(values["notes"])
         return cls(**values)
 
 
@@ -275,11 +279,9 @@ class Transaction(Snapshot):
     def set(self, **values: Any) -> None:
         """Change what the store knows of itself."""
         for name, value in values.items():
-            stored = (
-                orjson.dumps(asdict(value)).decode()
-                if isinstance(value, EncoderIdentity)
-                else value
-            )
+            stored = value
+            if isinstance(value, EncoderIdentity | dict):
+                stored = orjson.dumps(value).decode()
             self.execute("INSERT OR REPLACE INTO store VALUES (?, ?)", (name, stored))
         self.state = State.load(dict(self.execute("SELECT key, value FROM store")))
 

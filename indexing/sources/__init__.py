@@ -1,0 +1,1 @@
+"""Review files as rows: recognised, decoded, read as streams, of one type a column."""

@@ -35,7 +35,7 @@ def answers_of(value: Any) -> list[Given]:
 
     >>> answers_of(["bass", {"text": "loud", "start": 4}, None])
     [Given(text='bass', start=None), Given(text='loud', start=4), Given(text=None, start=None)]
-    >>> answers_of({"text": ["bass"], "answer_start": [0]})
+    >>> answers_of({"text": ["bass"], "answer_start": [0.0]})
     [Given(text='bass', start=0)]
     """
     return [_given(answer) for answer in _listed(value)]
@@ -67,13 +67,20 @@ def answer_errors(value: Any, name: str, others: frozenset[str] | None = None) -
         starts = [key for key in _STARTS if key in answer]
         for key in starts:
             start = answer[key]
-            if start is not None and (not isinstance(start, int) or isinstance(start, bool)):
+            if start is not None and not _is_whole(start):
                 errors.append(f"{place}.{key} is {start!r:.40}, not a whole number")
         known = {"text", *starts[:1], *(others or ())}
         errors += [
             f"{place} has {key!r}" for key in answer if others is not None and key not in known
         ]
     return errors
+
+
+def _is_whole(value: Any) -> bool:
+    """Tell whether a value is a whole number; pandas writes 5 as 5.0 beside a missing one."""
+    if isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _listed(value: Any) -> list[Any]:
@@ -96,4 +103,5 @@ def _is_columns(value: Mapping[str, Any]) -> bool:
 def _given(answer: Any) -> Given:
     if answer is None or isinstance(answer, str):
         return Given(answer)
-    return Given(answer["text"], next((answer[key] for key in _STARTS if key in answer), None))
+    start = next((answer[key] for key in _STARTS if key in answer), None)
+    return Given(answer["text"], None if start is None else int(start))

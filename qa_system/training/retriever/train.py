@@ -101,7 +101,9 @@ def _examples(
     recipe: RetrieverTraining, corpora: Corpora, cut: Cut, run: Run
 ) -> tuple[list[Triple] | list[Judged], dict[str, int]]:
     """Return what one epoch goes through, and counts by kind."""
-    counts = Counter(asked_on_dev=corpora.asked_on_dev, question_too_long=corpora.too_long)
+    counts = Counter(asked_on_dev=corpora.asked_on_dev)
+    if corpora.too_long:
+        counts["question_too_long"] = corpora.too_long
     examples: list[Triple] | list[Judged]
     if recipe.teacher is not None:
         kept = run.checkpoints / JUDGED

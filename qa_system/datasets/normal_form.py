@@ -165,7 +165,9 @@ class Reading:
         if self.is_set_aside(row.where, row.question_id, row.question, context):
             return None
         answers, annotations = self._meant(row)
-        meta = dict(row.meta)
+        meta = {
+            key: value for key, value in row.meta.items() if key != "title" or value is not None
+        }
         lost: dict[str, None] = dict.fromkeys(meta.get(UNLOCATED, ()))
         located = {
             given: self._located(given, context)

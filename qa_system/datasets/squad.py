@@ -26,7 +26,9 @@ __all__ = ["SquadFile", "read_squad", "write_squad"]
 
 _log = logging.getLogger(__name__)
 
+_PLAUSIBLE = "plausible_answers"
 _OWN = frozenset(("id", "question", "answers", "is_impossible", "split"))
+_TAKEN = _OWN | {"annotations", "meta", "title", "item_id", "review_id"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,7 @@ def _question_of(label: Label, title: str, version: str) -> dict[str, Any]:
         "answers": _as_json(written),
     }
     if not version.startswith("1"):
-        question["is_impossible"] = not is_answered(label)
+        question["is_impossible"] = not (is_answered(label) or marks)
     if label.annotations != (tuple((span,) for span in written) or ((),)):
         question["annotations"] = [_as_json(spans) for spans in label.annotations]
     if label.split is not None:
@@ -229,7 +231,8 @@ def _question_of(label: Label, title: str, version: str) -> dict[str, Any]:
     if kept.get("title") == (_own_title(title, label.item_id) or None):
         kept.pop("title", None)
     # What stands for something else in SQuAD is written apart.
-    apart = {key: kept.pop(key) for key in (*_OWN, "annotations", "meta") if key in kept}
+    taken = [key for key in kept if key in _TAKEN or (key == _PLAUSIBLE and _errors(kept, key))]
+    apart = {key: kept.pop(key) for key in taken}
     return question | kept | ({"meta": apart} if apart else {})
 
 
@@ -300,17 +303,22 @@ def _check(tree: object) -> None:
                 _check_question(question, f"{at_paragraph}.qas[{position}]")
 
 
+def _errors(question: Mapping[str, Any], name: str) -> list[str]:
+    return answer_errors(question.get(name), name)
+
+
 def _check_question(question: Mapping[str, Any], where: str) -> None:
-    if not is_id(question.get("id")):
-        raise _not_squad("'id' is not a text", where)
+    _id(question, "id", where)
     _text(question, "question", where)
     if not isinstance(question.get("is_impossible"), bool | None):
         raise _not_squad("'is_impossible' is not true or false", where)
     unlocated = question.get(UNLOCATED, [])
     if not isinstance(unlocated, list) or not all(isinstance(text, str) for text in unlocated):
         raise _not_squad(f"{UNLOCATED!r} is not a list of texts", where)
-    for name in ("answers", "plausible_answers"):
-        if errors := answer_errors(question.get(name), name):
+    for text in unlocated:
+        _check_characters(UNLOCATED, text, where)
+    for name in ("answers", _PLAUSIBLE):
+        if errors := _errors(question, name):
             raise _not_squad(errors[0], where)
         for number, answer in enumerate(answers_of(question.get(name))):
             _check_characters("text", answer.text or "", f"{where}.{name}[{number}]")
@@ -329,8 +337,8 @@ def _members(node: object, key: str, where: str) -> Iterator[tuple[int, Any]]:
             if member.get(optional) is not None:
                 _text(member, optional, at_member)
         for optional in _OPTIONAL_ID:
-            if member.get(optional) is not None and not is_id(member[optional]):
-                raise _not_squad(f"{optional!r} is not a text", at_member)
+            if member.get(optional) is not None:
+                _id(member, optional, at_member)
         yield position, member
 
 
@@ -339,6 +347,13 @@ def _text(node: Mapping[str, Any], key: str, where: str) -> None:
     if not isinstance(value, str | None):
         raise _not_squad(f"{key!r} is not a text", where)
     _check_characters(key, value or "", where)
+
+
+def _id(node: Mapping[str, Any], key: str, where: str) -> None:
+    value = node.get(key)
+    if not is_id(value):
+        raise _not_squad(f"{key!r} is not a text", where)
+    _check_characters(key, str(value), where)
 
 
 def _check_characters(key: str, value: str, where: str) -> None:

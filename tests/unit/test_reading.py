@@ -313,3 +313,33 @@ def test_what_is_written_is_the_same_when_read_back(sample, tmp_path):
     assert {one.id: (one.item_id, one.text) for one in back.reviews} == {
         one.id: (one.item_id, one.text) for one in data.reviews
     }
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"title": 5, "id": 7, "meta": "x", "split": None, "is_impossible": "?"},
+        {"title": "", "review_id": [], "item_id": {}, "annotations": "x", "answers": 1},
+        {"plausible_answers": 5},
+        {"plausible_answers": [{"text": "Good", "answer_start": 0}], "n": [1, {"a": None}]},
+    ],
+)
+def test_whatever_stands_in_meta_comes_back(meta, tmp_path):
+    label = replace(WANTED[0], meta=meta)
+    write_squad([label], tmp_path / "x.json")
+    assert read_dataset(tmp_path / "x.json").labels == (label,)
+    unmarked = replace(label, answers=())  # one annotator against the sum of them
+    write_squad([unmarked], tmp_path / "x.json")
+    assert read_dataset(tmp_path / "x.json").labels == (unmarked,)
+
+
+@pytest.mark.parametrize("key", ["id", "item_id", "review_id", "title"])
+def test_half_a_character_is_refused(key, tmp_path):
+    tree = squad_tree(LABELS[:1])
+    article = tree["data"][0]
+    paragraph = article["paragraphs"][0]
+    place = {"id": paragraph["qas"][0], "review_id": paragraph}.get(key, article)
+    place[key] = "\ud83d"
+    (tmp_path / "x.json").write_text(json.dumps(tree))
+    with pytest.raises(DataError, match="half a character"):
+        read_dataset(tmp_path / "x.json")

@@ -9,6 +9,7 @@ from qa_system.generators.grounding import nearest
 from qa_system.readers.extractive import snippet
 from qa_system.records import Answer
 from qa_system.stores.joining import is_passage
+from qa_system.ties import best_first
 
 if TYPE_CHECKING:
     from haystack import Document
@@ -63,7 +64,7 @@ def generated_answer(draft: Draft, snippet_chars: int) -> Answer:
     carried: dict[str, float] = {}
     for document, share in zip(draft.documents, draft.shares, strict=True):
         carried[_review_of(document)] = carried.get(_review_of(document), 0.0) + share
-    best_first = sorted(carried, key=lambda review: -carried[review])
+    ordered = best_first(carried, carried.__getitem__, str)
     place = draft.support.document
     if place is None:  # shown only if min_support is 0
         place = draft.shares.index(max(draft.shares))
@@ -86,14 +87,14 @@ def generated_answer(draft: Draft, snippet_chars: int) -> Answer:
         snippet=around,
         meta=_meta_of(document),
         support=draft.support.score,
-        sources=tuple(_carriers(best_first, carried)),
+        sources=tuple(_carriers(ordered, carried)),
         generated=True,
     )
 
 
-def _carriers(best_first: Sequence[str], carried: Mapping[str, float]) -> Iterator[str]:
+def _carriers(ordered: Sequence[str], carried: Mapping[str, float]) -> Iterator[str]:
     total = 0.0
-    for review in best_first:
+    for review in ordered:
         if total >= CARRIED:
             return
         total += carried[review]

@@ -78,7 +78,7 @@ def retrieve(store: ReviewStore, settings: Settings) -> Pipeline:
     >>> from qa_system.stores import FAISSDocumentStore
     >>> pipeline = retrieve(FAISSDocumentStore("never-opened"), Settings())
     >>> sorted(pipeline.graph.nodes)
-    ['bm25', 'bm25_scores', 'dense', 'dense_scores', 'retriever']
+    ['bm25', 'dense', 'retriever']
     """
     pipeline = Pipeline()
     ranker = settings.ranker

@@ -2,6 +2,7 @@
 
 The functions behind them are in `qa_system.metrics`, `eval.metrics.ranking` and
 `eval.metrics.selective`. In the formulas n is the number of candidates, m that of the gold ones.
+Every ranking metric is its mean over all orders of the reviews that have equal scores.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from eval.metrics.ranking import (
     average_precision,
     average_precision_at_random,
     hit_at_k,
+    hit_in_tie,
     hit_rate_at_random,
     ndcg_at_k,
     ndcg_at_random,
@@ -38,18 +40,22 @@ __all__ = ["DEFINITIONS"]
 TOGETHER = Population("all questions at once", lambda _: True)
 
 MANNING = "Manning, Raghavan and Schütze, Introduction to Information Retrieval, 2008, 8.4"
+JARVELIN = "Järvelin and Kekäläinen, Cumulated gain-based evaluation of IR techniques, 2002"
+TIES = "; ties: McSherry and Najork, 2008"
 SQUAD = "SQuAD 2.0 evaluation script"
 RAG = "Lewis et al., Retrieval-Augmented Generation, 2020"
 SPAN = "`random_span` baseline"
 
 
 def _ranked(score: Callable[..., float]) -> Callable[[Case], float]:
-    """Let a function of (ranking, gold documents, k) score a case."""
-    return lambda case: score(case.output["ranked"], case.output["gold"], case.k)
+    """Let a function of (ranking, gold documents, k, scores) score a case."""
 
+    def scored(case: Case) -> float:
+        ranking = case.output["ranked"]
+        k = case.k or len(ranking)
+        return score(ranking, case.output["gold"], k, case.output.get("scores"))
 
-def _uncut(score: Callable[..., float]) -> Callable[[Case], float]:
-    return lambda case: score(case.output["ranked"], case.output["gold"])
+    return scored
 
 
 def _at_random(expect: Callable[[int, int, int], float]) -> Callable[[Case], float]:
@@ -57,8 +63,8 @@ def _at_random(expect: Callable[[int, int, int], float]) -> Callable[[Case], flo
 
 
 def _answer_among_k(case: Case) -> float:
-    rank = case.output["answer_rank"]
-    return float(rank is not None and rank <= case.k)
+    output = case.output
+    return hit_in_tie(output["answer_rank"], output.get("answer_tie", (1, 1)), case.k)
 
 
 def _answer_among_k_at_random(case: Case) -> float:
@@ -70,7 +76,7 @@ RANKING = (
         name="recall@k",
         label="recall@k",
         meaning="Share of the gold reviews that are among the first k.",
-        source=MANNING,
+        source=MANNING + TIES,
         tasks=("retriever",),
         over=ANSWERABLE,
         score=_ranked(recall_at_k),
@@ -81,7 +87,7 @@ RANKING = (
         name="hit_rate@k",
         label="hit rate@k",
         meaning="1 if any gold review is among the first k, else 0.",
-        source="success@k of trec_eval",
+        source="success@k of trec_eval" + TIES,
         tasks=("retriever",),
         over=ANSWERABLE,
         score=_ranked(hit_at_k),
@@ -93,7 +99,8 @@ RANKING = (
         label="nDCG@k",
         meaning="Discounted gain of the gold reviews among the first k, divided by that of a "
         "perfect ranking.",
-        source="Järvelin and Kekäläinen, Cumulated gain-based evaluation of IR techniques, 2002",
+        source="Järvelin and Kekäläinen, Cumulated gain-based evaluation of IR techniques, 2002"
+        + TIES,
         tasks=("retriever",),
         over=ANSWERABLE,
         score=_ranked(ndcg_at_k),
@@ -105,7 +112,7 @@ RANKING = (
         label="answer recall@k",
         meaning="1 if any review among the first k, gold or not, contains a right answer word for "
         "word (upper and lower case alike), else 0.",
-        source="Karpukhin et al., Dense Passage Retrieval, 2020 (top-k accuracy)",
+        source="Karpukhin et al., Dense Passage Retrieval, 2020 (top-k accuracy)" + TIES,
         tasks=("retriever",),
         over=ANSWERABLE,
         score=_answer_among_k,
@@ -116,10 +123,10 @@ RANKING = (
         name="mrr",
         label="MRR",
         meaning="1 / rank of the first gold review; 0 if none was retrieved.",
-        source="Voorhees, The TREC-8 Question Answering Track Report, 1999",
+        source="Voorhees, The TREC-8 Question Answering Track Report, 1999" + TIES,
         tasks=("retriever",),
         over=ANSWERABLE,
-        score=_uncut(reciprocal_rank),
+        score=_ranked(reciprocal_rank),
         at_random="sum over ranks r of p(first gold review at r) / r",
         expect=_at_random(reciprocal_rank_at_random),
     ),
@@ -128,10 +135,10 @@ RANKING = (
         label="MAP",
         meaning="Mean, over the gold reviews, of the precision at their ranks; a gold review that "
         "was not retrieved adds 0.",
-        source=MANNING,
+        source=MANNING + TIES,
         tasks=("retriever",),
         over=ANSWERABLE,
-        score=_uncut(average_precision),
+        score=_ranked(average_precision),
         at_random="sum over ranks r of (1 + (r - 1)(m - 1)/(n - 1)) / (r n)",
         expect=_at_random(average_precision_at_random),
     ),

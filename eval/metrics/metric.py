@@ -37,8 +37,9 @@ class Case:
     Args:
         label: the question, its gold review and its right answers.
         output: what the system returned, as `Row.output` keeps it: `prediction`, `forced`,
-            `log_odds` and `confidence` of a reader, a pipeline or a generator; `ranked`, `gold`,
-            `answer_rank` and the numbers of `candidates` of a retriever.
+            `log_odds` and `confidence` of a reader, a pipeline or a generator; `ranked`, `scores`,
+            `gold`, `answer_rank` and the numbers of `candidates` of a retriever. `ranked` goes on
+            beyond k, to the end of the tie that k cuts.
         k: the cut-off; for a ranking metric without one, how many documents were retrieved.
     """
 

@@ -111,8 +111,9 @@ def _answer(
     counts: bool,
 ) -> dict[str, Any]:
     shown = dict(output)
-    if "ranked" in shown:
-        shown["ranked"] = shown["ranked"][:RANKED]
+    for name in ("ranked", "scores"):
+        if shown.get(name) is not None:
+            shown[name] = shown[name][:RANKED]
     return {
         "said": answered(output),
         "ranks": "ranked" in output and "prediction" not in output,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,18 +15,22 @@ from numpy.typing import NDArray
 from eval.metrics import describe
 from eval.runs.run import Scores
 from eval.runs.significance import (
+    EXACT,
     bootstrap_means,
     bootstrap_p_values,
     holm,
     intervals,
     permutation_p_values,
 )
+from eval.runs.wording import SIGNIFICANT
 from qa_system.errors import EvaluationError
 
 __all__ = ["Resampling", "compare_pairs"]
 
 Array = NDArray[np.float64]
 SEED = 13
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,7 @@ def compare_pairs(
     ]
     if not compared:
         return []
+    _warn_of_too_few(max(Counter(metric for metric, *_ in compared).values()), resampling)
     first = np.column_stack([columns[a][metric] for metric, a, _ in compared])
     second = np.column_stack([columns[b][metric] for metric, _, b in compared])
     numbers = _compared(first, second, [metric for metric, *_ in compared], resampling)
@@ -111,6 +119,20 @@ def compare_pairs(
         {"a": a, "b": b, "metric": metric, **{name: each[at] for name, each in numbers.items()}}
         for at, (metric, a, b) in enumerate(compared)
     ]
+
+
+def _warn_of_too_few(comparisons: int, resampling: Resampling) -> None:
+    """Warn where no difference can be significant, however large: p is 1 / (resamples + 1)."""
+    least = comparisons / (resampling.resamples + 1)
+    if least > SIGNIFICANT and len(set(resampling.clusters)) > EXACT:
+        log.warning(
+            "with %d resamples and %d comparisons in a metric no difference can be significant: the"
+            " smallest p that can be reached is %.3f. Use --resamples %d or more",
+            resampling.resamples,
+            comparisons,
+            least,
+            math.ceil(comparisons / SIGNIFICANT) - 1,
+        )
 
 
 def _compared(

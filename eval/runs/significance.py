@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "EXACT",
     "bootstrap_means",
     "bootstrap_p_values",
     "holm",

@@ -7,7 +7,7 @@ from typing import Any
 
 from eval.metrics import describe
 
-__all__ = ["OUTCOMES", "answered", "dotted", "in_words", "on_one_line", "p_value"]
+__all__ = ["OUTCOMES", "SIGNIFICANT", "answered", "dotted", "in_words", "on_one_line", "p_value"]
 
 SIGNIFICANT = 0.05
 

@@ -4,18 +4,28 @@ A question counts if it has an answer; one without has no gold review and is cou
 retriever is compared with baselines over the same candidates: random order (its expected value,
 in closed form), BM25, and an oracle that ranks the gold reviews first. In SubjQA's item scope
 random order scores high, as an item has few reviews.
+
+Reviews with equal scores have no order: retrievers return a tie whole, and metrics are means over
+all its orders. What a ranker reads are the candidates that users' ranker reads, cut in a tie by the
+hash of the id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from eval.metrics import expect_all, metrics_of, score_all
-from eval.metrics.ranking import first_hit_at_random, recall_at_k, recall_at_random
+from eval.metrics.ranking import (
+    first_hit_at_random,
+    hit_in_tie,
+    recall_at_k,
+    recall_at_random,
+    tie_sizes,
+)
 from eval.runs.run import Row, System
 from eval.tasks.candidates import Filters, Scope, filters_of
 from qa_system.config import Settings
@@ -25,7 +35,7 @@ from qa_system.labels import gold_documents, gold_texts
 from qa_system.records import Label
 
 if TYPE_CHECKING:
-    from haystack import Document
+    from haystack import Document, Pipeline
 
     from qa_system.stores.contract import ReviewStore
 
@@ -68,9 +78,10 @@ def evaluate_retriever(
 
     Returns:
         A row for each answerable question, scored by the retriever's metrics; `mrr` and `map`
-        look at the first `depth`. A question on which the retriever fails scores 0, and its row
-        has the error. Counts: questions, answerable, unanswerable, failed, gold_missing (a gold
-        review is not among the candidates), candidates_median, candidates_max, depth.
+        look at the first `depth`. Its `ranked` goes on to the end of the tie there, if any. A
+        question on which the retriever fails scores 0, and its row has the error. Counts:
+        questions, answerable, unanswerable, failed, gold_missing (a gold review is not among the
+        candidates), candidates_median, candidates_max, depth.
 
     Raises:
         EvaluationError: no question has an answer, all of them failed, or the scope needs items
@@ -121,7 +132,9 @@ def baselines_of(
         best = {
             "gold": output["gold"],
             "ranked": output["gold"][: output["gold_candidates"]],
+            "scores": None,
             "answer_rank": 1 if output["answer_candidates"] else None,
+            "answer_tie": (1, 1),
         }
         scores = score_all(metrics, label, {**output, **best}, depth=depth)
         perfect.append(replace(row, scores=scores, output=best, error=None))
@@ -143,6 +156,7 @@ def _retriever(
     retriever = settings.retriever.model_copy(update={"top_k": depth})
     pipeline = retrieve(store, settings.model_copy(update={"retriever": retriever}))
     pipeline.warm_up()
+    end = last(settings)
     pools: dict[str, Texts] = {}
 
     def ask(label: Label) -> tuple[dict[str, Any], str | None]:
@@ -151,39 +165,73 @@ def _retriever(
         if pool is None:
             pool = pools[repr(chosen)] = _texts_of(store.filter_documents(chosen))
         try:
-            found = pipeline.run({"query": label.question, "filters": chosen})
+            found = pipeline.run(_inputs(pipeline, end, query=label.question, filters=chosen))
         except (QASystemError, PipelineRuntimeError) as error:
-            return _output(label, {}, pool), str(error)
-        return _output(label, _texts_of(found[last(settings)]["documents"]), pool), None
+            return _output(label, (), pool), str(error)
+        return _output(label, found[end]["documents"], pool), None
 
     return ask
 
 
-def _texts_of(documents: Sequence[Document]) -> Texts:
+def _inputs(pipeline: Pipeline, end: str, **asked: Any) -> dict[str, dict[str, Any]]:
+    """Return each component's inputs; what ends the pipeline is to return ties whole.
+
+    Components before a ranker hand over what they hand over to users.
+    """
+    inputs = {}
+    for name, sockets in pipeline.inputs().items():
+        whole = {"whole_ties": True} if end in ("retriever", name) else {}
+        inputs[name] = {key: value for key, value in (asked | whole).items() if key in sockets}
+    return inputs
+
+
+def _texts_of(documents: Iterable[Document]) -> Texts:
     """Return the reviews in order of first appearance."""
     texts: dict[str, list[str]] = {}
     for document in documents:
-        review_id = document.meta.get("review_id", document.id)
-        texts.setdefault(review_id, []).append((document.content or "").lower())
+        texts.setdefault(_review_of(document), []).append((document.content or "").lower())
     return texts
 
 
-def _output(label: Label, found: Texts, pool: Texts) -> dict[str, Any]:
+def _review_of(document: Document) -> str:
+    return str(document.meta.get("review_id", document.id))
+
+
+def _output(label: Label, documents: Sequence[Document], pool: Texts) -> dict[str, Any]:
     gold = gold_documents(label)
     answers = [answer.lower() for answer in gold_texts(label)]
 
     def holds(passages: Sequence[str]) -> bool:
         return any(answer in passage for passage in passages for answer in answers)
 
-    ranks = (rank for rank, passages in enumerate(found.values(), start=1) if holds(passages))
+    found = _texts_of(documents)
+    # A review is as good as the best of its documents, which stands first.
+    score_of = {_review_of(each): each.score for each in reversed(documents)}
+    scores = [score_of[review] for review in found]
+    hits = list(map(holds, found.values()))
+    rank, tie = _first_tie(hits, scores)
     return {
         "ranked": list(found),
+        "scores": scores,
         "gold": sorted(gold),
-        "answer_rank": next(ranks, None),
+        "answer_rank": rank,
+        "answer_tie": tie,
         "candidates": len(pool),
         "gold_candidates": len(gold & pool.keys()),
         "answer_candidates": sum(map(holds, pool.values())),
     }
+
+
+def _first_tie(
+    hits: Sequence[bool], scores: Sequence[float | None]
+) -> tuple[int | None, tuple[int, int]]:
+    """Return the rank at which the first tie with a hit begins, its size, and its hits."""
+    above = 0
+    for size in tie_sizes(len(hits), scores):
+        if any(tie := hits[above : above + size]):
+            return above + 1, (size, sum(tie))
+        above += size
+    return None, (1, 1)
 
 
 def _counts(rows: Sequence[Row], questions: int, depth: int) -> dict[str, float]:
@@ -208,10 +256,11 @@ def _recall_over_k(rows: Sequence[Row], depth: int) -> dict[str, list[float]]:
     return {
         "k": list(every_k),
         "gold": [
-            fmean(recall_at_k(each["ranked"], each["gold"], k) for each in outputs) for k in every_k
+            fmean(recall_at_k(each["ranked"], each["gold"], k, each["scores"]) for each in outputs)
+            for k in every_k
         ],
         "answer": [
-            fmean(each["answer_rank"] is not None and each["answer_rank"] <= k for each in outputs)
+            fmean(hit_in_tie(each["answer_rank"], each["answer_tie"], k) for each in outputs)
             for k in every_k
         ],
     }

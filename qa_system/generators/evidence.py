@@ -9,6 +9,7 @@ from dataclasses import replace
 from haystack import Document, component
 
 from qa_system.errors import ConfigError
+from qa_system.ties import best_first
 
 __all__ = ["EvidenceSelector", "evidence", "promising"]
 
@@ -61,9 +62,10 @@ def promising(
     >>> [document.id for document in chosen], prior
     (['b', 'c'], [1.5, 0.5])
     """
-    order = sorted(
+    order = best_first(
         (at for at, odds in enumerate(log_odds) if math.isfinite(odds)),
-        key=lambda at: -log_odds[at],
+        log_odds.__getitem__,
+        lambda at: documents[at].id,
     )[:top_k]
     return [documents[at] for at in order], [log_odds[at] for at in order]
 

@@ -21,6 +21,7 @@ from qa_system.models.checkpoints import positions_of, prepare_tokenizer, read_c
 from qa_system.models.inference import choose_torch_device
 from qa_system.models.locate import ModelLocation, locate
 from qa_system.stages import stage
+from qa_system.ties import best_documents
 
 __all__ = ["CrossEncoderRanker", "load_cross_encoder", "open_cross_encoder", "rank_by"]
 
@@ -34,9 +35,10 @@ REMEDY = (
 class CrossEncoderRanker(SentenceTransformersSimilarityRanker):  # type: ignore[misc]
     """Order documents by what a cross-encoder makes of question and document read together.
 
-    `SentenceTransformersSimilarityRanker` with three changes: the model is named as everywhere
+    `SentenceTransformersSimilarityRanker` with four changes: the model is named as everywhere
     here and checked when it is loaded, what is wrong with it is a `ModelError`, and many threads
-    may use one component. It takes the arguments of that class.
+    may use one component. Equal scores are ordered by a hash of the id. It takes the arguments of
+    that class.
     """
 
     _cross_encoder: CrossEncoder | None
@@ -56,7 +58,11 @@ class CrossEncoderRanker(SentenceTransformersSimilarityRanker):  # type: ignore[
 
     @component.output_types(documents=list[Document])
     def run(
-        self, query: str, documents: list[Document], top_k: int | None = None
+        self,
+        query: str,
+        documents: list[Document],
+        top_k: int | None = None,
+        whole_ties: bool = False,
     ) -> dict[str, list[Document]]:
         """Rank documents.
 
@@ -64,6 +70,7 @@ class CrossEncoderRanker(SentenceTransformersSimilarityRanker):  # type: ignore[
             query: the question.
             documents: in any order; of several with the same id one is kept.
             top_k: takes the place of the component's own.
+            whole_ties: also return those beyond `top_k` whose score is that of the last.
 
         Returns:
             `documents`, best first. `score` is the logit, unless `scale_score` was set.
@@ -73,9 +80,10 @@ class CrossEncoderRanker(SentenceTransformersSimilarityRanker):  # type: ignore[
         with stage("rank"), self._running:
             # `component` makes the class anew, which `super()` would not know.
             found: dict[str, list[Document]] = SentenceTransformersSimilarityRanker.run(
-                self, query=query, documents=documents, top_k=top_k
+                self, query=query, documents=documents, top_k=len(documents) or None
             )
-        return found
+        kept = self.top_k if top_k is None else top_k
+        return {"documents": best_documents(found["documents"], kept, whole_ties=whole_ties)}
 
 
 _loading = Lock()

@@ -11,6 +11,7 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from qa_system.errors import ConfigError
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.retrievers.normalize import ScoreNormalizer
+from qa_system.ties import best_documents
 
 __all__ = ["ReaderRanker", "ranked"]
 
@@ -18,7 +19,7 @@ __all__ = ["ReaderRanker", "ranked"]
 def ranked(
     documents: Sequence[Document], log_odds: Sequence[float], prior: float = 0.0
 ) -> list[Document]:
-    """Order documents by what a reader found in them, best first; of equal ones the order stays.
+    """Order documents by what a reader found in them, best first; equal ones by a hash of the id.
 
     Args:
         documents: with the retriever's scores.
@@ -28,7 +29,7 @@ def ranked(
     >>> found = zip("abc", [3.0, 2.0, 1.0], strict=True)
     >>> documents = [Document(id=name, content="", score=score) for name, score in found]
     >>> [document.id for document in ranked(documents, [0.5, 2.0, 0.5])]
-    ['b', 'a', 'c']
+    ['b', 'c', 'a']
     >>> [document.id for document in ranked(documents, [0.5, 2.0, 0.5], prior=4.0)]
     ['a', 'b', 'c']
     """
@@ -37,8 +38,9 @@ def ranked(
         found + (document.score or 0.0)
         for found, document in zip(log_odds, beforehand, strict=True)
     ]
-    order = sorted(range(len(documents)), key=lambda place: -scores[place])
-    return [replace(documents[place], score=scores[place]) for place in order]
+    return best_documents(
+        (replace(each, score=score) for each, score in zip(documents, scores, strict=True)), None
+    )
 
 
 @component
@@ -100,14 +102,19 @@ class ReaderRanker:
 
     @component.output_types(documents=list[Document])
     def run(
-        self, query: str, documents: list[Document], top_k: int | None = None
+        self,
+        query: str,
+        documents: list[Document],
+        top_k: int | None = None,
+        whole_ties: bool = False,
     ) -> dict[str, list[Document]]:
         """Rank documents.
 
         Args:
             query: the question.
-            documents: in any order, which stays among equals; their scores are the retriever's.
+            documents: in any order; their scores are the retriever's.
             top_k: takes the place of the component's own.
+            whole_ties: also return those beyond `top_k` whose score is that of the last.
 
         Returns:
             `documents`, best first. `score` is the best span's log-odds and the document's share
@@ -119,8 +126,9 @@ class ReaderRanker:
         """
         _require_positive(top_k)
         [reading] = self.reader.read([query], [documents], top_k=1)
-        best_first = ranked(documents, reading.log_odds, self.prior)
-        return {"documents": best_first[: self.top_k if top_k is None else top_k]}
+        scored = ranked(documents, reading.log_odds, self.prior)
+        kept = self.top_k if top_k is None else top_k
+        return {"documents": best_documents(scored, kept, whole_ties=whole_ties)}
 
 
 def _require_positive(top_k: int | None) -> None:

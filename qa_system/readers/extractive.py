@@ -20,6 +20,7 @@ from qa_system.readers.calibration import Calibration
 from qa_system.readers.spans import Span, best_spans
 from qa_system.readers.windows import WindowCutter
 from qa_system.stages import stage
+from qa_system.ties import best_first
 
 __all__ = ["ExtractiveReader", "Reading", "refuse_unpaired", "require", "snippet"]
 
@@ -302,7 +303,9 @@ class ExtractiveReader:
                 for span in found
                 if document.content is not None
             ]
-            candidates.sort(key=lambda answer: -answer.meta["log_odds"])
+            candidates = best_first(
+                candidates, lambda answer: answer.meta["log_odds"], _document_of
+            )
             log_odds = tuple(found[0].log_odds if found else -math.inf for found in spans)
             yield _reading(candidates[:top_k], loaded.calibration, log_odds)
 
@@ -320,6 +323,10 @@ class ExtractiveReader:
             context_offset=ExtractedAnswer.Span(offset, offset + span.end - span.start),
             meta={"log_odds": span.log_odds},
         )
+
+
+def _document_of(answer: ExtractedAnswer) -> str:
+    return "" if answer.document is None else answer.document.id
 
 
 _backends: Shared[ReaderBackend] = Shared()

@@ -27,6 +27,7 @@ class BM25Retriever:
         document_store: the embedded store, or that on a server.
         top_k: documents returned at most.
         filters: Haystack filters, used where `run` is given none.
+        whole_ties: also return the documents beyond `top_k` whose score is that of the last.
 
     >>> import tempfile
     >>> from qa_system.stores import FAISSDocumentStore
@@ -42,10 +43,12 @@ class BM25Retriever:
         document_store: ReviewStore,
         top_k: int = DEFAULTS.top_k,
         filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> None:
         self.document_store = document_store
         self.top_k = top_k
         self.filters = filters
+        self.whole_ties = whole_ties
 
     def to_dict(self) -> dict[str, Any]:
         """Serialise the component and its store."""
@@ -54,6 +57,8 @@ class BM25Retriever:
             document_store=self.document_store.to_dict(),
             top_k=self.top_k,
             filters=self.filters,
+            # Left out where it is the default: a pipeline of 0.1 is dumped as it was.
+            **({"whole_ties": True} if self.whole_ties else {}),
         )
 
     @classmethod
@@ -65,7 +70,11 @@ class BM25Retriever:
 
     @component.output_types(documents=list[Document])
     def run(
-        self, query: str, filters: dict[str, Any] | None = None, top_k: int | None = None
+        self,
+        query: str,
+        filters: dict[str, Any] | None = None,
+        top_k: int | None = None,
+        whole_ties: bool | None = None,
     ) -> dict[str, list[Document]]:
         """Retrieve documents, best first, with `score` the BM25 score.
 
@@ -73,11 +82,13 @@ class BM25Retriever:
             query: the question.
             filters: take the place of the component's own.
             top_k: takes the place of the component's own.
+            whole_ties: takes the place of the component's own.
         """
         with stage("bm25"):
             documents = self.document_store.search_bm25(
                 query,
                 top_k=self.top_k if top_k is None else top_k,
                 filters=self.filters if filters is None else filters,
+                whole_ties=self.whole_ties if whole_ties is None else whole_ties,
             )
         return {"documents": documents}

@@ -33,6 +33,7 @@ class DenseRetriever:
             configuration; None takes the defaults (`bundled:encoder`).
         top_k: documents returned at most.
         filters: Haystack filters, used where `run` is given none.
+        whole_ties: also return the documents beyond `top_k` whose score is that of the last.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class DenseRetriever:
         encoder: dict[str, Any] | None = None,
         top_k: int = DEFAULTS.top_k,
         filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> None:
         self.document_store = document_store
         self.encoder = encoder
         self.top_k = top_k
         self.filters = filters
+        self.whole_ties = whole_ties
         self._loaded: Encoder | None = None
         self._loading = Lock()
 
@@ -57,6 +60,8 @@ class DenseRetriever:
             encoder=self.encoder,
             top_k=self.top_k,
             filters=self.filters,
+            # Left out where it is the default: a pipeline of 0.1 is dumped as it was.
+            **({"whole_ties": True} if self.whole_ties else {}),
         )
 
     @classmethod
@@ -77,7 +82,11 @@ class DenseRetriever:
 
     @component.output_types(documents=list[Document])
     def run(
-        self, query: str, filters: dict[str, Any] | None = None, top_k: int | None = None
+        self,
+        query: str,
+        filters: dict[str, Any] | None = None,
+        top_k: int | None = None,
+        whole_ties: bool | None = None,
     ) -> dict[str, list[Document]]:
         """Retrieve documents, best first, with `score` the store's similarity.
 
@@ -85,6 +94,7 @@ class DenseRetriever:
             query: the question.
             filters: take the place of the component's own.
             top_k: takes the place of the component's own.
+            whole_ties: takes the place of the component's own.
         """
         encoder = self._encoder()
         with stage("encode"):
@@ -94,6 +104,7 @@ class DenseRetriever:
                 embedding,
                 top_k=self.top_k if top_k is None else top_k,
                 filters=self.filters if filters is None else filters,
+                whole_ties=self.whole_ties if whole_ties is None else whole_ties,
             )
         return {"documents": documents}
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from haystack.components.joiners import DocumentJoiner
-
 from qa_system.retrievers.bm25 import BM25Retriever
 from qa_system.retrievers.dense import DenseRetriever
-from qa_system.retrievers.normalize import ScoreNormalizer
+from qa_system.retrievers.joiner import HybridJoiner
 
 if TYPE_CHECKING:
     from haystack import Pipeline
@@ -27,18 +25,14 @@ def add_hybrid(pipeline: Pipeline, store: ReviewStore, settings: Settings) -> No
     chosen = settings.retriever
     encoder = settings.encoder.model_dump(exclude_defaults=True)
     candidates = CANDIDATES_PER_RESULT * chosen.top_k
-    pipeline.add_component("bm25", BM25Retriever(store, top_k=candidates))
-    pipeline.add_component("dense", DenseRetriever(store, encoder, top_k=candidates))
-    weighted = chosen.join == "weighted_sum"
-    joiner = DocumentJoiner(
-        join_mode="merge" if weighted else "reciprocal_rank_fusion", top_k=chosen.top_k
+    # What a rank is worth depends on all that share it. A weighted sum gives the last scores of
+    # a ranking nothing, so that it makes no difference how many of them there are.
+    whole_ties = chosen.join == "reciprocal_rank_fusion"
+    pipeline.add_component("bm25", BM25Retriever(store, candidates, whole_ties=whole_ties))
+    pipeline.add_component(
+        "dense", DenseRetriever(store, encoder, candidates, whole_ties=whole_ties)
     )
+    joiner = HybridJoiner(chosen.join, chosen.bm25_weight, chosen.top_k)
     pipeline.add_component("retriever", joiner)
-    for name, weight in (("bm25", chosen.bm25_weight), ("dense", 1 - chosen.bm25_weight)):
-        if weighted:
-            # The joiner takes the mean of the two, hence the factor of two.
-            pipeline.add_component(f"{name}_scores", ScoreNormalizer(2 * weight))
-            pipeline.connect(f"{name}.documents", f"{name}_scores.documents")
-            pipeline.connect(f"{name}_scores.documents", "retriever.documents")
-        else:
-            pipeline.connect(f"{name}.documents", "retriever.documents")
+    for name in ("bm25", "dense"):
+        pipeline.connect(f"{name}.documents", f"retriever.{name}")

@@ -13,8 +13,7 @@ __all__ = ["ScoreNormalizer"]
 class ScoreNormalizer:
     """Map a ranking's scores linearly onto 0 to `weight`, its worst to 0, its best to `weight`.
 
-    A ranking of equal scores says nothing, and becomes all 0. The weight stands here and not in
-    the joiner because a joiner takes rankings in the order in which their retrievers finish.
+    A ranking of equal scores says nothing, and becomes all 0.
 
     >>> documents = [Document(id=str(score), content="", score=score) for score in (8.0, 2.0, 5.0)]
     >>> [document.score for document in ScoreNormalizer().run(documents)["documents"]]
@@ -29,10 +28,11 @@ class ScoreNormalizer:
         """Return the documents in their order, with the new scores."""
         scores = [0.0 if document.score is None else document.score for document in documents]
         low, high = (min(scores), max(scores)) if scores else (0.0, 0.0)
-        scale = self.weight / (high - low) if high > low else 0.0
+        span = high - low if high > low else 1.0
         return {
             "documents": [
-                replace(document, score=(score - low) * scale)
+                # In this order the best has the weight exactly, so that the bests of two are a tie.
+                replace(document, score=(score - low) / span * self.weight)
                 for document, score in zip(documents, scores, strict=True)
             ]
         }

@@ -89,25 +89,31 @@ class AsyncVariants(SearchableStore):
         )
 
     async def search_bm25_async(
-        self, query: str, top_k: int = 10, filters: dict[str, Any] | None = None
+        self,
+        query: str,
+        top_k: int = 10,
+        filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> list[Document]:
         """See `search_bm25`."""
-        return await to_thread(self.search_bm25, query, top_k, filters)
+        return await to_thread(self.search_bm25, query, top_k, filters, whole_ties)
 
     async def search_by_embedding_async(
         self,
         embedding: Sequence[float] | NDArray[Any],
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> list[Document]:
         """See `search_by_embedding`."""
-        return await to_thread(self.search_by_embedding, embedding, top_k, filters)
+        return await to_thread(self.search_by_embedding, embedding, top_k, filters, whole_ties)
 
     async def search_by_embeddings_async(
         self,
         embeddings: NDArray[np.floating[Any]],
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> list[list[Document]]:
         """See `search_by_embeddings`."""
-        return await to_thread(self.search_by_embeddings, embeddings, top_k, filters)
+        return await to_thread(self.search_by_embeddings, embeddings, top_k, filters, whole_ties)

@@ -18,7 +18,7 @@ from qa_system.errors import ConfigError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
 from qa_system.stores.async_variants import AsyncVariants
-from qa_system.stores.checks import check_choice, check_encoder, check_top_k, query_matrix
+from qa_system.stores.checks import check_choice, check_encoder, query_matrix
 from qa_system.stores.contract import PassageEncoder, ReviewStore
 from qa_system.stores.elastic import metadata, reviews, search, status, writing
 from qa_system.stores.elastic.bulk import BulkSettings, delete_selected
@@ -186,10 +186,13 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
 
     @override
     def search_bm25(
-        self, query: str, top_k: int = 10, filters: dict[str, Any] | None = None
+        self,
+        query: str,
+        top_k: int = 10,
+        filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> list[Document]:
-        check_top_k(top_k)
-        return search.by_words(self._at, query, top_k, compile_query(filters))
+        return search.by_words(self._at, query, top_k, compile_query(filters), whole_ties)
 
     @override
     def search_by_embedding(
@@ -197,8 +200,10 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         embedding: Sequence[float] | NDArray[Any],
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> list[Document]:
-        return self._by_vectors([embedding], top_k, filters)[0]
+        query = query_matrix([embedding], None)
+        return self.search_by_embeddings(query, top_k, filters, whole_ties)[0]
 
     @override
     def search_by_embeddings(
@@ -206,15 +211,10 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         embeddings: NDArray[np.floating[Any]],
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> list[list[Document]]:
-        return self._by_vectors(embeddings, top_k, filters)
-
-    def _by_vectors(
-        self, embeddings: Any, top_k: int, filters: dict[str, Any] | None
-    ) -> list[list[Document]]:
-        check_top_k(top_k)
-        selected = compile_query(filters)
-        return search.by_vectors(self._at, query_matrix(embeddings, None), top_k, selected)
+        queries, selected = query_matrix(embeddings, None), compile_query(filters)
+        return search.by_vectors(self._at, queries, top_k, selected, whole_ties)
 
     # --- writing
 

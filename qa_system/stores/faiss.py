@@ -208,9 +208,13 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def search_bm25(
-        self, query: str, top_k: int = 10, filters: dict[str, Any] | None = None
+        self,
+        query: str,
+        top_k: int = 10,
+        filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> list[Document]:
-        return self._search.by_words(query, top_k, filters)
+        return self._search.by_words(query, top_k, filters, whole_ties=whole_ties)
 
     @override
     def search_by_embedding(
@@ -218,8 +222,9 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         embedding: Sequence[float] | NDArray[Any],
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> list[Document]:
-        return self._search.by_vectors([embedding], top_k, filters)[0]
+        return self._search.by_vectors([embedding], top_k, filters, whole_ties=whole_ties)[0]
 
     @override
     def search_by_embeddings(
@@ -227,8 +232,9 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         embeddings: NDArray[np.floating[Any]],
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> list[list[Document]]:
-        return self._search.by_vectors(embeddings, top_k, filters)
+        return self._search.by_vectors(embeddings, top_k, filters, whole_ties=whole_ties)
 
     @property
     @override

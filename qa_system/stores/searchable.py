@@ -199,18 +199,24 @@ class SearchableStore(Protocol):
         ...
 
     def search_bm25(
-        self, query: str, top_k: int = 10, filters: dict[str, Any] | None = None
+        self,
+        query: str,
+        top_k: int = 10,
+        filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> list[Document]:
         """Find documents by the words of a question, best first, with their BM25 as `score`.
 
         Only `content` is searched, and no word is taken for a similar one. With a filter, the
         documents that it selects but that share no word with the question follow with score 0,
-        so that min(top_k, matches) come back.
+        so that min(top_k, matches) come back. Documents with equal scores are ordered by a hash
+        of their ids, here and below, so that no order of writing decides what is found.
 
         Args:
             query: the question; it has no syntax.
             top_k: documents to return, at most.
             filters: the documents to look at; None: all.
+            whole_ties: also return those beyond `top_k` whose score is that of the last.
 
         Raises:
             StoreError: `top_k` is less than 1.
@@ -231,6 +237,7 @@ class SearchableStore(Protocol):
         embedding: Sequence[float] | NDArray[Any],
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> list[Document]:
         """Find the documents nearest to an embedding, best first, similarity as `score`.
 
@@ -241,6 +248,8 @@ class SearchableStore(Protocol):
             embedding: (dimension,) numbers.
             top_k: documents to return, at most; a server allows 10,000.
             filters: the documents to look at; None: all.
+            whole_ties: also return those beyond `top_k` whose score is that of the last; a server
+                returns 10,000 in all.
 
         Raises:
             EmbeddingError: the embedding is of another dimension, or not finite.
@@ -254,6 +263,7 @@ class SearchableStore(Protocol):
         embeddings: NDArray[np.floating[Any]],
         top_k: int = 10,
         filters: dict[str, Any] | None = None,
+        whole_ties: bool = False,
     ) -> list[list[Document]]:
         """Find the documents nearest to each of several embeddings; see `search_by_embedding`.
 
@@ -261,6 +271,7 @@ class SearchableStore(Protocol):
             embeddings: (n, dimension) numbers.
             top_k: documents to return for each, at most.
             filters: the documents to look at; None: all.
+            whole_ties: see `search_by_embedding`.
 
         Returns:
             A list for each embedding.

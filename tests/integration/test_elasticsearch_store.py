@@ -2,6 +2,7 @@
 
 # ruff: noqa: DTZ001 - naive dates are what is compared
 
+import itertools
 import json
 import threading
 from dataclasses import replace
@@ -37,6 +38,7 @@ from qa_system.stores.faiss import FAISSDocumentStore
 from qa_system.stores.filters import InvalidFilterError
 from qa_system.stores.writes import DocumentsRejectedError, DuplicateIdError, Passages
 from qa_system.system import QASystem
+from qa_system.ties import tie_breaker
 
 
 def of_item(item_id):
@@ -343,14 +345,48 @@ def test_a_question_finds_the_same_whatever_words_it_has(elastic_store):
             Document(id="c", content=None, meta={"item_id": "B0"}),
         ]
     )
+    rest = sorted("bc", key=tie_breaker)
     assert ids(store.search_bm25("sounds?")) == ["a"]
-    assert ids(store.search_bm25("sound", filters=of_item("B0"))) == ["a", "b", "c"]
+    assert ids(store.search_bm25("sound", filters=of_item("B0"))) == ["a", *rest]
     assert store.search_bm25("sound", filters=of_item("B0"))[2].score == 0
     assert store.search_bm25("?!") == []
-    assert ids(store.search_bm25('AND ("[*', filters=of_item("B0"))) == ["a", "b", "c"]
+    every = ids(store.search_bm25('AND ("[*', filters=of_item("B0")))
+    assert every == sorted("abc", key=tie_breaker)
     assert ids(store.search_bm25("soumd")) == []
     with pytest.raises(StoreError, match="top_k is 0"):
         store.search_bm25("sound", 0)
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_ties_are_whole_and_in_the_order_of_the_embedded_store(elastic_store, tmp_path, shards):
+    names = [f"r{n}" for n in range(60)]
+    documents = [
+        Document(
+            id=name,
+            content="Good sound." if at % 3 else "Good, good sound.",
+            meta={"item_id": "B0"},
+            embedding=[1.0, float(at % 3)],
+        )
+        for at, name in enumerate(names)
+    ]
+    theirs = elastic_store(index_options="flat", shards=shards)
+    with FAISSDocumentStore(tmp_path / "store") as ours:
+        for store in (ours, theirs):
+            store.write_documents(documents)
+        for chosen, whole in itertools.product((None, of_item("B0")), (False, True)):
+            for top_k in (1, 7, 20, 25):
+                for question in ("good?", "unheard of"):
+                    found = theirs.search_bm25(question, top_k, chosen, whole)
+                    assert ids(found) == ids(ours.search_bm25(question, top_k, chosen, whole))
+                found = theirs.search_by_embedding([0.0, 1.0], top_k, chosen, whole)
+                expected = ours.search_by_embedding([0.0, 1.0], top_k, chosen, whole)
+                assert ids(found) == ids(expected)
+                assert len(found) == (20 * -(-top_k // 20) if whole else top_k)
+    theirs.write_documents(documents[::-1], DuplicatePolicy.OVERWRITE)
+    assert ids(theirs.search_bm25("good?", 7)) == ids(theirs.search_bm25("good?", 60))[:7]
+    assert ids(theirs.search_bm25("unheard of", 60, of_item("B0"))) == sorted(
+        names, key=tie_breaker
+    )
 
 
 # --- many, and bad ones among them

@@ -12,6 +12,9 @@ def test_metrics() -> None:
         Example("b", ("1", "2"), (True, False)),
         Example("c", ("1",), (False,)),
     ]
-    # First relevant: second of three; a tie, in which the order stays; none at all.
+    # First relevant: second of three; a tie of two; none at all.
     found = rank_metrics(examples, [[3.0, 1.0, 2.0], [0.0, 0.0], [5.0]])
-    assert found == {"mrr": pytest.approx((1 / 2 + 1 + 0) / 3), "recall@1": pytest.approx(1 / 3)}
+    assert found == {
+        "mrr": pytest.approx((1 / 2 + 3 / 4 + 0) / 3),
+        "recall@1": pytest.approx(1 / 6),
+    }

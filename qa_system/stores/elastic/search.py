@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from qa_system.errors import EmbeddingError, StoreError
 from qa_system.passages import Spans
 from qa_system.records import Similarity
+from qa_system.stores.checks import check_top_k
 from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.documents import READ, decode
 from qa_system.stores.elastic.filters import Query
 from qa_system.stores.elastic.mapping import IndexState
 from qa_system.stores.function_words import FUNCTION_WORD_WEIGHT, FUNCTION_WORDS
 from qa_system.stores.matching import best_passage
+from qa_system.ties import best_documents, fetch_through_tie
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -41,7 +43,7 @@ OVERSAMPLE: Final = 3.0
 PAGE: Final = 1_000
 _KEEP_ALIVE: Final = "5m"
 _ORDER: Final[list[Any]] = ["_score", {"written": "asc"}]
-"""Best first; among equals, the one that was written first, as in the embedded store."""
+"""Best first. Equals are put in order here; the server needs an order to turn pages by."""
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _PART = re.compile(r"[^\W_]+")
 
@@ -72,33 +74,37 @@ def word_query(text: str, selected: Query | None) -> Query | None:
     return {"bool": {"filter": [selected], "should": should, "minimum_should_match": 0}}
 
 
-def by_words(at: ElasticIndex, text: str, top_k: int, selected: Query | None) -> list[Document]:
+def by_words(
+    at: ElasticIndex, text: str, top_k: int, selected: Query | None, whole_ties: bool = False
+) -> list[Document]:
     """Return the documents that share words with a question, best first."""
+    check_top_k(top_k)
     query, state = word_query(text, selected), at.state()
     if query is None or state is None:
         return []
     # Word frequencies of all shards together: the same scores however many there are.
     options: dict[str, Any] = {"search_type": "dfs_query_then_fetch"} if state.shards > 1 else {}
-    if top_k <= WINDOW:
-        with explained(at.name):
-            found = at.client.search(
-                index=at.name,
-                query=query,
-                size=top_k,
-                sort=_ORDER,
-                source=READ,
-                track_total_hits=False,
-                **options,
-            )
-        hits = found["hits"]["hits"]
-    else:
-        hits = list(pages(at.client, at.name, query, READ, sort=_ORDER, limit=top_k, **options))
+
+    def fetch(wanted: int) -> list[dict[str, Any]]:
+        if wanted > WINDOW:
+            found = pages(at.client, at.name, query, READ, sort=_ORDER, limit=wanted, **options)
+            return list(found)
+        body = {"query": query, "size": wanted, "sort": _ORDER, "_source": READ}
+        return _hits(at.client, at.name, {**body, "track_total_hits": False}, **options)
+
+    hits = fetch_through_tie(fetch, _score, top_k)
     match = partial(best_passage, text)
-    return [decode(hit, score=hit["sort"][0], match=match) for hit in hits]
+    return best_documents(
+        [decode(hit, score=_score(hit), match=match) for hit in hits], top_k, whole_ties=whole_ties
+    )
 
 
 def by_vectors(
-    at: ElasticIndex, queries: NDArray[np.float32], top_k: int, selected: Query | None
+    at: ElasticIndex,
+    queries: NDArray[np.float32],
+    top_k: int,
+    selected: Query | None,
+    whole_ties: bool = False,
 ) -> list[list[Document]]:
     """Return the documents nearest to each of the queries, best first.
 
@@ -107,11 +113,13 @@ def by_vectors(
         queries: (n, dimension).
         top_k: for each query.
         selected: the documents to look at.
+        whole_ties: also return those beyond `top_k` whose score is that of the last.
 
     Raises:
         EmbeddingError: the queries have another dimension than the index.
         StoreError: `top_k` is more than the server allows.
     """
+    check_top_k(top_k)
     if not len(queries):
         return []
     if top_k > WINDOW:
@@ -125,17 +133,41 @@ def by_vectors(
         if state is None or state.dimension is None:
             return [[] for _ in queries]
         try:
-            responses = _nearest(at, state, queries, top_k, selected)
+            responses = _nearest_and_ties(at, state, queries, top_k, selected)
         except StoreError:
             fresh = at.state_with_dimension(fresh=True)
             if fresh == state:
                 raise
         else:
             if all(hit["_index"] == state.index for hits in responses for hit in hits):
-                similarity = state.similarity
-                return [[_near_document(hit, similarity) for hit in hits] for hits in responses]
+                near = partial(_near_document, similarity=state.similarity)
+                return [
+                    best_documents(map(near, hits), top_k, whole_ties=whole_ties)
+                    for hits in responses
+                ]
             fresh = at.state_with_dimension(fresh=True)
         state = fresh  # another version was promoted meanwhile
+
+
+def _nearest_and_ties(
+    at: ElasticIndex,
+    state: IndexState,
+    queries: NDArray[np.float32],
+    top_k: int,
+    selected: Query | None,
+) -> list[list[dict[str, Any]]]:
+    first = min(top_k + 1, WINDOW)
+    together = _nearest(at, state, queries, first, selected)
+
+    def fetch(place: int, wanted: int) -> list[dict[str, Any]]:
+        if wanted == first:
+            return together[place]
+        return _nearest(at, state, queries[place : place + 1], wanted, selected)[0]
+
+    return [
+        fetch_through_tie(partial(fetch, place), _score, top_k, WINDOW)
+        for place in range(len(queries))
+    ]
 
 
 def _nearest(
@@ -171,7 +203,12 @@ def _near_document(hit: dict[str, Any], similarity: Similarity) -> Document:
         nearest: int = hit["inner_hits"]["passages"]["hits"]["hits"][0]["_nested"]["offset"]
         return nearest
 
-    return decode(hit, score=plain_score(hit["sort"][0], similarity), match=match)
+    return decode(hit, score=plain_score(_score(hit), similarity), match=match)
+
+
+def _score(hit: dict[str, Any]) -> float:
+    score: float = hit["sort"][0]
+    return score
 
 
 def hits_of_each(
@@ -191,9 +228,11 @@ def hits_of_each(
     ]
 
 
-def _hits(client: Elasticsearch, index: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+def _hits(
+    client: Elasticsearch, index: str, body: dict[str, Any], **options: Any
+) -> list[dict[str, Any]]:
     with explained(index):
-        found = client.search(index=index, body=body)
+        found = client.search(index=index, body=body, **options)
     hits: list[dict[str, Any]] = found["hits"]["hits"]
     return hits
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from time import monotonic
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ from qa_system.stores.embedded.folder import SETTLE_WAIT, StoreFolder
 from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
 from qa_system.stores.filters import compile_filters
 from qa_system.stores.matching import best_passage
+from qa_system.ties import best_first, fetch_through_tie
 
 __all__ = ["Search"]
 
@@ -42,7 +44,9 @@ class Search:
     def __init__(self, folder: StoreFolder) -> None:
         self._folder = folder
 
-    def by_words(self, query: str, top_k: int, filters: Mapping[str, Any] | None) -> list[Document]:
+    def by_words(
+        self, query: str, top_k: int, filters: Mapping[str, Any] | None, *, whole_ties: bool
+    ) -> list[Document]:
         """Return the documents that share words with the query, best first."""
         check_top_k(top_k)
         condition = compile_filters(filters)
@@ -74,15 +78,15 @@ class Search:
                 lexical.condemn(view, error)
                 raise StaleSnapshotError from error
             if allowed is not None and len(hits) < top_k:
-                found = {row for row, _ in hits}
-                rest = [row for row in allowed[:top_k].tolist() if row not in found]
-                hits += [(row, 0.0) for row in rest[: top_k - len(hits)]]
+                rest = np.setdiff1d(allowed, [row for row, _ in hits], assume_unique=True)
+                hits += [(row, 0.0) for row in rest.tolist()]
+            hits = _kept(snapshot, hits, top_k, whole_ties=whole_ties)
             return snapshot.documents(hits, lambda _, text, spans: best_passage(query, text, spans))
 
         return self._retried(search)
 
     def by_vectors(
-        self, embeddings: Any, top_k: int, filters: Mapping[str, Any] | None
+        self, embeddings: Any, top_k: int, filters: Mapping[str, Any] | None, *, whole_ties: bool
     ) -> list[list[Document]]:
         """Return each embedding's nearest documents, best first."""
         check_top_k(top_k)
@@ -103,8 +107,22 @@ class Search:
                 if monotonic() > until:
                     self._folder.vectors.give_up(snapshot)
                 raise
-            hits = self._folder.approximate.search(view, queries, top_k, allowed)
-            return [_nearest_documents(snapshot, found) for found in hits]
+            together = self._folder.approximate.search(view, queries, top_k + 1, allowed)
+
+            def fetch(place: int, wanted: int) -> list[Found]:
+                if wanted == top_k + 1:
+                    return together[place]
+                # What is tied at `top_k` is looked up exactly: an approximate index may miss some.
+                return view.search(queries[place : place + 1], wanted, allowed)[0]
+
+            hits = [
+                fetch_through_tie(partial(fetch, place), _score, top_k)
+                for place in range(len(queries))
+            ]
+            return [
+                _nearest_documents(snapshot, _kept(snapshot, found, top_k, whole_ties=whole_ties))
+                for found in hits
+            ]
 
         return self._retried(search)
 
@@ -114,6 +132,21 @@ class Search:
                 return search(snapshot, attempt)
             self._folder.settle()
         raise AssertionError
+
+
+H = TypeVar("H", Hit, Found)
+
+
+def _kept(snapshot: Snapshot, hits: list[H], top_k: int, *, whole_ties: bool) -> list[H]:
+    """Put hits in order, and leave out those that a tie has beyond `top_k`, if asked to."""
+    ids = snapshot.ids([hit[0] for hit in hits])
+    there = (hit for hit in hits if hit[0] in ids)  # a damaged file may name rows that are not
+    ordered = best_first(there, _score, lambda hit: ids[hit[0]])
+    return ordered if whole_ties else ordered[:top_k]
+
+
+def _score(hit: Hit | Found) -> float:
+    return hit[1]
 
 
 def _nearest_documents(snapshot: Snapshot, found: Sequence[Found]) -> list[Document]:
@@ -129,10 +162,11 @@ def _lexical_hits(
     top_k: int,
     allowed: Rows | None,
 ) -> list[Hit]:
-    if view.generation == snapshot.state.generation:
-        return view.search(query, top_k, allowed)
-
     def are_live(rows: Rows) -> NDArray[np.bool_]:
         return np.isin(rows, snapshot.still_there(rows.tolist()))
 
-    return view.search(query, top_k, allowed, are_live)
+    is_current = view.generation == snapshot.state.generation
+    check = None if is_current else are_live
+    return fetch_through_tie(
+        lambda wanted: view.search(query, wanted, allowed, check), _score, top_k
+    )

@@ -7,6 +7,7 @@ from itertools import accumulate, pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from qa_system.metrics import first_relevant, mean_reciprocal
 from qa_system.training.ranker.examples import Example
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def rank_metrics(
 
     Args:
         examples: the questions.
-        scores: of each example's texts, larger is better; equals stay in the example's order.
+        scores: of each example's texts, larger is better; equals are in every order as
+            likely.
 
     Returns:
         `mrr`, the mean of 1 / rank of the first relevant text (0 where none is), and `recall@1`,
@@ -46,14 +48,12 @@ def rank_metrics(
     >>> rank_metrics([two, two], [[0.1, 0.2], [0.2, 0.1]])
     {'mrr': 0.75, 'recall@1': 0.5}
     """
-    ranks = []
-    for each, given in zip(examples, scores, strict=True):
-        order = sorted(range(len(given)), key=lambda place: -given[place])
-        hits = (rank for rank, place in enumerate(order, start=1) if each.relevant[place])
-        ranks.append(next(hits, None))
+    ranks = [
+        first_relevant(given, each.relevant) for each, given in zip(examples, scores, strict=True)
+    ]
     return {
-        "mrr": fmean(0.0 if rank is None else 1 / rank for rank in ranks),
-        "recall@1": fmean(rank == 1 for rank in ranks),
+        "mrr": fmean(map(mean_reciprocal, ranks)),
+        "recall@1": fmean(rank.get(1, 0.0) for rank in ranks),
     }
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qa_system.errors import DataError
 from qa_system.labels import is_answered
+from qa_system.metrics import first_relevant, mean_reciprocal
 from qa_system.records import Label, Review
 from qa_system.training.retriever.examples import Cut
 
@@ -82,8 +83,8 @@ def measure(
 ) -> Mapping[str, float]:
     """Return a retriever's scores, each contest counting as much as the next.
 
-    A text is as similar as its most similar passage, as in a search. Among equals the gold text
-    ranks last, so that vectors that are all the same score low.
+    A text is as similar as its most similar passage, as in a search. Equals are ranked in every
+    order as likely, so that vectors that are all the same score as random ones.
 
     Returns:
         `mrr`, the mean reciprocal rank of the gold text; `recall@1`.
@@ -96,16 +97,21 @@ def measure(
     """
     ranks = [_ranks(contest, encode_questions, encode_passages) for contest in contests]
     return {
-        "mrr": fmean(fmean(1 / rank for rank in of_contest) for of_contest in ranks),
-        "recall@1": fmean(fmean(rank == 1 for rank in of_contest) for of_contest in ranks),
+        "mrr": fmean(fmean(map(mean_reciprocal, of_contest)) for of_contest in ranks),
+        "recall@1": fmean(fmean(rank.get(1, 0.0) for rank in of_contest) for of_contest in ranks),
     }
 
 
-def _ranks(contest: Contest, encode_questions: Encode, encode_passages: Encode) -> list[int]:
+def _ranks(
+    contest: Contest, encode_questions: Encode, encode_passages: Encode
+) -> list[dict[int, float]]:
+    """Return the probabilities of the gold text's ranks, for each question."""
     questions = encode_questions(contest.questions)
     passages = encode_passages(contest.passages)
     ranks = []
     for question, pool in zip(questions, contest.pools, strict=True):
-        gold, *rivals = (float((passages[list(text)] @ question).max()) for text in pool)
-        ranks.append(1 + sum(rival >= gold for rival in rivals))
+        # Not BLAS: there a product can depend on its place, and equal vectors be no tie.
+        similarities = np.einsum("ij,j->i", passages, question)
+        scores = [float(similarities[list(text)].max()) for text in pool]
+        ranks.append(first_relevant(scores, [place == 0 for place in range(len(scores))]))
     return ranks

@@ -176,7 +176,9 @@ class VectorView:
 
     def _scores(self, queries: Matrix, vectors: Matrix) -> Matrix:
         if self.similarity != "l2":
-            return queries @ vectors.T
+            # Not BLAS: there a product can depend on its place, and equal vectors be no tie.
+            products: Matrix = np.einsum("ij,kj->ik", queries, vectors)
+            return products
         scores = np.empty((len(queries), len(vectors)), np.float32)
         for place, query in enumerate(queries):
             difference = vectors - query
@@ -186,7 +188,7 @@ class VectorView:
     def _best(
         self, positions: Positions, scores: Matrix, top_k: int, depth: int | None = None
     ) -> list[Found]:
-        # Ties go to the older row, so that an answer does not depend on how it was found.
+        # Of equals the older row is first, so that what is found does not depend on how.
         # Beyond `depth` the positions are not all there, and a row could seem too far away.
         order = np.lexsort((positions, -scores))[:depth]
         if self.has_passages:

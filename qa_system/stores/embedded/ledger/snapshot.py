@@ -140,6 +140,11 @@ class Snapshot:
         rows.sort()
         return rows
 
+    def ids(self, rows: Sequence[int]) -> dict[int, str]:
+        """Return the id of each of the rows that has a document."""
+        sql = "SELECT row, id FROM documents WHERE row IN (SELECT value FROM json_each(?))"
+        return dict(self.execute(sql, (orjson.dumps(list(rows)).decode(),)).fetchall())
+
     def documents(self, hits: Sequence[tuple[int, float]], match: Match) -> list[Document]:
         """Load the documents of (row, score) pairs, in their order, without embeddings.
 

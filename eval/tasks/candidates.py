@@ -13,7 +13,7 @@ from typing import Any, Literal
 import orjson
 
 from qa_system.config import IndexingSettings, Settings
-from qa_system.errors import EvaluationError
+from qa_system.errors import EvaluationError, JobError
 from qa_system.records import Label, Review
 
 _log = logging.getLogger(__name__)
@@ -119,24 +119,31 @@ def temporary_index(
 
     with tempfile.TemporaryDirectory(prefix="qa-eval-") as folder:
         source = Path(folder) / "reviews.jsonl"
-        with source.open("wb") as file:
-            file.writelines(map(_json_line, reviews))
+        rejects = Path(folder) / "rejects.jsonl"
+        lines = list(map(_json_line, reviews))
+        source.write_bytes(b"".join(lines))
         indexing = IndexingSettings(
             sources=(str(source),),
             format="jsonl",
             batch_size=settings.indexing.batch_size,
             passages=settings.indexing.passages,
             embed=embed,
-            rejects=str(Path(folder) / "rejects.jsonl"),
+            rejects=str(rejects),
         )
         place = settings.store.in_folder(str(Path(folder) / "store"))
-        report = run_job(settings.model_copy(update={"store": place, "indexing": indexing}))
-        if report.rejects_file is not None:
-            _tell_rejects(Path(report.rejects_file), report.counts.read)
+        try:
+            run_job(settings.model_copy(update={"store": place, "indexing": indexing}))
+        except JobError:
+            # It names files of ours, which are gone when the message is read.
+            _tell_rejects(rejects, len(lines))
+            raise
+        _tell_rejects(rejects, len(lines))
         yield settings.model_copy(update={"store": place})
 
 
 def _tell_rejects(file: Path, read: int) -> None:
+    if not file.exists():
+        return
     rejects = [orjson.loads(line) for line in file.read_bytes().splitlines()]
     said = rejects[0]
     first = f"{said['review_id'] or said['row']:.60}: {said['reason']}, {said['detail']}"

@@ -81,7 +81,7 @@ class Dataset:
             raise DataError(
                 f"there is no split {split!r}",
                 where=self.path,
-                remedy=f"Name one of {', '.join(self.splits)}."
+                remedy=f"Splits there: {', '.join(self.splits)}."
                 if self.splits
                 else "Name no split: the data set is in one part.",
             )

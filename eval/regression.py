@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from eval.metrics import Task
 from eval.runs.run import Run
-from qa_system.config import load_settings
+from qa_system.config import describe, load_settings
 from qa_system.errors import ConfigError, DataError
 
 __all__ = [
@@ -125,11 +125,8 @@ def load_expectation(path: str | Path) -> Expectation:
     except yaml.YAMLError as error:
         raise ConfigError(f"it is no YAML: {error}", where=str(path)) from error
     except ValidationError as error:
-        errors = "; ".join(
-            f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}"
-            for each in error.errors()
-        )
-        raise ConfigError(f"it cannot be checked: {errors}", where=str(path)) from error
+        told = describe(error, {}, whole="the file")
+        raise ConfigError(f"it cannot be checked: {told}", where=str(path)) from error
 
 
 def evaluate(expectation: Expectation) -> Run:

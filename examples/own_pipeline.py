@@ -29,7 +29,7 @@ def main(path: str = ".demo-store") -> None:
         found = build(store).run({"query": "How is the hood?", "filters": filters})["reader"]
     for answer in found["answers"]:
         print(f"{answer.score:4.0%}  {answer.data}  ({answer.document.meta['date']})")
-    print(f"{found['no_answer_probability']:4.0%}  no answer")
+    print(f"      {found['decision']}")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def main(path: str = ".demo-store") -> None:
         found = build(store).run({"query": "Do they last?", "filters": filters})["reader"]
     for answer in found["answers"]:
         print(f"{answer.score:4.0%}  {answer.data}  ({answer.document.meta['date']})")
-    print(f"{found['no_answer_probability']:4.0%}  no answer")
+    print(f"      {found['decision']}")
 
 
 if __name__ == "__main__":

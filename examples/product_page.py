@@ -17,7 +17,7 @@ QUESTIONS = [
 def show(answers: Answers) -> None:
     print(f"\n{answers.question}  [{answers.item_id}]")
     if not answers.answers:
-        print("  The reviews don't say.")
+        print(f"  The reviews don't say ({answers.decision}).")
     for answer in answers.answers:
         written = "  (written)" if answer.generated else ""
         print(f"  {answer.confidence:4.0%}  {answer.text}{written}")

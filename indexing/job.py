@@ -31,6 +31,7 @@ from indexing.state import fingerprint_of, job_name, state_folder
 from qa_system import __version__
 from qa_system.config import Settings
 from qa_system.console.progress import progress
+from qa_system.console.wording import counted
 from qa_system.errors import JobError, StoreMismatchError, TooManyRejectsError
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ def run_job(
 
 def _opened(settings: Settings, stdin: IO[bytes] | None) -> Sources:
     """Recognise the sources, and make sure that no reject file overwrites one."""
+    passages = settings.indexing.passages
+    if passages.max_words is None and "overlap_words" in passages.model_fields_set:
+        logger.warning("overlap_words has no effect: without max_words, reviews are not split")
     try:
         sources = open_sources(settings.indexing, stdin)
     except UnknownColumnsError as error:
@@ -349,7 +353,7 @@ class _Run:
             )
         reasons = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.reasons.items()))
         raise JobError(
-            f"all {counts.read:,} rows were rejected: {reasons}",
+            f"{counted(counts.read, 'row')} read, and none accepted: {reasons}",
             where=str(self._rejects_path),
             remedy="The file says why. Mend the source, or say which column is what: "
             "--column FIELD=COLUMN",
@@ -369,7 +373,7 @@ class _Run:
         if limit is not None and rejected > limit:
             rejects.flush()
             raise TooManyRejectsError(
-                f"{rejected:,} rows were set aside, and max_rejects is {limit:,}",
+                f"{counted(rejected, 'row')} set aside, and max_rejects is {limit:,}",
                 where=str(rejects.path),
                 remedy="The file says why. Mend the source, or run the same command with a "
                 "larger --max-rejects: it goes on where it stopped.",

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from qa_system.config import Settings as Settings
     from qa_system.config import load_settings as load_settings
     from qa_system.errors import QASystemError as QASystemError
+    from qa_system.evaluators import AnswerEMEvaluator as AnswerEMEvaluator
+    from qa_system.evaluators import AnswerF1Evaluator as AnswerF1Evaluator
     from qa_system.generators.chat import ReviewChat as ReviewChat
     from qa_system.generators.rag import RAGGenerator as RAGGenerator
+    from qa_system.generators.scoring import GeneratedAnswerScorer as GeneratedAnswerScorer
     from qa_system.readers.extractive import ExtractiveReader as ExtractiveReader
     from qa_system.records import Answer as Answer
     from qa_system.records import Answers as Answers
@@ -28,12 +31,17 @@ if TYPE_CHECKING:
     from qa_system.records import Review as Review
     from qa_system.retrievers.bm25 import BM25Retriever as BM25Retriever
     from qa_system.retrievers.dense import DenseRetriever as DenseRetriever
+    from qa_system.retrievers.embedders import ReviewDocumentEmbedder as ReviewDocumentEmbedder
+    from qa_system.retrievers.embedders import ReviewTextEmbedder as ReviewTextEmbedder
+    from qa_system.retrievers.embedding import ReviewEmbeddingRetriever as ReviewEmbeddingRetriever
     from qa_system.stores.elasticsearch import ElasticsearchReviewStore as ElasticsearchReviewStore
     from qa_system.stores.faiss import FAISSDocumentStore as FAISSDocumentStore
     from qa_system.system import QASystem as QASystem
 
 _HOMES = {
     "Answer": "qa_system.records",
+    "AnswerEMEvaluator": "qa_system.evaluators",
+    "AnswerF1Evaluator": "qa_system.evaluators",
     "AnswerSpan": "qa_system.records",
     "Answers": "qa_system.records",
     "BM25Retriever": "qa_system.retrievers.bm25",
@@ -41,6 +49,7 @@ _HOMES = {
     "ElasticsearchReviewStore": "qa_system.stores.elasticsearch",
     "ExtractiveReader": "qa_system.readers.extractive",
     "FAISSDocumentStore": "qa_system.stores.faiss",
+    "GeneratedAnswerScorer": "qa_system.generators.scoring",
     "Label": "qa_system.records",
     "QASystem": "qa_system.system",
     "QASystemError": "qa_system.errors",
@@ -48,6 +57,9 @@ _HOMES = {
     "RAGGenerator": "qa_system.generators.rag",
     "Review": "qa_system.records",
     "ReviewChat": "qa_system.generators.chat",
+    "ReviewDocumentEmbedder": "qa_system.retrievers.embedders",
+    "ReviewEmbeddingRetriever": "qa_system.retrievers.embedding",
+    "ReviewTextEmbedder": "qa_system.retrievers.embedders",
     "Settings": "qa_system.config.schema",
     "load_settings": "qa_system.config.loading",
 }

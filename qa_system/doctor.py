@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import assert_never
 
 from qa_system.config import ElasticsearchSettings, Settings, StoreSettings, load_settings
+from qa_system.console.wording import counted
 from qa_system.errors import QASystemError, StoreNotFoundError
 from qa_system.records import Finding
 from qa_system.retrievers.registry import mode_of
@@ -176,6 +177,7 @@ def _store(settings: Settings) -> Finding:
         "store",
         ok=True,
         required=False,
-        detail=f"{status.documents:,} documents of {status.items:,} items in {status.path}, "
+        detail=f"{counted(status.documents, 'document')} of {counted(status.items, 'item')} "
+        f"in {status.path}, "
         f"embedded by {filled_by}",
     )

@@ -14,7 +14,8 @@ from typing import Any
 
 import orjson
 
-from qa_system.errors import DataError
+from qa_system.arguments import check_text
+from qa_system.errors import DataError, InvalidArgumentError
 from qa_system.records import AnswerSpan, Label
 
 __all__ = [
@@ -135,10 +136,15 @@ def encode_label(label: Label) -> bytes:
 
     Raises:
         DataError: it would not be the same label when read back, or it was aggregated.
+        InvalidArgumentError: it is no label, or one of its texts is none.
 
     >>> encode_label(Label("q", "How is it?", None, "r", "Good.", ()))
     b'{"question_id":"q","question":"How is it?","review_id":"r","context":"Good.","answers":[]}'
     """
+    if not isinstance(label, Label):
+        raise InvalidArgumentError(f"a {type(label).__name__} is no Label", remedy="Pass labels.")
+    for name in ("question_id", "question", "review_id", "context"):
+        check_text(f"the label's {name}", getattr(label, name))
     tree: dict[str, Any] = {"question_id": label.question_id, "question": label.question}
     tree |= {} if label.item_id is None else {"item_id": label.item_id}
     tree |= {"review_id": label.review_id}

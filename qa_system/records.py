@@ -14,12 +14,14 @@ from typing import Any
 import orjson
 
 from qa_system.config.choices import Similarity
+from qa_system.errors import QASystemError
 
 __all__ = [
     "ID_RECIPE",
     "Answer",
     "AnswerSpan",
     "Answers",
+    "Decision",
     "EncoderIdentity",
     "Finding",
     "Label",
@@ -236,6 +238,50 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a question is answered, and the two numbers that say so.
+
+    Both are on the scale of `Answer.confidence`: calibrated probabilities for extracted answers,
+    support for generated ones.
+
+    Args:
+        score: of the best answer that was found, given or withheld; None if there was none.
+        threshold: an answer is given from this score on: `reader.no_answer_threshold`, calibrated,
+            or `generator.min_support`.
+
+    >>> decision = Decision(score=0.29, threshold=0.375)
+    >>> decision.abstains, str(decision)
+    (True, 'score 29%, threshold 38%')
+    """
+
+    score: float | None
+    threshold: float
+
+    @property
+    def abstains(self) -> bool:
+        """Whether the decision is "the reviews don't say"."""
+        return self.score is None or self.score < self.threshold
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the decision as JSON values."""
+        return {"abstains": self.abstains, "score": self.score, "threshold": self.threshold}
+
+    def __str__(self) -> str:
+        if self.score is None:
+            return f"no answer found, threshold {self.threshold:.0%}"
+        digits = 0  # so many that the two look different where they are
+        while digits < MOST_DIGITS and (
+            self.score != self.threshold
+            and f"{self.score:.{digits}%}" == f"{self.threshold:.{digits}%}"
+        ):
+            digits += 1
+        return f"score {self.score:.{digits}%}, threshold {self.threshold:.{digits}%}"
+
+
+MOST_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True)
 class Answers:
     """What the reviews say to one question; no answers means "the reviews don't say".
 
@@ -243,28 +289,30 @@ class Answers:
         question: as asked.
         item_id: the item asked about.
         answers: best first.
-        no_answer_probability: calibrated probability that none of the reviews answers it; for
-            generated answers, one minus the best support, shown or withheld.
+        decision: why there are answers or none; None if the question failed.
         reviews_read: how many reviews were read.
         timings: seconds by stage.
+        error: why the question could not be answered; None if it could.
     """
 
     question: str
     item_id: str | None
     answers: tuple[Answer, ...]
-    no_answer_probability: float
+    decision: Decision | None
     reviews_read: int
     timings: Mapping[str, float] = field(default_factory=dict)
+    error: QASystemError | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the answers as JSON values."""
+        """Return the answers as JSON values; an error as its code and public message."""
         return {
             "question": self.question,
             "item_id": self.item_id,
             "answers": [answer.to_dict() for answer in self.answers],
-            "no_answer_probability": self.no_answer_probability,
+            "decision": None if self.decision is None else self.decision.to_dict(),
             "reviews_read": self.reviews_read,
             "timings": dict(self.timings),
+            "error": None if self.error is None else self.error.to_dict(),
         }
 
 

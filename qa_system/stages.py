@@ -1,8 +1,9 @@
-"""Seconds by stage of one question, collected across threads and tasks.
+"""The stages of one question: seconds by stage, and a Haystack span for each.
 
 A component runs `with stage("read"):`; a caller that wants the times runs `with timed() as
 timings:`. Haystack passes the context on to the threads that it runs components in, so components
-need no argument for it. Without a `timed` block nothing is measured.
+need no argument for it. Without a `timed` block nothing is measured, and without
+`haystack.tracing.enable_tracing` a span goes nowhere.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import perf_counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from haystack.tracing.tracer import Span
 
 __all__ = ["stage", "timed"]
 
@@ -38,14 +43,23 @@ def timed() -> Iterator[dict[str, float]]:
 
 
 @contextmanager
-def stage(name: str) -> Iterator[None]:
-    """Add the time spent inside to the stage's seconds, inside a `timed` block."""
+def stage(name: str) -> Iterator[Span]:
+    """Trace a stage as the span `qa_system.NAME`, and add its time inside a `timed` block.
+
+    Args:
+        name: of the stage.
+
+    Returns:
+        The span, for tags. `set_content_tag` is for questions, reviews and answers: it does
+        nothing unless content tracing is on.
+    """
+    from haystack.tracing.tracer import tracer
+
     timings = _timings.get()
-    if timings is None:
-        yield
-        return
     start = perf_counter()
     try:
-        yield
+        with tracer.trace(f"qa_system.{name}", parent_span=tracer.current_span()) as span:
+            yield span
     finally:
-        timings[name] = timings.get(name, 0.0) + perf_counter() - start
+        if timings is not None:
+            timings[name] = timings.get(name, 0.0) + perf_counter() - start

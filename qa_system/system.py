@@ -14,13 +14,15 @@ from haystack.core.errors import PipelineRuntimeError
 
 from qa_system import pipelines
 from qa_system.answers import best_spans, extracted_answers, generated_answer
+from qa_system.arguments import checked
+from qa_system.asking import Steps, failed, filters_of, questions_of, refuse_unaskable
 from qa_system.config import Settings, load_settings
 from qa_system.config.choices import AnswerMode as Mode
-from qa_system.errors import ConfigError, EmptyQuestionError, QASystemError, UnknownItemError
+from qa_system.errors import ClosedError, ConfigError, QASystemError, UnknownItemError
 from qa_system.generators.drafts import Draft, drafts
 from qa_system.generators.evidence import evidence, promising
 from qa_system.readers.extractive import Reading
-from qa_system.records import Answers, Question
+from qa_system.records import Answers, Decision, Question
 from qa_system.stages import timed
 from qa_system.stores import open_store
 
@@ -59,6 +61,7 @@ class Examination:
     drafts: tuple[Draft, ...] = ()
 
 
+@checked
 class QASystem:
     """Answer shoppers' questions from the reviews of a store.
 
@@ -93,6 +96,7 @@ class QASystem:
         self._reader = pipelines.build_reader(settings)
         self._generator: RAGGenerator | ReviewChat | None = None
         self._building = Lock()
+        self._is_closed = False
 
     @classmethod
     def open(
@@ -142,7 +146,12 @@ class QASystem:
             return self._generator
 
     def warm_up(self, mode: Mode = "extract") -> None:
-        """Load the models that a mode needs now instead of at the first question."""
+        """Load the models that a mode needs now instead of at the first question.
+
+        Raises:
+            ClosedError: the system was closed.
+        """
+        self._refuse_if_closed()
         _refuse_unknown_mode(mode)
         self._retrieval.warm_up()
         if self._reads(mode):
@@ -162,7 +171,8 @@ class QASystem:
 
         Args:
             question: in plain words.
-            item_id: the item asked about; None asks all reviews.
+            item_id: the item asked about, compared exactly as it is, spaces included; None asks
+                all reviews.
             filters: Haystack filters on the reviews' metadata, in addition to the item.
             top_k: answers at most; each extracted answer comes from another review.
             mode: `extract` returns spans of reviews. `generate` returns answers in a model's own
@@ -174,6 +184,9 @@ class QASystem:
             The answers, best first; no answers means "the reviews don't say".
 
         Raises:
+            InvalidArgumentError: an argument has a wrong type or value, or is text that UTF-8
+                cannot hold.
+            ClosedError: the system was closed.
             EmptyQuestionError: the question has no words.
             QuestionTooLongError: it leaves no room for a review in the reader's window.
             UnknownItemError: the store has no review of the item.
@@ -181,14 +194,29 @@ class QASystem:
             ModelError: the generator cannot be loaded, or its server does not answer.
             MissingDependencyError: the generator needs a package that is not installed.
         """
-        return self.ask_many([Question(question, item_id, filters)], top_k, mode)[0]
+        [answers] = self.ask_many([Question(question, item_id, filters)], top_k, mode)
+        if answers.error is not None:
+            raise answers.error
+        return answers
 
     def ask_many(
         self, questions: Iterable[Question], top_k: int = 3, mode: Mode = "extract"
     ) -> list[Answers]:
         """Answer several questions; their reviews are read in shared batches.
 
-        The timings of each answer are those of the whole call.
+        Args:
+            questions: what is asked.
+            top_k: as in `ask`.
+            mode: as in `ask`.
+
+        Returns:
+            What the reviews say to each question, in order. A question that cannot be answered
+            (an unknown item, no words, a malformed filter) has its `error`, which `ask` would
+            raise; the others are answered. The timings of each are those of the whole call.
+
+        Raises:
+            QASystemError: what concerns all questions: the store or a model cannot be used, the
+                system was closed, `top_k` or `mode` is wrong.
         """
         return [each.answers for each in self.examine(questions, top_k, mode)]
 
@@ -203,32 +231,38 @@ class QASystem:
             mode: as in `ask`.
 
         Raises:
-            QASystemError: as in `ask`; one invalid question stops all of them.
+            QASystemError: as in `ask_many`.
         """
+        self._refuse_if_closed()
         _refuse_unknown_mode(mode)
-        asked = list(questions)
-        for question in asked:
-            _refuse_empty(question)
+        asked = questions_of(questions)
         with timed() as timings:
-            found = [self._retrieve(question, mode) for question in asked]
-            readings = self._read(asked, found, top_k, mode)
-            documents = [
-                self._in_order(each.documents, reading)
-                for each, reading in zip(found, readings, strict=True)
-            ]
-            written: list[tuple[Draft, ...]] = [()] * len(asked)
+            steps = Steps()
+            found = steps.each(range(len(asked)), lambda at: self._retrieve(asked[at], mode))
+            readings = steps.together(
+                list(found), lambda part: self._read(part, asked, found, top_k, mode)
+            )
+            documents = {
+                at: self._in_order(found[at].documents, reading) for at, reading in readings.items()
+            }
+            written: dict[int, tuple[Draft, ...]] = dict.fromkeys(readings, ())
             if mode != "extract":
-                written = self._write(asked, found, documents, readings, top_k)
+                written = steps.together(
+                    list(readings),
+                    lambda part: self._write(part, asked, found, documents, readings, top_k),
+                )
         return [
             Examination(
-                documents=each,
-                reading=reading,
-                answers=self._answers(question, len(each), reading, own, top_k, mode, timings),
-                drafts=own,
+                documents=documents[at],
+                reading=readings[at],
+                answers=self._answers(
+                    question, len(documents[at]), readings[at], written[at], top_k, mode, timings
+                ),
+                drafts=written[at],
             )
-            for question, each, reading, own in zip(
-                asked, documents, readings, written, strict=True
-            )
+            if at in written
+            else Examination((), NOTHING_READ, failed(question, steps.errors[at], timings))
+            for at, question in enumerate(asked)
         ]
 
     async def ask_async(
@@ -244,9 +278,11 @@ class QASystem:
 
     def close(self) -> None:
         """Close the store; the system can no longer be asked."""
+        self._is_closed = True
         self._store.close()
 
     def __enter__(self) -> QASystem:
+        self._refuse_if_closed()
         return self
 
     def __exit__(
@@ -257,8 +293,13 @@ class QASystem:
     ) -> None:
         self.close()
 
+    def _refuse_if_closed(self) -> None:
+        if self._is_closed:
+            raise ClosedError("the system was closed", remedy="Open another: QASystem.open(...).")
+
     def _retrieve(self, question: Question, mode: Mode) -> _Found:
-        inputs = {"query": question.text, "filters": _filters_of(question)}
+        refuse_unaskable(question)
+        inputs = {"query": question.text, "filters": filters_of(question)}
         scorer = None if mode == "extract" else self._dense
         also = set() if scorer is None else {scorer}
         try:
@@ -279,43 +320,46 @@ class QASystem:
         return mode != "generate" or needed or pipelines.reader_ranks(self.settings)
 
     def _read(
-        self, asked: Sequence[Question], found: Sequence[_Found], top_k: int, mode: Mode
+        self,
+        part: Sequence[int],
+        asked: Sequence[Question],
+        found: Mapping[int, _Found],
+        top_k: int,
+        mode: Mode,
     ) -> list[Reading]:
         if not self._reads(mode):
-            return [NOTHING_READ] * len(asked)
+            return [NOTHING_READ] * len(part)
         return self._reader.read(
-            [question.text for question in asked],
-            [each.documents for each in found],
+            [asked[at].text for at in part],
+            [found[at].documents for at in part],
             top_k=SPANS_PER_ANSWER * top_k,
         )
 
     def _write(
         self,
+        part: Sequence[int],
         asked: Sequence[Question],
-        found: Sequence[_Found],
-        ordered: Sequence[Sequence[Document]],
-        readings: Sequence[Reading],
+        found: Mapping[int, _Found],
+        ordered: Mapping[int, Sequence[Document]],
+        readings: Mapping[int, Reading],
         top_k: int,
     ) -> list[tuple[Draft, ...]]:
-        if not any(ordered):
-            return [()] * len(asked)
+        if not any(ordered[at] for at in part):
+            return [()] * len(part)
         chosen = self.settings.generator
         documents: list[list[Document]]
         further: dict[str, Any] = {}
         if chosen.reader_is_prior:
             pairs = [
-                promising(one.documents, reading.calibrated, chosen.documents)
-                for one, reading in zip(found, readings, strict=True)
+                promising(found[at].documents, readings[at].calibrated, chosen.documents)
+                for at in part
             ]
             documents = [own for own, _ in pairs]
             further["prior"] = [odds for _, odds in pairs]
         else:
-            documents = [
-                evidence(each, one.scored, chosen.documents)
-                for each, one in zip(ordered, found, strict=True)
-            ]
+            documents = [evidence(ordered[at], found[at].scored, chosen.documents) for at in part]
         generated: list[list[Generated]] = self.generator.generate(
-            [question.text for question in asked],
+            [asked[at].text for at in part],
             documents,
             min(top_k, chosen.num_beams),
             **further,
@@ -324,10 +368,10 @@ class QASystem:
             drafts(
                 answers,
                 each,
-                best_spans(reading, each) if chosen.check_with_reader else None,
+                best_spans(readings[at], each) if chosen.check_with_reader else None,
                 chosen.min_support,
             )
-            for answers, each, reading in zip(generated, documents, readings, strict=True)
+            for answers, each, at in zip(generated, documents, part, strict=True)
         ]
 
     def _answers(
@@ -342,14 +386,15 @@ class QASystem:
     ) -> Answers:
         size = self.settings.reader.snippet_chars
         given = tuple(generated_answer(draft, size) for draft in written if not draft.withheld)
-        no_answer = 1.0 - max((draft.support.score for draft in written), default=0.0)
+        best = max((draft.support.score for draft in written), default=None)
+        decision = Decision(best, self.settings.generator.min_support)
         if mode == "extract" or (mode == "auto" and not given):
-            given, no_answer = extracted_answers(reading), reading.no_answer_probability
+            given, decision = extracted_answers(reading), reading.decision
         return Answers(
             question=question.text,
             item_id=question.item_id,
             answers=given[:top_k],
-            no_answer_probability=no_answer,
+            decision=decision,
             reviews_read=reviews_read,
             timings=timings,
         )
@@ -363,31 +408,21 @@ class QASystem:
 
     def _refuse_unknown(self, item_id: str) -> None:
         if not self._store.has_item(item_id):
+            remedy = "Check the item's id, or index its reviews with `qa-index run`."
+            if item_id != item_id.strip() and self._store.has_item(item_id.strip()):
+                remedy = (
+                    f"Ids are compared with their spaces: there is an item {item_id.strip()!r}."
+                )
             raise UnknownItemError(
                 f"the store has no review of item {item_id!r}",
                 where=self.settings.store.place,
-                remedy="Check the item's id, or index its reviews with `qa-index run`.",
+                remedy=remedy,
             )
 
 
 def _refuse_unknown_mode(mode: str) -> None:
     if mode not in get_args(Mode):
         raise ConfigError(f"mode is {mode!r}", remedy=f"Use one of {', '.join(get_args(Mode))}.")
-
-
-def _refuse_empty(question: Question) -> None:
-    if not any(character.isalnum() for character in question.text):
-        raise EmptyQuestionError(
-            f"the question {question.text!r} has no words", remedy="Ask something."
-        )
-
-
-def _filters_of(question: Question) -> dict[str, Any] | None:
-    given = None if question.filters is None else dict(question.filters)
-    if question.item_id is None:
-        return given
-    item = {"field": "meta.item_id", "operator": "==", "value": question.item_id}
-    return item if given is None else {"operator": "AND", "conditions": [item, given]}
 
 
 @dataclass(frozen=True, slots=True)

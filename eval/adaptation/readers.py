@@ -14,6 +14,7 @@ from eval.runs.wording import dotted
 from eval.tasks.calibration import fit_to
 from eval.tasks.reader import evaluate_reader
 from qa_system.config import Settings, load_settings
+from qa_system.console.wording import counted
 from qa_system.datasets.dataset import read_dataset
 from qa_system.errors import ConfigError, ModelError
 from qa_system.models.locate import TRAINING, locate
@@ -175,7 +176,7 @@ def open_reader(
     reader.warm_up()
     if reader.calibration.fitted_on is not None or not dev:
         return reader, reader.calibration.to_dict()
-    fitted = fit_to([evaluate_reader(dev, reader)], f"dev, {len(dev)} questions")
+    fitted = fit_to([evaluate_reader(dev, reader)], f"dev, {counted(len(dev), 'question')}")
     settings = reader_settings(model, recipe, threshold=fitted.threshold)
     reader = build_reader(settings)
     reader.warm_up()

@@ -18,7 +18,8 @@ SOURCE = "SOURCE[:SPLIT]"
 DomainArgument = Annotated[
     str,
     typer.Argument(
-        help="Data set with train, dev and test: SubjQA folder, SQuAD .json or labels .jsonl. "
+        help="Data set with train, dev and test: SubjQA folder or hub:subjqa/DOMAIN, SQuAD .json "
+        "or labels .jsonl. "
         "`qa-eval split` writes such a file."
     ),
 ]
@@ -57,7 +58,9 @@ HeldOutOption = Annotated[
 ]
 RecipeOption = Annotated[
     Path | None,
-    typer.Option("--recipe", "-r", help="YAML file; configs/train/adapt.yaml explains the keys."),
+    typer.Option(
+        "--recipe", "-r", help="YAML file; the recipe of the name adapt explains the keys."
+    ),
 ]
 FoldsOption = Annotated[
     int | None,

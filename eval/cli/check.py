@@ -10,6 +10,7 @@ import typer
 
 from qa_system.console.app import print_json
 from qa_system.console.options import JsonOption
+from qa_system.console.wording import counted
 
 __all__ = ["check"]
 
@@ -49,7 +50,7 @@ def check(
             print_checked(name, found, changed_models[name])
     if surprises and not update:
         sys.stderr.write(
-            f"error: {surprises} numbers are not as expected. To expect the measured ones: "
+            f"error: {counted(surprises, 'number')} not as expected. To expect the measured ones: "
             f"qa-eval check --update {' '.join(map(str, files))}\n"
         )
         raise typer.Exit(1)

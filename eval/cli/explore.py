@@ -24,8 +24,8 @@ def explore(
         str | None,
         typer.Argument(
             metavar="[DATASET]",
-            help="SubjQA folder (or a folder of them), SQuAD .json, labels .jsonl, store:PATH. "
-            "Default: the bundled sample.",
+            help="SubjQA folder (or a folder of them) or hub:subjqa/DOMAIN, SQuAD .json, "
+            "labels .jsonl, store:PATH. Default: the bundled sample.",
         ),
     ] = None,
     out: Annotated[

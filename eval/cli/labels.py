@@ -8,6 +8,7 @@ import typer
 
 from qa_system.console.app import print_json
 from qa_system.console.options import STORE, JsonOption, takes_settings
+from qa_system.console.wording import counted
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
@@ -21,7 +22,8 @@ def labels(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="SubjQA folder (or a folder of them), SQuAD .json, labels .jsonl, bundled:sample."
+            help="SubjQA folder (or a folder of them) or hub:subjqa/DOMAIN, SQuAD .json, "
+            "labels .jsonl, bundled:sample."
         ),
     ],
     split: Annotated[
@@ -54,7 +56,10 @@ def labels(
         print_json(report)
         return
     typer.echo(
-        f"{len(chosen):,} labels read: {written:,} written, {len(chosen) - written:,} were there"
+        f"{counted(len(chosen), 'label')} read: {written:,} written, "
+        f"{len(chosen) - written:,} were there"
     )
     splits = ", ".join(f"{count:,} {name}" for name, count in there.items())
-    typer.echo(f"{settings.store.place}: {total:,} labels" + (f" ({splits})" if splits else ""))
+    typer.echo(
+        f"{settings.store.place}: {counted(total, 'label')}" + (f" ({splits})" if splits else "")
+    )

@@ -31,7 +31,8 @@ DatasetOption = Annotated[
     str | None,
     typer.Option(
         "--dataset",
-        help="SubjQA folder, SQuAD .json, labels .jsonl, store:NAME. Default: the bundled sample.",
+        help="SubjQA folder or hub:subjqa/DOMAIN, SQuAD .json, labels .jsonl, store:NAME. "
+        "Default: the bundled sample.",
     ),
 ]
 SplitOption = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -69,6 +70,12 @@ def retriever(
     store: str | None = None,
     out: OutOption = None,
     rows: RowsOption = None,
+    trec: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write qrels and a run for each retriever to this folder, as trec_eval reads them."
+        ),
+    ] = None,
     resamples: ResamplesOption = 10_000,
     as_json: JsonOption = False,
 ) -> None:
@@ -79,6 +86,10 @@ def retriever(
         modes = tuple(known_retrievers())
     else:
         modes = (mode_named(settings.retriever.mode).name,)
+    if trec is not None:
+        from eval.runs.trec import check_trec_folder
+
+        check_trec_folder(trec, modes)
     data, split = load(dataset, split, settings)
 
     from eval.tasks.candidates import Selection
@@ -86,6 +97,11 @@ def retriever(
 
     selection = Selection(split, scope, aggregate, is_own(store, settings))
     run = retriever_run(data, settings, selection, modes=modes, ks=ks)
+    if trec is not None:
+        from eval.runs.storage import write_files
+        from eval.runs.trec import trec_files
+
+        write_files(trec_files(run, trec))
     hand_over(run, data, out, rows, resamples, as_json=as_json)
 
 

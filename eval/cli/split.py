@@ -25,7 +25,8 @@ def split(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="SubjQA folder, SQuAD .json, labels .jsonl, store:PATH, bundled:sample."
+            help="SubjQA folder or hub:subjqa/DOMAIN, SQuAD .json, labels .jsonl, store:PATH, "
+            "bundled:sample."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="File to write: .json for SQuAD, or .jsonl.")],

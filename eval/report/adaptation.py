@@ -8,6 +8,7 @@ from typing import Any
 from eval.metrics import describe
 from eval.report.tables import print_cells, print_systems
 from eval.runs.wording import in_words
+from qa_system.console.wording import counted
 
 __all__ = ["print_adaptation"]
 
@@ -28,7 +29,8 @@ def print_adaptation(adaptation: Mapping[str, Any]) -> None:
     )
     for value, part in parts.items() if len(parts) > 1 else ():
         print_systems(
-            f"{value.capitalize()} items: {part['items']:,}, {part['questions']:,} questions",
+            f"{value.capitalize()} items: {part['items']:,}, "
+            f"{counted(part['questions'], 'question')}",
             part["systems"],
             part["references"],
             adaptation["headline"],
@@ -42,7 +44,7 @@ def print_adaptation(adaptation: Mapping[str, Any]) -> None:
 def _print_cost(name: str, cost: Mapping[str, Any]) -> None:
     f1 = describe("f1")
     print_cells(
-        f"Cost on general questions: {name}, {cost['questions']:,} questions",
+        f"Cost on general questions: {name}, {counted(cost['questions'], 'question')}",
         ["em", "f1", *(f"share of {metric} kept" for metric in cost["kept"])],
         {
             reader: [
@@ -60,7 +62,7 @@ def _print_folds(folds: Mapping[str, Any], headline: list[str]) -> None:
         return f"{number(spread[metric]['mean'])}\n± {number(spread[metric]['sd'])}"
 
     print_cells(
-        f"{folds['number']} folds by {folds['by']}: {folds['questions']:,} questions, "
+        f"{folds['number']} folds by {folds['by']}: {counted(folds['questions'], 'question')}, "
         "mean and standard deviation over folds",
         headline,
         {

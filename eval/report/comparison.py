@@ -9,6 +9,7 @@ from typing import Any
 from eval.metrics import describe
 from eval.report.tables import open_console, print_cells, print_texts
 from eval.runs.wording import answered, in_words, on_one_line
+from qa_system.console.wording import counted
 
 __all__ = ["print_comparison"]
 
@@ -22,12 +23,12 @@ def print_comparison(comparison: Mapping[str, Any], most: int = 10) -> None:
     """
     console = open_console()
     questions = comparison["questions"]
-    console.print(f"{questions['compared']:,} questions in common")
+    console.print(f"{counted(questions['compared'], 'question')} in common")
     for name, count in questions["left_out"].items():
         if count:
             changed = questions["changed"].get(name, 0)
             more = f", {changed:,} of them with other words or other answers" if changed else ""
-            console.print(f"{name}: {count:,} questions left out{more}")
+            console.print(f"{name}: {counted(count, 'question')} left out{more}")
     for pair in comparison["pairs"]:
         _print_scores(pair, comparison["metric"])
         _print_slices(pair, comparison["metric"], most)

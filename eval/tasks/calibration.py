@@ -9,6 +9,7 @@ from pathlib import Path
 from eval.runs.run import System
 from eval.tasks.reader import evaluate_reader
 from qa_system.config import Settings
+from qa_system.console.wording import counted
 from qa_system.datasets.dataset import Dataset
 from qa_system.datasets.splitting import hold_out
 from qa_system.errors import DataError, EvaluationError
@@ -82,7 +83,7 @@ def calibrated(
     reader.warm_up()
     runs = [evaluate_reader(each, reader) for each in labels]
     names = ", ".join(
-        f"{Path(each.path).name} {_named(part, held_out)} ({len(asked)} questions)"
+        f"{Path(each.path).name} {_named(part, held_out)} ({counted(len(asked), 'question')})"
         for each, part, asked in zip(data, parts, labels, strict=True)
     )
     return fit_to(runs, names), runs

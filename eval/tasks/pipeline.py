@@ -121,9 +121,12 @@ def _ask(
     filters: Callable[[Label], Filters],
     top_k: int,
     labels: Sequence[Label],
-) -> list[Examination]:
+) -> list[Examination | Failure]:
     questions = [Question(label.question, filters=filters(label)) for label in labels]
-    return system.examine(questions, top_k)
+    return [
+        each if each.answers.error is None else Failure(str(each.answers.error))
+        for each in system.examine(questions, top_k)
+    ]
 
 
 def _first_text(examined: Examination | Failure) -> str:
@@ -136,8 +139,10 @@ def _output(examined: Examination | Failure) -> dict[str, Any]:
     if isinstance(examined, Failure):
         return {}
     reviews = (each.meta.get("review_id", each.id) for each in examined.documents)
+    decision = examined.answers.decision
     return {
         "ranked": list(dict.fromkeys(reviews)),
+        "decision": None if decision is None else decision.to_dict(),
         "answers": [
             {"text": each.text, "review_id": each.review_id, "confidence": each.confidence}
             for each in examined.answers.answers

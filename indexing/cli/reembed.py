@@ -8,6 +8,7 @@ import typer
 
 from qa_system.console.app import print_json
 from qa_system.console.options import ENCODER, STORE, JsonOption, takes_settings
+from qa_system.console.wording import counted
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
@@ -46,6 +47,6 @@ def reembed(settings: Settings, as_json: JsonOption = False) -> None:
         )
     else:
         typer.echo(
-            f"{settings.store.place}: {embedded:,} documents embedded by "
+            f"{settings.store.place}: {counted(embedded, 'document')} embedded by "
             f"{loaded.identity.name} in {seconds:,.1f} s"
         )

@@ -10,6 +10,7 @@ import typer
 from qa_system.config.choices import IndexKind, Misfits, Similarity, SourceFormat
 from qa_system.console.app import print_json
 from qa_system.console.options import ENCODER, STORE, JsonOption, Setting, takes_settings
+from qa_system.console.wording import counted
 
 if TYPE_CHECKING:
     from indexing.report import JobReport
@@ -188,8 +189,9 @@ def _print_report(report: JobReport) -> None:
     counts = report.counts
     rate = counts.read / report.seconds if report.seconds > 0 else 0.0
     typer.echo(
-        f"{counts.read:,} rows read: {counts.written:,} written, {counts.updated:,} updated, "
-        f"{counts.unchanged:,} unchanged, {counts.duplicates:,} duplicates, "
+        f"{counted(counts.read, 'row')} read: "
+        f"{counts.written:,} written, {counts.updated:,} updated, "
+        f"{counts.unchanged:,} unchanged, {counted(counts.duplicates, 'duplicate')}, "
         f"{counts.rejected:,} rejected; {counts.deleted:,} deleted. "
         f"{report.seconds:,.1f} s, {rate:,.0f} rows/s"
     )

@@ -8,6 +8,7 @@ import typer
 
 from qa_system.console.app import note, print_json
 from qa_system.console.options import STORE, JsonOption, takes_settings
+from qa_system.console.wording import counted
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
@@ -45,7 +46,7 @@ def status(settings: Settings, as_json: JsonOption = False) -> None:
     for job, counts in jobs.items():
         how = "finished" if counts["finished"] else "not finished: run it again to go on"
         how = "running" if counts["running"] else how
-        typer.echo(f"job {job}: {how}; {counts['read']:,} rows read")
+        typer.echo(f"job {job}: {how}; {counted(counts['read'], 'row')} read")
 
 
 def _shown(value: Any) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from qa_system.console.app import print_json
 from qa_system.console.options import STORE, JsonOption, takes_settings
+from qa_system.console.wording import counted
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
@@ -28,7 +29,7 @@ def verify(settings: Settings, as_json: JsonOption = False) -> None:
     else:
         for error in errors:
             typer.echo(error)
-        verdict = "sound" if not errors else f"{len(errors)} errors"
-        typer.echo(f"{settings.store.place}: {documents:,} documents, {verdict}")
+        verdict = "sound" if not errors else counted(len(errors), "error")
+        typer.echo(f"{settings.store.place}: {counted(documents, 'document')}, {verdict}")
     if errors:
         raise typer.Exit(1)

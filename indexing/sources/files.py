@@ -201,8 +201,8 @@ def open_sources(settings: IndexingSettings, stdin: IO[bytes] | None = None) -> 
         stdin: what `-` reads; None takes the process's.
 
     Raises:
-        ConfigError: no source is named, one leads nowhere, or a file has not the columns needed.
-        DataError: a file cannot be read, or is of no format known.
+        ConfigError: no source is named, or a file has not the columns needed.
+        DataError: a source is missing, a file cannot be read, or is of no format known.
         MissingDependencyError: Parquet is read without pyarrow.
     """
     if not settings.sources:
@@ -232,7 +232,7 @@ def _expand(source: str) -> list[str]:
             return [source]
         inside = [file for file in sorted(path.iterdir()) if _is_data(file)]
         if not inside:
-            raise ConfigError(
+            raise DataError(
                 f"the folder holds no file that ends in {', '.join(DATA_SUFFIXES)} "
                 f"(or one of them with {', '.join(COMPRESSED_SUFFIXES[1:])})",
                 where=source,
@@ -247,7 +247,7 @@ def _expand(source: str) -> list[str]:
         for place in _expand(match)
     ]
     if not places:
-        raise ConfigError(
+        raise DataError(
             "no file matches" if glob.has_magic(source) else "there is no such file or folder",
             where=source,
             remedy=f"Check the path; it is taken from {Path.cwd()}.",

@@ -161,8 +161,8 @@ def id_text(value: Any, kind: Kind | None) -> str | None:
 
     >>> id_text(100.0, None), id_text("100.0", "whole"), id_text("007", "whole")
     ('100', '100', '007')
-    >>> id_text("100.0", "text")
-    '100.0'
+    >>> id_text("100.0", "text"), id_text(" B00 ", "text")  # ids are compared exactly
+    ('100.0', ' B00 ')
     """
     match value:
         case None:
@@ -175,13 +175,14 @@ def id_text(value: Any, kind: Kind | None) -> str | None:
             whole = int(value)
             return str(whole) if whole == value and abs(whole) <= 2**53 else str(value)
         case str() | int() | bytes():
-            text = (_text(value) or "").strip()
-            if text and kind == "whole":
-                if text.lower() in NOT_A_NUMBER or text.lower() in MISSING:
+            text = _text(value) or ""
+            bare = text.strip()
+            if bare and kind == "whole":
+                if bare.lower() in NOT_A_NUMBER or bare.lower() in MISSING:
                     return None
-                found = _WHOLE.fullmatch(text)
+                found = _WHOLE.fullmatch(bare)
                 return text if found is None else found[1]
-            return text or None
+            return text if bare else None
     raise MisfitError(f"is a {type(value).__name__}, not an id")
 
 

@@ -9,6 +9,7 @@ import typer
 from qa_system.config.choices import AnswerMode
 from qa_system.console.app import print_json
 from qa_system.console.options import STORE, JsonOption, takes_settings
+from qa_system.console.wording import counted
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
@@ -60,18 +61,14 @@ def print_answers(answers: Answers) -> None:
     """Print answers for people, each with the review that it is from."""
     about = "" if answers.item_id is None else f"  [{answers.item_id}]"
     typer.echo(typer.style(answers.question, bold=True) + about)
+    decided = "" if answers.decision is None else f" ({answers.decision})"
     if not answers.answers:
-        typer.echo("  The reviews don't say.")
+        typer.echo(f"  The reviews don't say{decided}.")
     for number, answer in enumerate(answers.answers, start=1):
         _print_answer(number, answer)
     spent = answers.timings.get("total", 0.0)
-    typer.echo(
-        typer.style(
-            f"  {answers.reviews_read} reviews read in {1000 * spent:.0f} ms, "
-            f"no answer: {answers.no_answer_probability:.0%}",
-            dim=True,
-        )
-    )
+    read = f"  {counted(answers.reviews_read, 'review')} read in {1000 * spent:.0f} ms"
+    typer.echo(typer.style(read + (decided if answers.answers else ""), dim=True))
 
 
 def _print_answer(number: int, answer: Answer) -> None:

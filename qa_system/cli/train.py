@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from qa_system.config.shipped import shipped
 from qa_system.console.app import print_json
 from qa_system.console.options import JsonOption
 
@@ -23,7 +24,8 @@ RecipeOption = Annotated[
     typer.Option(
         "--recipe",
         "-r",
-        help="Train as this YAML file says; configs/train/ has examples.",
+        help="Train as this YAML file says, or as the recipe of this name does: "
+        f"{', '.join(shipped('recipe'))}.",
     ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="Write the model to this folder.")]

@@ -9,13 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
+from qa_system.config.plain_yaml import MAX_CHARS, load_yaml
 from qa_system.config.schema import Settings, place_store
+from qa_system.config.shipped import Kind, named, resource, shipped
 from qa_system.errors import ConfigError
-from qa_system.plain_yaml import MAX_CHARS, load_yaml
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 __all__ = [
     "Override",
@@ -69,7 +73,8 @@ def load_settings(
     """Read settings; later sources win: defaults, file, environment, overrides.
 
     Args:
-        path: a YAML file; None takes the defaults.
+        path: a YAML file, or the name of one that ships with qa-system (`sample`); None takes
+            the defaults.
         overrides: `{"store.path": "x"}`; or `["store.path=x"]` with YAML values as after `--set`,
             among which `Override`s are taken as they are. A None in the mapping means "not given"
             and is passed over. `store` alone names the store: its folder, its index where the
@@ -84,7 +89,7 @@ def load_settings(
     >>> load_settings(overrides={"store": "http://localhost:9200/reviews"}, environ={}).store.index
     'reviews'
     """
-    tree = {} if path is None else read_yaml(Path(path))
+    tree = {} if path is None else read_yaml(path, "settings")
     in_environment = _environment(os.environ if environ is None else environ)
     sources = apply_overrides(tree, [*in_environment, *_overrides_of(overrides)])
     try:
@@ -93,7 +98,7 @@ def load_settings(
         raise ConfigError(
             describe(error, sources),
             where=None if path is None else str(path),
-            remedy="configs/default.yaml lists every key with its meaning.",
+            remedy=f"{resource('configs') / 'default.yaml'} lists every key with its meaning.",
         ) from None
 
 
@@ -121,8 +126,17 @@ def apply_overrides(tree: dict[str, Any], overrides: Overrides) -> dict[str, str
     return sources
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a file of keys and values."""
+def read_yaml(name: str | Path, kind: Kind) -> dict[str, Any]:
+    """Read a file of keys and values.
+
+    Args:
+        name: its path, or its name among the shipped files of a kind.
+        kind: what it is.
+
+    Raises:
+        ConfigError: there is no such file, or it is not YAML with keys.
+    """
+    path = named(name, kind)
     try:
         with path.open(encoding="utf-8-sig") as file:
             loaded = load_yaml(file.read(MAX_CHARS + 1))
@@ -130,7 +144,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"cannot read the configuration: {error.strerror or error}",
             where=str(path),
-            remedy="Name an existing YAML file, or none to run on the defaults.",
+            remedy=f"Name an existing YAML file, or one that ships with qa-system: "
+            f"{', '.join(shipped(kind))}.",
         ) from error
     except ValueError as error:
         raise ConfigError(
@@ -142,7 +157,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"the configuration holds a {type(loaded).__name__}, not keys",
             where=str(path),
-            remedy="Write `key: value` lines; configs/default.yaml shows them.",
+            remedy="Write lines of `key: value`.",
         )
     return loaded
 
@@ -183,14 +198,22 @@ def _assign(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     node[last] = value
 
 
-def describe(invalid: ValidationError, sources: Mapping[str, str]) -> str:
-    """Return every error of settings in one line, with the source of each value if it is known."""
+def describe(
+    invalid: ValidationError, sources: Mapping[str, str], *, whole: str = "settings"
+) -> str:
+    """Return every error of settings in one line, with the source of each value if it is known.
+
+    Args:
+        invalid: the errors.
+        sources: where values came from, by key.
+        whole: what an error is of that concerns no single key.
+    """
     lines = []
     for error in invalid.errors():
-        place = list(map(str, error["loc"]))
+        place = [str(part) for part in error["loc"] if part != "[key]"]
         if place[:1] == ["store"] and len(place) > 1:
             del place[1]  # the type of the store, which is no key
-        dotted = ".".join(place) or "settings"
+        dotted = ".".join(place) or whole
         origin = _origin(place, sources)
         if error["type"] == "union_tag_invalid":
             given, known = error["ctx"]["tag"], error["ctx"]["expected_tags"]
@@ -198,8 +221,44 @@ def describe(invalid: ValidationError, sources: Mapping[str, str]) -> str:
         elif error["type"] == "extra_forbidden":
             lines.append(f"{dotted}: no such key{origin}")
         else:
-            lines.append(f"{dotted}: {error['msg']}, got {error['input']!r:.200}{origin}")
+            lines.append(f"{dotted}: {_plain(error)}{origin}")
     return "; ".join(lines)
+
+
+WANTED: Final = {
+    "bool": "true or false",
+    "dict": "keys with values",
+    "invalid_key": "a text",
+    "float": "a number",
+    "int": "a whole number",
+    "list": "a list",
+    "model": "keys with values",
+    "string": "a text",
+    "tuple": "a list",
+    "finite_number": "a finite number",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "{le:g} or less",
+    "literal_error": "{expected}",
+    "string_pattern_mismatch": "of the form {pattern}",
+    "string_too_short": "at least {min_length} long",
+    "too_short": "at least {min_length} long",
+}
+"""What a value must be, by the error's type; the types of types begin with these: `int_parsing`."""
+
+
+def _plain(error: ErrorDetails) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "value_error":  # one of our own checks, which says all
+        return str(context["error"])
+    if kind == "missing":
+        return "is missing"
+    wanted = WANTED.get(kind) or WANTED.get(kind.partition("_")[0])
+    said = error["msg"].lower() if wanted is None else f"must be {wanted.format(**context)}"
+    given = error["input"]
+    shown = f"a {type(given).__name__}" if isinstance(given, dict | list) else f"{given!r:.60}"
+    return f"{said}, and is {shown}"
 
 
 def _origin(place: list[str], sources: Mapping[str, str]) -> str:

@@ -334,10 +334,7 @@ class PassageSettings(Strict):
     @model_validator(mode="before")
     @classmethod
     def _overlap_of_short_passages(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and given.get("max_words") is None:
-            if given.get("overlap_words", OVERLAP_WORDS) != OVERLAP_WORDS:
-                raise ValueError("overlap_words needs max_words: without it, reviews are not split")
-        elif isinstance(given, Mapping) and "overlap_words" not in given:
+        if isinstance(given, Mapping) and "overlap_words" not in given:
             longest = given.get("max_words")
             if isinstance(longest, int) and longest <= OVERLAP_WORDS:
                 return {**given, "overlap_words": longest // 3}

@@ -1,7 +1,8 @@
 """What the three command lines share: logging, settings, errors as messages, exit codes.
 
-Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 130 interrupted. What machines read
-goes to stdout as JSON; everything else goes to stderr.
+Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 128 and the signal's number if a signal
+ended it; each error's class has its own (`qa_system.errors`). What machines read goes to stdout as
+JSON; everything else goes to stderr.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def run_app(app: typer.Typer) -> None:
     try:
         app(arguments)
     except QASystemError as error:
+        if "--json" in arguments:
+            print_json({"error": {**error.to_dict(), "message": str(error)}})
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)
     except BrokenPipeError:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, get_type_hints
 import typer
 
 from qa_system.config.choices import Backend, Precision
+from qa_system.config.shipped import shipped
 from qa_system.console.app import flag_of, note, settings_from
 
 if TYPE_CHECKING:
@@ -29,7 +30,13 @@ Command = Callable[..., None]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Read settings from this YAML file.")
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="Read settings from this YAML file, or from that of this name: "
+        f"{', '.join(shipped('settings'))}.",
+    ),
 ]
 ConfigArgument = Annotated[Path | None, typer.Argument(metavar="CONFIG", hidden=True)]
 SetOption = Annotated[

@@ -138,7 +138,8 @@ def _read(path: str, reading: Reading) -> Dataset:
         "there is no data set" if Path(path).exists() else "there is nothing",
         where=path,
         remedy="Name a SubjQA folder (train.csv, dev.csv, test.csv) or a folder of such folders, "
-        "a SQuAD JSON file or a folder of such files, or labels of your own as .jsonl.",
+        "hub:subjqa/DOMAIN, bundled:sample, a SQuAD JSON file or a folder of such files, or "
+        "labels of your own as .jsonl.",
     )
 
 

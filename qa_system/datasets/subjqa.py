@@ -88,7 +88,7 @@ def read_subjqa(
         RecordError: a row cannot be used; the message names its file and line.
         MissingDependencyError: the Hub's copy was asked for and `datasets` is not installed.
 
-    >>> from qa_system.models.locate import resource
+    >>> from qa_system.config.shipped import resource
     >>> sample = read_subjqa(resource("sample"))
     >>> label = next(label for label in sample.labels if label.answers)
     >>> span = label.answers[0]
@@ -136,7 +136,7 @@ def iter_reviews(
         DataError: the folder, a split or a column is not there.
         RecordError: a row cannot be used, and there is no `on_error`.
 
-    >>> from qa_system.models.locate import resource
+    >>> from qa_system.config.shipped import resource
     >>> next(iter_reviews(resource("sample"))).text.endswith("ANSWERNOTFOUND")
     False
     """

@@ -19,10 +19,11 @@ from haystack.core.serialization import component_to_dict
 from haystack.dataclasses import ChatMessage, GeneratedAnswer
 from haystack.utils import Secret, deserialize_chatgenerator_inplace
 
+from qa_system.arguments import checked
 from qa_system.errors import ConfigError, ModelError
 from qa_system.generators.rag import Generated
 from qa_system.passages import matched
-from qa_system.readers.extractive import refuse_unpaired, require
+from qa_system.readers.extractive import refuse_unpaired
 from qa_system.stages import stage
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def cited(reply: str, reviews: int) -> tuple[str, tuple[int, ...]] | None:
 
 
 @component
+@checked
 class ReviewChat:
     """Answer from reviews by a chat model, with the API of `RAGGenerator`.
 
@@ -112,11 +114,10 @@ class ReviewChat:
         max_review_chars: characters of a review that the model is shown, at most.
 
     Raises:
-        ConfigError: `max_review_chars` is below 1.
+        InvalidArgumentError: `max_review_chars` is below 1.
     """
 
     def __init__(self, chat_generator: ChatGenerator, max_review_chars: int = 4000) -> None:
-        require("max_review_chars", max_review_chars, 1)
         self.chat_generator = chat_generator
         self.max_review_chars = max_review_chars
 
@@ -173,7 +174,7 @@ class ReviewChat:
         self,
         questions: Sequence[str],
         documents: Sequence[Sequence[Document]],
-        top_k: int | None = None,
+        top_k: int | None = None,  # noqa: ARG002  (part of the API)
     ) -> list[list[Generated]]:
         """Answer several questions, each from its own documents.
 
@@ -184,7 +185,6 @@ class ReviewChat:
             ModelError: the model does not answer.
         """
         refuse_unpaired(questions, documents)
-        require("top_k", top_k, 1)
         self.warm_up()
         with stage("generate"):
             return [

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from haystack import Document, component
 
-from qa_system.errors import ConfigError
+from qa_system.arguments import checked
 from qa_system.ties import best_first
 
 __all__ = ["EvidenceSelector", "evidence", "promising"]
@@ -71,6 +71,7 @@ def promising(
 
 
 @component
+@checked
 class EvidenceSelector:
     """Select what a generator reads from what was retrieved: see `evidence`.
 
@@ -78,12 +79,10 @@ class EvidenceSelector:
         top_k: documents that come out at most.
 
     Raises:
-        ConfigError: `top_k` is below 1.
+        InvalidArgumentError: `top_k` is below 1.
     """
 
     def __init__(self, top_k: int = 5) -> None:
-        if top_k < 1:
-            raise ConfigError(f"top_k is {top_k}", remedy="Set it to 1 or more.")
         self.top_k = top_k
 
     @component.output_types(documents=list[Document])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qa_system.console.wording import counted
 from qa_system.errors import ConfigError, QuestionTooLongError
 from qa_system.readers.windows import MINIMUM_CONTEXT
 
@@ -101,7 +102,8 @@ class SourceLayout:
         room = self.max_length - len(before) - len(after)
         if room < min(MINIMUM_CONTEXT, self.max_length // 2):
             raise QuestionTooLongError(
-                f"the question and the template have {len(before) + len(after)} tokens, which "
+                f"the question and the template have "
+                f"{counted(len(before) + len(after), 'token')}, which "
                 f"leaves room for {max(room, 0)} of the review in a source of {self.max_length}",
                 where=f"{question[:60]}..." if len(question) > 60 else question,
                 remedy="Ask a shorter question, or set a larger generator.max_source_length "

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.dataclasses import GeneratedAnswer
 
+from qa_system.arguments import checked
 from qa_system.config import GeneratorSettings
 from qa_system.errors import ConfigError, DataError
 from qa_system.models.locate import locate
 from qa_system.passages import matched
-from qa_system.readers.extractive import refuse_unpaired, require
+from qa_system.readers.extractive import refuse_unpaired
 from qa_system.stages import stage
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Generated:
 
 
 @component
+@checked
 class RAGGenerator:
     """Write an answer to a question, marginalised over documents (Lewis et al. 2020).
 
@@ -107,11 +109,6 @@ class RAGGenerator:
     ) -> None:
         if mode not in (None, "token", "sequence"):
             raise ConfigError(f"mode is {mode!r}", remedy="Set it to token or sequence.")
-        require("num_beams", num_beams, 1)
-        require("max_length", max_length, 2)
-        require("max_source_length", max_source_length, 16)
-        require("threads", threads, 1)
-        require("batch_tokens", batch_tokens, 1)
         for name, value in (("length_penalty", length_penalty), ("score_scale", score_scale)):
             if value is not None and not math.isfinite(value):
                 raise ConfigError(f"{name} is {value}", remedy="Set a number.")
@@ -233,7 +230,6 @@ class RAGGenerator:
             return self._generate(loaded, questions, documents, read, top_k, prior)
 
     def _checked(self, top_k: int) -> int:
-        require("top_k", top_k, 1)
         if top_k > self.num_beams:
             raise ConfigError(
                 f"top_k is {top_k}, and {self.num_beams} beams find no more answers than that",

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import orjson
 
+from qa_system.config.shipped import resource
 from qa_system.errors import MissingDependencyError, ModelError
 
 __all__ = [
@@ -28,7 +29,6 @@ __all__ = [
     "locate",
     "locate_checkpoint",
     "read_manifest",
-    "resource",
     "stamp",
     "weights_hash",
     "weights_sha256",
@@ -40,7 +40,8 @@ MANIFEST = "model.json"
 CONFIG = "config.json"
 TRAINING = "training.json"
 SAMPLE = "bundled:sample"
-_PACKAGE = Path(__file__).parents[1]
+_DISTRIBUTED = {"generator": "qa_system_generator"}
+"""Bundled models that are distributions of their own, by the package that carries them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +59,6 @@ class ModelLocation:
     format: Literal["onnx", "torch"]
 
 
-def resource(relative: str) -> Path:
-    """Find something that ships with the project: inside the wheel, or in the checkout.
-
-    >>> resource("models").name
-    'models'
-    """
-    places = {"models": "models", "sample": "data/sample", "default.yaml": "configs/default.yaml"}
-    packaged = _PACKAGE / "bundled" / relative
-    return packaged if packaged.exists() else _PACKAGE.parent / places[relative]
-
-
 def data_place(name: str | Path) -> str:
     """Return the path that a data set's name means: `bundled:sample`, or a path as it is.
 
@@ -81,16 +71,13 @@ def data_place(name: str | Path) -> str:
 
 
 def bundled_models() -> list[str]:
-    """Name the models that ship with the project.
+    """Name the models that ship with the project, be it in a distribution of their own.
 
     >>> "bundled:reader" in bundled_models()
     True
     """
-    return sorted(
-        BUNDLED_PREFIX + folder.name
-        for folder in resource("models").iterdir()
-        if (folder / MANIFEST).is_file() or (folder / CONFIG).is_file()
-    )
+    in_folder = (each.name for each in resource("models").iterdir() if _holds_model(each))
+    return sorted(BUNDLED_PREFIX + name for name in {*in_folder, *_DISTRIBUTED})
 
 
 def locate(name: str) -> ModelLocation:
@@ -102,18 +89,14 @@ def locate(name: str) -> ModelLocation:
 
     Raises:
         ModelError: nothing is there; the message lists what could be named instead.
-        MissingDependencyError: a Hub id was given and huggingface_hub is not installed.
+        MissingDependencyError: a Hub id was given and huggingface_hub is not installed; or the
+            package that has the bundled model's weights is not.
 
     >>> locate("bundled:reader").format
     'onnx'
     """
     if name.startswith(BUNDLED_PREFIX):
-        folder = resource("models") / name.removeprefix(BUNDLED_PREFIX)
-        if name not in bundled_models():
-            raise ModelError(
-                f"there is no bundled model {name!r}",
-                remedy=f"Bundled models: {', '.join(bundled_models()) or 'none'}.",
-            )
+        folder = _bundled(name)
         return ModelLocation(name, folder, _format_of(folder))
     if name.startswith(PACKAGE_PREFIX):
         folder = _in_package(name)
@@ -219,6 +202,30 @@ def _hash_files(folder: Path, files: Stamp) -> str:
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
+
+
+def _holds_model(folder: Path) -> bool:
+    return (folder / MANIFEST).is_file() or (folder / CONFIG).is_file()
+
+
+def _bundled(name: str) -> Path:
+    short = name.removeprefix(BUNDLED_PREFIX)
+    if name not in bundled_models():
+        raise ModelError(
+            f"there is no bundled model {name!r}",
+            remedy=f"Bundled models: {', '.join(bundled_models())}.",
+        )
+    folder = resource("models") / short
+    if _holds_model(folder):
+        return folder
+    package = _DISTRIBUTED[short]
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise MissingDependencyError(
+            f"{name!r} needs the package {package.replace('_', '-')}, which has its weights",
+            remedy="Install its wheel, or from a checkout: pip install ./packages/generator",
+        )
+    return Path(found.submodule_search_locations[0]) / "model"
 
 
 def _in_package(name: str) -> Path:

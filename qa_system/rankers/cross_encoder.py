@@ -16,6 +16,7 @@ from haystack_integrations.components.rankers.sentence_transformers import (
 )
 from sentence_transformers import CrossEncoder
 
+from qa_system.arguments import checked
 from qa_system.errors import ModelError
 from qa_system.models.checkpoints import positions_of, prepare_tokenizer, read_config, reason
 from qa_system.models.inference import choose_torch_device
@@ -32,6 +33,7 @@ REMEDY = (
 
 
 @component
+@checked
 class CrossEncoderRanker(SentenceTransformersSimilarityRanker):  # type: ignore[misc]
     """Order documents by what a cross-encoder makes of question and document read together.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 
+from qa_system.arguments import checked
 from qa_system.errors import ConfigError
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.retrievers.normalize import ScoreNormalizer
@@ -44,6 +45,7 @@ def ranked(
 
 
 @component
+@checked
 class ReaderRanker:
     """Order documents by the log-odds of the best span that a reader finds in each.
 
@@ -71,7 +73,6 @@ class ReaderRanker:
     def __init__(
         self, reader: ExtractiveReader, top_k: int | None = None, prior: float = 0.0
     ) -> None:
-        _require_positive(top_k)
         if not prior >= 0:
             raise ConfigError(f"prior is {prior}", remedy="Set it to 0 or more.")
         self.reader = reader
@@ -124,13 +125,7 @@ class ReaderRanker:
             EmptyQuestionError: the question has no words.
             QuestionTooLongError: the question leaves too little room for a review.
         """
-        _require_positive(top_k)
         [reading] = self.reader.read([query], [documents], top_k=1)
         scored = ranked(documents, reading.log_odds, self.prior)
         kept = self.top_k if top_k is None else top_k
         return {"documents": best_documents(scored, kept, whole_ties=whole_ties)}
-
-
-def _require_positive(top_k: int | None) -> None:
-    if top_k is not None and top_k < 1:
-        raise ConfigError(f"top_k is {top_k}", remedy="Set it to 1 or more.")

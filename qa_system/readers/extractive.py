@@ -11,18 +11,20 @@ from typing import Any, Literal
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.dataclasses import ExtractedAnswer
 
+from qa_system.arguments import check_question, check_texts, checked
 from qa_system.config import ReaderSettings
-from qa_system.errors import ConfigError, EmptyQuestionError
+from qa_system.errors import ConfigError, InvalidArgumentError
 from qa_system.models.locate import locate, stamp
 from qa_system.models.sharing import Shared
 from qa_system.readers.backends import ReaderBackend, load_backend, score_windows
 from qa_system.readers.calibration import Calibration
 from qa_system.readers.spans import Span, best_spans
 from qa_system.readers.windows import WindowCutter
+from qa_system.records import Decision
 from qa_system.stages import stage
 from qa_system.ties import best_first
 
-__all__ = ["ExtractiveReader", "Reading", "refuse_unpaired", "require", "snippet"]
+__all__ = ["ExtractiveReader", "Reading", "refuse_unpaired", "snippet"]
 
 DEFAULTS = ReaderSettings()
 
@@ -39,18 +41,22 @@ QUESTIONS_AT_ONCE = 256
 """Questions whose windows are held at a time, however many are asked in one call."""
 
 
+NOTHING_TO_DECIDE = Decision(None, 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What the reader found for one question.
 
     Args:
-        answers: those whose log-odds reach the threshold, best first; none of them means
+        answers: those whose score reaches the threshold, best first; none of them means
             "the reviews don't say".
         candidates: the best spans whatever the threshold: an answer forced.
         no_answer_probability: see `ExtractiveReader`.
         log_odds: of each document's best span, in the order of the documents: how much each of
             them answers. Minus infinity where a document has no text.
         calibrated: the same, as log-odds that the document has an answer at all.
+        decision: whether there are answers, by the best candidate's score.
     """
 
     answers: tuple[ExtractedAnswer, ...]
@@ -58,9 +64,11 @@ class Reading:
     no_answer_probability: float
     log_odds: tuple[float, ...] = ()
     calibrated: tuple[float, ...] = ()
+    decision: Decision = NOTHING_TO_DECIDE
 
 
 @component
+@checked
 class ExtractiveReader:
     """Find the spans of reviews that answer a question.
 
@@ -119,13 +127,6 @@ class ExtractiveReader:
         threads: int | None = DEFAULTS.threads,
         snippet_chars: int = DEFAULTS.snippet_chars,
     ) -> None:
-        require("top_k", top_k, 1)
-        require("max_seq_length", max_seq_length, 16)
-        require("stride", stride, 0)
-        require("max_answer_length", max_answer_length, 1)
-        require("batch_tokens", batch_tokens, 1)
-        require("threads", threads, 1)
-        require("snippet_chars", snippet_chars, 1)
         if temperature is not None and not temperature > 0:
             raise ConfigError(f"temperature is {temperature}", remedy="Set it above 0.")
         if no_answer_threshold is not None and math.isnan(no_answer_threshold):
@@ -185,7 +186,9 @@ class ExtractiveReader:
         """The threshold and temperature in force: the arguments, else the model's own."""
         return self._ready().calibration
 
-    @component.output_types(answers=list[ExtractedAnswer], no_answer_probability=float)
+    @component.output_types(
+        answers=list[ExtractedAnswer], no_answer_probability=float, decision=Decision
+    )
     def run(
         self, query: str, documents: list[Document], top_k: int | None = None
     ) -> dict[str, Any]:
@@ -196,6 +199,10 @@ class ExtractiveReader:
             documents: the reviews to read; one without text is passed over.
             top_k: takes the place of the component's own.
 
+        Returns:
+            `answers`, best first; `decision`, whether there are any and why;
+            `no_answer_probability`, see `ExtractiveReader`.
+
         Raises:
             EmptyQuestionError: the question has no words.
             QuestionTooLongError: the question leaves too little room for a review.
@@ -204,6 +211,7 @@ class ExtractiveReader:
         return {
             "answers": list(reading.answers),
             "no_answer_probability": reading.no_answer_probability,
+            "decision": reading.decision,
         }
 
     def read(
@@ -222,17 +230,28 @@ class ExtractiveReader:
         Raises:
             EmptyQuestionError: a question has no words.
             QuestionTooLongError: a question leaves too little room for a review.
-            ConfigError: `top_k` is below 1, or the two sequences differ in length.
+            InvalidArgumentError: `top_k` is below 1, or the two sequences differ in length.
         """
         refuse_unpaired(questions, documents)
         top_k = self.top_k if top_k is None else top_k
-        require("top_k", top_k, 1)
         loaded = self._ready()
         readings: list[Reading] = []
-        with stage("read"):
+        with stage("read") as span:
+            span.set_tags(
+                {
+                    "qa_system.read.model": self.model,
+                    "qa_system.read.questions": len(questions),
+                    "qa_system.read.documents": sum(map(len, documents)),
+                }
+            )
+            span.set_content_tag("qa_system.read.queries", list(questions))
             for start in range(0, len(questions), QUESTIONS_AT_ONCE):
                 part = slice(start, start + QUESTIONS_AT_ONCE)
                 readings += self._read(loaded, questions[part], documents[part], top_k)
+            span.set_tag("qa_system.read.answers", sum(len(each.answers) for each in readings))
+            span.set_content_tag(
+                "qa_system.read.texts", [[one.data for one in each.answers] for each in readings]
+            )
         return readings
 
     def _ready(self) -> _Loaded:
@@ -343,12 +362,15 @@ class _Loaded:
 def _reading(
     candidates: Sequence[ExtractedAnswer], calibration: Calibration, log_odds: tuple[float, ...]
 ) -> Reading:
+    best = candidates[0].score if candidates else None
+    decision = Decision(best, calibration.right(calibration.threshold))
     return Reading(
-        answers=tuple(c for c in candidates if c.meta["log_odds"] >= calibration.threshold),
+        answers=tuple(c for c in candidates if c.score >= decision.threshold),
         candidates=tuple(candidates),
         no_answer_probability=1.0 - calibration.answerable(max(log_odds, default=-math.inf)),
         log_odds=log_odds,
         calibrated=tuple(calibration.answerable.log_odds(each) for each in log_odds),
+        decision=decision,
     )
 
 
@@ -388,24 +410,20 @@ def refuse_unpaired(questions: Sequence[str], documents: Sequence[Sequence[Docum
     """Refuse questions that cannot be asked of their documents.
 
     Raises:
-        ConfigError: the two sequences differ in length.
+        InvalidArgumentError: a question is no text, or the two sequences differ in length.
         EmptyQuestionError: a question has no words.
     """
+    check_texts("questions", questions)
     if len(questions) != len(documents):
-        raise ConfigError(
+        raise InvalidArgumentError(
             f"{len(questions)} questions came with {len(documents)} lists of documents",
             remedy="Give a list of documents, which may be empty, for each question.",
         )
-    for position, question in enumerate(questions, start=1):
-        if not question.strip():
-            raise EmptyQuestionError("the question has no words", where=f"question {position}")
-
-
-def require(name: str, value: int | None, least: int) -> None:
-    """Refuse a number below its least; None is no number.
-
-    Raises:
-        ConfigError: it is.
-    """
-    if value is not None and value < least:
-        raise ConfigError(f"{name} is {value}", remedy=f"Set it to {least} or more.")
+    for position, (question, each) in enumerate(zip(questions, documents, strict=True), start=1):
+        where = "question" if len(questions) == 1 else f"question {position}"
+        check_question(question, where)
+        if not isinstance(each, list | tuple):
+            raise InvalidArgumentError(
+                f"the documents of {where} are a {type(each).__name__}",
+                remedy="Pass a list of Haystack documents.",
+            )

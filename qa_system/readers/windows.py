@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from qa_system.console.wording import counted
 from qa_system.errors import ModelError, QuestionTooLongError
 from qa_system.models.inference import IntArray
 from qa_system.models.tokenizing import encodable, places, take_literally, with_sound_offsets
@@ -155,7 +156,8 @@ class WindowCutter:
         room = self.room(len(asked.ids))
         if room < self.least_room:
             raise QuestionTooLongError(
-                f"the question has {len(asked.ids)} tokens, which leaves room for {max(room, 0)} "
+                f"the question has {counted(len(asked.ids), 'token')}, which leaves room "
+                f"for {max(room, 0)} "
                 f"of the review in a window of {self.max_seq_length}",
                 where=f"{question[:60]}..." if len(question) > 60 else question,
                 remedy="Ask a shorter question, or set a larger reader.max_seq_length "

@@ -6,6 +6,7 @@ from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 
+from qa_system.arguments import checked
 from qa_system.config import RetrieverSettings
 from qa_system.stages import stage
 from qa_system.stores import store_from_dict
@@ -17,6 +18,7 @@ DEFAULTS = RetrieverSettings()
 
 
 @component
+@checked
 class BM25Retriever:
     """Retrieve the documents that share the question's words, rare words first.
 

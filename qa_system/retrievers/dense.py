@@ -7,10 +7,9 @@ from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 
+from qa_system.arguments import checked
 from qa_system.config import EncoderSettings, RetrieverSettings
-from qa_system.models.locate import locate, stamp
-from qa_system.models.sharing import Shared
-from qa_system.retrievers.encoders import Encoder, load_encoder
+from qa_system.retrievers.encoders import Encoder, shared_encoder
 from qa_system.stages import stage
 from qa_system.stores import store_from_dict
 from qa_system.stores.contract import ReviewStore
@@ -21,6 +20,7 @@ DEFAULTS = RetrieverSettings()
 
 
 @component
+@checked
 class DenseRetriever:
     """Retrieve the documents whose embeddings are nearest to the question's.
 
@@ -111,19 +111,7 @@ class DenseRetriever:
     def _encoder(self) -> Encoder:
         with self._loading:
             if self._loaded is None:
-                encoder = _shared(EncoderSettings.model_validate(self.encoder or {}))
+                encoder = shared_encoder(EncoderSettings.model_validate(self.encoder or {}))
                 self.document_store.check_encoder(encoder.identity)
                 self._loaded = encoder
             return self._loaded
-
-
-_encoders: Shared[Encoder] = Shared()
-
-
-def _shared(settings: EncoderSettings) -> Encoder:
-    names = [
-        settings.model,
-        *([] if settings.question_model is None else [settings.question_model]),
-    ]
-    key = (settings.model_dump_json(), *(stamp(locate(name).path) for name in names))
-    return _encoders.get(key, lambda: load_encoder(settings))

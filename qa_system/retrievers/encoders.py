@@ -29,8 +29,9 @@ from qa_system.models.inference import (
     pad,
     token_batches,
 )
-from qa_system.models.locate import ModelLocation, locate, weights_hash
+from qa_system.models.locate import ModelLocation, locate, stamp, weights_hash
 from qa_system.models.manifest import POSITIONS
+from qa_system.models.sharing import Shared
 from qa_system.models.tokenizing import encodable
 from qa_system.records import EncoderIdentity, Similarity
 from qa_system.retrievers.sentence_models import Role, check_role, load_sentence_model
@@ -38,7 +39,7 @@ from qa_system.retrievers.sentence_models import Role, check_role, load_sentence
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["Encoder", "load_encoder"]
+__all__ = ["Encoder", "load_encoder", "shared_encoder"]
 
 logger = logging.getLogger(__name__)
 
@@ -334,6 +335,23 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
         question_name=settings.question_model,
         embed_title=settings.embed_title,
     )
+
+
+def shared_encoder(settings: EncoderSettings) -> Encoder:
+    """Return the encoder that the settings name; components that use the same share one copy.
+
+    Raises:
+        QASystemError: as in `load_encoder`.
+    """
+    names = [
+        settings.model,
+        *([] if settings.question_model is None else [settings.question_model]),
+    ]
+    key = (settings.model_dump_json(), *(stamp(locate(name).path) for name in names))
+    return _encoders.get(key, lambda: load_encoder(settings))
+
+
+_encoders: Shared[Encoder] = Shared()
 
 
 def _load_tower(name: str, settings: EncoderSettings, role: Role) -> Tower:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_system.errors import ConfigError, EmbeddingError, EncoderMismatchError, StoreError
+from qa_system.console.wording import counted
+from qa_system.errors import ConfigError, EmbeddingError, EncoderMismatchError
 from qa_system.records import EncoderIdentity
 
-__all__ = ["check_choice", "check_encoder", "check_top_k", "query_matrix"]
+__all__ = ["check_choice", "check_encoder", "query_matrix"]
 
 
 def check_choice(name: str, value: str | None, choices: Sequence[str | None]) -> None:
@@ -58,19 +59,17 @@ def check_encoder(
     """
     if bound == encoder or (bound is None and dimension in (None, encoder.dimension)):
         return
-    made_by = f"by {bound.named}" if bound is not None else f"with {dimension} numbers each"
+    made_by = (
+        f"by {bound.named}"
+        if bound is not None
+        else f"with {counted(dimension or 0, 'number')} each"
+    )
     raise EncoderMismatchError(
         f"the store's embeddings were made {made_by}, not by {encoder.named}",
         where=where,
         remedy=f"Use that encoder, or re-embed the store: qa-index reembed --store {quote(store)}"
         f" {encoder.options}",
     )
-
-
-def check_top_k(top_k: int) -> None:
-    """Refuse to look for no document at all."""
-    if top_k < 1:
-        raise StoreError(f"top_k is {top_k}", remedy="Ask for at least 1.")
 
 
 def query_matrix(embeddings: Any, dimension: int | None) -> NDArray[np.float32]:
@@ -91,7 +90,8 @@ def query_matrix(embeddings: Any, dimension: int | None) -> NDArray[np.float32]:
         )
     if dimension is not None and queries.shape[1] != dimension:
         raise EmbeddingError(
-            f"the query's embedding has {queries.shape[1]} numbers, the store's have {dimension}",
+            f"the query's embedding has {counted(queries.shape[1], 'number')}, the store's "
+            f"have {dimension}",
             remedy="Ask with the encoder that filled the store.",
         )
     return queries

@@ -20,6 +20,7 @@ import orjson
 from haystack.dataclasses import ByteStream, Document, SparseEmbedding
 from numpy.typing import NDArray
 
+from qa_system.console.wording import counted
 from qa_system.errors import EmbeddingError, StoreError
 from qa_system.stores.writes import Passages
 
@@ -42,6 +43,8 @@ __all__ = [
 Vector = tuple[bytes, int]
 """A document's numbers, and how many embeddings they are: one, or one a passage."""
 COLUMNS: Final = "id, meta, dates, content, blob, blob_info, sparse_embedding"
+IDS: Final = ("item_id", "review_id")
+"""Metadata by which reviews are asked for."""
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -110,6 +113,13 @@ def _encode_meta(meta: dict[str, Any], document_id: str) -> tuple[str, str | Non
     # orjson writes NaN and infinity as null.
     if not isinstance(meta, dict) or (b"null" in text and not all(map(_is_json, _leaves(meta)))):
         raise _metadata_error(meta, document_id, "not JSON")
+    for name in IDS:
+        if not isinstance(meta.get(name, ""), str | None):
+            raise MetadataError(
+                f"metadata {name!r} is {meta[name]!r:.80}, and must be text",
+                where=f"document {document_id!r}",
+                remedy="Ids are compared as text: write them as str.",
+            )
     dates = None
     if dated:
         places = [
@@ -245,7 +255,7 @@ def stack_embeddings(
             dimension = len(embedding)
         if len(embedding) != dimension or dimension == 0:
             raise EmbeddingError(
-                f"the embedding has {len(embedding)} numbers instead of {dimension}",
+                f"the embedding has {counted(len(embedding), 'number')} instead of {dimension}",
                 where=f"document {document.id!r}",
                 remedy="All embeddings of a store come from one encoder.",
             )

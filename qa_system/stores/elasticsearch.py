@@ -13,6 +13,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from qa_system.arguments import checked
 from qa_system.config import ElasticsearchSettings
 from qa_system.errors import ConfigError
 from qa_system.labels import aggregate, join_annotators
@@ -37,6 +38,7 @@ __all__ = ["ElasticsearchReviewStore"]
 DEFAULTS = ElasticsearchSettings(type="elasticsearch")
 
 
+@checked
 class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     """Keep reviews on an Elasticsearch server, and find them by words, meaning and metadata.
 
@@ -320,8 +322,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
             self.promote(built, expected=self.count_documents())
         return embedded
 
-    # --- reviews
-
     @override
     def documents_of_reviews(self, review_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         return reviews.documents_of_reviews(self._at, review_ids)
@@ -347,8 +347,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     def has_item(self, item_id: str) -> bool:
         return reviews.has_item(self._at, item_id)
 
-    # --- labels
-
     @override
     def write_labels(self, labels: Iterable[Label]) -> int:
         return self._labels.write(labels)
@@ -367,8 +365,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     @override
     def delete_labels(self, split: str | None = None, item_id: str | None = None) -> int:
         return self._labels.delete(split, item_id)
-
-    # --- versions
 
     def new_version(
         self, *, resume: bool | str = False, encoder: EncoderIdentity | None = None

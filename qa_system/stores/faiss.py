@@ -16,6 +16,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from qa_system.arguments import checked
 from qa_system.config import StoreSettings
 from qa_system.errors import StoreMismatchError
 from qa_system.labels import aggregate, join_annotators
@@ -60,6 +61,7 @@ def stored_similarity(path: Path) -> Similarity | None:
         ledger.close()
 
 
+@checked
 class FAISSDocumentStore(AsyncVariants, ReviewStore):
     """Keep reviews in a folder, and find them by words, by meaning and by metadata.
 

@@ -55,6 +55,9 @@ _DATE_LIKE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 class InvalidFilterError(StoreError, FilterError):
     """A filter is malformed, or compares what cannot be compared."""
 
+    public_message = "The filter is not valid."
+    exit_code = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:

@@ -219,7 +219,7 @@ class SearchableStore(Protocol):
             whole_ties: also return those beyond `top_k` whose score is that of the last.
 
         Raises:
-            StoreError: `top_k` is less than 1.
+            InvalidArgumentError: `top_k` is less than 1.
             InvalidFilterError: see `filter_documents`.
 
         >>> import tempfile
@@ -254,7 +254,7 @@ class SearchableStore(Protocol):
         Raises:
             EmbeddingError: the embedding is of another dimension, or not finite.
             InvalidFilterError: see `filter_documents`.
-            StoreError: `top_k` is less than 1, or more than the server allows.
+            StoreError: `top_k` is more than the server allows.
         """
         ...
 

@@ -10,6 +10,7 @@ import numpy as np
 from haystack.document_stores.errors import DuplicateDocumentError
 from numpy.typing import NDArray
 
+from qa_system.console.wording import counted
 from qa_system.errors import StoreError
 
 __all__ = [
@@ -82,7 +83,7 @@ class DocumentsRejectedError(StoreError):
 
     >>> error = DocumentsRejectedError([RejectedDocument("r1", "no text")], 2, "reviews")
     >>> str(error)
-    "1 document was rejected, 2 are written: 'r1': no text (reviews). Mend or leave out what ..."
+    "1 document rejected, 2 written: 'r1': no text (reviews). Mend or leave out what ..."
     """
 
     def __init__(self, rejected: Sequence[RejectedDocument], written: int, where: str) -> None:
@@ -90,10 +91,9 @@ class DocumentsRejectedError(StoreError):
         self.written = written
         shown = "; ".join(f"{one.id!r}: {one.reason}" for one in self.rejected[:SHOWN])
         more = "; ..." if len(self.rejected) > SHOWN else ""
-        number = len(self.rejected)
-        counted = "1 document was" if number == 1 else f"{number:,} documents were"
+        number = counted(len(self.rejected), "document")
         super().__init__(
-            f"{counted} rejected, {written:,} are written: {shown}{more}",
+            f"{number} rejected, {written:,} written: {shown}{more}",
             where=where,
             remedy="Mend or leave out what is named; the error's `rejected` has every id and "
             "reason.",

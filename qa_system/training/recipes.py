@@ -19,6 +19,7 @@ from qa_system.config import (
     describe,
     read_yaml,
 )
+from qa_system.config.shipped import resource
 from qa_system.errors import ConfigError
 
 __all__ = [
@@ -360,7 +361,8 @@ def load_training(
 
     Args:
         kind: which recipe, for example `ReaderTraining`.
-        path: a YAML file; None: `overrides` are the whole recipe.
+        path: a YAML file, or the name of one that ships with qa-system (`reader-general`); None:
+            `overrides` are the whole recipe.
         overrides: what takes the place of the file's, as in `qa_system.config.load_settings`.
 
     Raises:
@@ -369,7 +371,7 @@ def load_training(
     >>> load_training(Source, None, ["path=reviews.json", "weight=0.5"]).weight
     0.5
     """
-    tree = {} if path is None else read_yaml(Path(path))
+    tree = {} if path is None else read_yaml(path, "recipe")
     sources = apply_overrides(tree, overrides)
     try:
         return kind.model_validate(tree)
@@ -377,5 +379,5 @@ def load_training(
         raise ConfigError(
             describe(error, sources),
             where=None if path is None else str(path),
-            remedy="configs/train/ has recipes with every key explained.",
+            remedy=f"The recipes explain every key: {resource('configs') / 'train'}.",
         ) from None

@@ -94,6 +94,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
     write_csv(
         folder / "reviews.csv", [{"asin": item, "body": text} for item, text in reviews.values()]
     )
+    texts = [text for _, text in reviews.values()]
+    write_csv(folder / "film.csv", [{"text": text, "stars": 4} for text in texts])
+    opinions = [{"asin": item, "opinion": text} for item, text in reviews.values()]
+    write_csv(folder / "old.csv", opinions)
+    (folder / "old.csv").write_text((folder / "old.csv").read_text("utf-8"), "cp1252", "replace")
     with (folder / "questions.jsonl").open("w", encoding="utf-8") as stream:
         for row in rows:
             label = {key: row[key] for key in ("question", "item_id", "review_id")}

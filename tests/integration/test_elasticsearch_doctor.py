@@ -39,7 +39,7 @@ def test_a_sound_store(elastic_store, elasticsearch_url):
     assert all(finding.ok for name, finding in found.items() if name not in ("cluster", "disk"))
     assert "Elasticsearch 8." in found["server"].detail
     assert found["index"].detail == f"{index_of(store)}-v1: flat, 1 shard"
-    assert found["store"].detail.startswith("1 documents of 1 items")
+    assert found["store"].detail.startswith("1 document of 1 item ")
 
 
 def test_a_job_at_work(elastic_store, elasticsearch_url):

@@ -24,6 +24,7 @@ from qa_system.errors import (
     DataError,
     EmbeddingError,
     EncoderMismatchError,
+    InvalidArgumentError,
     StoreError,
     StoreMismatchError,
     StoreNotFoundError,
@@ -353,7 +354,7 @@ def test_a_question_finds_the_same_whatever_words_it_has(elastic_store):
     every = ids(store.search_bm25('AND ("[*', filters=of_item("B0")))
     assert every == sorted("abc", key=tie_breaker)
     assert ids(store.search_bm25("soumd")) == []
-    with pytest.raises(StoreError, match="top_k is 0"):
+    with pytest.raises(InvalidArgumentError, match="top_k is 0"):
         store.search_bm25("sound", 0)
 
 
@@ -442,7 +443,7 @@ def test_bad_documents_in_a_bulk_are_named_and_no_others(elastic_store):
     assert [one.id for one in replaced.rejected] == ["r100"]
     assert (replaced.written, replaced.deleted) == (1, 1)
     assert store.count_documents() == 9_993
-    with pytest.raises(DocumentsRejectedError, match="1 document was rejected, 0 are written"):
+    with pytest.raises(DocumentsRejectedError, match="1 document rejected, 0 written"):
         store.write_documents([documents[100]])
 
 

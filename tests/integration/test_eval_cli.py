@@ -256,7 +256,7 @@ def test_a_surprise_is_told_and_an_update_expects_it(qa_eval, root, tmp_path):
     assert done.returncode == 1
     assert "bm25 recall@3" in done.stdout
     assert "lower" in done.stdout
-    assert "1 numbers are not as expected" in done.stderr
+    assert "1 number not as expected" in done.stderr
     assert "2 of 3" in done.stdout
     report = json.loads(qa_eval("check", mine, "--json", check=False).stdout)
     assert report["surprises"] == 1

@@ -37,7 +37,11 @@ def test_a_product_page(demo: Callable[..., str]) -> None:
 def test_a_pipeline_puts_newer_reviews_first(demo: Callable[..., str]) -> None:
     said = demo("python examples/own_pipeline.py")
     assert re.search(r"\d+%  .*hood.*\(20\d\d-\d\d-\d\d\)", said)
-    assert "no answer" in said
+    assert re.search(r"score \d+%, threshold \d+%", said)
+
+
+def test_embeddings_in_a_store_of_haystacks(demo: Callable[..., str]) -> None:
+    assert re.fullmatch(r" *\d+%  .*ten hours\n", demo("python examples/own_embeddings.py"))
 
 
 def test_a_retriever_adds_the_newest_reviews(demo: Callable[..., str]) -> None:

@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 from haystack import Document
+from haystack.dataclasses import ChatMessage
 from typer.testing import CliRunner, Result
 
 from qa_system import QASystem, pipelines
 from qa_system.cli import app
 from qa_system.cli.ask import print_answers
 from qa_system.config import EncoderSettings, Settings, load_settings
+from qa_system.config.choices import AnswerMode
 from qa_system.errors import ConfigError, ModelError
+from qa_system.generators.chat import ReviewChat
 from qa_system.generators.rag import Generated
-from qa_system.records import Answer, Answers, Question
+from qa_system.records import Answer, Answers, Decision, Question
 from qa_system.retrievers.encoders import load_encoder
 from qa_system.stores.faiss import FAISSDocumentStore
 from tiny_models import save_seq2seq
@@ -117,7 +120,8 @@ def test_a_supported_answer_is_given_with_its_review(folder: Path, scripted: Scr
     assert first.support == first.confidence
     assert first.meta == {"stars": 4}
     supports = [answer.support for answer in answers.answers]
-    assert answers.no_answer_probability == pytest.approx(1 - max(supports))
+    assert answers.decision == Decision(max(supports), 0.5)
+    assert not answers.decision.abstains
     assert answers.reviews_read == 3
     assert {"read", "dense", "total"} <= set(answers.timings)
     assert answers.to_dict()["answers"][0]["sources"] == ["r3"]
@@ -153,7 +157,8 @@ def test_an_unsupported_answer_is_withheld_and_kept_for_who_wants_to_know(
     with QASystem(settings_of(folder)) as system:
         answers = system.ask(BATTERY, "lamp", mode="generate")
         assert answers.answers == ()
-        assert answers.no_answer_probability == 1.0
+        assert answers.decision == Decision(0.0, 0.5)
+        assert answers.decision.abstains
         [examined] = system.examine([Question(BATTERY, "lamp")], mode="generate")
         extracted = system.ask(BATTERY, "lamp")
         fallen_back = system.ask(BATTERY, "lamp", mode="auto")
@@ -162,11 +167,61 @@ def test_an_unsupported_answer_is_withheld_and_kept_for_who_wants_to_know(
     assert draft.support.score == 0.0
     assert examined.reading.candidates
     assert fallen_back.answers == extracted.answers
-    assert fallen_back.no_answer_probability == extracted.no_answer_probability
+    assert fallen_back.decision == extracted.decision
     assert not any(answer.generated for answer in fallen_back.answers)
     scripted.texts = ("The battery lasts ten hours.",)
     with QASystem(settings_of(folder)) as system:
         assert all(answer.generated for answer in system.ask(BATTERY, "lamp", mode="auto").answers)
+
+
+class Chat:
+    """A chat model that replies what it was told to."""
+
+    reply = ""
+
+    def run(self, messages: list[ChatMessage]) -> dict[str, list[ChatMessage]]:
+        assert messages
+        return {"replies": [ChatMessage.from_assistant(self.reply)]}
+
+
+@pytest.mark.parametrize("min_support", [0.0, 0.3, 0.9, 1.0])
+@pytest.mark.parametrize("mode", ["generate", "auto"])
+@pytest.mark.parametrize(
+    ("written", "replied"),
+    [
+        ("The battery lasts ten hours", "The battery lasts ten hours [1]."),
+        ("It lasts ten hours and is waterproof", "It lasts ten hours and is waterproof [1]."),
+        ("zzz", "zzz [1]"),
+        ("", "NO_ANSWER"),
+    ],
+)
+def test_the_decision_is_the_support_compared_with_the_threshold(
+    folder: Path,
+    scripted: Scripted,
+    monkeypatch: pytest.MonkeyPatch,
+    written: str,
+    replied: str,
+    mode: AnswerMode,
+    min_support: float,
+) -> None:
+    scripted.texts = (written,)
+    chat = Chat()
+    chat.reply = replied
+    as_chat = {"generator__type": "chat", "generator__model": "any"}
+    for generator, further in ((scripted, {}), (ReviewChat(chat), as_chat)):
+        settings = settings_of(folder, generator__min_support=min_support, **further)
+        monkeypatch.setattr(pipelines, "build_generator", lambda _, own=generator: own)
+        with QASystem(settings) as system:
+            [examined] = system.examine([Question(BATTERY, "lamp")], mode=mode)
+        answers, decision = examined.answers, examined.answers.decision
+        assert decision is not None
+        assert decision.abstains == (not answers.answers)
+        assert decision.abstains == (decision.score is None or decision.score < decision.threshold)
+        if mode == "auto" and all(draft.withheld for draft in examined.drafts):
+            assert decision == examined.reading.decision
+        else:
+            supports = [draft.support.score for draft in examined.drafts]
+            assert decision == Decision(max(supports, default=None), min_support)
 
 
 def test_an_empty_retrieval_gives_no_answer(folder: Path, scripted: Scripted) -> None:
@@ -175,7 +230,8 @@ def test_an_empty_retrieval_gives_no_answer(folder: Path, scripted: Scripted) ->
     with QASystem(settings_of(folder)) as system:
         for mode in ("generate", "auto"):
             answers = system.ask(BATTERY, "lamp", filters=none, mode=mode)
-            assert (answers.answers, answers.no_answer_probability) == ((), 1.0)
+            assert (answers.answers, answers.decision.abstains) == ((), True)
+            assert answers.decision.score is None
         assert scripted.calls == []
         asked = [Question(BATTERY, "lamp", none), Question(BATTERY, "lamp")]
         nothing, something = system.ask_many(asked, mode="generate")
@@ -351,7 +407,7 @@ def test_the_command_line_shows_sources(capsys: pytest.CaptureFixture[str]) -> N
     written = Answer(
         "ten hours", 0.8, "r3", "lamp", 0, 9, "ten hours", {}, 0.8, ("r3", "r1"), generated=True
     )
-    print_answers(Answers(BATTERY, "lamp", (written,), 0.2, 3))
+    print_answers(Answers(BATTERY, "lamp", (written,), Decision(0.8, 0.5), 3))
     shown = capsys.readouterr().out
     assert "ten hours  (generated, support 80%)" in shown
     assert "written from r3, r1" in shown

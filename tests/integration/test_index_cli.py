@@ -135,7 +135,6 @@ def test_status_verify_and_reembed(tmp_path, source):
     ("arguments", "message"),
     [
         ([], "no source is named"),
-        (["--source", "no/such.csv"], "no such file"),
         (["--source", "{source}", "--format", "xml"], "--format"),
         (["--source", "{source}", "--column", "text"], "NAME=VALUE"),
         (["--source", "{source}", "--column", "text=body"], "--column text="),
@@ -151,6 +150,13 @@ def test_bad_usage_ends_with_2(tmp_path, source, arguments, message):
     arguments = [each.format(source=source) for each in arguments]
     result = invoke("run", *arguments, "--store", tmp_path / "store", code=2)
     assert message in result.output + str(result.exception)
+
+
+def test_what_is_missing_ends_with_1(tmp_path):
+    named = ("--store", tmp_path / "store")
+    result = invoke("run", "--source", "no/such.csv", *named, code=1)
+    assert "no such file" in str(result.exception)
+    assert "there is no store" in str(invoke("status", *named, code=1).exception)
     assert not (tmp_path / "store").exists()
 
 
@@ -168,7 +174,7 @@ def test_too_many_rejects_end_with_1(tmp_path, source):
     assert done.returncode == 1
     assert done.stdout == ""
     assert re.search(
-        r"error: 1 rows were set aside, and max_rejects is 0 \(.*\.rejects\.jsonl\)", done.stderr
+        r"error: 1 row set aside, and max_rejects is 0 \(.*\.rejects\.jsonl\)", done.stderr
     )
 
 

@@ -49,7 +49,7 @@ def encoders(tmp_path_factory):
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
 
-    from qa_system.models.locate import resource
+    from qa_system.config.shipped import resource
 
     folders = []
     for seed in (1, 2):
@@ -191,7 +191,7 @@ def test_an_empty_source_does_not_empty_the_store(tmp_path, source):
             index(tmp_path, source, delete_missing=delete_missing)
     write(source, [("r1", "B00", "", "5"), ("r2", "", "x", "5")])
     for delete_missing in (True, False):
-        with pytest.raises(JobError, match="all 2 rows were rejected: 1 missing item, 1 missing"):
+        with pytest.raises(JobError, match="2 rows read, and none accepted: 1 missing item, 1"):
             index(tmp_path, source, delete_missing=delete_missing)
     assert len(stored(tmp_path)) == 5
 

@@ -24,6 +24,31 @@ from qa_system import QASystem
 with QASystem.open(store__path="store") as system:
     assert system.ask("How is the zipper?", item_id="tent-fjellvik-2").reviews_read
 """
+API = """
+import asyncio
+from qa_system import BM25Retriever, DenseRetriever, ExtractiveReader, FAISSDocumentStore
+from qa_system import QASystem, Question, RAGGenerator
+from haystack import Document
+
+asked = [Question("How is the zipper?", "tent-fjellvik-2"), Question("Loud?", "nothing")]
+with QASystem.open(store__path="store", mode="auto") as system:
+    extracted, unknown = system.ask_many(asked)
+    assert extracted.reviews_read
+    assert unknown.error.code == "unknown_item"
+    for mode in ("generate", "auto"):
+        assert system.ask_many(asked[:1], mode=mode)[0].decision
+    assert asyncio.run(system.ask_async("How is the zipper?", "tent-fjellvik-2")).reviews_read
+    assert system.examine(asked[:1])[0].documents
+with FAISSDocumentStore("store") as store:
+    for retriever in (BM25Retriever(store), DenseRetriever(store)):
+        documents = retriever.run("How is the zipper?")["documents"]
+        assert documents
+        assert "decision" in ExtractiveReader().run("How is the zipper?", documents)
+    RAGGenerator().run("How is the zipper?", documents[:2])
+with FAISSDocumentStore("other") as store:
+    store.write_documents([Document(id="r1", content="Good sound.")])
+    assert store.search_bm25("sound") and not store.verify()
+"""
 RECIPE = """
 model: encoder
 towers: two
@@ -43,9 +68,20 @@ EVALUATE = ("--split", "dev", "--resamples", "100")
 COMMANDS: dict[str, list[str]] = {
     "index": ["qa-index", "run", "--source", "bundled:sample", "--store", "store"],
     "ask": ["qa", "ask", "How is the zipper?", "--item", "tent-fjellvik-2", "--store", "store"],
+    "generate": [
+        *("qa", "ask", "How is the zipper?", "--item", "tent-fjellvik-2", "--store", "store"),
+        *("--mode", "auto", "--json"),
+    ],
     "library": ["python", "-c", ASK],
+    "api": ["python", "-c", API],
+    "doctor": ["qa", "doctor", "--store", "store", "--json"],
+    "status": ["qa-index", "status", "--store", "store"],
+    "verify": ["qa-index", "verify", "--store", "store"],
+    "explore": ["qa-eval", "explore", "bundled:sample"],
     "retriever": ["qa-eval", "retriever", "--retriever", "bm25", *EVALUATE, "--out", "report"],
     "reader": ["qa-eval", "reader", *EVALUATE],
+    "pipeline": ["qa-eval", "pipeline", *EVALUATE, "--out", "run"],
+    "compare": ["qa-eval", "compare", "run", "run"],
     "export": ["qa", "export", "encoder", "--task", "encoder", "--out", "exported"],
     "train": ["qa", "train", "retriever", "--recipe", "recipe.yaml", "--out", "trained"],
 }

@@ -70,4 +70,4 @@ def test_examine_is_ask_with_its_reasons(system):
     asked = system.ask("Is it bright?", "lamp-noctella-clamp", top_k=2)
     assert examined.answers.answers == asked.answers
     assert len(examined.documents) == asked.reviews_read
-    assert examined.reading.no_answer_probability == asked.no_answer_probability
+    assert examined.reading.decision == asked.decision

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +54,8 @@ def test_ask_json_is_for_machines(store: Path, tmp_path: Path) -> None:
         "question",
         "item_id",
         "answers",
-        "no_answer_probability",
+        "decision",
+        "error",
         "reviews_read",
         "timings",
     }
@@ -89,6 +91,35 @@ def test_an_unknown_item_fails_by_name(store: Path, tmp_path: Path) -> None:
     done = qa("ask", "Good?", "--item", "nothing", "--store", str(store), cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: the store has no review of item 'nothing'")
+
+
+def test_json_has_the_errors_code(store: Path, tmp_path: Path) -> None:
+    place = ("--store", str(store), "--json")
+    done = qa("ask", "Good?", "--item", "nothing", *place, cwd=tmp_path)
+    told = json.loads(done.stdout)["error"]
+    assert (done.returncode, told["code"]) == (1, "unknown_item")
+    assert told["public_message"] == "There are no reviews of this item."
+    assert str(store) in told["message"]
+    assert done.stderr == f"error: {told['message']}\n"
+
+
+def test_bytes_that_are_not_utf8_are_refused(store: Path, tmp_path: Path) -> None:
+    done = qa("ask", os.fsdecode(b"b\xe9ttery?"), "--store", str(store), "--json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["code"] == "invalid_argument"
+    assert "half a character" in done.stderr
+    done = qa("ask", "Good?", "--item", os.fsdecode(b"\xe9"), "--store", str(store), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_abstention_is_said_with_its_numbers(store: Path, tmp_path: Path) -> None:
+    given = ("--store", str(store), "--item", "kettle-brimwell-17")
+    done = qa("ask", "Does it come with a pilot's licence?", *given, cwd=tmp_path)
+    [score, threshold] = re.search(
+        r"The reviews don't say \(score ([\d.]+)%, threshold ([\d.]+)%\)\.", done.stdout
+    ).groups()
+    assert float(score) < float(threshold)
 
 
 def test_doctor_finds_what_is_there(store: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from qa_system.config import StoreSettings
 from qa_system.errors import (
     EmbeddingError,
     EncoderMismatchError,
+    InvalidArgumentError,
     QASystemError,
     StoreError,
     StoreMismatchError,
@@ -203,7 +204,7 @@ def test_what_is_no_list_of_documents(store, documents):
 
 
 def test_top_k_is_at_least_one(store):
-    with pytest.raises(StoreError, match="top_k"):
+    with pytest.raises(InvalidArgumentError, match="top_k"):
         store.search_bm25("x", 0)
 
 

@@ -4,6 +4,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import orjson
 import pytest
 
 from indexing.job import run_job
@@ -11,7 +12,9 @@ from qa_system import QASystem, Question, pipelines
 from qa_system.config import Settings, load_settings
 from qa_system.datasets.subjqa import read_subjqa
 from qa_system.errors import (
+    ClosedError,
     EmptyQuestionError,
+    InvalidArgumentError,
     QuestionTooLongError,
     StoreNotFoundError,
     UnknownItemError,
@@ -81,7 +84,8 @@ def test_the_reviews_do_not_say(settings: Settings) -> None:
     with QASystem.open(cautious) as system:
         answers = system.ask("Does it come with a pilot's licence?", "kettle-brimwell-17")
     assert answers.answers == ()
-    assert answers.no_answer_probability > 0.5
+    assert answers.decision.abstains
+    assert answers.decision.score < answers.decision.threshold
 
 
 def test_many_questions_are_answered_as_one_by_one(system: QASystem) -> None:
@@ -105,7 +109,7 @@ def test_the_api_and_the_pipeline_agree(system: QASystem, settings: Settings) ->
         item = {"field": "meta.item_id", "operator": "==", "value": ITEM}
         reader = pipeline.run({"query": QUESTION, "filters": item})["reader"]
     answers = system.ask(QUESTION, ITEM)
-    assert answers.no_answer_probability == pytest.approx(reader["no_answer_probability"])
+    assert answers.decision == reader["decision"]
     assert answers.answers[0].text == reader["answers"][0].data
 
 
@@ -148,6 +152,113 @@ def test_an_over_long_question_is_refused(system: QASystem) -> None:
         system.ask("why " * 500, ITEM)
 
 
+HALF = "b\udce9ttery"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        (Question("Is it bright?", "no-such-item"), "unknown_item"),
+        (Question("Is it bright?", f" {ITEM} "), "unknown_item"),
+        (Question("Is it bright?", 100), "invalid_argument"),
+        (Question("Is it bright?", HALF), "invalid_argument"),
+        (Question(HALF, ITEM), "invalid_argument"),
+        (Question(None, ITEM), "invalid_argument"),
+        (Question(["Is it bright?"], ITEM), "invalid_argument"),
+        (Question("?!", ITEM), "empty_question"),
+        (Question("why " * 500, ITEM), "question_too_long"),
+        (Question("Is it bright?", ITEM, "stars"), "invalid_filter"),
+        (Question("Is it bright?", ITEM, {"field": "meta.a", "value": 1}), "invalid_filter"),
+        (
+            Question("Is it bright?", None, {"field": "meta.a", "operator": "==", "value": HALF}),
+            "invalid_argument",
+        ),
+    ],
+)
+def test_a_question_that_fails_does_not_fail_the_others(
+    system: QASystem, wrong: Question, code: str
+) -> None:
+    fine = Question(QUESTION, ITEM)
+    before, failed, after = system.ask_many([fine, wrong, fine])
+    alone = system.ask(QUESTION, ITEM)
+    assert before.answers == after.answers == alone.answers
+    assert before.error is None
+    assert failed.error is not None
+    assert (failed.error.code, failed.answers, failed.decision) == (code, (), None)
+    told = orjson.loads(orjson.dumps(failed.to_dict()))
+    assert told["error"] == {"code": code, "public_message": failed.error.public_message}
+    with pytest.raises(type(failed.error)) as caught:
+        system.ask(wrong.text, wrong.item_id, wrong.filters)
+    assert str(caught.value) == str(failed.error)
+
+
+async def test_a_wrong_argument_is_refused_by_every_way_to_ask(system: QASystem) -> None:
+    for top_k in (-1, 0, 1.5, True, "3", None):
+        with pytest.raises(InvalidArgumentError, match=f"top_k is {top_k!r}"):
+            system.ask(QUESTION, ITEM, top_k=top_k)
+        with pytest.raises(InvalidArgumentError, match="top_k"):
+            system.ask_many([Question(QUESTION, ITEM)], top_k)
+        with pytest.raises(InvalidArgumentError, match="top_k"):
+            await system.ask_async(QUESTION, ITEM, top_k=top_k)
+    for questions in (QUESTION, None, [QUESTION], Question(QUESTION)):
+        with pytest.raises(InvalidArgumentError, match="question"):
+            system.ask_many(questions)
+
+
+def test_an_id_is_compared_with_its_spaces(system: QASystem) -> None:
+    with pytest.raises(UnknownItemError, match=f"with their spaces: there is an item '{ITEM}'"):
+        system.ask(QUESTION, f" {ITEM}")
+
+
+def test_an_empty_filter_selects_all_reviews_of_the_item(system: QASystem) -> None:
+    assert system.ask(QUESTION, ITEM, filters={}).answers == system.ask(QUESTION, ITEM).answers
+
+
+async def test_a_closed_system_answers_no_more(settings: Settings) -> None:
+    system = QASystem(settings)
+    system.close()
+    system.close()
+    with pytest.raises(ClosedError, match="closed"):
+        system.ask(QUESTION, ITEM)
+    with pytest.raises(ClosedError):
+        await system.ask_async(QUESTION, ITEM)
+    for ask in (system.ask_many, system.examine):
+        with pytest.raises(ClosedError):
+            ask([])
+    with pytest.raises(ClosedError):
+        system.warm_up()
+    with pytest.raises(ClosedError), system:
+        pass
+
+
+@pytest.mark.parametrize("threshold", [-50.0, -2.0, 0.0, 3.0, 50.0])
+def test_the_decision_is_the_score_compared_with_the_threshold(
+    settings: Settings, threshold: float
+) -> None:
+    reader = settings.reader.model_copy(update={"no_answer_threshold": threshold})
+    asked = [
+        Question(QUESTION, ITEM),
+        Question("How is the zipper?", "tent-fjellvik-2"),
+        Question("Does it come with a pilot's licence?", "kettle-brimwell-17"),
+    ]
+    with QASystem(settings.model_copy(update={"reader": reader})) as system:
+        examined = system.examine(asked)
+        right = system.reader.calibration.right
+    for each in examined:
+        decision = each.answers.decision
+        assert decision is not None
+        assert decision.score == each.reading.candidates[0].score
+        assert decision.threshold == right(threshold)
+        assert decision.abstains == (decision.score < decision.threshold)
+        assert decision.abstains == (not each.answers.answers)
+        assert decision.abstains == (each.reading.candidates[0].meta["log_odds"] < threshold)
+        assert each.answers.to_dict()["decision"] == {
+            "abstains": decision.abstains,
+            "score": decision.score,
+            "threshold": decision.threshold,
+        }
+
+
 def test_an_unknown_item_is_named(system: QASystem) -> None:
     with pytest.raises(UnknownItemError, match="no-such-item"):
         system.ask(QUESTION, "no-such-item")
@@ -158,7 +269,8 @@ def test_a_known_item_without_matching_reviews_is_no_error(system: QASystem) -> 
     answers = system.ask(QUESTION, ITEM, filters=none)
     assert answers.answers == ()
     assert answers.reviews_read == 0
-    assert answers.no_answer_probability == 1.0
+    assert answers.decision.abstains
+    assert answers.decision.score is None
 
 
 def test_a_malformed_filter_is_named(system: QASystem) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from qa_system.config import ElasticsearchSettings, Settings, StoreSettings, load_settings
+from qa_system.config.loading import Override
 from qa_system.console.app import settings_from
 from qa_system.errors import ConfigError
 
@@ -67,7 +68,7 @@ def test_every_error_is_reported_at_once_with_its_path(tmp_path: Path) -> None:
         ("seed: 2024-99-99", "not YAML: month must be in"),
         ("seed: " + "9" * 5_000, "not YAML"),
         ("? {a: 1}\n: 2", "not YAML"),
-        ("1: 2", "Keys should be strings"),
+        ("1: 2", "1: must be a text"),
         ("a" * 1_000_001, "more than 1,000,000 characters"),
     ],
 )
@@ -230,12 +231,9 @@ def test_settings_from_says_where_a_wrong_value_came_from() -> None:
     with pytest.raises(ConfigError) as caught:
         settings_from(None, flags, ["retriever.top_k=0", "store.size=3"])
     message = str(caught.value)
-    assert (
-        "encoder.batch_tokens: Input should be greater than 0, got 0 [--encoder-batch-tokens]"
-        in message
-    )
-    assert "got 'colour' [--type]" in message
-    assert "retriever.top_k: Input should be greater than 0, got 0 [--set]" in message
+    assert "encoder.batch_tokens: must be more than 0, and is 0 [--encoder-batch-tokens]" in message
+    assert "and is 'colour' [--type]" in message
+    assert "retriever.top_k: must be more than 0, and is 0 [--set]" in message
     assert "store.size: no such key [--set]" in message
 
 
@@ -245,3 +243,31 @@ def test_pairs_change_single_entries(tmp_path: Path) -> None:
     found = settings_from(path, flags).indexing
     assert found.columns == {"text": "x=y", "item_id": "asin"}
     assert found.types == {"a.b": "text", "c": "number"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("retriever.top_k", 0, "must be more than 0, and is 0"),
+        ("retriever.top_k", "many", "must be a whole number, and is 'many'"),
+        ("retriever.top_k", 1.5, "must be a whole number, and is 1.5"),
+        ("retriever.top_k", None, "must be a whole number, and is None"),
+        ("retriever", [1], "must be keys with values, and is a list"),
+        ("retriever.mode", 5, "must be a text, and is 5"),
+        ("reader.no_answer_threshold", "x", "must be a number, and is 'x'"),
+        ("reader.precision", "int7", "must be 'auto', .* or 'int8', and is 'int7'"),
+        ("generator.min_support", 2, "must be 1 or less, and is 2"),
+        ("generator.options", {1: 2}, "must be a text, and is 1"),
+        ("indexing.embed", "maybe", "must be true or false, and is 'maybe'"),
+        ("indexing.sources", "a", "must be a list, and is 'a'"),
+        ("indexing.columns", {"txt": "a"}, "must be 'review_id', .* and is 'txt'"),
+        ("encoder.device", "tpu", "must be of the form .*, and is 'tpu'"),
+        ("reader.stride", 300, "stride must be less than half of max_seq_length"),
+        ("ranker.type", "cross_encoder", "type cross_encoder needs a model"),
+    ],
+)
+def test_a_wrong_value_is_told_in_plain_words(key: str, value: object, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{key.split('.')[0]}(\.\w+)*: {said}") as caught:
+        load_settings(None, [Override(tuple(key.split(".")), value, "--set")], environ={})
+    for word in ("Value error", "Input should", "got ", "[key]", "{", "instance of"):
+        assert word not in str(caught.value)

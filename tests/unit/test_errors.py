@@ -1,5 +1,7 @@
 import inspect
 import re
+from pathlib import Path
+from runpy import run_path
 
 from qa_system import errors
 
@@ -56,9 +58,72 @@ def test_the_message_says_what_where_and_the_remedy() -> None:
     assert str(errors.StoreError("the disk is full")) == "the disk is full"
 
 
-def test_exit_codes() -> None:
-    assert errors.ConfigError("x").exit_code == 2
-    assert errors.StoreError("x").exit_code == 1
+WRONG_IN_ITSELF = {
+    "ConfigError",
+    "EmptyQuestionError",
+    "InvalidArgumentError",
+    "InvalidFilterError",
+    "QuestionError",
+    "QuestionTooLongError",
+    "UnknownColumnsError",
+}
+
+
+def everything(root: Path) -> list[type[errors.QASystemError]]:
+    script = run_path(str(root / "docs" / "generate_cli.py"))
+    found: list[type[errors.QASystemError]] = script["errors"]()
+    return found
+
+
+def test_exit_codes_follow_the_rule(root: Path) -> None:
+    """2: what was asked is wrong in itself; 1: it was right and failed."""
+    for kind in everything(root):
+        assert kind.exit_code == (2 if kind.__name__ in WRONG_IN_ITSELF else 1)
+    pages = (root / "docs" / "cli.md").read_text()
+    for code in (1, 2):
+        [row] = re.findall(rf"^\| {code} \| (`.*`) \|$", pages, re.MULTILINE)
+        names = [kind.__name__ for kind in everything(root) if kind.exit_code == code]
+        assert row == ", ".join(f"`{name}`" for name in names)
+
+
+def test_every_code_is_one_errors_and_documented(root: Path) -> None:
+    found = everything(root)
+    assert set(outside()) <= set(found)
+    assert len({kind.code for kind in found}) == len(found)
+    rows = re.findall(
+        r"^\| `([a-z_]+)` \| `(\w+)` \| ([^|]+) \| (\d) \|$",
+        (root / "docs" / "python.md").read_text(),
+        re.MULTILINE,
+    )
+    assert rows == [
+        (kind.code, kind.__name__, kind.public_message, str(kind.exit_code)) for kind in found
+    ]
+
+
+# Programs compare them: a new name needs a line in CHANGELOG.md.
+CODES = {
+    errors.ClosedError: "closed",
+    errors.ConfigError: "config",
+    errors.EmptyQuestionError: "empty_question",
+    errors.InvalidArgumentError: "invalid_argument",
+    errors.ModelError: "model",
+    errors.QuestionTooLongError: "question_too_long",
+    errors.StoreNotFoundError: "store_not_found",
+    errors.StoreUnavailableError: "store_unavailable",
+    errors.UnknownItemError: "unknown_item",
+}
+
+
+def test_codes_stay_the_same() -> None:
+    assert {kind: kind.code for kind in CODES} == CODES
+
+
+def test_a_public_message_holds_nothing_of_the_error() -> None:
+    error = errors.UnknownItemError("'secret'", where="http://host/index", remedy="See /data.")
+    assert error.to_dict() == {
+        "code": "unknown_item",
+        "public_message": "There are no reviews of this item.",
+    }
 
 
 def test_errors_that_are_also_haystacks() -> None:

@@ -223,7 +223,10 @@ def test_nothing_to_read_is_no_answer(bundled: ExtractiveReader) -> None:
     empty = [Document(id="none"), Document(id="empty", content=""), Document(id="w", content=" ")]
     for documents in ([], empty):
         result = bundled.run(QUESTIONS[0], documents)
-        assert result == {"answers": [], "no_answer_probability": 1.0}
+        assert result["answers"] == []
+        assert result["no_answer_probability"] == 1.0
+        assert result["decision"].score is None
+        assert result["decision"].abstains
     assert bundled.read([], []) == []
 
 

@@ -102,14 +102,14 @@ def test_damaged_files_are_model_errors(tmp_path: Path) -> None:
     ("change", "said"),
     [
         ({"exactness": "int8"}, "exactness: no such key"),
-        ({"precision": "int4"}, "precision: Input should be 'fp32', 'fp16' or 'int8', got 'int4'"),
-        ({"task": "ranker"}, "task: Input should be 'reader' or 'encoder', got 'ranker'"),
-        ({"format": 2}, "format: Input should be 1, got 2"),
-        ({"max_seq_length": 0}, "max_seq_length: Input should be greater than 0"),
-        ({"max_seq_length": "many"}, "max_seq_length: Input should be a valid integer"),
-        ({"pad_id": -1}, "pad_id: Input should be greater than or equal to 0"),
+        ({"precision": "int4"}, "precision: must be 'fp32', 'fp16' or 'int8', and is 'int4'"),
+        ({"task": "ranker"}, "task: must be 'reader' or 'encoder', and is 'ranker'"),
+        ({"format": 2}, "format: must be 1, and is 2"),
+        ({"max_seq_length": 0}, "max_seq_length: must be more than 0"),
+        ({"max_seq_length": "many"}, "max_seq_length: must be a whole number"),
+        ({"pad_id": -1}, "pad_id: must be 0 or more"),
         ({"task": "encoder"}, "an encoder has a dimension, a similarity and a max_seq_length"),
-        ([], "should be a valid dictionary"),
+        ([], "must be keys with values"),
     ],
 )
 def test_a_manifest_is_as_strict_as_settings(change: object, said: str, tmp_path: Path) -> None:

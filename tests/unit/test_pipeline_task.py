@@ -9,7 +9,7 @@ from haystack.dataclasses import ExtractedAnswer
 from eval.tasks.pipeline import evaluate_pipeline, headline_of
 from qa_system.errors import EvaluationError, UnknownItemError
 from qa_system.readers.extractive import Reading
-from qa_system.records import Answer, Answers, AnswerSpan, Label
+from qa_system.records import Answer, Answers, AnswerSpan, Decision, Label
 from qa_system.system import Examination
 
 TEXTS = {"r1": "good screen", "r2": "bad screen", "r3": "loud"}
@@ -45,7 +45,7 @@ def examination(read, answers, forced=None):
     return Examination(
         tuple(documents.values()),
         Reading(extracted if answers else (), extracted, 0.1),
-        Answers("?", "tv", given, 0.1, len(read)),
+        Answers("?", "tv", given, Decision(0.9 if given else None, 0.5), len(read)),
     )
 
 

@@ -98,12 +98,12 @@ def test_an_update_expects_what_was_measured_and_keeps_the_head(path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("evaluate: reader", "evaluate: writer"), "evaluate: Input should be"),
-        (("tolerance: 0.05", "tolerence: 0.05"), "tolerence: Extra inputs"),
-        (("tolerance: 0.05", "tolerance: -1"), "tolerance: Input should be"),
+        (("evaluate: reader", "evaluate: writer"), "evaluate: must be"),
+        (("tolerance: 0.05", "tolerence: 0.05"), "tolerence: no such key"),
+        (("tolerance: 0.05", "tolerance: -1"), "tolerance: must be"),
         (("similarity: false", "ks: [1]"), "ks: no option of a reader"),
         (("evaluate: reader", "evaluate: [reader"), "it is no YAML"),
-        (("expected:", "hoped:"), "expected: Field required"),
+        (("expected:", "hoped:"), "expected: is missing"),
     ],
 )
 def test_errors_are_named(path, change, message):

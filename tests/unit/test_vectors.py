@@ -262,7 +262,7 @@ def test_verify_tells_of_changed_numbers(tmp_path):
     path = tmp_path / "vectors-0-0.f32"
     path.write_bytes(b"\x01" * 4 + path.read_bytes()[4:])
     with FAISSDocumentStore(tmp_path) as store:
-        assert store.verify() == ["the vector files hold other numbers than the ledger in 1 rows"]
+        assert store.verify() == ["the vector files hold other numbers than the ledger in 1 row"]
 
 
 def test_a_wrong_query_is_refused(tmp_path):

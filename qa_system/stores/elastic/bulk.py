@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import orjson
 
+from qa_system.console.wording import counted
 from qa_system.errors import StoreError, StoreNotFoundError, StoreUnavailableError
 from qa_system.stores.elastic.connection import explained, reason_of
 from qa_system.stores.elastic.filters import Query
@@ -188,7 +189,7 @@ class BulkWriter:
                     return report
                 if self._is_over(until):
                     raise StoreUnavailableError(
-                        f"the server did not take {len(left)} documents for "
+                        f"the server did not take {counted(len(left), 'document')} for "
                         f"{self._settings.retry_for:g} seconds",
                         where=self.where,
                         remedy="Write again when it has less to do; what it took is kept.",
@@ -304,7 +305,7 @@ def delete_selected(writer: BulkWriter, query: Query) -> int:
         if report.rejected:
             reason = report.rejected[0].reason
             raise StoreError(
-                f"{deleted:,} documents were deleted, {len(report.rejected):,} could not be: "
+                f"{counted(deleted, 'document')} deleted, {len(report.rejected):,} could not be: "
                 f"{reason}",
                 where=writer.where,
                 remedy="Delete again when the server is well.",
@@ -316,7 +317,8 @@ def delete_selected(writer: BulkWriter, query: Query) -> int:
         # Whoever was changed meanwhile may not be selected any more.
         query = {"bool": {"filter": [query, {"ids": {"values": report.conflicts}}]}}
     raise StoreError(
-        f"{deleted:,} documents were deleted; {len(report.conflicts):,} are changed by somebody "
+        f"{counted(deleted, 'document')} deleted; {len(report.conflicts):,} are changed by "
+        "somebody "
         "else all the time",
         where=writer.where,
         remedy="Delete again when that has stopped.",

@@ -17,6 +17,7 @@ import orjson
 from haystack.dataclasses import Document
 from numpy.typing import NDArray
 
+from qa_system.console.wording import counted
 from qa_system.errors import EmbeddingError, StoreError
 from qa_system.passages import Spans
 from qa_system.stores.documents import (
@@ -92,7 +93,8 @@ def encode(
     [(_, meta, dates, content, blob, info, sparse)] = encode_documents([document])
     if not document.id or len(document.id.encode()) > LONGEST_ID:
         raise StoreError(
-            f"the id has {len(document.id.encode())} bytes, and 1 to {LONGEST_ID} can be",
+            f"the id has {counted(len(document.id.encode()), 'byte')}, and 1 to "
+            f"{LONGEST_ID} can be",
             where=f"document {document.id[:40]!r}",
         )
     source: dict[str, Any] = {
@@ -133,7 +135,8 @@ def _add_embeddings(
         source["passages"] = nested
     if embedding is not None and not 1 <= len(embedding) <= LONGEST_EMBEDDING:
         raise EmbeddingError(
-            f"the embedding has {len(embedding)} numbers, and 1 to {LONGEST_EMBEDDING} can be",
+            f"the embedding has {counted(len(embedding), 'number')}, "
+            f"and 1 to {LONGEST_EMBEDDING} can be",
             where=f"document {document.id!r}",
         )
     return embedding
@@ -380,6 +383,7 @@ def _checked_embedding(
         )
     if dimension is not None and len(numbers) != dimension:
         raise EmbeddingError(
-            f"the embedding has {len(numbers)} numbers instead of {dimension}", where=where
+            f"the embedding has {counted(len(numbers), 'number')} instead of {dimension}",
+            where=where,
         )
     return narrow if bool((narrow == numbers).all()) else numbers

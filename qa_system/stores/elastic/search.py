@@ -14,10 +14,10 @@ import numpy as np
 from haystack.dataclasses import Document
 from numpy.typing import NDArray
 
+from qa_system.console.wording import counted
 from qa_system.errors import EmbeddingError, StoreError
 from qa_system.passages import Spans
 from qa_system.records import Similarity
-from qa_system.stores.checks import check_top_k
 from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.documents import READ, decode
 from qa_system.stores.elastic.filters import Query
@@ -78,7 +78,6 @@ def by_words(
     at: ElasticIndex, text: str, top_k: int, selected: Query | None, whole_ties: bool = False
 ) -> list[Document]:
     """Return the documents that share words with a question, best first."""
-    check_top_k(top_k)
     query, state = word_query(text, selected), at.state()
     if query is None or state is None:
         return []
@@ -119,7 +118,6 @@ def by_vectors(
         EmbeddingError: the queries have another dimension than the index.
         StoreError: `top_k` is more than the server allows.
     """
-    check_top_k(top_k)
     if not len(queries):
         return []
     if top_k > WINDOW:
@@ -240,7 +238,7 @@ def _hits(
 def _checked_queries(queries: NDArray[np.float32], state: IndexState) -> list[list[float]]:
     if queries.shape[1] != state.dimension:
         raise EmbeddingError(
-            f"the query's embedding has {queries.shape[1]} numbers, "
+            f"the query's embedding has {counted(queries.shape[1], 'number')}, "
             f"the store's have {state.dimension}",
             remedy="Ask with the encoder that filled the store.",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qa_system.console.wording import counted
 from qa_system.records import EncoderIdentity, Similarity
 from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.filters import Query
@@ -100,7 +101,7 @@ def verify(at: ElasticIndex) -> list[str]:
         }
         bare = at.count(query)
         if bare:
-            errors.append(f"{bare:,} documents have no embedding")
+            errors.append(f"{counted(bare, 'document')} without an embedding")
         if state.dimension != state.encoder.dimension:
             errors.append(
                 f"embeddings have {state.dimension} numbers, "

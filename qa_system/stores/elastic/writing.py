@@ -11,6 +11,7 @@ import numpy as np
 from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
 
+from qa_system.console.wording import counted
 from qa_system.errors import StoreError, StoreNotFoundError
 from qa_system.stores.documents import DocumentTypeError
 from qa_system.stores.elastic.bulk import MOST_ROUNDS, Action
@@ -104,7 +105,7 @@ def update(at: ElasticIndex, selected: Query | None, meta: dict[str, Any]) -> in
         again: Query = {"ids": {"values": report.conflicts}}
         selected = again if selected is None else {"bool": {"filter": [selected, again]}}
     raise StoreError(
-        f"{updated:,} documents were updated; {len(report.conflicts):,} are changed by "
+        f"{counted(updated, 'document')} updated; {len(report.conflicts):,} are changed by "
         "somebody else all the time",
         where=at.where,
         remedy="Update again when that has stopped.",
@@ -117,6 +118,10 @@ def _check_documents(documents: Sequence[Document]) -> None:
     for each in documents:
         if not isinstance(each, Document):
             raise DocumentTypeError(f"a Haystack Document was expected, not {type(each).__name__}")
+        try:
+            each.id.encode()
+        except (AttributeError, UnicodeEncodeError):
+            raise DocumentTypeError(f"the id {each.id!r} is not text that UTF-8 can hold") from None
 
 
 def _write(

@@ -19,7 +19,7 @@ import numpy as np
 from haystack.dataclasses import Document
 from numpy.typing import NDArray
 
-from qa_system.stores.checks import check_top_k, query_matrix
+from qa_system.stores.checks import query_matrix
 from qa_system.stores.embedded.derived.lexical import DamagedIndexError, Hit, LexicalView
 from qa_system.stores.embedded.derived.vector_view import Found
 from qa_system.stores.embedded.derived.vectors import StaleSnapshotError
@@ -48,7 +48,6 @@ class Search:
         self, query: str, top_k: int, filters: Mapping[str, Any] | None, *, whole_ties: bool
     ) -> list[Document]:
         """Return the documents that share words with the query, best first."""
-        check_top_k(top_k)
         condition = compile_filters(filters)
         until = monotonic() + SETTLE_WAIT
         needed: int | None = None
@@ -89,7 +88,6 @@ class Search:
         self, embeddings: Any, top_k: int, filters: Mapping[str, Any] | None, *, whole_ties: bool
     ) -> list[list[Document]]:
         """Return each embedding's nearest documents, best first."""
-        check_top_k(top_k)
         condition = compile_filters(filters)
         until = monotonic() + SETTLE_WAIT
 

@@ -8,6 +8,7 @@ from statistics import fmean
 
 import numpy as np
 
+from qa_system.console.wording import counted
 from qa_system.errors import DataError
 from qa_system.labels import gold_texts
 from qa_system.metrics import exact_match, f1
@@ -144,7 +145,7 @@ def calibrate(sources: Sequence[Sequence[Read]], name: str) -> tuple[Calibration
         right,
         answerable,
         weights=[weight for _, weight in reads],
-        fitted_on=f"{name}, {len(reads)} questions",
+        fitted_on=f"{name}, {counted(len(reads), 'question')}",
     )
     return calibration, {
         key: expected_calibration_error([fitted.right(each) for each in odds], right)

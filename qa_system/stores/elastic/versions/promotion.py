@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from qa_system.console.wording import counted
 from qa_system.errors import StoreError, StoreNotFoundError
 from qa_system.records import EncoderIdentity, Similarity
 from qa_system.stores.elastic.connection import explained
@@ -131,7 +132,7 @@ def _errors(built: ElasticIndex, state: IndexState, expected: int | None) -> lis
     wanted = documents or 1 if expected is None else expected
     errors = verify(built)
     if documents != wanted:
-        errors.append(f"it holds {documents:,} documents instead of {wanted:,}")
+        errors.append(f"it holds {counted(documents, 'document')} instead of {wanted:,}")
     sample: Query = {"function_score": {"random_score": {}}}
     hits = pages(built.client, built.name, sample, READ_WHOLE, sort=["_score"], limit=SAMPLES)
     for hit in hits:

@@ -7,6 +7,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from qa_system.console.wording import counted
 from qa_system.stores.documents import decode_vectors
 from qa_system.stores.embedded.derived.lexical import DamagedIndexError
 from qa_system.stores.embedded.derived.lexical_index import LexicalIndex
@@ -27,7 +28,7 @@ def find_errors(snapshot: Snapshot, lexical: LexicalIndex, vectors: VectorFiles)
         snapshot, f"SELECT row FROM embeddings_{space} EXCEPT SELECT row FROM documents"
     )
     if len(orphans):
-        errors.append(f"{len(orphans)} embeddings belong to no document")
+        errors.append(f"{counted(len(orphans), 'embedding')} of no document")
     if snapshot.state.generation:
         errors += _lexical_errors(snapshot, lexical)
     if snapshot.state.embedding_dim is not None:
@@ -62,11 +63,15 @@ def _vector_errors(snapshot: Snapshot, vectors: VectorFiles) -> list[str]:
     expected = np.concatenate([np.empty(0, np.int64), *parts])
     errors = _differences("the vector files", live, expected)
     if len(view.tail):
-        errors.append(f"the vector files lack {len(view.tail)} vectors or cannot be read")
+        errors.append(
+            f"the vector files lack {counted(len(view.tail), 'vector')} or cannot be read"
+        )
     if not errors:
         wrong = _wrong_vectors(snapshot, view)
         if wrong:
-            errors.append(f"the vector files hold other numbers than the ledger in {wrong} rows")
+            errors.append(
+                f"the vector files hold other numbers than the ledger in {counted(wrong, 'row')}"
+            )
     return errors
 
 
@@ -86,9 +91,9 @@ def _differences(name: str, found: Rows, expected: Rows) -> list[str]:
     missing, extra = np.setdiff1d(expected, found), np.setdiff1d(found, expected)
     errors = []
     if len(missing):
-        errors.append(f"{name} lacks {len(missing)} documents")
+        errors.append(f"{name} lacks {counted(len(missing), 'document')}")
     if len(extra):
-        errors.append(f"{name} has {len(extra)} documents that are no more")
+        errors.append(f"{name} has {counted(len(extra), 'document')} too many")
     if not errors and not np.array_equal(found, expected):
         errors.append(f"{name} has another number of passages for some documents")
     return errors

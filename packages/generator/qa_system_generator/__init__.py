@@ -1,0 +1,1 @@
+"""The weights of `bundled:generator`, which qa-system finds here."""

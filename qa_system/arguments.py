@@ -1,0 +1,232 @@
+"""The arguments of the Python API, checked in one place: texts, ids, numbers of results.
+
+`checked` checks every public method of a class. It goes by the arguments' names, so that `top_k`
+or `item_id` is refused in the same words by every store, retriever, ranker, reader and generator,
+and a method that is added is checked as well. The async variants call the checked methods.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial, wraps
+from types import UnionType
+from typing import Any, Final, TypeVar
+
+from qa_system.errors import EmptyQuestionError, InvalidArgumentError
+
+__all__ = [
+    "NAMES",
+    "check_count",
+    "check_filters",
+    "check_question",
+    "check_text",
+    "check_texts",
+    "checked",
+]
+
+Class = TypeVar("Class", bound=type)
+
+MOST: Final = 2**31 - 1
+"""No number of results is larger: what counts them has 32 bits in some libraries."""
+SHOWN: Final = 60
+
+
+def check_text(name: str, value: object) -> None:
+    """Refuse what is no text, and text that UTF-8 cannot hold.
+
+    Args:
+        name: of the argument, for the message.
+        value: to check.
+
+    Raises:
+        InvalidArgumentError: saying what it is.
+
+    >>> check_text("item_id", 100)
+    Traceback (most recent call last):
+        ...
+    qa_system.errors.InvalidArgumentError: item_id is 100, not a text. Pass a str.
+    """
+    if not isinstance(value, str):
+        raise InvalidArgumentError(f"{name} is {_shown(value)}, not a text", remedy="Pass a str.")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgumentError(
+            f"{name} is {_shown(value)}, whose character {error.start + 1} is half a character "
+            "(a lone surrogate)",
+            remedy="Pass text that UTF-8 can hold; on a command line, write in UTF-8.",
+        ) from None
+
+
+def check_texts(name: str, value: object) -> None:
+    """Refuse what is no list of texts.
+
+    Raises:
+        InvalidArgumentError: saying what it is.
+    """
+    if not isinstance(value, list | tuple):
+        raise InvalidArgumentError(
+            f"{name} is {_shown(value)}, not a list of texts", remedy="Pass a list of str."
+        )
+    for place, each in enumerate(value):
+        check_text(f"{name}[{place}]", each)
+
+
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Refuse what is no whole number, and one that is too small or too large.
+
+    Raises:
+        InvalidArgumentError: saying what it is.
+
+    >>> check_count("top_k", -1)
+    Traceback (most recent call last):
+        ...
+    qa_system.errors.InvalidArgumentError: top_k is -1. Set it to 1 or more.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidArgumentError(
+            f"{name} is {_shown(value)}, not a whole number", remedy="Pass an int."
+        )
+    if value < least:
+        raise InvalidArgumentError(f"{name} is {value}", remedy=f"Set it to {least} or more.")
+    if value > MOST:
+        raise InvalidArgumentError(f"{name} is {value}", remedy=f"Set it to {MOST} at most.")
+
+
+def check_filters(name: str, value: object) -> None:
+    """Refuse None, and a filter with text that UTF-8 cannot hold; the stores check the rest.
+
+    Raises:
+        InvalidArgumentError: saying what it is.
+    """
+    if value is None:
+        raise InvalidArgumentError(f"{name} is None", remedy="Pass {} for all documents.")
+    parts = [value]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, str):
+            check_text(f"a text in {name}", part)
+        elif isinstance(part, Mapping):
+            parts += [*part.keys(), *part.values()]
+        elif isinstance(part, list | tuple):
+            parts += part
+
+
+def check_question(value: object, name: str = "question") -> None:
+    """Refuse what is no question: no text, or text without words.
+
+    Raises:
+        InvalidArgumentError: it is no text.
+        EmptyQuestionError: it has no words.
+
+    >>> check_question("?!")
+    Traceback (most recent call last):
+        ...
+    qa_system.errors.EmptyQuestionError: question '?!' has no words. Ask something.
+    """
+    check_text(name, value)
+    if not any(map(str.isalnum, str(value))):
+        raise EmptyQuestionError(f"{name} {_shown(value)} has no words", remedy="Ask something.")
+
+
+def _check_kind(name: str, value: object, *, kind: type | UnionType, said: str) -> None:
+    if not isinstance(value, kind):
+        raise InvalidArgumentError(f"{name} is {_shown(value)}, not {said}", remedy=f"Pass {said}.")
+
+
+def _check_policy(name: str, value: object) -> None:
+    from haystack.document_stores.types import DuplicatePolicy
+
+    _check_kind(name, value, kind=DuplicatePolicy, said="a DuplicatePolicy")
+
+
+COUNTS: Final = {
+    "batch_size": 1,
+    "batch_tokens": 1,
+    "from_": 0,
+    "max_answer_length": 1,
+    "max_length": 2,
+    "max_review_chars": 1,
+    "max_seq_length": 16,
+    "max_source_length": 16,
+    "num_beams": 1,
+    "size": 0,
+    "snippet_chars": 1,
+    "stride": 0,
+    "threads": 1,
+    "top_k": 1,
+}
+"""Arguments that are whole numbers, and the least that each may be."""
+
+NAMES: Final[Mapping[str, Callable[[str, object], None]]] = {
+    **dict.fromkeys(
+        ("item_id", "metadata_field", "query", "question", "search_term", "split", "text"),
+        check_text,
+    ),
+    **dict.fromkeys(("document_ids", "metadata_fields", "review_ids", "stale_ids"), check_texts),
+    **dict.fromkeys(
+        ("by_item", "recreate_index", "whole_ties"), partial(_check_kind, kind=bool, said="a bool")
+    ),
+    **{name: partial(check_count, least=least) for name, least in COUNTS.items()},
+    "documents": partial(_check_kind, kind=list | tuple, said="a list"),
+    "filters": check_filters,
+    "labels": partial(_check_kind, kind=Iterable, said="labels"),
+    "meta": partial(_check_kind, kind=Mapping, said="a dictionary"),
+    "policy": _check_policy,
+}
+"""What is checked, by the name of the argument."""
+
+
+def checked(cls: Class) -> Class:
+    """Check the arguments of a class's public methods: those whose names are in `NAMES`.
+
+    None passes where it is the argument's default.
+
+    >>> @checked
+    ... class Shelf:
+    ...     def take(self, top_k: int = 3) -> int:
+    ...         return top_k
+    >>> Shelf().take()
+    3
+    >>> Shelf().take(top_k=True)
+    Traceback (most recent call last):
+        ...
+    qa_system.errors.InvalidArgumentError: top_k is True, not a whole number. Pass an int.
+    """
+    for name, method in list(vars(cls).items()):
+        is_public = not name.startswith("_") or name == "__init__"
+        if is_public and inspect.isfunction(method) and not inspect.iscoroutinefunction(method):
+            setattr(cls, name, _checking(method))
+    return cls
+
+
+def _checking(method: Callable[..., Any]) -> Callable[..., Any]:
+    parameters = enumerate(inspect.signature(method).parameters.values())
+    checks = [
+        (place, each.name, NAMES[each.name], each.default is None)
+        for place, each in parameters
+        if each.name in NAMES
+    ]
+    if not checks:
+        return method
+
+    @wraps(method)
+    def run(*args: Any, **given: Any) -> Any:
+        for place, name, check, may_be_none in checks:
+            if name in given:
+                value = given[name]
+            elif place < len(args):
+                value = args[place]
+            else:
+                continue  # the default
+            if value is not None or not may_be_none:
+                check(name, value)
+        return method(*args, **given)
+
+    return run
+
+
+def _shown(value: object) -> str:
+    text = repr(value)  # which spells half a character as its number
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"

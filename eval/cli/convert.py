@@ -22,8 +22,8 @@ def convert(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="SubjQA folder (or a folder of them), SQuAD .json, labels .jsonl, store:PATH, "
-            "bundled:sample."
+            help="SubjQA folder (or a folder of them) or hub:subjqa/DOMAIN, SQuAD .json, labels "
+            ".jsonl, store:PATH, bundled:sample."
         ),
     ],
     out: Annotated[

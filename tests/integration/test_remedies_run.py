@@ -43,7 +43,7 @@ ELSEWHERE = {
     "qa-eval calibrate --write": "test_eval_cli.py",
     "qa-index reembed --store NAME NAME": "test_reembed_remedy.py",
     "qa-index run --rebuild": "test_elasticsearch_job.py",
-    "qa-index run --source -": "test_index_cli.py",
+    "qa-index run --source FOLDER": "test_index_cli.py",
     "qa-index run --store FOLDER": "test_index_cli.py",
 }
 """What needs a checkpoint, a server or a pipe is typed by another test."""

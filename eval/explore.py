@@ -1,13 +1,15 @@
 """What a data set holds: splits, question types, lengths, agreement, overlap of splits.
 
 Chapter 7 of "Natural Language Processing with Transformers" (Tunstall, von Werra and Wolf) explores
-SubjQA this way: splits, question types, and the share of reviews that are longer than the reader's
-window. Other sources of error are counted, too: answers that are not at their annotated place,
-annotators who disagree, questions and items that are in two splits.
+SubjQA this way: splits, question types with some questions of each, and how long question and
+review are together, beside the reader's window. Other sources of error are counted, too: answers
+that are not at their annotated place, annotators who disagree, questions and items that are in two
+splits.
 """
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -28,21 +30,31 @@ from qa_system.records import Label
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["explore"]
+__all__ = ["PLURAL", "explore"]
 
 Lengths = NDArray[np.int64]
 
 TEXTS_AT_ONCE = 1_000
 BARS = 40
+PLURAL = {
+    "question": "questions",
+    "review": "reviews",
+    "answer": "answers",
+    "pair": "pairs of question and review",
+}
 MEASURED = ("dev", "test")
 
 
-def explore(dataset: Dataset, reader: ReaderSettings) -> dict[str, Any]:
+def explore(
+    dataset: Dataset, reader: ReaderSettings, *, samples: int = 3, seed: int = 13
+) -> dict[str, Any]:
     """Count what a data set holds.
 
     Args:
         dataset: all its splits are counted.
         reader: its tokenizer counts tokens, and its window limits them.
+        samples: questions of each type to show at most.
+        seed: random seed of their draw.
 
     Returns:
         JSON values:
@@ -54,10 +66,13 @@ def explore(dataset: Dataset, reader: ReaderSettings) -> dict[str, Any]:
           two annotators or more) and `agreement` (the share of those on which all agree whether
           there is an answer);
         - `question_words`: first word of the questions -> how many, and `answerable`;
-        - `lengths`: `question`, `review` and `answer` -> their number, and the median, 95th
+        - `question_samples`: first word -> some of those questions, drawn at random;
+        - `lengths`: `question`, `review`, `answer` and `pair` (a question and its review with the
+          special tokens around them, as a reader takes them) -> their number, and the median, 95th
           percentile and maximum of their tokens;
         - `window`: see `_window`; `answers`: see `_answers`; `overlap`: see `_overlap`;
-        - `histograms`: name -> arguments of `eval.report.plots.histogram`.
+        - `bars`: name -> arguments of `eval.report.plots.bars`; `histograms`: name -> those of
+          `eval.report.plots.histogram`.
 
     Raises:
         EvaluationError: the data set has no questions.
@@ -68,24 +83,35 @@ def explore(dataset: Dataset, reader: ReaderSettings) -> dict[str, Any]:
         raise EvaluationError("there are no questions", where=dataset.path)
     tokenizer = load_tokenizer(locate(reader.model).path)
     tokens = _token_counts(tokenizer, _texts(labels))
-    texts = {
-        "question": [label.question for label in labels],
-        "review": list({label.review_id: label.context for label in labels}.values()),
-        "answer": [text for label in labels for text in gold_texts(label)],
-    }
-    lengths = {
-        name: np.array([tokens[text] for text in found], np.int64) for name, found in texts.items()
-    }
+    cutter = WindowCutter(tokenizer, reader.max_seq_length)
+    lengths = _lengths(labels, tokens, specials=reader.max_seq_length - cutter.room(0))
+    words = _question_words(dataset)
     return {
         "title": dataset.path,
         "counts": {name: _counts(part) for name, part in _parts(dataset)},
-        "question_words": _question_words(dataset),
+        "question_words": words,
+        "question_samples": _question_samples(dataset, words, samples, seed),
         "lengths": {name: _spread(found) for name, found in lengths.items()},
-        "window": _window(labels, tokens, WindowCutter(tokenizer, reader.max_seq_length), reader),
+        "window": _window(labels, tokens, cutter, reader),
         "answers": _answers(dataset),
         "overlap": _overlap(labels),
+        "bars": {"question_words": _bars(words)},
         "histograms": _histograms(lengths, reader.max_seq_length),
     }
+
+
+def _lengths(
+    labels: Sequence[Label], tokens: Mapping[str, int], specials: int
+) -> dict[str, Lengths]:
+    """Return the tokens of each question, distinct review and answer, and of each pair."""
+    reviews = {label.review_id: label.context for label in labels}
+    found = {
+        "question": [tokens[label.question] for label in labels],
+        "review": [tokens[text] for text in reviews.values()],
+        "answer": [tokens[text] for label in labels for text in gold_texts(label)],
+        "pair": [tokens[label.question] + tokens[label.context] + specials for label in labels],
+    }
+    return {name: np.array(counted, np.int64) for name, counted in found.items()}
 
 
 def _parts(dataset: Dataset) -> Iterator[tuple[str, Sequence[Label]]]:
@@ -135,6 +161,27 @@ def _question_words(dataset: Dataset) -> dict[str, dict[str, Any]]:
     return {
         word: {"questions": count, "answerable": _share(answerable[word], count)}
         for word, count in asked.most_common()
+    }
+
+
+def _question_samples(
+    dataset: Dataset, words: Iterable[str], samples: int, seed: int
+) -> dict[str, list[str]]:
+    """Draw distinct questions of each type, by the seed and the type alone."""
+    asked: dict[str, dict[str, None]] = {word: {} for word in words}
+    for label, slices in zip(dataset.labels, slices_of(dataset.labels, dataset), strict=True):
+        asked[slices["question_word"]][label.question] = None
+    return {
+        word: random.Random(f"{seed} {word}").sample(sorted(texts), min(samples, len(texts)))
+        for word, texts in asked.items()
+    }
+
+
+def _bars(words: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "title": "How questions begin",
+        "counts": {word: of["questions"] for word, of in words.items()},
+        "xlabel": "questions",
     }
 
 
@@ -245,11 +292,11 @@ def _overlap(labels: Sequence[Label]) -> dict[str, int]:
 def _histograms(lengths: Mapping[str, Lengths], window: int) -> dict[str, dict[str, Any]]:
     return {
         f"{name}_tokens": {
-            "title": f"Length of {name}s",
-            **_histogram(found, f"{name}s"),
+            "title": f"Length of {PLURAL[name]}",
+            **_histogram(found, PLURAL[name]),
             "xlabel": "tokens",
-            "ylabel": f"{name}s",
-            "lines": {"the reader's window": window} if name == "review" else {},
+            "ylabel": PLURAL[name],
+            "lines": {"the reader's window": window} if name in ("review", "pair") else {},
         }
         for name, found in lengths.items()
         if len(found)

@@ -147,7 +147,7 @@ def train_once(settings: ReaderTraining, folder: Path) -> Mapping[str, Any]:
         raise ConfigError(
             f"the reader there was trained with other settings: {', '.join(different)}",
             where=str(folder / TRAINING),
-            remedy="Name another --out, or delete this reader's folder.",
+            remedy="Delete this reader's folder, or name another one: qa-eval adapt --out FOLDER.",
         )
     _log.info("%s: trained already", folder)
     return record

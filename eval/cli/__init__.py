@@ -7,13 +7,14 @@ from eval.cli.benchmark import benchmark
 from eval.cli.calibrate import calibrate
 from eval.cli.check import check
 from eval.cli.compare import compare
-from eval.cli.explore import explore
+from eval.cli.data.convert import convert
+from eval.cli.data.explore import explore
+from eval.cli.data.labels import labels
+from eval.cli.data.split import split
 from eval.cli.generator import generator
-from eval.cli.labels import labels
 from eval.cli.pipeline import pipeline
 from eval.cli.reader import reader
 from eval.cli.retriever import SpreadK, retriever
-from eval.cli.split import split
 from qa_system.console.app import command_line, run_app
 
 __all__ = ["app", "main"]
@@ -31,6 +32,7 @@ app.command()(check)
 app.command()(compare)
 app.command()(explore)
 app.command()(labels)
+app.command()(convert)
 app.command()(split)
 app.command()(adapt)
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eval.cli.evaluation import load
 from eval.cli.options import READER
 from qa_system.console.app import print_json
 from qa_system.console.options import JsonOption, takes_settings
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
+    from qa_system.readers.calibration import Calibration
 
 __all__ = ["calibrate"]
 
@@ -28,8 +28,13 @@ def calibrate(
         ),
     ] = None,
     split: Annotated[
-        str, typer.Option("--split", help="Questions to fit on, which must not be tested on.")
-    ] = "dev",
+        str | None,
+        typer.Option(
+            "--split",
+            help="Questions to fit on, which must not be tested on. Default: dev; all questions of "
+            "a data set without splits.",
+        ),
+    ] = None,
     held_out: Annotated[
         float | None,
         typer.Option(
@@ -48,24 +53,34 @@ def calibrate(
 ) -> None:
     """Fit the reader's no-answer threshold and its probabilities on labelled questions."""
     named: list[str | None] = [None] if dataset is None else [*dataset]
-    loaded = [load(name, split, settings)[0] for name in named]
 
+    from eval.datasets import load_dataset
     from eval.runs.provenance import made_with
-    from eval.tasks.calibration import calibrated
-    from qa_system.models.locate import locate
+    from eval.tasks.calibration import calibrated, part_to_fit_on
+    from qa_system.models.locate import SAMPLE, locate
     from qa_system.readers.calibration import keep_calibration
 
-    fitted, runs = calibrated(loaded, settings, split, held_out=held_out, seed=seed)
+    loaded = [load_dataset(SAMPLE if name is None else name, settings) for name in named]
+    parts = [part_to_fit_on(each, split) for each in loaded]
+    fitted, runs = calibrated(loaded, settings, parts, held_out=held_out, seed=seed)
     if write:
         keep_calibration(fitted, locate(settings.reader.model))
     if as_json:
         models = {"reader": settings.reader.model}
-        made = [made_with(settings, data, split, models) for data in loaded]
+        made = [
+            made_with(settings, data, part, models)
+            for data, part in zip(loaded, parts, strict=True)
+        ]
         each = [
             {"metrics": run.metrics, "made_with": how} for run, how in zip(runs, made, strict=True)
         ]
         print_json({"calibration": fitted.to_dict(), "runs": each})
         return
+    print_calibration(fitted)
+
+
+def print_calibration(fitted: Calibration) -> None:
+    """Print a calibration, a line for each part."""
     typer.echo(f"no_answer_threshold: {fitted.threshold:.4f}")
     for name, scale in (("right", fitted.right), ("answerable", fitted.answerable)):
         typer.echo(f"{name}: center {scale.center:.3f}, temperature {scale.temperature:.3f}")

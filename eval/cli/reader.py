@@ -55,6 +55,6 @@ def reader(
     if predictions is None:
         run = reader_run(data, settings, split=split, batch=batch, similarity=sas)
     else:
-        said = load_predictions(predictions, data.labels_of(split))
+        said = load_predictions(predictions, data.labels_of(split), data.set_aside)
         run = predictions_run(data, settings, said, split=split, similarity=sas)
     hand_over(run, data, out, rows, resamples, as_json=as_json)

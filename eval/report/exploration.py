@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from eval.explore import PLURAL
 from eval.report.tables import print_cells
+from eval.runs.wording import on_one_line
 
 __all__ = ["print_exploration"]
 
@@ -34,7 +36,7 @@ def print_exploration(found: Mapping[str, Any]) -> None:
         "Tokens",
         ["number", "median", "95 %", "longest"],
         {
-            f"{name}s": [_whole(of[key]) for key in ("count", "median", "p95", "max")]
+            PLURAL[name]: [_whole(of[key]) for key in ("count", "median", "p95", "max")]
             for name, of in found["lengths"].items()
         },
     )
@@ -45,6 +47,11 @@ def print_exploration(found: Mapping[str, Any]) -> None:
             word: [f"{of['questions']:,}", _percent(of["answerable"])]
             for word, of in found["question_words"].items()
         },
+        (
+            f"{word}: {' | '.join(map(on_one_line, asked))}"
+            for word, asked in found["question_samples"].items()
+            if asked
+        ),
     )
 
 

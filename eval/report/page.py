@@ -176,8 +176,18 @@ def exploration_page(exploration: Mapping[str, Any]) -> str:
         facts={
             caption: [(_plain(key), _fact(key, value)) for key, value in exploration[name].items()]
             for caption, name in facts.items()
+        }
+        | {
+            "Some questions": [
+                (word, " | ".join(asked))
+                for word, asked in exploration["question_samples"].items()
+                if asked
+            ]
         },
-        plots=[plots.histogram(**arguments) for arguments in exploration["histograms"].values()],
+        plots=[
+            *(plots.bars(**arguments) for arguments in exploration["bars"].values()),
+            *(plots.histogram(**arguments) for arguments in exploration["histograms"].values()),
+        ],
     )
 
 

@@ -108,8 +108,8 @@ def shared_questions(
             if _data(each.run) != _data(runs[0].run) or questions.keys() != first.keys():
                 raise EvaluationError(
                     f"{each.name} and {runs[0].name} are of different data or questions",
-                    remedy="Evaluate on the same data set and split, or pass --common to compare "
-                    "the questions that they share.",
+                    remedy="Evaluate on the same data set and split, or compare the questions "
+                    "that they share: qa-eval compare --common.",
                 )
     keys = [
         key

@@ -35,7 +35,8 @@ __all__ = [
 REPORT = "report.json"
 ROWS = "rows.jsonl"
 
-AGAIN = "Evaluate again with --out."
+RUN_FOLDER = "Name the folder of a run: qa-eval reader --out FOLDER writes one."
+AGAIN = "Evaluate again, for example: qa-eval reader --out FOLDER."
 
 
 def run_files(run: Run, summary: Mapping[str, Any], folder: Path) -> dict[Path, bytes]:
@@ -69,9 +70,7 @@ def load_run(folder: str | Path) -> tuple[Run, dict[str, Any]]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(
-            "there is no run", where=str(folder), remedy="Name a folder that --out has written."
-        )
+        raise DataError("there is no run", where=str(folder), remedy=RUN_FOLDER)
     report = _read_report(folder / REPORT)
     summary = {name: value for name, value in report.items() if name != "rows"}
     rows = _read_rows(folder / ROWS, report)
@@ -191,7 +190,7 @@ def _read(path: Path) -> bytes:
         raise DataError(
             f"{path.name} is missing or cannot be read: {error.strerror}",
             where=str(path),
-            remedy=f"Name a folder that --out has written. {AGAIN}",
+            remedy=f"{RUN_FOLDER} {AGAIN}",
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,8 +13,10 @@ from typing import Any, Literal
 import orjson
 
 from qa_system.config import IndexingSettings, Settings
-from qa_system.errors import EvaluationError
+from qa_system.errors import EvaluationError, JobError
 from qa_system.records import Label, Review
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["EVERYTHING", "Filters", "Scope", "Selection", "filters_of", "temporary_index"]
 
@@ -78,7 +81,8 @@ def filters_of(labels: Sequence[Label], scope: Scope) -> Callable[[Label], Filte
     if nameless:
         raise EvaluationError(
             f"scope {scope!r} needs items, and {nameless} labels name none",
-            remedy="Use --scope open.",
+            remedy="Let all reviews compete: qa-eval retriever --scope open (pipeline and "
+            "generator take it, too).",
         )
     if scope == "item":
         return lambda label: _filter("item_id", "==", label.item_id)
@@ -96,6 +100,9 @@ def temporary_index(
 ) -> Iterator[Settings]:
     """Index reviews by the indexing job, into a store that is deleted afterwards.
 
+    Reviews that the job rejects are left out, and that is logged with an example; the counts of
+    an evaluation say how many questions miss their gold review (`gold_missing`).
+
     Args:
         reviews: distinct by id.
         settings: `encoder`, `store.similarity`, `store.index`, `indexing.passages` and
@@ -106,25 +113,46 @@ def temporary_index(
         The settings, with that store.
 
     Raises:
-        TooManyRejectsError: the job rejects a review.
+        EvaluationError: the job rejects every review.
     """
     from indexing.job import run_job
 
     with tempfile.TemporaryDirectory(prefix="qa-eval-") as folder:
         source = Path(folder) / "reviews.jsonl"
-        with source.open("wb") as file:
-            file.writelines(map(_json_line, reviews))
+        rejects = Path(folder) / "rejects.jsonl"
+        lines = list(map(_json_line, reviews))
+        source.write_bytes(b"".join(lines))
         indexing = IndexingSettings(
             sources=(str(source),),
             format="jsonl",
             batch_size=settings.indexing.batch_size,
             passages=settings.indexing.passages,
             embed=embed,
-            max_rejects=0,
+            rejects=str(rejects),
         )
         place = settings.store.in_folder(str(Path(folder) / "store"))
-        run_job(settings.model_copy(update={"store": place, "indexing": indexing}))
+        try:
+            run_job(settings.model_copy(update={"store": place, "indexing": indexing}))
+        except JobError:
+            # It names files of ours, which are gone when the message is read.
+            _tell_rejects(rejects, len(lines))
+            raise
+        _tell_rejects(rejects, len(lines))
         yield settings.model_copy(update={"store": place})
+
+
+def _tell_rejects(file: Path, read: int) -> None:
+    if not file.exists():
+        return
+    rejects = [orjson.loads(line) for line in file.read_bytes().splitlines()]
+    said = rejects[0]
+    first = f"{said['review_id'] or said['row']:.60}: {said['reason']}, {said['detail']}"
+    if len(rejects) == read:
+        raise EvaluationError(
+            f"none of the {read} reviews can be indexed, the first being {first}",
+            remedy="Mend the texts and ids of the data set's reviews.",
+        )
+    _log.warning("%d of %d reviews cannot be indexed; the first: %s", len(rejects), read, first)
 
 
 def _json_line(review: Review) -> bytes:

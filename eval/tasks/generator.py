@@ -143,7 +143,7 @@ def gold_evidence(
                 raise EvaluationError(
                     "the gold review is not in the store, or has no embedding",
                     where=f"review {label.review_id}",
-                    remedy="Index it, or evaluate without --store.",
+                    remedy="Index it, or let the data set's own reviews compete: name no store.",
                 )
             documents = [*documents[: most - 1], *put_in]
         ids = [document.id for document in documents]

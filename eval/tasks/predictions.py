@@ -11,7 +11,7 @@ import json
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -22,6 +22,7 @@ from eval.metrics.baselines import first_sentence, human_agreement, random_span
 from eval.metrics.selective import confidence_measures
 from eval.runs.run import Row, System
 from qa_system.console.progress import progress
+from qa_system.datasets.normal_form import says_no_answer
 from qa_system.errors import DataError, EvaluationError, QASystemError
 from qa_system.labels import gold_texts
 from qa_system.records import Label
@@ -229,12 +230,17 @@ def baselines_of(labels: Sequence[Label], texts: Sequence[str], seed: int) -> di
     }
 
 
-def load_predictions(path: str | Path, labels: Sequence[Label]) -> list[Prediction | Failure]:
+def load_predictions(
+    path: str | Path, labels: Sequence[Label], set_aside: Collection[str] = ()
+) -> list[Prediction | Failure]:
     """Read another system's answers, laid out as the SQuAD 2.0 evaluation script takes them.
 
     Args:
-        path: a JSON file, question id -> answer; an empty answer means that the system abstains.
+        path: a JSON file, question id -> answer; null, a blank text or another spelling of "no
+            answer" (`says_no_answer`) means that the system abstains.
         labels: the questions asked.
+        set_aside: ids of questions that the data set has and nobody can be asked: predictions
+            for them do not count.
 
     Returns:
         A prediction for each label; `MISSING` where the file has none.
@@ -251,9 +257,13 @@ def load_predictions(path: str | Path, labels: Sequence[Label]) -> list[Predicti
         raise DataError(
             f"question id {duplicates[0]!r} is in several splits",
             where=where,
-            remedy="Choose one by --split.",
+            remedy="Choose one: qa-eval reader --split NAME.",
         )
-    unknown = [question_id for question_id in tree if question_id not in asked]
+    unknown = [
+        question_id
+        for question_id in tree
+        if not (question_id in asked or question_id in set_aside)
+    ]
     if unknown:
         raise DataError(
             f"{len(unknown)} predictions are for questions that were not asked, the first for "
@@ -271,19 +281,21 @@ def load_predictions(path: str | Path, labels: Sequence[Label]) -> list[Predicti
 
 def _read_predictions(path: str | Path) -> dict[str, str]:
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
         tree = json.loads(text, object_pairs_hook=_refuse_duplicates)
     except OSError as error:
         raise DataError(f"it cannot be read: {error.strerror}", where=str(path)) from error
     except ValueError as error:
         raise DataError(f"these are no predictions: {error}", where=str(path)) from error
-    if not isinstance(tree, dict) or not all(isinstance(said, str) for said in tree.values()):
+    if not isinstance(tree, dict) or not all(
+        isinstance(said, str | None) for said in tree.values()
+    ):
         raise DataError(
             "these are no predictions",
             where=str(path),
             remedy='Write one JSON object: {"question id": "answer", ...}.',
         )
-    return tree
+    return {key: "" if says_no_answer(said) else said for key, said in tree.items()}
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -3,15 +3,14 @@
     {"question": "How is the sound?", "context": "Good bass.", "answers": ["bass"], "stars": 5}
 
 Required: `question`, `context` (the review) and `answers`: texts, or `{"text", "start"}` with the
-answer's first character in the review; an empty list means that the review does not say.
+answer's first character in the review; an empty list or null means that the review does not say.
 Optional: `question_id`, `item_id`, `review_id`, `split`, `annotations` (a list of answers for each
-annotator), `meta`. Every other field becomes `meta`, too.
+annotator), `is_impossible`, `meta`. Every other field becomes `meta`, too.
+`qa_system.datasets.normal_form` says how blank texts, contradictions and wrong starts are read.
 """
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,34 +18,36 @@ from typing import Any
 
 import orjson
 
+from qa_system.datasets.json_fields import answer_errors, answers_of, id_of, is_id
+from qa_system.datasets.normal_form import Reading, Row
 from qa_system.errors import DataError
 from qa_system.labels import UNLOCATED, encode_label
-from qa_system.records import AnswerSpan, Label, stable_review_id
+from qa_system.records import Label
 
 __all__ = ["read_labels_jsonl", "write_labels_jsonl"]
 
-_log = logging.getLogger(__name__)
-
 _NEEDED = ("question", "context")
 _OPTIONAL = ("question_id", "item_id", "review_id", "split")
-_OWN = frozenset((*_NEEDED, *_OPTIONAL, "answers", "annotations", "meta"))
+_OWN = frozenset((*_NEEDED, *_OPTIONAL, "answers", "annotations", "is_impossible", "meta"))
+_NO_OTHERS: frozenset[str] = frozenset()
 
 
-def read_labels_jsonl(path: str | Path) -> tuple[Label, ...]:
+def read_labels_jsonl(path: str | Path, reading: Reading | None = None) -> tuple[Label, ...]:
     """Read labels, one a line.
 
     An answer without `start` is taken at the first place of its text in the review. An answer
-    that is not in the review, or not at its `start`, is moved from `answers` and `annotations` to
-    `meta["unlocated_answers"]`, and counted in a warning. A missing `question_id` is derived from
-    item, review and question, a missing `review_id` from item and text.
+    that is not in the review is moved from `answers` and `annotations` to
+    `meta["unlocated_answers"]`. A missing `question_id` is derived from item, review and
+    question, a missing `review_id` from item and text.
 
     Args:
         path: a JSON Lines file in UTF-8; empty lines are skipped.
+        reading: keeps count of the lines; None: what it would say is logged.
 
     Raises:
         DataError: the file cannot be read, a line is wrong (the message lists everything that is
-            wrong with it), two lines of one split have the same question id, or two lines have
-            different texts or items for one review.
+            wrong with it), two lines of one split have the same question id, two lines have
+            different texts or items for one review, or every line is blank.
 
     >>> folder = getfixture("tmp_path")
     >>> line = '{"question": "How is it?", "context": "Good.", "answers": ["Good"], "stars": 5}'
@@ -55,6 +56,7 @@ def read_labels_jsonl(path: str | Path) -> tuple[Label, ...]:
     >>> label.answers, label.meta
     ((AnswerSpan(text='Good', start=0, end=4),), {'stars': 5})
     """
+    counted = Reading() if reading is None else reading
     labels = []
     seen = _Seen()
     try:
@@ -64,14 +66,15 @@ def read_labels_jsonl(path: str | Path) -> tuple[Label, ...]:
                 if not text.strip():
                     continue
                 where = f"{path}:{number}"
-                label = _label_of(text, where)
-                seen.add(label, where)
-                labels.append(label)
+                label = counted.label(_row_of(text, where))
+                if label is not None:
+                    seen.add(label, where)
+                    labels.append(label)
     except OSError as error:
         raise DataError(f"the file cannot be read: {error.strerror}", where=str(path)) from error
-    lost = sum(len(label.meta.get(UNLOCATED, ())) for label in labels)
-    if lost:
-        _log.warning("%s: %d answers are not in their context, or not at their start", path, lost)
+    if reading is None:
+        counted.check_any(str(path))
+        counted.tell(str(path))
     return tuple(labels)
 
 
@@ -92,7 +95,7 @@ def write_labels_jsonl(labels: Iterable[Label], path: str | Path) -> None:
             for number, label in enumerate(labels, start=1):
                 line = encode_label(label)
                 where = f"{path}:{number}"
-                if _label_of(line, where) != label:
+                if Reading().label(_row_of(line, where)) != label:
                     raise DataError(
                         f"question {label.question_id!r} would not be the same when read back",
                         where=where,
@@ -135,7 +138,7 @@ class _Seen:
             )
 
 
-def _label_of(line: bytes, where: str) -> Label:
+def _row_of(line: bytes, where: str) -> Row:
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
@@ -151,70 +154,49 @@ def _label_of(line: bytes, where: str) -> Label:
             f"the line is not a label: {'; '.join(errors)}",
             where=where,
             remedy='A label is {"question", "context", "answers": [text or {"text", "start"}]}; '
-            f"optional: {', '.join(_OPTIONAL)}, annotations, meta.",
+            f"optional: {', '.join(_OPTIONAL)}, annotations, is_impossible, meta.",
         )
-    context, item_id = row["context"], row.get("item_id")
-    meta = {key: value for key, value in row.items() if key not in _OWN} | (row.get("meta") or {})
-    lost: dict[str, None] = dict.fromkeys(meta.get(UNLOCATED, ()))
-    answers = _spans(row["answers"], context, lost)
-    annotations = []
-    for given in row.get("annotations") or ():
-        spans = _spans(given, context, lost)
-        if spans or not given:  # an annotator whose answers are lost did not say "no answer"
-            annotations.append(spans)
-    if lost:
-        meta[UNLOCATED] = list(lost)
-    review_id = row.get("review_id")
-    if review_id is None:
-        review_id = stable_review_id(item_id or "", context)
-    question_id = row.get("question_id")
-    if question_id is None:
-        asked = orjson.dumps([item_id, review_id, row["question"]])
-        question_id = hashlib.sha256(asked).hexdigest()[:32]
-    return Label(
-        question_id=question_id,
-        question=row["question"],
+    item_id = id_of(row.get("item_id"))
+    return Row(
+        where,
+        question=row["question"] or "",
+        context=row["context"] or "",
+        answers=answers_of(row["answers"]) if "answers" in row else None,
+        annotations=[answers_of(given) for given in row.get("annotations") or ()],
+        is_impossible=row.get("is_impossible"),
+        question_id=id_of(row.get("question_id")),
         item_id=item_id,
-        review_id=review_id,
-        context=context,
-        answers=tuple(dict.fromkeys(answers)),
-        annotations=tuple(annotations),
+        review_id=id_of(row.get("review_id")),
+        owner=item_id or "",
         split=row.get("split"),
-        meta=meta,
+        meta={key: value for key, value in row.items() if key not in _OWN}
+        | (row.get("meta") or {}),
     )
-
-
-def _spans(given: Iterable[Any], context: str, lost: dict[str, None]) -> tuple[AnswerSpan, ...]:
-    """Locate answers; those that cannot be are added to `lost`."""
-    spans = []
-    for answer in given:
-        text = answer if isinstance(answer, str) else answer["text"]
-        start = None if isinstance(answer, str) else answer.get("start")
-        if start is None:
-            start = context.find(text)
-        if start >= 0 and context.startswith(text, start):
-            spans.append(AnswerSpan(text, start, start + len(text)))
-        else:
-            lost[text] = None
-    return tuple(spans)
 
 
 def _errors(row: Mapping[str, Any]) -> list[str]:
     errors = []
-    for key in (*_NEEDED, *_OPTIONAL):
+    for key in _NEEDED:
+        if not isinstance(row.get(key, 0), str | None):
+            missing = key not in row
+            errors.append(
+                f"{key!r} is missing" if missing else f"{key!r} is {row[key]!r:.40}, not a text"
+            )
+    for key in _OPTIONAL:
         value = row.get(key)
         if value is None:
-            if key in _NEEDED:
-                errors.append(f"{key!r} is missing")
-        elif not isinstance(value, str):
+            continue
+        if not isinstance(value, str) and (key == "split" or not is_id(value)):
             errors.append(f"{key!r} is {value!r:.40}, not a text")
-        elif not value.strip():
+        elif not str(value).strip():
             errors.append(f"{key!r} is empty")
-    errors += _answer_errors(row.get("answers"), "answers")
+    if not isinstance(row.get("is_impossible"), bool | None):
+        errors.append(f"'is_impossible' is {row['is_impossible']!r:.40}, not true or false")
+    errors += answer_errors(row.get("answers"), "answers", _NO_OTHERS)
     annotations = row.get("annotations") or []
     if isinstance(annotations, list):
         for number, answers in enumerate(annotations):
-            errors += _answer_errors(answers, f"annotations[{number}]")
+            errors += answer_errors(answers, f"annotations[{number}]", _NO_OTHERS)
     else:
         errors.append("'annotations' is not a list")
     meta = row.get("meta") or {}
@@ -226,27 +208,6 @@ def _errors(row: Mapping[str, Any]) -> list[str]:
     for key, value in (*row.items(), *meta.items()):
         if key == UNLOCATED and not _is_texts(value):
             errors.append(f"{key!r} is not a list of texts")
-    return errors
-
-
-def _answer_errors(answers: object, name: str) -> list[str]:
-    if answers is None:
-        return [f"{name!r} is missing"]
-    if not isinstance(answers, list):
-        return [f"{name!r} is not a list"]
-    errors = []
-    for number, answer in enumerate(answers):
-        tree = {"text": answer} if isinstance(answer, str) else answer
-        place = f"{name}[{number}]"
-        if not isinstance(tree, dict) or not isinstance(tree.get("text"), str):
-            errors.append(f"{place} is neither a text nor has one")
-            continue
-        if not tree["text"].strip():
-            errors.append(f"{place} is empty (no answer is an empty list)")
-        start = tree.get("start")
-        if start is not None and (not isinstance(start, int) or isinstance(start, bool)):
-            errors.append(f"{place}.start is {start!r:.40}, not a whole number")
-        errors += [f"{place} has {key!r}" for key in tree if key not in ("text", "start")]
     return errors
 
 

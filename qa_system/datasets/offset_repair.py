@@ -14,7 +14,7 @@ __all__ = ["GivenUp", "RepairCounts", "SpanFinder"]
 class GivenUp:
     """An answer whose place in its review could not be found."""
 
-    split: str
+    split: str | None
     question_id: str
     review_id: str
     text: str
@@ -27,8 +27,8 @@ class RepairCounts:
     Args:
         exact: answers that equal the review at their indices as they come.
         repaired: answers whose offsets were found by alignment.
-        given_up: answers that are nowhere in their review.
-        no_answer: rows that say "not answerable".
+        given_up: answers that are nowhere in their review, or in several places that are as near.
+        no_answer: annotators that say "not answerable".
         given_up_rows: the rows behind `given_up`.
     """
 
@@ -67,29 +67,62 @@ class SpanFinder:
     _LEVELS: tuple[Callable[[str], bool], ...] = (lambda char: not char.isspace(), str.isalnum)
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self.text = text
         self._reduced: list[tuple[str, list[int]]] = []
 
     def find(self, span: str, start: int) -> AnswerSpan | None:
         """Locate an answer; of several places, return the one that starts nearest to `start`."""
+        return min(self._places(span), key=lambda found: abs(found.start - start), default=None)
+
+    def find_clearly(self, span: str, start: int | None) -> AnswerSpan | None:
+        """Locate an answer by an offset that may count other units than characters.
+
+        Args:
+            span: the answer.
+            start: where it begins, in characters, UTF-16 units or UTF-8 bytes, or near that; None
+                or below 0: unknown.
+
+        Returns:
+            The first place if `start` is unknown. Otherwise the place that `start` names in one
+            of the units, or the nearest, if it is less than half as far away as the next. None if
+            there is no such place.
+
+        >>> finder = SpanFinder("👍👍 Loud. Not too loud.")
+        >>> finder.find_clearly("Loud", 5), finder.find_clearly("quiet", 5)
+        (AnswerSpan(text='Loud', start=3, end=7), None)
+        >>> SpanFinder("good, good").find_clearly("good", 3) is None
+        True
+        """
+        if start is None or start < 0:
+            return next(iter(self._places(span)), None)
+        for at in _in_characters(self.text, start):
+            if self.text.startswith(span, at):
+                return AnswerSpan(span, at, at + len(span))
+        nearest = sorted(self._places(span), key=lambda found: abs(found.start - start))[:2]
+        away = [abs(found.start - start) for found in nearest]
+        is_clear = len(nearest) == 1 or (len(nearest) == 2 and 2 * away[0] < away[1])
+        return nearest[0] if is_clear else None
+
+    def _places(self, span: str) -> list[AnswerSpan]:
+        """Return where an answer stands, by the strictest level at which it is anywhere."""
         for level, keep in enumerate(self._LEVELS):
             wanted = "".join(filter(keep, span))
             if not wanted:
-                return None
+                return []
             kept, positions = self._at(level)
-            found = list(_occurrences(kept, wanted))
+            found = [
+                (positions[at], positions[at + len(wanted) - 1] + 1)
+                for at in _occurrences(kept, wanted)
+            ]
             if found:
-                distances = [abs(positions[at] - start) for at in found]
-                first = found[distances.index(min(distances))]
-                start, end = positions[first], positions[first + len(wanted) - 1] + 1
-                return AnswerSpan(self._text[start:end], start, end)
-        return None
+                return [AnswerSpan(self.text[start:end], start, end) for start, end in found]
+        return []
 
     def _at(self, level: int) -> tuple[str, list[int]]:
         while len(self._reduced) <= level:
             keep = self._LEVELS[len(self._reduced)]
-            positions = [at for at, char in enumerate(self._text) if keep(char)]
-            self._reduced.append(("".join(self._text[at] for at in positions), positions))
+            positions = [at for at, char in enumerate(self.text) if keep(char)]
+            self._reduced.append(("".join(self.text[at] for at in positions), positions))
         return self._reduced[level]
 
 
@@ -98,3 +131,12 @@ def _occurrences(text: str, wanted: str) -> Iterator[int]:
     while at >= 0:
         yield at
         at = text.find(wanted, at + 1)
+
+
+def _in_characters(text: str, start: int) -> Iterator[int]:
+    """Return an offset that counts UTF-16 units, and one that counts UTF-8 bytes, in characters."""
+    if text.isascii():
+        return
+    for encoding, size in (("utf-16-le", 2), ("utf-8", 1)):
+        before = text.encode(encoding, "surrogatepass")[: size * start]
+        yield len(before.decode(encoding, "ignore"))

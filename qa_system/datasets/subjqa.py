@@ -20,10 +20,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from qa_system.datasets.normal_form import Reading, is_blank, own_text, says_no_answer
 from qa_system.datasets.offset_repair import GivenUp, RepairCounts, SpanFinder
 from qa_system.datasets.subjqa_rows import (
     HUB_PREFIX,
-    NO_ANSWER,
     OF_ANNOTATOR,
     OF_PAIR,
     OF_PAIR_SCALAR,
@@ -71,7 +71,9 @@ class SubjQA:
     repairs: RepairCounts
 
 
-def read_subjqa(folder: str | Path, split: str | None = None) -> SubjQA:
+def read_subjqa(
+    folder: str | Path, split: str | None = None, reading: Reading | None = None
+) -> SubjQA:
     """Read the reviews and labels of one domain.
 
     A label's `meta` has the fields of the pair (`domain`, `is_ques_subjective`, ...) and, as
@@ -83,9 +85,10 @@ def read_subjqa(folder: str | Path, split: str | None = None) -> SubjQA:
         folder: a folder with `train.csv`, `dev.csv` and `test.csv`, or some of them; one such
             file; or `hub:subjqa/DOMAIN` for the Hub's copy.
         split: the one to read; None reads all that are there.
+        reading: keeps count of the rows; None: what it would say is logged.
 
     Raises:
-        DataError: the folder, a split or a column is not there.
+        DataError: the folder, a split or a column is not there, or every row is blank.
         RecordError: a row cannot be used; the message names its file and line.
         MissingDependencyError: the Hub's copy was asked for and `datasets` is not installed.
 
@@ -94,16 +97,19 @@ def read_subjqa(folder: str | Path, split: str | None = None) -> SubjQA:
     >>> label.context[label.answers[0].start : label.answers[0].end] == label.answers[0].text
     True
     """
+    counted = Reading() if reading is None else reading
     reviews: dict[str, Review] = {}
     finders: dict[str, SpanFinder] = {}
     pairs: dict[tuple[str, str], _Pair] = {}
-    counts = dict.fromkeys(("exact", "repaired", "no_answer"), 0)
-    given_up: list[GivenUp] = []
-    asked = _Asked()
+    repairs = RepairCounts(0, 0, 0, 0)
+    places = _Asked()
     for row in read_rows(folder, split):
+        asked, review_id = row.text("question"), row.text("q_review_id").strip() or None
+        if counted.is_set_aside(row.where, review_id, asked, own_text(row.text("review"))):
+            continue
         review = _review(row)
         known = reviews.setdefault(review.id, review)
-        asked.add(row)
+        places.add(row)
         if known is not review:
             _check_same(row, (known.item_id, known.text), (review.item_id, review.text))
         finder = finders.get(review.id)
@@ -111,26 +117,13 @@ def read_subjqa(folder: str | Path, split: str | None = None) -> SubjQA:
             finder = finders[review.id] = SpanFinder(review.text)
         pair = _pair(row, known, pairs)
         pair.add_annotator_fields(row.fields)
-        text, start, end = _marked(row)
-        if text is None:
-            counts["no_answer"] += 1
-            pair.annotations.append(())
-        elif 0 <= start < end and known.text[start:end] == text:
-            counts["exact"] += 1
-            pair.annotations.append((AnswerSpan(text, start, end),))
-        else:
-            span = finder.find(text, start)
-            if span is None:
-                given_up.append(GivenUp(row.split, pair.question_id, known.id, text))
-                pair.unlocated.append(text)
-            else:
-                counts["repaired"] += 1
-                pair.annotations.append((span,))
-    return SubjQA(
-        reviews=tuple(asked.told(review) for review in reviews.values()),
-        labels=tuple(pair.label() for pair in pairs.values()),
-        repairs=RepairCounts(**counts, given_up=len(given_up), given_up_rows=tuple(given_up)),
-    )
+        repairs += pair.mark(*_marked(row), finder)
+    counted.repairs += repairs
+    if reading is None:
+        counted.check_any(str(folder))
+        counted.tell(str(folder))
+    told = tuple(places.told(review) for review in reviews.values())
+    return SubjQA(told, tuple(pair.label() for pair in pairs.values()), repairs)
 
 
 def iter_reviews(
@@ -214,6 +207,22 @@ class _Pair:
             if key in fields:
                 self.meta.setdefault(key, []).append(typed(fields[key]))
 
+    def mark(self, text: str | None, start: int, end: int, finder: SpanFinder) -> RepairCounts:
+        """Add an annotator's answer, None if there is none; return what became of it."""
+        if text is None:
+            self.annotations.append(())
+            return RepairCounts(0, 0, 0, no_answer=1)
+        if 0 <= start < end and finder.text[start:end] == text:
+            self.annotations.append((AnswerSpan(text, start, end),))
+            return RepairCounts(exact=1, repaired=0, given_up=0, no_answer=0)
+        span = finder.find(text, start)
+        if span is not None:
+            self.annotations.append((span,))
+            return RepairCounts(0, repaired=1, given_up=0, no_answer=0)
+        self.unlocated.append(text)
+        lost = GivenUp(self.split, self.question_id, self.review.id, text)
+        return RepairCounts(0, 0, given_up=1, no_answer=0, given_up_rows=(lost,))
+
     def label(self) -> Label:
         distinct = dict.fromkeys(span for spans in self.annotations for span in spans)
         if self.unlocated:
@@ -251,8 +260,8 @@ def _pair(row: Row, review: Review, pairs: dict[tuple[str, str], _Pair]) -> _Pai
 
 def _review(row: Row) -> Review:
     # Only at the very end, and once: a customer may write the word, too.
-    text = _needed(row, "review").removesuffix(f" {NO_ANSWER}")
-    if not text.strip():
+    text = own_text(row.text("review"))
+    if is_blank(text):
         raise RecordError("the review is empty", where=row.where, reason="missing text")
     meta = {
         key: typed(value)
@@ -263,20 +272,22 @@ def _review(row: Row) -> Review:
 
 
 def _marked(row: Row) -> tuple[str | None, int, int]:
-    text = _needed(row, "human_ans_spans")
-    indices = _INDICES.fullmatch(str(row.fields["human_ans_indices"]).strip())
+    text, given = row.text("human_ans_spans"), str(row.fields["human_ans_indices"]).strip()
+    if not given and is_blank(text):
+        return None, 0, 0
+    indices = _INDICES.fullmatch(given)
     if indices is None:
         raise RecordError(
             f"human_ans_indices is {row.fields['human_ans_indices']!r}",
             where=row.where,
             remedy="Write two character offsets, as in (12, 30).",
         )
-    return (None if text.strip() == NO_ANSWER else text), int(indices[1]), int(indices[2])
+    return (None if says_no_answer(text) else text), int(indices[1]), int(indices[2])
 
 
 def _needed(row: Row, column: str) -> str:
-    value = row.fields.get(column)
-    if not isinstance(value, str) or not value.strip():
+    value = row.text(column)
+    if not value.strip():
         raise RecordError(
             f"{column} is empty",
             where=row.where,

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qa_system.datasets.normal_form import NO_ANSWER
 from qa_system.errors import DataError, MissingDependencyError, RecordError
 
 __all__ = [
     "HUB_PREFIX",
-    "NO_ANSWER",
     "OF_ANNOTATOR",
     "OF_PAIR",
     "OF_PAIR_SCALAR",
@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 SPLITS = ("train", "dev", "test")
-NO_ANSWER = "ANSWERNOTFOUND"
 HUB_PREFIX = "hub:subjqa/"
 
 REQUIRED = (
@@ -66,6 +65,11 @@ class Row:
     split: str
     where: str
     fields: Mapping[str, Any]
+
+    def text(self, column: str) -> str:
+        """Return a cell's text; of a cell that holds none, the empty one."""
+        value = self.fields.get(column)
+        return value if isinstance(value, str) else ""
 
 
 def is_subjqa(path: str | Path) -> bool:

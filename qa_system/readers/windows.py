@@ -117,6 +117,11 @@ class WindowCutter:
         """A question that leaves less is refused."""
         return min(MINIMUM_CONTEXT, self.max_seq_length // 2 - self._specials)
 
+    def fits(self, questions: Sequence[str]) -> list[bool]:
+        """Tell which questions leave enough room for a review; `cut` refuses the others."""
+        encoded = self._encode(questions)
+        return [self.room(len(encoded[each].ids)) >= self.least_room for each in questions]
+
     def cut(
         self, questions: Sequence[str], documents: Sequence[Sequence[str | None]]
     ) -> list[list[list[Window]]]:

@@ -250,7 +250,7 @@ class Encoder:
                 f"{name!r} encodes passages only, and nothing encodes the questions",
                 where="encoder.question_model",
                 remedy="Set encoder.question_model to the question encoder that was trained with "
-                "it: --encoder-question-model NAME.",
+                "it.",
             )
         if self._questions.dimension != passages.dimension:
             raise ModelError(

@@ -81,7 +81,8 @@ def decoding(decode: Callable[Arguments, Result]) -> Callable[Arguments, Result]
         except _UNREADABLE as error:
             raise DamagedStoreError(
                 f"the store is damaged: it holds what no store has written ({error})",
-                remedy="Restore it from a backup, or delete it and run qa-index again.",
+                remedy="Restore it from a backup, or delete it and index the reviews again: "
+                "qa-index run.",
             ) from error
 
     return wrapped

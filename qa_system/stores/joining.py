@@ -120,7 +120,7 @@ def tell(format_: int, joined: int, guessed: int) -> None:
     if guessed:
         log.warning(
             "of %d reviews not every character was kept by version 0.1: what is missing is blank. "
-            "Run qa-index with their source again; it writes them as they are there",
+            "Index their source again, to have them as they are there: qa-index run",
             guessed,
         )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 from qa_system.datasets.dataset import Dataset, read_dataset
@@ -15,10 +16,13 @@ from qa_system.records import Label
 from qa_system.training.recipes import Source
 from qa_system.training.record import origin_of
 
-__all__ = ["Material", "Part", "Sources", "gather", "read_sources", "unasked"]
+__all__ = ["Fits", "Material", "Part", "Sources", "gather", "read_sources", "unasked"]
 
 Example = TypeVar("Example")
 Measured = TypeVar("Measured")
+
+Fits = Callable[[Sequence[str]], Sequence[bool]]
+"""Questions -> whether each leaves a model room for a text."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +54,7 @@ class Sources:
         held_out: of each source of `train` that holds something out.
         data: where all that came from, for the run's record.
         asked_on_dev: labels left out of `train`, because dev asks the same.
+        too_long: labels left out of all three, because their question leaves no room for a text.
     """
 
     train: tuple[Part, ...]
@@ -57,6 +62,7 @@ class Sources:
     held_out: tuple[Part, ...]
     data: tuple[Mapping[str, Any], ...]
     asked_on_dev: int
+    too_long: int = 0
 
     @property
     def measured(self) -> tuple[Part, ...]:
@@ -88,7 +94,9 @@ class Material(Generic[Example, Measured]):
         return [*self.dev, *self.held_out]
 
 
-def read_sources(train: Sequence[Source], dev: Sequence[Source], seed: int) -> Sources:
+def read_sources(
+    train: Sequence[Source], dev: Sequence[Source], seed: int, fits: Fits | None = None
+) -> Sources:
     """Read what a recipe names.
 
     Data sets may ask the same in several splits, of other annotators: of the 255 questions of dev
@@ -99,18 +107,22 @@ def read_sources(train: Sequence[Source], dev: Sequence[Source], seed: int) -> S
         train: to learn from; the seed of each part is `seed` and its place.
         dev: to measure on.
         seed: of the recipe.
+        fits: tells which questions the model has room for; the others are left out and logged,
+            of what is learnt from and of what is measured on. None: all.
 
     Raises:
-        DataError: a data set or a split is not there, or dev asks all that a source asks.
+        DataError: a data set or a split is not there, dev asks all that a source asks, or no
+            question of a source leaves room for a text.
     """
-    tuned = [Part(source, *_read(source), seed) for source in dev]
+    read = cache(read_dataset)  # a data set's oddities are said once
+    tuned = [Part(source, *_labels_of(source, read(source.path)), seed) for source in dev]
     asked = [label for part in tuned for label in part.labels]
     learnt: list[Part] = []
     held_out: list[Part] = []
     data: list[Mapping[str, Any]] = []
     left_out = 0
     for place, source in enumerate(train):
-        dataset, labels = _read(source)
+        dataset, labels = _labels_of(source, read(source.path))
         data.append(origin_of(dataset, source.split, len(labels)))
         kept: Sequence[Label] = labels
         if source.held_out:
@@ -120,7 +132,8 @@ def read_sources(train: Sequence[Source], dev: Sequence[Source], seed: int) -> S
         left_out += len(kept) - len(fresh)
         learnt.append(Part(source, dataset, fresh, seed + place))
     data += [origin_of(part.dataset, part.source.split, len(part.labels)) for part in tuned]
-    return Sources(tuple(learnt), tuple(tuned), tuple(held_out), tuple(data), left_out)
+    sources = Sources(tuple(learnt), tuple(tuned), tuple(held_out), tuple(data), left_out)
+    return sources if fits is None else _with_room(sources, fits)
 
 
 def gather(
@@ -140,6 +153,7 @@ def gather(
     """
     examples: list[Example] = []
     counts: Counter[str] = Counter(asked_on_dev=sources.asked_on_dev)
+    counts["question_too_long"] = sources.too_long
     for part in sources.train:
         of_source, counted = examples_of(part)
         examples += of_source
@@ -187,6 +201,51 @@ def _without_dev(
     return fresh
 
 
-def _read(source: Source) -> tuple[Dataset, tuple[Label, ...]]:
-    dataset = read_dataset(source.path)
+def _with_room(sources: Sources, fits: Fits) -> Sources:
+    """Leave out the questions that leave no room for a text."""
+
+    def kept(parts: Iterable[Part]) -> tuple[Part, ...]:
+        return tuple(replace(part, labels=_fitting(part, fits)) for part in parts)
+
+    found = replace(
+        sources,
+        train=kept(sources.train),
+        dev=kept(sources.dev),
+        held_out=kept(sources.held_out),
+    )
+    before, after = (
+        sum(len(part.labels) for part in (*each.train, *each.measured)) for each in (sources, found)
+    )
+    return replace(found, too_long=before - after)
+
+
+def _fitting(part: Part, fits: Fits) -> Sequence[Label]:
+    verdicts = fits([label.question for label in part.labels])
+    pairs = list(zip(part.labels, verdicts, strict=True))
+    too_long = [label for label, fit in pairs if not fit]
+    if not too_long:
+        return part.labels
+    where = f"{part.source.path}, {part.source.split or 'all of it'}"
+    first = too_long[0]
+    if len(too_long) == len(pairs):
+        raise DataError(
+            f"none of {len(pairs)} questions leaves room for a text, the first being "
+            f"{first.question_id!r}: {first.question[:60]!r}",
+            where=where,
+            remedy="Ask shorter questions, or let the model read longer ones: `max_seq_length`, "
+            "of a generator `max_source_length`.",
+        )
+    _log.warning(
+        "%s: %d of %d questions are set aside, because they leave no room for a text; the first "
+        "is %r: %.60r",
+        where,
+        len(too_long),
+        len(pairs),
+        first.question_id,
+        first.question,
+    )
+    return [label for label, fit in pairs if fit]
+
+
+def _labels_of(source: Source, dataset: Dataset) -> tuple[Dataset, tuple[Label, ...]]:
     return dataset, tuple(dataset.labels_of(source.split))

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -14,6 +14,7 @@ from eval import cli
 from eval.datasets import load_dataset
 from indexing.job import run_job
 from qa_system.config import load_settings
+from qa_system.datasets.jsonl import write_labels_jsonl
 from qa_system.datasets.splitting import hold_out
 
 HEAVY = "haystack", "torch", "faiss", "onnxruntime", "tantivy", "numpy", "transformers"
@@ -209,6 +210,23 @@ def test_benchmark_of_tiny_readers(qa_eval, sample, tmp_path):
     found = json.loads(qa_eval("reader", *alone, *options, "--json").stdout)
     assert report["systems"]["bert:fp32"]["metrics"] == found["systems"]["reader"]["metrics"]
     assert "Time and size" in qa_eval("benchmark", *readers, *options, *few).stdout
+
+
+def test_calibrate_on_data_without_splits(qa_eval, sample, tmp_path, caplog):
+    labels = [replace(each, split=None) for each in load_dataset(sample).labels_of("dev")]
+    write_labels_jsonl(labels, tmp_path / "mine.jsonl")
+    done = qa_eval("calibrate", "--dataset", "mine.jsonl", "--json")
+    found = json.loads(done.stdout)
+    assert found["calibration"]["fitted_on"] == f"mine.jsonl all of it ({len(labels)} questions)"
+    assert "mine.jsonl has no splits" in caplog.text
+    on_dev = json.loads(qa_eval("calibrate", "--dataset", sample, "--json").stdout)
+    assert on_dev["calibration"]["threshold"] == found["calibration"]["threshold"]
+
+    write_labels_jsonl([replace(each, split="train") for each in labels], tmp_path / "mine.jsonl")
+    done = qa_eval("calibrate", "--dataset", "mine.jsonl", check=False)
+    assert done.returncode == 1
+    assert "there is no split 'dev' to fit on" in done.stderr
+    assert "qa-eval calibrate --split NAME" in done.stderr
 
 
 def test_predictions_of_another_system(qa_eval, sample, tmp_path):

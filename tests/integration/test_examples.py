@@ -31,7 +31,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
 def test_a_product_page(demo: Callable[..., str]) -> None:
     said = demo("python examples/product_page.py configs/sample.yaml")
     assert re.search(r"\d+%  .*zip", said)
-    assert "The reviews don't say." in said
+    assert "The reviews don't say (" in said
 
 
 def test_a_pipeline_puts_newer_reviews_first(demo: Callable[..., str]) -> None:
@@ -109,7 +109,7 @@ def test_the_notebook_runs(demo: Callable[..., str]) -> None:
         )
     said = demo('python -c "$NOTEBOOK"', NOTEBOOK="\n".join(lines))
     assert re.search(r"\d+%  .*\(review \w+\)", said)
-    assert "The reviews don't say." in said
+    assert "The reviews don't say (" in said
     assert "recall@1" in said
 
 

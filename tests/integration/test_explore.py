@@ -1,6 +1,7 @@
 """A first look at a data set, compared with a count of its files by other means."""
 
 import csv
+import html
 import json
 import statistics
 import sys
@@ -11,6 +12,7 @@ import pytest
 from eval import cli
 from eval.datasets import load_dataset
 from eval.explore import explore
+from eval.runs.slices import slices_of
 from qa_system.config import ReaderSettings
 from qa_system.datasets.dataset import Dataset
 from qa_system.datasets.jsonl import write_labels_jsonl
@@ -128,6 +130,10 @@ def test_tokens_and_windows_are_the_readers(sample):
     ]
     assert found["lengths"]["review"]["median"] == statistics.median(lengths)
     assert found["lengths"]["review"]["max"] == max(lengths)
+    together = [len(tokenizer.encode(label.question, label.context).ids) for label in data.labels]
+    assert found["lengths"]["pair"]["median"] == statistics.median(together)
+    assert found["lengths"]["pair"]["max"] == max(together)
+    assert found["histograms"]["pair_tokens"]["lines"] == {"the reader's window": 96}
     drawn = found["histograms"]["review_tokens"]
     assert sum(drawn["counts"]["reviews"]) == len(lengths) == found["lengths"]["review"]["count"]
     assert len(drawn["edges"]) == len(drawn["counts"]["reviews"]) + 1
@@ -190,6 +196,25 @@ def test_odd_labels_are_counted():
     }
 
 
+def test_questions_are_drawn_by_the_seed(sample):
+    data = load_dataset(sample)
+    one, same, other = (
+        explore(data, READER, samples=2, seed=seed)["question_samples"] for seed in (1, 1, 2)
+    )
+    assert one == same != other
+    assert {word: len(asked) for word, asked in one.items()} == {
+        word: min(2, len({label.question for label in data.labels if first(label) == word}))
+        for word in one
+    }
+    assert explore(data, READER)["bars"]["question_words"]["counts"] == {
+        word: of["questions"] for word, of in explore(data, READER)["question_words"].items()
+    }
+
+
+def first(label):
+    return slices_of([label], Dataset("", (), ()))[0]["question_word"]
+
+
 def test_no_answers_and_no_texts():
     found = explore(Dataset("unanswered", (label("a", item_id=None),), ()), READER)
     assert found["lengths"]["answer"] == {"count": 0, "median": None, "p95": None, "max": None}
@@ -206,8 +231,15 @@ def test_the_command_prints_tables_json_and_a_page(qa_eval, sample, tmp_path):
     page = tmp_path / "look.html"
     report = json.loads(qa_eval("explore", sample, "--json", "--out", page))
     assert report == explore(load_dataset(sample), READER)
+    shown = qa_eval("explore", sample, "--samples", 1)
+    for word, asked in report["question_samples"].items():
+        assert len(set(asked)) == min(3, len(asked))
+        assert f"{word}: {asked[0]}" in " ".join(shown.split())
+    assert "pairs of question and review" in shown
     text = page.read_text(encoding="utf-8")
-    assert text.count("<svg") == len(report["histograms"]) == 3
+    assert text.count("<svg") == len(report["histograms"]) + len(report["bars"]) == 5
+    assert "How questions begin" in text
+    assert html.escape(report["question_samples"]["is"][2]) in text
     assert "<td" in text
     assert list(tmp_path.iterdir()) == [page]
 

@@ -213,7 +213,7 @@ def test_a_signal_ends_the_job_which_can_go_on(tmp_path, number, code):
         job.kill()
     message = job.stderr.read().decode()
     assert message.count("Run the same command again") == 1, message
-    assert job.stdout.read() == b""
+    assert json.loads(job.stdout.read())["error"]["code"] == "job_interrupted"
     shown = json.loads(invoke("status", "--store", tmp_path / "store", "--json").stdout)
     assert shown["documents"] > 0
     (state,) = shown["jobs"].values()

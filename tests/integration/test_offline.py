@@ -82,7 +82,7 @@ COMMANDS: dict[str, list[str]] = {
     "retriever": ["qa-eval", "retriever", "--retriever", "bm25", *EVALUATE, "--out", "report"],
     "reader": ["qa-eval", "reader", *EVALUATE],
     "pipeline": ["qa-eval", "pipeline", *EVALUATE, "--out", "run"],
-    "compare": ["qa-eval", "compare", "run", "run"],
+    "compare": ["qa-eval", "compare", "run:pipeline", "run:reader alone"],
     "export": ["qa", "export", "encoder", "--task", "encoder", "--out", "exported"],
     "train": ["qa", "train", "retriever", "--recipe", "recipe.yaml", "--out", "trained"],
 }

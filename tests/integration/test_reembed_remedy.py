@@ -123,4 +123,4 @@ def test_a_context_encoder_alone_is_refused_before_anything_is_read(command, tmp
     arguments = (command, *source, "--store", tmp_path / "store", "--encoder-model", passages)
     done = CliRunner().invoke(indexing.cli.app, list(map(str, arguments)))
     assert isinstance(done.exception, ModelError)
-    assert "--encoder-question-model NAME" in done.exception.remedy
+    assert "encoder.question_model" in done.exception.remedy

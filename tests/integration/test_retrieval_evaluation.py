@@ -218,3 +218,20 @@ def test_electronics_is_better_than_chance(qa_data):
     assert beside["random"].metrics["recall@3"] == pytest.approx(0.6132, abs=1e-4)
     assert found.metrics["recall@3"] > 0.66
     assert beside["oracle"].metrics["mrr"] == 1
+
+
+def test_a_review_that_cannot_be_indexed_is_named_and_left_out(caplog):
+    bad = Review("r" * 600, "lamp", "It is bright.")
+    with store_of([*REVIEWS, bad], settings()) as opened:
+        assert opened.count_documents() == len(REVIEWS)
+        asked = replace(LABELS[0], question_id="bad", review_id=bad.id, context=bad.text)
+        found = evaluate_retriever([*LABELS, asked], opened, settings(), scope="item", ks=[1])
+    assert found.counts["gold_missing"] == 1
+    assert "1 of 6 reviews cannot be indexed" in caplog.text
+    assert "600 characters" in caplog.text
+    with (
+        pytest.raises(EvaluationError, match="none of the 1 reviews can be indexed") as error,
+        store_of([bad], settings()),
+    ):
+        pass
+    assert "rejects" not in str(error.value)

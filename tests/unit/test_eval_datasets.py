@@ -52,7 +52,7 @@ def test_json_lines_are_recognised(sample, tmp_path):
     labels = load_labels(sample, "dev")
     write_labels_jsonl(labels, tmp_path / "dev.jsonl")
     data = load_dataset(tmp_path / "dev.jsonl")
-    assert (data.labels, data.splits, data.repairs) == (labels, ("dev",), None)
+    assert (data.labels, data.splits, data.remarks) == (labels, ("dev",), ())
     assert {review.id for review in data.reviews} == {found.review_id for found in labels}
 
 
@@ -102,14 +102,14 @@ def test_an_unknown_split_lists_those_there(sample, tmp_path):
         load_labels(sample, "validation")
     path = tmp_path / "empty.json"
     path.write_text(json.dumps({"version": "1.1", "data": []}))
-    with pytest.raises(DataError, match="leave out --split"):
+    with pytest.raises(DataError, match="Name no split"):
         load_labels(path, "test")
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
 def test_anything_else_says_what_to_name(tmp_path, make):
     make(tmp_path / "x")
-    with pytest.raises(DataError, match=r"SubjQA folder .* SQuAD JSON .*qa-eval, store:NAME"):
+    with pytest.raises(DataError, match=r"SubjQA folder .* SQuAD JSON .* \.jsonl"):
         load_dataset(tmp_path / "x")
 
 

@@ -128,7 +128,7 @@ def test_the_page_of_a_data_set():
     found = explore(load_dataset("bundled:sample"), ReaderSettings())
     text = exploration_page(found)
     page = Elements(text)
-    assert len(page.of("svg")) == len(found["histograms"]) == 3
+    assert len(page.of("svg")) == len(found["histograms"]) + len(found["bars"]) == 5
     words = " ".join(re.sub(r"\s+", " ", text) for _, text in page.of("td"))
     assert f"{found['counts']['all']['questions']:,}" in words
     assert f"{found['counts']['all']['answerable']:.1%}" in words

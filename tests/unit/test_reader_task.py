@@ -141,12 +141,23 @@ class TestPredictions:
         ]
         assert score_predictions(LABELS, said).counts["missing"] == 2
 
+    @pytest.mark.parametrize("none", ["null", '""', '" "', '"ANSWERNOTFOUND"'])
+    def test_every_spelling_of_no_answer(self, tmp_path, none):
+        path = tmp_path / "said.json"
+        path.write_text(f'{{"q1": {none}}}', encoding="utf-8-sig")
+        assert load_predictions(path, LABELS)[0] == Prediction("", "")
+
+    def test_a_question_that_was_set_aside_is_not_missed(self, tmp_path):
+        path = tmp_path / "said.json"
+        path.write_text('{"q1": "good", "blank": "x"}')
+        assert load_predictions(path, LABELS, {"blank"})[0] == Prediction("good", "good")
+
     @pytest.mark.parametrize(
         ("text", "error"),
         [
             ("{", "no predictions"),
             ("[]", "no predictions"),
-            ('{"q1": null}', "no predictions"),
+            ('{"q1": 5}', "no predictions"),
             ('{"q1": "x", "q1": "y"}', "'q1' is named twice"),
             (
                 '{"q1": "x", "other": "y"}',

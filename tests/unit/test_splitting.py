@@ -1,14 +1,24 @@
 """Labels divided: by whole groups, by seed and name alone, every label once."""
 
+import json
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.splitting import division_of, group_of, undivided, write_divided, write_splits
-from qa_system.datasets.dataset import read_dataset
+from eval.splitting import (
+    converted,
+    division_of,
+    group_of,
+    undivided,
+    write_divided,
+    write_splits,
+)
+from qa_system.datasets.dataset import dataset_of, read_dataset
+from qa_system.datasets.jsonl import write_labels_jsonl
 from qa_system.datasets.splitting import folds, split_labels
 from qa_system.errors import DataError
 from qa_system.labels import UNLOCATED
@@ -169,3 +179,46 @@ def test_a_file_a_split(tmp_path):
         "train": 1,
         "dev": 1,
     }
+
+
+@pytest.mark.parametrize("splits", [None, ("train", "dev", "test")])
+def test_a_converted_data_set_reads_back_the_same(sample, tmp_path, splits):
+    labels = read_dataset(sample).labels
+    if splits is None:
+        labels = undivided(labels)
+    lost = replace(labels[0], question_id="lost", answers=(), annotations=())
+    lost = replace(lost, meta={**lost.meta, UNLOCATED: ["nowhere"]})
+    partly = next(label for label in labels if label.answers)
+    partly = replace(
+        partly,
+        question_id="partly",
+        annotations=((partly.answers[0],), ()),
+        answers=partly.answers[:1],
+        meta={"id": 7, "meta": "x", "title": partly.item_id, UNLOCATED: ["nowhere"]},
+    )
+    write_labels_jsonl([*labels, lost, partly], tmp_path / "all.jsonl")
+    with (tmp_path / "all.jsonl").open("a") as file:
+        file.write('{"question_id": "blank", "question": " ", "context": "x", "answers": []}\n')
+    data = read_dataset(tmp_path / "all.jsonl")
+    found = converted(data, tmp_path / "out")
+
+    back = read_dataset(tmp_path / "out")
+    key = {(label.split, label.question_id): label for label in back.labels}
+    assert key == {(label.split, label.question_id): label for label in [*labels, partly]}
+    names = {f"{split}.json" for split in splits or ("all",)}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*names, "rejects.jsonl"}
+    rejects = [json.loads(line) for line in Path(found["rejects"]).read_text().splitlines()]
+    assert [(each["question_id"], each["reason"]) for each in rejects] == [
+        ("blank", "the question is blank"),
+        ("lost", "none of its answers was found in the context"),
+    ]
+    assert sum(counts["questions"] for counts in found["files"].values()) == len(key)
+    with pytest.raises(DataError, match="holds files"):
+        converted(data, tmp_path / "out")
+
+
+def test_a_split_that_is_no_file_name(tmp_path):
+    label = Label("q", "How?", None, "r", "Good.", (), split="../x")
+    with pytest.raises(DataError, match="cannot be the name of a file"):
+        converted(dataset_of("mine", (label,)), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

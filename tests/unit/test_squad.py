@@ -81,18 +81,26 @@ def test_version_2_fields_stand_in_meta():
     (label,) = SquadFile(tree).labels()
     assert not label.is_answerable
     assert label.annotations == ((),)
-    assert label.meta == {"title": "Lamp", "is_impossible": True, "plausible_answers": plausible}
+    assert label.meta == {"title": "Lamp", "plausible_answers": plausible}
 
 
-@pytest.mark.parametrize("start", [1, -15, 99])
-def test_an_offset_that_does_not_fit_is_counted(tmp_path, caplog, start):
+@pytest.mark.parametrize("start", [1, -15, 99, None])
+def test_an_offset_that_does_not_fit_is_mended(tmp_path, start):
     path = tmp_path / "squad.json"
     path.write_text(json.dumps(squad(answers=[{"text": "Good", "answer_start": start}])))
     (label,) = read_squad(path)
-    assert label.answers == ()
-    assert label.annotations == ()
-    assert label.meta[UNLOCATED] == ["Good"]
-    assert "1 answers are not in their context" in caplog.text
+    assert label.answers == (AnswerSpan("Good", 0, 4),)
+    assert UNLOCATED not in label.meta
+
+
+def test_an_answer_that_is_nowhere_is_counted(tmp_path, caplog):
+    path = tmp_path / "squad.json"
+    path.write_text(json.dumps(squad(answers=[{"text": "Soft", "answer_start": 0}])))
+    (label,) = read_squad(path)
+    assert (label.answers, label.annotations) == ((), ())
+    assert label.meta[UNLOCATED] == ["Soft"]
+    assert "1 of 1 answers are not in their context" in caplog.text
+    assert "the first: 'Soft' of question 'q1'" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -102,8 +110,10 @@ def test_an_offset_that_does_not_fit_is_counted(tmp_path, caplog, start):
         ({"data": {}}, r"'data' is not a list"),
         ({"data": ["x"]}, r"data\[0\] is not an object"),
         ({"data": [{"title": 5, "paragraphs": []}]}, r"'title' is not a text .*data\[0\]"),
-        (squad(id=5), r"'id' is not a text .*data\[0\]\.paragraphs\[0\]\.qas\[0\]"),
-        (squad(answers=[{"text": "x"}]), r"'answer_start' is not a whole number .*answers\[0\]"),
+        (squad(id=5.5), r"'id' is not a text .*data\[0\]\.paragraphs\[0\]\.qas\[0\]"),
+        (squad(answers=[{"text": "x", "answer_start": "7"}]), r"answers\[0\].answer_start is '7'"),
+        (squad(is_impossible="yes"), "'is_impossible' is not true or false"),
+        (squad(unlocated_answers="x"), "'unlocated_answers' is not a list of texts"),
         (squad(answers=[{"text": "x", "answer_start": True}]), "whole number"),
         (squad(context="half \ud800"), "lone surrogate"),
     ],
@@ -161,10 +171,7 @@ class TestFromLabels:
         found = {label.question_id: label for label in read_squad(tmp_path / "dev.json")}
         assert len(found) == len(labels)
         for label in labels:
-            back = found[label.question_id]
-            for name in ("question", "item_id", "review_id", "context", "answers", "split"):
-                assert getattr(back, name) == getattr(label, name)
-            assert back.meta["is_impossible"] == (not label.answers)
+            assert found[label.question_id] == label
 
     def test_each_annotators_answer_is_written(self):
         span = AnswerSpan("Good", 0, 4)

@@ -1,7 +1,10 @@
+import math
+
 import pytest
 
 from qa_system.errors import DataError
-from qa_system.training.reader.evaluate import Read, measure
+from qa_system.readers.calibration import Calibration
+from qa_system.training.reader.evaluate import Read, calibrate, measure
 
 
 def test_scores_are_taken_at_the_best_threshold():
@@ -22,3 +25,13 @@ def test_each_source_counts_as_much_as_the_next():
 def test_there_is_nothing_to_measure_without_an_answer():
     with pytest.raises(DataError, match="has an answer"):
         measure([[Read(1.0, 0.0, 0.0, False)]])
+
+
+def test_a_text_without_a_span_says_nothing_of_confidence():
+    reads = [Read(2.0, 1.0, 1.0, True), Read(1.0, 0.0, 0.0, False)]
+    no_span = Read(-math.inf, 0.0, 0.0, True)
+    fitted, errors = calibrate([reads], "dev")
+    assert calibrate([[*reads, no_span]], "dev")[0].right == fitted.right
+    assert errors
+    assert calibrate([[no_span]], "dev") == (Calibration(), {})
+    assert measure([[no_span, reads[1]]])["f1"] == 0.5

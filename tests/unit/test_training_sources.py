@@ -54,3 +54,27 @@ def test_dev_that_asks_everything_leaves_nothing_to_learn_from():
     with pytest.raises(DataError, match="dev asks every question") as error:
         read_sources([source], [source], seed=13)
     assert "qa-eval split" in str(error.value)
+
+
+def test_what_does_not_fit_is_left_out_of_all_parts(caplog):
+    train = Source(path=SAMPLE, split="train", held_out=0.25)
+    dev = Source(path=SAMPLE, split="dev")
+    every = read_sources([train], [dev], seed=13)
+
+    def fits(questions):
+        return [len(question) < 24 for question in questions]
+
+    kept = read_sources([train], [dev], seed=13, fits=fits)
+    for before, after in zip(
+        (*every.train, *every.measured), (*kept.train, *kept.measured), strict=True
+    ):
+        left = [label for label in before.labels if len(label.question) < 24]
+        assert list(after.labels) == left
+        aside = len(before.labels) - len(left)
+        assert aside
+        assert f"{aside} of {len(before.labels)} questions are set aside" in caplog.text
+    parts = (*every.train, *every.measured)
+    too_long = [label for part in parts for label in part.labels if len(label.question) >= 24]
+    assert kept.too_long == len(too_long)
+    with pytest.raises(DataError, match=r"none of \d+ questions leaves room.*max_seq_length"):
+        read_sources([train], [dev], seed=13, fits=lambda questions: [False] * len(questions))

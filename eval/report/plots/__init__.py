@@ -7,7 +7,7 @@ from eval.report.plots.confidence import (
     risk_coverage,
     score_over_threshold,
 )
-from eval.report.plots.datasets import histogram
+from eval.report.plots.datasets import bars, histogram
 from eval.report.plots.performance import accuracy_over_time
 from eval.report.plots.retrieval import recall_over_k
 from eval.report.plots.scores import score_bars, slice_dots
@@ -26,6 +26,7 @@ __all__ = [
     "INK",
     "Plot",
     "accuracy_over_time",
+    "bars",
     "gap",
     "histogram",
     "outcomes",

@@ -1,14 +1,46 @@
-"""Plots of a data set: histograms."""
+"""Plots of a data set: bars and histograms."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 
-from eval.report.plots.style import DASHES, INK, Plot, legend, panels, styled
+from eval.report.plots.style import COLOURS, DASHES, INK, Plot, legend, panels, styled
 from eval.runs.wording import on_one_line
 
-__all__ = ["histogram"]
+__all__ = ["bars", "histogram"]
+
+
+def bars(title: str, counts: Mapping[str, float], xlabel: str, *, caption: str = "") -> Plot:
+    """Draw a bar for each name, the first on top.
+
+    Args:
+        title: above it.
+        counts: name -> the length of its bar.
+        xlabel: what a bar counts.
+        caption: below it.
+    """
+    with panels(1, width=6, height=max(0.32 * len(counts) + 0.7, 1.2)) as (figure, (ax,)):
+        places = range(len(counts))
+        ax.barh(places, list(counts.values()), 0.66, color=COLOURS[0], alpha=0.9)
+        for place, value in zip(places, counts.values(), strict=True):
+            ax.annotate(
+                f"{value:,}",
+                (value, place),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8.5,
+            )
+        ax.set_yticks(places, [on_one_line(name) for name in counts])
+        ax.set_ylim(len(counts) - 0.5, -0.5)
+        ax.set(xlabel=xlabel)
+        ax.margins(x=0.12)
+        ax.set_xlim(left=0)
+        ax.tick_params(axis="y", length=0)
+        ax.grid(visible=False, axis="y")
+    said = ", ".join(f"{name} {value:,}" for name, value in counts.items())
+    return Plot(title, caption, f"{xlabel}: {said}", figure)
 
 
 def histogram(

@@ -12,6 +12,7 @@ from statistics import fmean
 import numpy as np
 import torch
 
+from qa_system.errors import DataError
 from qa_system.generators.beams import BeamSearch, sequence_beams, token_beams
 from qa_system.generators.seq2seq import Seq2Seq
 from qa_system.metrics import exact_match, f1
@@ -37,11 +38,21 @@ class DevExample:
 def dev_examples(
     examples: Sequence[Example], seq2seq: Seq2Seq, prior: Prior | None = None
 ) -> list[DevExample]:
-    """Turn examples into what is measured on: all but those whose question leaves no room."""
-    return [
+    """Turn examples into what is measured on: all but those whose question leaves no room.
+
+    Raises:
+        DataError: none is left.
+    """
+    found = [
         DevExample(tokens, tuple(text for text, _ in example.answers))
         for example, tokens in all_tokens(examples, seq2seq, prior)
     ]
+    if not found:
+        raise DataError(
+            "no question to measure on leaves room for a text",
+            remedy="Name another source in `dev`, or set a larger max_source_length.",
+        )
+    return found
 
 
 def measure(

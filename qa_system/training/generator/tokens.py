@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from qa_system.errors import DataError, QuestionTooLongError
 from qa_system.models.inference import IntArray
 from qa_system.training.generator.examples import Example
+from qa_system.training.sources import Fits
 
 if TYPE_CHECKING:
     from qa_system.generators.seq2seq import Seq2Seq
     from qa_system.training.generator.prior import Prior
 
-__all__ = ["Tokens", "all_tokens", "learnable_tokens"]
+__all__ = ["Tokens", "all_tokens", "fits_of", "learnable_tokens"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,16 @@ class Tokens:
     def __len__(self) -> int:
         """Tokens of the longest source."""
         return max(map(len, self.sources))
+
+
+def fits_of(seq2seq: Seq2Seq) -> Fits:
+    """Return what tells which questions leave a generator room for a text."""
+
+    def fits(questions: Sequence[str]) -> list[bool]:
+        # Whether there is room does not depend on what fills it.
+        return [_sources(Example(each, ("x",), ()), seq2seq) is not None for each in questions]
+
+    return fits
 
 
 def learnable_tokens(

@@ -17,7 +17,7 @@ from qa_system.models.locate import locate, locate_checkpoint
 from qa_system.training.generator.bart_from_bert import build
 from qa_system.training.generator.denoising import denoising_examples
 from qa_system.training.generator.examples import Example, answer_examples
-from qa_system.training.generator.tokens import learnable_tokens
+from qa_system.training.generator.tokens import fits_of, learnable_tokens
 from qa_system.training.recipes import GeneratorTraining, Noise
 from qa_system.training.record import write_record
 from qa_system.training.retriever.train import QUESTION_ENCODER
@@ -66,7 +66,8 @@ def train_generator(recipe: GeneratorTraining, out: str | Path) -> dict[str, Any
 
     seq2seq = _start(recipe, run)
     noise = recipe.noise if recipe.objective == "denoise" else None
-    sources = read_sources(recipe.train, recipe.dev, recipe.seed)
+    fits = fits_of(seq2seq) if noise is None else None  # noise makes questions of its own
+    sources = read_sources(recipe.train, recipe.dev, recipe.seed, fits)
     material = _gather(sources, noise, recipe.documents, recipe.dev_questions)
     prior = _prior(recipe, seq2seq.score_scale, run)
     longest = recipe.max_answer_length

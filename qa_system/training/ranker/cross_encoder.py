@@ -19,12 +19,14 @@ from qa_system.errors import ModelError
 from qa_system.models.checkpoints import has_token_types
 from qa_system.models.locate import ModelLocation
 from qa_system.rankers.cross_encoder import open_cross_encoder
+from qa_system.readers.windows import MINIMUM_CONTEXT
 from qa_system.training.evaluator import Evaluator
 from qa_system.training.loop import train
 from qa_system.training.ranker.examples import Example
 from qa_system.training.run import Run
+from qa_system.training.sources import Fits
 
-__all__ = ["fit", "rows_of", "start"]
+__all__ = ["fit", "fits_of", "rows_of", "start"]
 
 CERTAIN = 20.0
 """Relevance of a text that answers, where that of the others is 0: ListNet aims at the softmax of
@@ -72,6 +74,21 @@ def start(location: ModelLocation, max_seq_length: int, device: torch.device) ->
             remedy=f"Set max_seq_length to {positions} at most.",
         )
     return model
+
+
+def fits_of(model: CrossEncoder, max_seq_length: int) -> Fits:
+    """Return what tells which questions leave room for a text, as a reader counts it.
+
+    A longer question is cut, together with the text, and what is left asks something else.
+    """
+    specials = model.tokenizer.num_special_tokens_to_add(pair=True)
+    least = min(MINIMUM_CONTEXT, max_seq_length // 2 - specials)
+
+    def fits(questions: Sequence[str]) -> list[bool]:
+        ids = model.tokenizer(list(questions), add_special_tokens=False)["input_ids"]
+        return [max_seq_length - specials - len(each) >= least for each in ids]
+
+    return fits
 
 
 def fit(

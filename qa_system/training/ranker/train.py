@@ -37,9 +37,10 @@ def train_ranker(recipe: RankerTraining, out: str | Path) -> dict[str, Any]:
     from qa_system.rankers.cross_encoder import load_cross_encoder
     from qa_system.training.ranker import cross_encoder
 
-    sources = read_sources(recipe.train, recipe.dev, recipe.seed)
-    material = gather_examples(sources, recipe.negatives, recipe.candidates)
     model = cross_encoder.start(locate_checkpoint(recipe.model), recipe.max_seq_length, run.device)
+    fits = cross_encoder.fits_of(model, recipe.max_seq_length)
+    sources = read_sources(recipe.train, recipe.dev, recipe.seed, fits)
+    material = gather_examples(sources, recipe.negatives, recipe.candidates)
     history = cross_encoder.fit(
         model,
         material.examples,

@@ -74,7 +74,7 @@ def distill(recipe: DistillTraining, out: str | Path) -> dict[str, Any]:
     _check_tokens(teacher, recipe.teacher, student, recipe.model)
     if recipe.layers is not None:
         keep_layers(student.model, recipe.layers)
-    sources = read_sources(recipe.train, recipe.dev, recipe.seed)
+    sources = read_sources(recipe.train, recipe.dev, recipe.seed, student.cutter.fits)
     material = gather_targets(sources, recipe.negatives, student.cutter)
     judged = _teacher_logits(teacher, material.examples, run.checkpoints / CACHE)
     taught = [_Taught(*pair) for pair in zip(material.examples, judged, strict=True)]
@@ -181,8 +181,8 @@ def _check_tokens(teacher: ReaderBackend, teacher_name: str, student: Reader, na
         raise ModelError(
             f"the teacher {teacher_name!r} and the student {name!r} have other "
             "vocabularies, so the logits of one say nothing about the other's tokens",
-            remedy="Name a student with the teacher's tokenizer, or none and --layers: it is "
-            "then cut out of the teacher.",
+            remedy="Name a student with the teacher's tokenizer, or none, so that it is "
+            "cut out of the teacher: qa distill TEACHER --layers 3.",
         )
     if teacher.positions is not None and student.cutter.max_seq_length > teacher.positions:
         raise ConfigError(

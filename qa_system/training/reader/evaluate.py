@@ -131,7 +131,10 @@ def calibrate(sources: Sequence[Sequence[Read]], name: str) -> tuple[Calibration
         The calibration, and the expected calibration error before and after: `ece_before`,
         `ece_after`. Neither is fitted if all questions have an answer, or none has.
     """
-    reads = [(read, 1 / len(source)) for source in sources for read in source]
+    # A text in which the tokenizer sees nothing has no span, and says nothing of confidence.
+    reads = [
+        (read, 1 / len(source)) for source in sources for read in source if read.log_odds > -np.inf
+    ]
     odds = [read.log_odds for read, _ in reads]
     right = [read.f1 for read, _ in reads]
     answerable = [read.answerable for read, _ in reads]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qa_system.errors import DataError
+from qa_system.labels import gold_texts
 from qa_system.models.inference import pad
 from qa_system.readers.windows import Window, WindowCutter
 from qa_system.records import Label
@@ -55,14 +56,25 @@ def gather_targets(
         cutter: cuts texts into the reader's windows.
 
     Raises:
-        DataError: there is nothing to learn from, or nothing to measure on.
+        DataError: there is nothing to learn from, nothing to measure on, none of a source's
+            answers was found in its text, or no question to measure on has an answer.
     """
 
     def targets_in(part: Part) -> tuple[list[Target], Counter[str]]:
         examples, counts = with_negatives(part.labels, negatives, part.seed)
+        if counts["unlocated"] and not any(example.spans for example in examples):
+            raise DataError(
+                f"none of the answers to {counts['unlocated']} questions was found in its text",
+                where=part.dataset.path,
+                remedy="Name a source whose answers are word for word in their texts.",
+            )
         return targets_of(part.source.weighted(examples, part.seed), cutter), counts
 
     material = gather(sources, targets_in, lambda part: part.labels)
+    if not any(gold_texts(label) for labels in material.measured for label in labels):
+        raise DataError(
+            "no question to measure on has an answer", remedy="Name another source in `dev`."
+        )
     if not material.examples:
         raise DataError("there is nothing to learn from", remedy="Name a source in `train`.")
     return material

@@ -47,7 +47,7 @@ def train_reader(recipe: ReaderTraining, out: str | Path) -> dict[str, Any]:
     """
     run = begin(recipe, out)
     reader = start_reader(recipe, run.device)
-    sources = read_sources(recipe.train, recipe.dev, recipe.seed)
+    sources = read_sources(recipe.train, recipe.dev, recipe.seed, reader.cutter.fits)
     material = gather_targets(sources, recipe.negatives, reader.cutter)
     return fit_reader(run, reader, material, _training_set(reader, material.examples))
 

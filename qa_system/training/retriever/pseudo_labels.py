@@ -114,7 +114,7 @@ def asked_in(
         DataError: it cannot be read, has no question, or names an item of which there is no text.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"the questions cannot be read: {error}", where=str(path)) from error
     known = sorted({item_id for item_id in items if item_id is not None})

@@ -13,7 +13,7 @@ from qa_system.config import StoreSettings
 from qa_system.errors import ConfigError
 from qa_system.records import Label
 from qa_system.training.recipes import Source
-from qa_system.training.sources import Part, check_measured, read_sources
+from qa_system.training.sources import Fits, Part, check_measured, read_sources
 
 __all__ = ["Corpora", "Corpus", "read_corpora"]
 
@@ -46,16 +46,23 @@ class Corpora:
         measured: each source of dev, then what was held out of each of `train`.
         data: where all that came from, for the run's record.
         asked_on_dev: labels left out of `train`, because dev asks the same.
+        too_long: labels left out, because the encoder does not read their question whole.
     """
 
     train: Sequence[Corpus]
     measured: Sequence[Part]
     data: Sequence[Mapping[str, Any]]
     asked_on_dev: int
+    too_long: int = 0
 
 
 def read_corpora(
-    train: Sequence[Source], dev: Sequence[Source], seed: int, *, labelled: bool
+    train: Sequence[Source],
+    dev: Sequence[Source],
+    seed: int,
+    *,
+    labelled: bool,
+    fits: Fits | None = None,
 ) -> Corpora:
     """Read what a recipe names.
 
@@ -64,12 +71,13 @@ def read_corpora(
         dev: to measure on.
         seed: of the recipe; each corpus has it and its place.
         labelled: whether only labels are learnt from, which no store has.
+        fits: tells which questions the encoder reads whole; None: all.
 
     Raises:
         DataError: a data set, a split or a store is not there, or there is nothing to measure on.
         ConfigError: a store is to be learnt from by its labels.
     """
-    sources = read_sources([source for source in train if not _is_store(source)], dev, seed)
+    sources = read_sources([source for source in train if not _is_store(source)], dev, seed, fits)
     check_measured(sources.measured)
     parts = iter(sources.train)
     corpora: list[Corpus] = []
@@ -89,7 +97,7 @@ def read_corpora(
         stored = _texts_of_store(source.path.removeprefix(STORE_PREFIX))
         corpora.append(Corpus(source, (), stored, seed + place))
         data.append(_origin_of_store(source.path, stored))
-    return Corpora(corpora, sources.measured, data, sources.asked_on_dev)
+    return Corpora(corpora, sources.measured, data, sources.asked_on_dev, sources.too_long)
 
 
 def _is_store(source: Source) -> bool:

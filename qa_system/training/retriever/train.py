@@ -60,9 +60,15 @@ def train_retriever(recipe: RetrieverTraining, out: str | Path) -> dict[str, Any
     location = locate_checkpoint(recipe.model)
     model = bi_encoder.start(location, recipe.max_seq_length, run.device, seed=recipe.seed)
     lengths = recipe.passages
-    cut = passage_cutter(lengths.max_words, lengths.overlap_words, bi_encoder.reach_of(model))
-    labelled = recipe.labels == "given"
-    corpora = read_corpora(recipe.train, recipe.dev, recipe.seed, labelled=labelled)
+    reach = bi_encoder.reach_of(model)
+    cut = passage_cutter(lengths.max_words, lengths.overlap_words, reach)
+    corpora = read_corpora(
+        recipe.train,
+        recipe.dev,
+        recipe.seed,
+        labelled=recipe.labels == "given",
+        fits=lambda questions: [reach(question) == len(question) for question in questions],
+    )
     contests = [contest_of(part.labels, part.dataset.reviews, cut) for part in corpora.measured]
     examples, counts = _examples(recipe, corpora, cut, run)
     if recipe.towers == "two":
@@ -96,6 +102,8 @@ def _examples(
 ) -> tuple[list[Triple] | list[Judged], dict[str, int]]:
     """Return what one epoch goes through, and counts by kind."""
     counts = Counter(asked_on_dev=corpora.asked_on_dev)
+    if corpora.too_long:
+        counts["question_too_long"] = corpora.too_long
     examples: list[Triple] | list[Judged]
     if recipe.teacher is not None:
         kept = run.checkpoints / JUDGED

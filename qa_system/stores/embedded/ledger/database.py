@@ -323,7 +323,7 @@ def _explain(error: sqlite3.Error, path: Path) -> StoreError:
     where = str(path)
     restore = (
         "If the folder is not your store, name another one. If it is, restore it from a"
-        " backup, or delete it and run qa-index again."
+        " backup, or delete it and index the reviews again: qa-index run."
     )
     signs = ("no such table", "no such column", "decode to UTF-8")
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or any(

@@ -31,6 +31,9 @@ def explore(
     out: Annotated[
         Path | None, typer.Option("--out", help="Write a page with plots to this file: FILE.html.")
     ] = None,
+    samples: Annotated[
+        int, typer.Option("--samples", min=0, help="Questions to show of each type, at random.")
+    ] = 3,
     as_json: JsonOption = False,
 ) -> None:
     """Count what a data set holds: splits, question types, lengths, agreement, overlaps."""
@@ -42,7 +45,8 @@ def explore(
         from eval.report.plots import require_matplotlib
 
         require_matplotlib()
-    found = look_at(load_dataset(SAMPLE if dataset is None else dataset, settings), settings.reader)
+    data = load_dataset(SAMPLE if dataset is None else dataset, settings)
+    found = look_at(data, settings.reader, samples=samples, seed=settings.seed)
     if out is not None:
         from eval.report.page import exploration_page
         from eval.runs.storage import write_files

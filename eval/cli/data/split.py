@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qa_system.console.app import print_json
-from qa_system.console.options import JsonOption
+from qa_system.console.options import JsonOption, takes_settings
 from qa_system.datasets.splitting import Group
+
+if TYPE_CHECKING:
+    from qa_system.config import Settings
 
 __all__ = ["split"]
 
 AMOUNT = "Below 1: a share of the groups; else their number."
 
 
+@takes_settings()
 def split(
+    settings: Settings,
     dataset: Annotated[
         str,
         typer.Argument(
-            help="SubjQA folder or hub:subjqa/DOMAIN, SQuAD .json, labels .jsonl, bundled:sample."
+            help="SubjQA folder or hub:subjqa/DOMAIN, SQuAD .json, labels .jsonl, store:NAME, "
+            "bundled:sample."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="File to write: .json for SQuAD, or .jsonl.")],
@@ -40,11 +46,11 @@ def split(
 
     The splits depend on the seed and the names of the groups, not on the order of the file.
     """
+    from eval.datasets import load_dataset
     from eval.splitting import described, division_of, group_of, undivided, write_divided
-    from qa_system.datasets.dataset import read_dataset
     from qa_system.datasets.splitting import split_labels
 
-    data = read_dataset(dataset)
+    data = load_dataset(dataset, settings)
     labels = undivided(data.labels)
     group = group_of(labels) if by is None else by
     divided = split_labels(labels, group, test=test, dev=dev, seed=seed)

@@ -38,7 +38,7 @@ def labels(
     from eval.datasets import load_dataset
     from qa_system.stores import open_store
 
-    data = load_dataset(dataset)
+    data = load_dataset(dataset, settings)
     chosen = data.labels_of(split)
     with open_store(settings.store) as opened:
         written = opened.write_labels(chosen)

@@ -1,0 +1,1 @@
+"""`qa-eval explore`, `split`, `labels`, `convert`: data sets looked at, divided, kept, converted."""

@@ -66,7 +66,7 @@ _HOMES = {
 
 __all__ = sorted(_HOMES)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 
 def __getattr__(name: str) -> Any:

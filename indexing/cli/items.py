@@ -8,6 +8,7 @@ import typer
 
 from qa_system.console.app import print_json
 from qa_system.console.options import STORE, JsonOption, takes_settings
+from qa_system.console.wording import printable
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
@@ -34,4 +35,4 @@ def items(
         print_json({"items": [item._asdict() for item in found]})
         return
     for item in found:
-        typer.echo(f"{item.reviews:7,} {item.item_id}")
+        typer.echo(f"{item.reviews:7,} {printable(item.item_id)}")

@@ -9,7 +9,7 @@ import typer
 from qa_system.config.choices import AnswerMode
 from qa_system.console.app import print_json
 from qa_system.console.options import ENCODER_IDENTITY, STORE, JsonOption, takes_settings
-from qa_system.console.wording import counted
+from qa_system.console.wording import counted, printable
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
@@ -60,7 +60,7 @@ def ask(
 def print_answers(answers: Answers) -> None:
     """Print answers for people, each with the review that it is from."""
     about = "" if answers.item_id is None else f"  [{answers.item_id}]"
-    typer.echo(typer.style(answers.question, bold=True) + about)
+    typer.echo(f"{typer.style(printable(answers.question), bold=True)}{printable(about)}")
     decided = "" if answers.decision is None else f" ({answers.decision})"
     if not answers.answers:
         typer.echo(f"  The reviews don't say{decided}.")
@@ -75,11 +75,15 @@ def _print_answer(number: int, answer: Answer) -> None:
     sure = f"{answer.confidence:.0%}"
     if answer.generated:
         sure = f"generated, support {sure}"
-    typer.echo(f"  {number}. {typer.style(answer.text, fg='green')}  ({sure})")
-    snippet = " ".join(answer.snippet.split())
+    typer.echo(f"  {number}. {typer.style(printable(answer.text), fg='green')}  ({sure})")
     stars = answer.meta.get("stars")
-    rating = "" if stars is None else f", {stars} stars"
-    typer.echo(f"     \u201c{snippet}\u201d")
-    typer.echo(typer.style(f"     review {answer.review_id}{rating}", dim=True))
+    rating = "" if stars is None else f", {stars} {'star' if stars == 1 else 'stars'}"
+    title, text = "", answer.snippet
+    if text.startswith(f"{answer.meta.get('title')}\n"):
+        title, _, text = text.partition("\n")
+        title = f"{typer.style(printable(title), bold=True)}: "
+    typer.echo(f"     \u201c{title}{printable(' '.join(text.split()))}\u201d")
+    typer.echo(typer.style(printable(f"     review {answer.review_id}{rating}"), dim=True))
     if answer.generated:
-        typer.echo(typer.style(f"     written from {', '.join(answer.sources)}", dim=True))
+        sources = printable(", ".join(answer.sources))
+        typer.echo(typer.style(f"     written from {sources}", dim=True))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qa_system.console.noise import set_verbosity
+from qa_system.console.wording import printable
 from qa_system.errors import ConfigError, QASystemError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def run_app(app: typer.Typer) -> None:
     except QASystemError as error:
         if "--json" in arguments:
             print_json({"error": {**error.to_dict(), "message": str(error)}})
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error))}\n")
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has gone; nothing is left to say, not even at exit.
@@ -77,7 +78,7 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 def note(text: str) -> None:
     """Print a line on stderr that is no error."""
-    sys.stderr.write(f"note: {text}\n")
+    sys.stderr.write(f"note: {printable(text)}\n")
 
 
 def flag_of(key: str) -> str:

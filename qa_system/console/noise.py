@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 
+from qa_system.console.wording import printable
+
 __all__ = ["OWN", "VERBOSE", "is_verbose", "set_verbosity", "without_stderr"]
 
 OWN = ("qa_system", "indexing", "eval")
@@ -37,11 +39,10 @@ def set_verbosity(arguments: list[str]) -> list[str]:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     kept = [each for each in arguments[:end] if each not in VERBOSE]
     verbose = len(kept) < end
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING if verbose else logging.ERROR,
-        format="%(levelname)s %(name)s: %(message)s",
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
+    level = logging.WARNING if verbose else logging.ERROR
+    logging.basicConfig(handlers=[handler], level=level)
     for package in OWN:
         logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.INFO)
     if not verbose:
@@ -50,6 +51,13 @@ def set_verbosity(arguments: list[str]) -> list[str]:
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
     return kept + arguments[end:]
+
+
+class _Printable(logging.Formatter):
+    """Log lines may quote files and questions of anybody."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def is_verbose() -> bool:

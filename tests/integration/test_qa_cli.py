@@ -159,3 +159,20 @@ def test_every_command_explains_itself(program: str, tmp_path: Path) -> None:
         name = command_info.name or command_info.callback.__name__
         assert (f" {name} " in overview) is not command_info.hidden
         assert command_info.callback.__doc__
+
+
+def test_a_title_is_read_and_a_terminal_obeys_nothing_of_a_review(tmp_path: Path) -> None:
+    rows = [
+        {"item_id": "L1", "title": "Too dim for reading", "text": "Returned it."},
+        {"item_id": "L1", "title": "Evil", "text": "It is red\x1b[2J and \u202ebad."},
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    store = str(tmp_path / "store")
+    sources = [str(tmp_path / "a.jsonl")]
+    run_job(load_settings(None, {"store.path": store, "indexing.sources": sources}, environ={}))
+    about = ("--item", "L1", "--store", store)
+    dim = qa("ask", "Is it bright enough for reading?", *about, cwd=tmp_path)
+    assert "Too dim for reading: Returned it." in dim.stdout
+    red = qa("ask", "What colour is it?\x1b[2J", *about, cwd=tmp_path)
+    assert "red\ufffd[2J and \ufffdbad." in red.stdout
+    assert "\x1b" not in red.stdout

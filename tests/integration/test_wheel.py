@@ -65,7 +65,7 @@ def outside(tmp_path: Path, code: str, *sites: Path) -> subprocess.CompletedProc
 def test_the_base_wheel_holds_three_packages_and_what_they_need(
     base: Path, unpacked: Path, root: Path
 ) -> None:
-    assert base.name == "qa_system-0.1.0-py3-none-any.whl"
+    assert base.name == "qa_system-0.2.0.dev0-py3-none-any.whl"
     assert base.stat().st_size < LARGEST
     tops = {path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")}
     assert tops == {"qa_system", "indexing", "eval"}

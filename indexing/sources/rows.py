@@ -44,7 +44,8 @@ RESERVED: Final = frozenset(
 RENAMED: Final = ("title", "stars", "date", "author")
 """Metadata that has the same name in the store, whatever its column is called."""
 SHOWN_CHARS: Final = 200
-MAX_ID_CHARS: Final = 512
+MAX_ID_BYTES: Final = 512
+"""In UTF-8; a server takes no longer ids."""
 
 
 class Position(NamedTuple):
@@ -266,8 +267,9 @@ class Columns:
             raise BadRow("wrong type", f"{column} {error}", review_id) from None
         except UnusableError as error:
             raise BadRow(error.reason, f"{column} {error.detail}", review_id) from None
-        if text is not None and len(text) > MAX_ID_CHARS:
-            raise BadRow("over-long", f"{column} has {len(text):,} characters", review_id)
+        size = 0 if text is None else len(text.encode(errors="surrogatepass"))
+        if size > MAX_ID_BYTES:
+            raise BadRow("over-long", f"{column} has {size:,} bytes", review_id)
         return text
 
     def _text(self, value: Any, review_id: str | None) -> str:

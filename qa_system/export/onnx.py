@@ -23,6 +23,7 @@ from qa_system.export.fuse_attention import fuse_attention
 from qa_system.export.int8 import quantize
 from qa_system.export.networks import Network, load_encoder, load_reader
 from qa_system.models.checkpoints import reason
+from qa_system.models.differences import difference_of
 from qa_system.models.inference import load_tokenizer
 from qa_system.models.locate import MANIFEST, locate, read_manifest, weights_sha256
 from qa_system.readers.calibration import calibration_of
@@ -43,7 +44,12 @@ Precision = Literal["int8", "fp16", "fp32"]
 
 
 def export_model(
-    source: str | Path, out: str | Path, *, task: Task, precision: Precision = "int8"
+    source: str | Path,
+    out: str | Path,
+    *,
+    task: Task,
+    precision: Precision = "int8",
+    difference_from: str | None = None,
 ) -> dict[str, Any]:
     """Export a checkpoint to ONNX.
 
@@ -60,6 +66,8 @@ def export_model(
         precision: `int8` quantises (see `qa_system.export.int8`); `fp16` is for a GPU
             (see `qa_system.export.fp16`): a CPU without fp16 arithmetic runs it, no faster than
             fp32.
+        difference_from: an export whose table of embeddings is like this one's: the table is
+            stored as the difference from it, which compresses to less than half. None: as it is.
 
     Returns:
         The manifest that was written.
@@ -85,8 +93,9 @@ def export_model(
     manifest = _manifest(network, task, precision)
     if task == "reader" and calibration.fitted_on is not None:
         manifest["calibration"] = calibration.to_dict()
+    weights = _stored(model, manifest, difference_from)
     try:
-        _write(Path(out), model, load_tokenizer(network.tokenizer), manifest)
+        _write(Path(out), weights, load_tokenizer(network.tokenizer), manifest)
     except OSError as error:
         raise ModelError(
             f"the export cannot be written: {error.strerror or error}",
@@ -216,15 +225,23 @@ def _manifest(network: Network, task: Task, precision: Precision) -> dict[str, A
     }
 
 
-def _write(out: Path, model: ModelProto, tokenizer: Tokenizer, manifest: dict[str, Any]) -> None:
-    """Put the files in place, the manifest last: a folder with a manifest is complete."""
-    import onnx
+def _stored(model: ModelProto, manifest: dict[str, Any], difference_from: str | None) -> bytes:
+    """Return the weights as they are stored; the manifest is told of a difference."""
+    weights = model.SerializeToString()
+    if difference_from is not None:
+        base = locate(difference_from).path / "model.onnx"
+        weights, difference = difference_of(weights, base.read_bytes(), difference_from)
+        manifest["difference_from"] = difference.model_dump()
+    return weights
 
+
+def _write(out: Path, weights: bytes, tokenizer: Tokenizer, manifest: dict[str, Any]) -> None:
+    """Put the files in place, the manifest last: a folder with a manifest is complete."""
     out.mkdir(parents=True, exist_ok=True)
     (out / MANIFEST).unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix=WORK, dir=out) as folder:
         work = Path(folder)
-        onnx.save(model, work / "model.onnx")
+        (work / "model.onnx").write_bytes(weights)
         tokenizer.save(str(work / "tokenizer.json"), pretty=False)
         (work / MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
         for name in FILES:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from qa_system.errors import MissingDependencyError, ModelError
 from qa_system.models.checkpoints import reason
-from qa_system.models.locate import MANIFEST, ModelLocation, read_manifest
+from qa_system.models.differences import restored
+from qa_system.models.locate import MANIFEST, ModelLocation, locate, read_manifest
+from qa_system.models.manifest import Difference
 from qa_system.models.tokenizing import take_literally
 
 if TYPE_CHECKING:
@@ -168,9 +170,10 @@ def _session(location: ModelLocation, device: str, threads: int | None) -> Any:
     providers = ["CPUExecutionProvider"]
     if device != "cpu" and "CUDAExecutionProvider" in available:
         providers.insert(0, "CUDAExecutionProvider")
+    weights = _weights(location)
     try:
         return onnxruntime.InferenceSession(
-            str(location.path / "model.onnx"),
+            weights,
             options,
             providers=providers,
             # The fused kernel of its CPU provider takes four times as long as the parts.
@@ -182,6 +185,15 @@ def _session(location: ModelLocation, device: str, threads: int | None) -> Any:
             where=str(location.path / "model.onnx"),
             remedy="Export the model again with `qa export`.",
         ) from error
+
+
+def _weights(location: ModelLocation) -> str | bytes:
+    """Return the file of the weights, or the weights where the file holds a difference."""
+    difference = read_manifest(location.path).get("difference_from")
+    if difference is None:
+        return str(location.path / "model.onnx")
+    difference = Difference.model_validate(difference)
+    return restored(location.path, locate(difference.model).path, difference)
 
 
 class OnnxSession:

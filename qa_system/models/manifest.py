@@ -8,10 +8,23 @@ from pydantic import Field, model_validator
 
 from qa_system.config.schema import Positive, Strict
 
-__all__ = ["POSITIONS", "Manifest"]
+__all__ = ["POSITIONS", "Difference", "Manifest"]
 
 POSITIONS = 512
 """Tokens that an exported encoder can read, where its manifest does not say."""
+
+
+class Difference(Strict):
+    """Bytes of the weights that are stored as their difference from another model's, modulo 256."""
+
+    model: str
+    """The other model."""
+    sha256: str
+    """Of the whole weights."""
+    offset: Annotated[int, Field(ge=0)]
+    base_offset: Annotated[int, Field(ge=0)]
+    """Where the bytes are in the other model."""
+    length: Positive
 
 
 class Manifest(Strict):
@@ -36,6 +49,8 @@ class Manifest(Strict):
     pooling: str = "none"
     question_prefix: str = ""
     passage_prefix: str = ""
+    difference_from: Difference | None = None
+    """Which of the weights are a difference; None: they are whole."""
     made_with: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -97,7 +97,7 @@ class ApproximateIndex:
     def is_due(self, view: VectorView) -> bool:
         """Whether the files lack the index that the view should be searched by."""
         kind = chosen_kind(self._kind, view.count)
-        if kind == "flat":
+        if kind == "flat" or not len(view.matrix):
             return False
         stamp = self._stamp(view, kind)
         return stamp is None or len(view.rows) - stamp["count"] > TAIL_SHARE * stamp["count"]

@@ -6,6 +6,7 @@ Names are compared without case, spaces and punctuation: `Review Text`, `reviewT
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,8 @@ __all__ = [
     "count_known",
     "find_columns",
 ]
+
+logger = logging.getLogger(__name__)
 
 ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "review_id": ("reviewid", "reviewsid"),
@@ -109,7 +112,9 @@ def find_columns(
 ) -> dict[str, str]:
     """Find the columns of a file by what they are called.
 
-    A rating or a date is only taken for one if most of its values can be read as such.
+    A column is only taken for a field if at least half of its values can be read as such: none
+    of the others is a list or an object, and a rating or a date can be read. Columns that are
+    passed over for that are logged.
 
     Args:
         names: of the file's columns.
@@ -141,9 +146,18 @@ def find_columns(
             candidates.insert(0, field)
         for name in candidates:
             is_free = name not in found.values() and name not in told.values()
-            if is_free and (name == field or _can_be(field, name, sample)):
+            if not is_free:
+                continue
+            if name == field or _can_be(field, name, sample):
                 found[field] = name
                 break
+            logger.info(
+                "%s is not taken for the %s: most of its first values cannot be read as one; "
+                "--column %s says otherwise",
+                name,
+                field,
+                shlex.quote(f"{field}={name}"),
+            )
     return found
 
 
@@ -204,14 +218,14 @@ def _plain(name: str) -> str:
 
 def _can_be(field: str, name: str, sample: Sequence[Mapping[str, Any]]) -> bool:
     values = [value for row in sample if (value := row.get(name)) not in (None, "")]
-    if any(isinstance(value, list | dict) for value in values):
-        return False
-    if field not in ("stars", "date"):
-        return True
     return 2 * sum(_reads_as(field, value) for value in values) >= len(values)
 
 
 def _reads_as(field: str, value: Any) -> bool:
+    if isinstance(value, list | dict):
+        return False
+    if field not in ("stars", "date"):
+        return True
     try:
         return convert(value, "rating" if field == "stars" else "date") is not None
     except MisfitError:

@@ -227,7 +227,7 @@ def _manifest(network: Network, task: Task, precision: Precision) -> dict[str, A
 
 def _stored(model: ModelProto, manifest: dict[str, Any], difference_from: str | None) -> bytes:
     """Return the weights as they are stored; the manifest is told of a difference."""
-    weights = model.SerializeToString()
+    weights: bytes = model.SerializeToString()
     if difference_from is not None:
         base = locate(difference_from).path / "model.onnx"
         weights, difference = difference_of(weights, base.read_bytes(), difference_from)

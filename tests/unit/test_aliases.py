@@ -63,3 +63,18 @@ def test_the_documentation_names_every_one(root):
         [row] = [row for row in rows if row[1].split()[0] == f"`{field}`"]
         own = field.replace("_", "")
         assert row[2].strip().split(", ") == [name for name in names if name != own]
+
+
+@pytest.mark.parametrize("column", ["asin", "reviewText", "summary", "overall", "reviewTime"])
+def test_one_value_that_is_a_list_hides_no_column(column):
+    row = {
+        "asin": "B00",
+        "reviewText": "Good.",
+        "summary": "Fine",
+        "overall": 5.0,
+        "reviewTime": "09 16, 2009",
+    }
+    sample = [row, {**row, column: []}, row, {**row, column: {"a": 1}}, row]
+    assert column in find_columns(row, sample).values()
+    mostly = [{**row, column: []}, {**row, column: [1]}, row]
+    assert column not in find_columns(row, mostly).values()

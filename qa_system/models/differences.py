@@ -72,7 +72,7 @@ def difference_of(whole: bytes, base: bytes, model: str) -> tuple[bytes, Differe
         raise ModelError(
             "the two models have no table of the same shape and type",
             where=model,
-            remedy="Run `qa export` without --difference-from.",
+            remedy="Store the weights as they are, or name an export that has one.",
         )
     table = max(shared, key=lambda shape: len(own[shape]))
     offset, base_offset = whole.index(own[table]), base.index(others[table])

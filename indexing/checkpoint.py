@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
@@ -210,9 +211,15 @@ class CheckpointFile:
             (layout,) = db.execute("PRAGMA user_version").fetchone()
             if layout not in (0, LAYOUT) or (layout == 0 and _has_tables(db)):
                 raise ValueError("it is of another version")
+            (damage,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if damage != "ok":
+                raise ValueError(damage)
             db.executescript(SCHEMA)
             self._read(db)
-        except (sqlite3.DatabaseError, ValueError, TypeError, KeyError) as error:
+        except sqlite3.DatabaseError:
+            db.close()
+            raise
+        except (ValueError, TypeError, KeyError) as error:
             db.close()
             raise sqlite3.DatabaseError(str(error)) from error
         return db
@@ -354,7 +361,8 @@ class CheckpointFile:
             try:
                 yield
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # SQLite ends it itself when the disk is full
+                    self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -381,10 +389,19 @@ def _is_running(path: Path) -> bool:
 
 
 def _unwritable(path: Path, error: Exception) -> JobError:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
+    if path.is_dir() or isinstance(error, IsADirectoryError):
+        first = "A folder is in its place: move it away"
+    elif code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) in (ENOSPC, EDQUOT):
+        first = "Make room"
+    elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        first = "Run the same command again: it makes the checkpoint anew"
+    else:
+        first = "Make that place writable"
     return JobError(
         f"the checkpoint cannot be written: {error}",
         where=str(path),
-        remedy="Make room, or name another folder: --state FOLDER.",
+        remedy=f"{first}, or name another folder: --state FOLDER.",
     )
 
 

@@ -38,6 +38,13 @@ NOT_A_NUMBER: Final = frozenset(("nan", "inf", "+inf", "-inf", "infinity", "-inf
 MISSING: Final = frozenset(("na", "n/a", "#n/a", "null", "none", "-"))
 """What CSV files write for a value that is not there; in a column of text it is text."""
 
+_WORDS: Final = (
+    (str, "a text"),
+    (bytes, "binary data"),
+    ((int, float, Decimal), "a number"),
+    ((list, tuple), "a list"),
+    (dict, "an object"),
+)
 _NUMBER = re.compile(
     r"[+-]?(?:(?:0|[1-9][0-9]{0,400})(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
 )
@@ -227,22 +234,10 @@ def described(value: Any) -> str:
     >>> [described(each) for each in (None, True, "x", 5, [1], {})]
     ['null', 'true', 'a text', 'a number', 'a list', 'an object']
     """
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return "a text"
-        case int() | float() | Decimal():
-            return "a number"
-        case list() | tuple():
-            return "a list"
-        case dict():
-            return "an object"
-        case bytes():
-            return "binary data"
-    return f"a {type(value).__name__}"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    named = (name for kind, name in _WORDS if isinstance(value, kind))
+    return next(named, f"a {type(value).__name__}")
 
 
 def _fits(value: int) -> bool:

@@ -72,15 +72,15 @@ QUESTIONS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def stores(lasting_elastic_store, tmp_path_factory):
+@pytest.fixture(scope="module", params=[1, 3])
+def stores(request, lasting_elastic_store, tmp_path_factory):
     documents = [
         Document(id=f"w{n}-{length}", content=f"{word} model {'is here ' * length}.")
         for n, word in enumerate(WORDS)
         for length in range(3)
     ]
     with FAISSDocumentStore(tmp_path_factory.mktemp("words") / "store") as ours:
-        theirs = lasting_elastic_store("words")
+        theirs = lasting_elastic_store(f"words{request.param}", shards=request.param)
         for store in (ours, theirs):
             store.write_documents(documents)
         yield ours, theirs

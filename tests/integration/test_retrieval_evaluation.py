@@ -242,7 +242,7 @@ def test_a_review_that_cannot_be_indexed_is_named_and_left_out(caplog):
 def test_a_hybrid_returns_the_only_reviews_that_have_the_word(holders):
     """The word stands beyond what the encoder reads, so that only BM25 can find it."""
     pasta = "We had dinner with pasta and sang until late. " * 60
-    texts = {name: f"{pasta} KX9931 was its name." for name in holders}
+    texts = dict.fromkeys(holders, f"{pasta} KX9931 was its name.")
     texts |= {f"s{number}": f"The battery of number {number} is good." for number in range(30)}
     reviews = [Review(name, "lamp", text) for name, text in texts.items()]
     run = settings(**{"retriever.mode": "hybrid", "retriever.top_k": 5})

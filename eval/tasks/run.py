@@ -76,12 +76,13 @@ def retriever_run(
     from qa_system.stores import open_store
 
     modes = (settings.retriever.mode,) if modes is None else modes
-    if max(ks) > (top_k := settings.retriever.top_k):
+    if max(ks) > settings.retriever.top_k:
         _log.warning(
-            "the largest k, %d, is more than retriever.top_k, %d: MRR and MAP look at the first "
-            "%d reviews, and a hybrid ranks otherwise than for users",
-            max(ks), top_k, max(ks),
-        )  # fmt: skip
+            "the largest k, %d, is above retriever.top_k, %d: MRR and MAP look at more reviews than "
+            "users get, and a hybrid ranks otherwise than for users",
+            max(ks),
+            settings.retriever.top_k,
+        )
     labels, scope = _selected(data, selection)
     slices = slices_of(labels, data)
     embed = any(mode_named(mode).needs_embeddings for mode in modes)

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 from qa_system.errors import EmptyQuestionError, InvalidArgumentError
 
 __all__ = [
+    "MOST",
     "NAMES",
     "check_count",
     "check_filters",
@@ -161,7 +162,7 @@ COUNTS: Final = {
 
 NAMES: Final[Mapping[str, Callable[[str, object], None]]] = {
     **dict.fromkeys(
-        ("item_id", "metadata_field", "query", "question", "search_term", "split", "text"),
+        ("group", "item_id", "metadata_field", "query", "question", "search_term", "split", "text"),
         check_text,
     ),
     **dict.fromkeys(("document_ids", "metadata_fields", "review_ids", "stale_ids"), check_texts),

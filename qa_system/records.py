@@ -29,6 +29,7 @@ __all__ = [
     "Review",
     "Similarity",
     "stable_review_id",
+    "title_end",
 ]
 
 
@@ -127,6 +128,17 @@ class Review:
             option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS,
         )
         return hashlib.sha256(payload).hexdigest()[:32]
+
+
+def title_end(content: str, meta: Mapping[str, Any]) -> int:
+    """Return where the text of a review begins in its content, behind its title; 0: it has none.
+
+    >>> title_end("Too dim\\nReturned it.", {"title": "Too dim"}), title_end("Returned it.", {})
+    (8, 0)
+    """
+    title = meta.get("title")
+    has_title = isinstance(title, str) and content.startswith(f"{title}\n")
+    return len(str(title)) + 1 if has_title else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from haystack.core.errors import PipelineRuntimeError
 from qa_system import pipelines
 from qa_system.answering.answers import best_spans, extracted_answers, generated_answer
 from qa_system.answering.asking import Steps, failed, filters_of, questions_of, refuse_unaskable
-from qa_system.arguments import checked
-from qa_system.config import Settings, load_settings
+from qa_system.arguments import MOST, checked
+from qa_system.config import Settings, changed, load_settings
 from qa_system.config.choices import AnswerMode as Mode
-from qa_system.errors import ClosedError, ConfigError, QASystemError, UnknownItemError
+from qa_system.errors import ClosedError, InvalidArgumentError, QASystemError, UnknownItemError
 from qa_system.generators.drafts import Draft, drafts
 from qa_system.generators.evidence import evidence, promising
 from qa_system.readers.extractive import Reading
@@ -121,10 +121,11 @@ class QASystem:
             EncoderMismatchError: the store was filled by another encoder.
             ModelError: a model cannot be loaded.
         """
-        if not isinstance(config, Settings):
-            dotted = {key.replace("__", "."): value for key, value in overrides.items()}
-            config = load_settings(config, dotted)
-        system = cls(config)
+        dotted = {key.replace("__", "."): value for key, value in overrides.items()}
+        if isinstance(config, Settings):
+            system = cls(changed(config, dotted))
+        else:
+            system = cls(load_settings(config, dotted))
         try:
             system.warm_up(mode)
         except BaseException:
@@ -332,7 +333,7 @@ class QASystem:
         return self._reader.read(
             [asked[at].text for at in part],
             [found[at].documents for at in part],
-            top_k=SPANS_PER_ANSWER * top_k,
+            top_k=min(SPANS_PER_ANSWER * top_k, MOST),
         )
 
     def _write(
@@ -422,7 +423,9 @@ class QASystem:
 
 def _refuse_unknown_mode(mode: str) -> None:
     if mode not in get_args(Mode):
-        raise ConfigError(f"mode is {mode!r}", remedy=f"Use one of {', '.join(get_args(Mode))}.")
+        raise InvalidArgumentError(
+            f"mode is {mode!r}", remedy=f"Use one of {', '.join(get_args(Mode))}."
+        )
 
 
 @dataclass(frozen=True, slots=True)

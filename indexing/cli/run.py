@@ -141,6 +141,12 @@ INDEX = (
         panel="Store",
     ),
     Setting(
+        "store.group",
+        "Share a new store in a folder with this group of users.",
+        default="its owner's alone",
+        panel="Store",
+    ),
+    Setting(
         "store.gpu",
         "Search on a GPU, or not.",
         type=bool,

@@ -251,7 +251,7 @@ class Columns:
             raise BadRow("missing item", f"{self.item_id} is empty", given)
         text = self._text(row.get(self.text), given)
         meta, misfits = self._meta(row, types, given)
-        title = meta.pop("title", None)
+        title = " ".join(str(meta.pop("title", None) or "").split()) or None
         types.nulls.update(misfits)
         review_id = given
         if review_id is None:

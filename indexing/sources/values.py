@@ -46,6 +46,7 @@ _DECLARED_NUMBER = re.compile(
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.0*)?")
 _RATING = re.compile(r"\D{0,20}?(-?[0-9]{1,6}(?:[.,][0-9]{1,6})?)(?![0-9])")
+_DIGITS = re.compile(r"[0-9]+(?:[.,][0-9]+)?")
 _STARS = re.compile(r"(★+)[☆✩]*|(⭐️?)+")
 _EPOCH = re.compile(r"[0-9]{9,19}(?:\.0*)?")
 _DAY_AND_MONTH = re.compile(
@@ -294,7 +295,10 @@ def _boolean(value: Any) -> bool | None:
 
 
 def _rating(value: Any) -> int | float | None:
-    """Read `4`, `4.0`, `4,5`, `4/5`, `4.0 out of 5 stars`, `Rated 4`, `★★★★☆`."""
+    """Read `4`, `4.0`, `4,5`, `4½`, `4/5`, `4.0 out of 5 stars`, `Rated 4`, `★★★★☆`.
+
+    `8/10` and `80%` are on other scales: they are no ratings in stars.
+    """
     if isinstance(value, str):
         text = value.strip()
         if not text or text.lower() in MISSING or text.lower() == "nan":
@@ -303,9 +307,14 @@ def _rating(value: Any) -> int | float | None:
         if stars is not None:
             return text.count("★") + text.count("⭐")
         found = _RATING.match(text)
-        if found is None:
-            raise MisfitError(f"is {_shown(value)}, not a rating")
-        value = float(found[1].replace(",", "."))
+        rest = "" if found is None else text[found.end() :]
+        if (
+            found is None
+            or "%" in rest
+            or any(float(each.replace(",", ".")) != 5 for each in _DIGITS.findall(rest))
+        ):
+            raise MisfitError(f"is {_shown(value)}, not a rating of 5")
+        value = float(found[1].replace(",", ".")) + 0.5 * rest.startswith("½")
     number = _number(value, is_declared=True)
     if isinstance(number, float) and number.is_integer():
         return int(number)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from qa_system.arguments import check_filters, check_question, check_text
 from qa_system.errors import InvalidArgumentError, QASystemError, QuestionError
 from qa_system.records import Answers, Question
-from qa_system.stores.filters import InvalidFilterError, parse_filters
+from qa_system.stores.filters import InvalidFilterError, of_item, parse_filters
 
 __all__ = ["Steps", "failed", "filters_of", "questions_of", "refuse_unaskable"]
 
@@ -59,11 +59,9 @@ def filters_of(question: Question) -> dict[str, Any] | None:
     >>> filters_of(Question("Loud?", "lamp", {}))
     {'field': 'meta.item_id', 'operator': '==', 'value': 'lamp'}
     """
-    given = dict(question.filters) if question.filters else None
-    if question.item_id is None:
-        return given
-    item = {"field": "meta.item_id", "operator": "==", "value": question.item_id}
-    return item if given is None else {"operator": "AND", "conditions": [item, given]}
+    if question.item_id is not None:
+        return of_item(question.item_id, question.filters)
+    return dict(question.filters) if question.filters else None
 
 
 def failed(question: Question, error: QASystemError, timings: Mapping[str, float]) -> Answers:

@@ -10,6 +10,7 @@ from qa_system.config.choices import AnswerMode
 from qa_system.console.app import print_json
 from qa_system.console.options import ENCODER_IDENTITY, STORE, JsonOption, takes_settings
 from qa_system.console.wording import counted, printable
+from qa_system.records import title_end
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
@@ -75,14 +76,16 @@ def _print_answer(number: int, answer: Answer) -> None:
     sure = f"{answer.confidence:.0%}"
     if answer.generated:
         sure = f"generated, support {sure}"
-    typer.echo(f"  {number}. {typer.style(printable(answer.text), fg='green')}  ({sure})")
+    typer.echo(
+        f"  {number}. {typer.style(printable(' '.join(answer.text.split())), fg='green')}  ({sure})"
+    )
     stars = answer.meta.get("stars")
     rating = "" if stars is None else f", {stars} {'star' if stars == 1 else 'stars'}"
-    title, text = "", answer.snippet
-    if text.startswith(f"{answer.meta.get('title')}\n"):
-        title, _, text = text.partition("\n")
-        title = f"{typer.style(printable(title), bold=True)}: "
-    typer.echo(f"     \u201c{title}{printable(' '.join(text.split()))}\u201d")
+    behind = title_end(answer.snippet, answer.meta)
+    title = answer.snippet[:behind].rstrip()
+    title = f"{typer.style(printable(title), bold=True)}: " if title else ""
+    text = " ".join(answer.snippet[behind:].split())
+    typer.echo(f"     \u201c{title}{printable(text)}\u201d")
     typer.echo(typer.style(printable(f"     review {answer.review_id}{rating}"), dim=True))
     if answer.generated:
         sources = printable(", ".join(answer.sources))

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
         apply_overrides as apply_overrides,
     )
     from qa_system.config.loading import (
+        changed as changed,
+    )
+    from qa_system.config.loading import (
         describe as describe,
     )
     from qa_system.config.loading import (
@@ -78,6 +81,7 @@ _HOMES = {
         "Override",
         "Overrides",
         "apply_overrides",
+        "changed",
         "describe",
         "load_settings",
         "read_yaml",

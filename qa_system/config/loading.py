@@ -25,6 +25,7 @@ __all__ = [
     "Override",
     "Overrides",
     "apply_overrides",
+    "changed",
     "describe",
     "load_settings",
     "read_yaml",
@@ -92,12 +93,33 @@ def load_settings(
     tree = {} if path is None else read_yaml(path, "settings")
     in_environment = _environment(os.environ if environ is None else environ)
     sources = apply_overrides(tree, [*in_environment, *_overrides_of(overrides)])
+    return _validated(tree, sources, None if path is None else str(path))
+
+
+def changed(settings: Settings, overrides: Overrides) -> Settings:
+    """Return settings with some of them changed.
+
+    Args:
+        settings: as they were.
+        overrides: as for `load_settings`.
+
+    Raises:
+        ConfigError: naming every unknown key and wrong value by its path.
+
+    >>> changed(Settings(), {"retriever.top_k": 3}).retriever.top_k
+    3
+    """
+    tree = settings.model_dump(exclude_unset=True)
+    return _validated(tree, apply_overrides(tree, overrides), None)
+
+
+def _validated(tree: dict[str, Any], sources: Mapping[str, str], where: str | None) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(
             describe(error, sources),
-            where=None if path is None else str(path),
+            where=where,
             remedy=f"{resource('configs') / 'default.yaml'} lists every key with its meaning.",
         ) from None
 
@@ -173,7 +195,7 @@ def _overrides_of(overrides: Overrides) -> Iterator[Override]:
     if isinstance(overrides, Mapping):
         for key, value in overrides.items():
             if value is not None:
-                yield Override(tuple(key.split(".")), value, "command line")
+                yield Override(tuple(key.split(".")), value, "override")
         return
     for each in overrides:
         yield Override.parse(each) if isinstance(each, str) else each

@@ -59,9 +59,14 @@ class SourceLayout:
             QuestionTooLongError: the question leaves too little room for the text.
         """
         asked = " ".join(question.split())
+        titles = titles or [""] * len(texts)
+        if "{title}" in self.template:
+            # A review's content begins with its title, which is read in its own place.
+            pairs = zip(texts, titles, strict=True)
+            texts = [text.removeprefix(f"{title}\n") for text, title in pairs]
         values = [
             {"question": asked, "text": " ".join(text.split()), "title": " ".join(title.split())}
-            for text, title in zip(texts, titles or [""] * len(texts), strict=True)
+            for text, title in zip(texts, titles, strict=True)
         ]
         filled = [part.fill(each) for each in values for part in self._parts]
         encodings = iter(

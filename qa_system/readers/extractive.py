@@ -20,7 +20,7 @@ from qa_system.readers.backends import ReaderBackend, load_backend, score_window
 from qa_system.readers.calibration import Calibration
 from qa_system.readers.spans import Span, best_spans
 from qa_system.readers.windows import WindowCutter
-from qa_system.records import Decision
+from qa_system.records import Decision, title_end
 from qa_system.stages import stage
 from qa_system.ties import best_first
 
@@ -312,9 +312,10 @@ class ExtractiveReader:
             )
         )
         for question, each, cuts in zip(questions, documents, windows, strict=True):
+            borders = [title_end(document.content or "", document.meta) for document in each]
             spans = [
-                best_spans([next(logits) for _ in cut], top_k, self.max_answer_length)
-                for cut in cuts
+                best_spans([next(logits) for _ in cut], top_k, self.max_answer_length, border)
+                for cut, border in zip(cuts, borders, strict=True)
             ]
             candidates = [
                 self._answer(question, document, document.content, span, loaded.calibration)

@@ -46,7 +46,10 @@ class Span:
 
 
 def best_spans(
-    windows: Sequence[WindowLogits], top_k: int = 1, max_answer_length: int = 40
+    windows: Sequence[WindowLogits],
+    top_k: int = 1,
+    max_answer_length: int = 40,
+    border: int = 0,
 ) -> list[Span]:
     """Find the best spans of one review, none overlapping another.
 
@@ -58,6 +61,7 @@ def best_spans(
         windows: the windows of one review.
         top_k: spans wanted at most.
         max_answer_length: tokens of a span at most.
+        border: the character that no span crosses: where a review's text begins behind its title.
 
     Returns:
         Best first; of equal scores the one in the earlier window, starting earlier, shorter.
@@ -67,7 +71,7 @@ def best_spans(
     >>> best_spans([WindowLogits(logits, logits, 2.0, words)], top_k=2)
     [Span(start=4, end=9, log_odds=4.0), Span(start=10, end=14, log_odds=0.0)]
     """
-    bands = [_Band(window, max_answer_length) for window in windows if len(window.start)]
+    bands = [_Band(window, max_answer_length, border) for window in windows if len(window.start)]
     spans: list[Span] = []
     while bands and len(spans) < top_k:
         span = max((band.best() for band in bands), key=lambda found: found.log_odds)
@@ -83,7 +87,7 @@ def best_spans(
 class _Band:
     """All spans of a window: row = first token, column = further tokens."""
 
-    def __init__(self, window: WindowLogits, max_answer_length: int) -> None:
+    def __init__(self, window: WindowLogits, max_answer_length: int, border: int) -> None:
         tokens = len(window.start)
         columns = min(max_answer_length, tokens)
         beyond = np.full(columns - 1, -np.inf, dtype=np.float32)
@@ -97,6 +101,9 @@ class _Band:
         if (empty := self._offsets[:, 0] >= self._offsets[:, 1]).any():
             self._scores[empty] = -np.inf
             self._scores[self._last_tokens(empty)] = -np.inf
+        behind = self._offsets[:, 0] >= border
+        if not behind.all():
+            self._scores[~behind[:, None] & self._last_tokens(behind)] = -np.inf
 
     def best(self) -> Span:
         first, further = divmod(int(self._scores.argmax()), len(self._columns))

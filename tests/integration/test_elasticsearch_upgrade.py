@@ -26,6 +26,8 @@ from qa_system.passages import hash_of, split
 from qa_system.records import EncoderIdentity, Review
 from qa_system.retrievers.encoders import load_encoder
 from qa_system.stores.elastic.documents import encode
+from qa_system.stores.faiss import FAISSDocumentStore
+from qa_system.ties import tie_breaker
 
 ROOT = Path(__file__).parents[2]
 FIXTURE = ROOT / "tests" / "fixtures" / "v0_1_0"
@@ -331,7 +333,7 @@ def vector(name):
 
 def as_0_1(source):
     """A document's source with its metadata where 0.1.0 had it."""
-    del source["facts"], source["types"]
+    del source["facts"], source["types"], source["terms"]
     meta = source["meta"]
     texts = {key: meta[key] for key in meta if isinstance(meta[key], str) and key not in source}
     numbers = {key: value for key, value in meta.items() if isinstance(value, int)}
@@ -427,6 +429,47 @@ def test_a_review_that_the_server_does_not_take_stays_in_passages(put, dumped, c
     assert format_of(store) == 3
     assert set(ids(store.filter_documents())) == expected
     assert 5 < len(expected.intersection(spans)) < 20
+
+
+ODD_WORDS = ["5.5", "3,000", "1.2.3", "USB3.0", "U.S.A.", "foo_bar", "O'Neil", "battery"]
+
+
+def test_words_with_punctuation_inside_are_found_before_and_after_its_upgrade(
+    put, dumped, tmp_path
+):
+    given = [Review(word, "B0", f"The {word} is good.") for word in ODD_WORDS]
+    store = put(old_index(dumped, given))
+    assert format_of(store) == 1
+    for word in ODD_WORDS:
+        assert ids(store.search_bm25(f"Is it a {word}?")) == [
+            f"{word}#0",
+            *sorted((f"{each}#0" for each in ODD_WORDS if each != word), key=tie_breaker),
+        ]
+        assert ids(store.search_bm25(f"({word})")) == [f"{word}#0"]
+    # The server keeps 5.5 whole, and cuts a question as it has cut the texts.
+    assert store.search_bm25("55") == store.search_bm25("?!") == []
+    store.delete_documents(["nobody"])
+    assert format_of(store) == 3
+    with FAISSDocumentStore(tmp_path / "store") as embedded:
+        embedded.write_documents([Document(id=each.id, content=each.text) for each in given])
+        for question in [*ODD_WORDS, "Is it a 5.5?", "5", "neil", "bar", "the U", "batteries"]:
+            expected, found = (each.search_bm25(question) for each in (embedded, store))
+            assert ids(found) == ids(expected) != []
+            assert [each.score for each in found] == pytest.approx(
+                [each.score for each in expected], abs=1e-4
+            )
+
+
+def test_a_reader_of_an_old_index_goes_on_in_the_new_version(put, dumped):
+    store = put(dumped)
+    reader = put({})
+    assert reader.search_bm25("bright") != []
+    built = store.new_version(encoder=None)
+    built.write_documents([Document(id="new", content="It is 5.5 inches.")])
+    store.promote(built)
+    assert ids(reader.search_bm25("5.5")) == ["new"]
+    assert ids(reader.search_bm25("Is it?")) == ["new"]
+    assert reader.search_bm25("bright") == []
 
 
 def test_an_index_without_passages_or_embeddings_is_upgraded(put, dumped):

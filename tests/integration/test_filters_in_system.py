@@ -62,6 +62,25 @@ def test_a_filter_too_deep_is_told(system, levels):
             system.ask(QUESTION, item_id=item, filters=filters)
 
 
+@pytest.mark.parametrize("kinds", [("OR", "NOT"), ("NOT", "AND"), ("AND", "OR")])
+def test_an_item_adds_nothing_to_the_limits_of_a_filter(system, kinds):
+    deep = of_split("!=", "none")
+    for level in range(20):
+        deep = {"operator": kinds[level % 2], "conditions": [deep]}
+    wide = {
+        "operator": kinds[0],
+        "conditions": [{"field": "n", "operator": ">", "value": n} for n in range(500)],
+    }
+    for filters in (deep, wide):
+        assert system.ask(QUESTION, filters=filters).error is None
+        answers = system.ask(QUESTION, item_id=ITEM, filters=filters)
+        assert answers.error is None
+    assert system.ask(QUESTION, item_id=ITEM, filters=deep).reviews_read == 10
+    wider = {"operator": "OR", "conditions": [wide, of_split("!=", "none")]}
+    with pytest.raises(InvalidFilterError, match="501 conditions, and 500 can be"):
+        system.ask(QUESTION, item_id=ITEM, filters=wider)
+
+
 def test_a_misspelt_field_is_told(system, caplog):
     misspelt = {"field": "meta.star", "operator": ">", "value": 3}
     assert system.ask(QUESTION, item_id=ITEM, filters=misspelt).reviews_read == 0

@@ -127,7 +127,11 @@ class Program:
     def run(self, program: str, path: tuple[str, ...], *arguments: str) -> Any:
         self.settings = None
         app = import_module(program).app
-        needed = {("ask",): ["Good?"], ("labels",): ["bundled:sample"]}.get(path, [])
+        needed = {
+            ("ask",): ["Good?"],
+            ("labels",): ["bundled:sample"],
+            ("forget",): ["nobody"],
+        }.get(path, [])
         done = CliRunner().invoke(app, [*path, *needed, *arguments])
         if isinstance(done.exception, ConfigError):
             raise done.exception

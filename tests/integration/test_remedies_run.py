@@ -23,6 +23,7 @@ OF_COMMAND = {
     "qa-index run --source PATH --store NAME": {"NAME": "store"},
     "qa-eval reader --split NAME": {"NAME": "dev --no-sas"},
     "qa-eval calibrate --split NAME": {"NAME": "dev"},
+    "qa-eval reader --reader-model NAME": {"NAME": "bundled:reader --split dev --no-sas"},
 }
 TYPED = [
     "qa-index run --source PATH --store NAME",
@@ -32,6 +33,7 @@ TYPED = [
     "qa-eval reader --out FOLDER",
     "qa-eval compare --common",
     "qa-eval reader --split NAME",
+    "qa-eval reader --reader-model NAME",
     "qa-eval calibrate --split NAME",
     "qa-eval retriever --scope open",
     "qa export --help",
@@ -41,7 +43,6 @@ ELSEWHERE = {
     "qa export CHECKPOINT --precision int8 --out FOLDER": "test_export.py",
     "qa-eval adapt --out FOLDER": "test_adaptation.py",
     "qa-eval calibrate --write": "test_eval_cli.py",
-    "qa-index reembed --store NAME NAME": "test_reembed_remedy.py",
     "qa-index run --rebuild": "test_elasticsearch_job.py",
     "qa-index run --source FOLDER": "test_index_cli.py",
     "qa-index run --store FOLDER": "test_index_cli.py",

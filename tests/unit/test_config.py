@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from qa_system.config import ElasticsearchSettings, Settings, StoreSettings, load_settings
+from qa_system.config import ElasticsearchSettings, Settings, StoreSettings, changed, load_settings
 from qa_system.config.loading import Override
 from qa_system.console.app import settings_from
 from qa_system.errors import ConfigError
@@ -271,3 +271,11 @@ def test_a_wrong_value_is_told_in_plain_words(key: str, value: object, said: str
         load_settings(None, [Override(tuple(key.split(".")), value, "--set")], environ={})
     for word in ("Value error", "Input should", "got ", "[key]", "{", "instance of"):
         assert word not in str(caught.value)
+
+
+def test_settings_are_changed_by_overrides() -> None:
+    given = load_settings(overrides={"retriever.top_k": 7, "store": "there"}, environ={})
+    told = changed(given, {"retriever.top_k": 3})
+    assert (told.retriever.top_k, told.store.path) == (3, "there")
+    with pytest.raises(ConfigError, match=r"retriever\.topk"):
+        changed(given, {"retriever.topk": 3})

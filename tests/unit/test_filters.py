@@ -22,6 +22,7 @@ from qa_system.stores.filters import (
     Matcher,
     compile_filters,
     json_extract,
+    of_item,
     parse_filters,
 )
 from qa_system.stores.filters.tree import MOST_CONDITIONS, MOST_LEVELS
@@ -287,6 +288,20 @@ def test_a_filter_as_deep_as_may_be(kinds):
     assert Table(documents).select(filters) == expected
 
 
+@pytest.mark.parametrize("kinds", [("AND", "OR"), ("NOT",), ("AND", "NOT", "OR"), ("OR", "AND")])
+def test_a_filter_as_deep_as_may_be_of_one_item(kinds):
+    documents = [
+        Document(id=f"{item}{n}", meta={"n": n, "f3": 7, "item_id": item})
+        for item in ("lamp", "jacket")
+        for n in (-3, 1)
+    ]
+    filters = of_item("lamp", nested(MOST_LEVELS, kinds))
+    expected = [each.id for each in documents if selects(filters, each)]
+    assert Table(documents).select(filters) == expected
+    with pytest.raises(InvalidFilterError, match=f"deeper than {MOST_LEVELS} groups"):
+        compile_filters(of_item("lamp", nested(MOST_LEVELS + 1, kinds)))
+
+
 @pytest.mark.parametrize("levels", [MOST_LEVELS + 1, 30, 500, 100_000])
 def test_a_filter_too_deep_is_told(levels):
     filters = equals("meta.n", 1)
@@ -305,6 +320,7 @@ def test_too_many_conditions_are_told():
     table = Table([Document(id="d", meta={"n": 7})])
     many = [{"field": "meta.n", "operator": ">", "value": n} for n in range(MOST_CONDITIONS)]
     assert table.select({"operator": "OR", "conditions": many}) == ["d"]
+    assert table.select(of_item("lamp", {"operator": "OR", "conditions": many})) == []
     for count in (MOST_CONDITIONS + 1, 20_000):
         several = [{"field": "meta.n", "operator": ">", "value": n} for n in range(count)]
         with pytest.raises(InvalidFilterError, match=f"{count:,} conditions, and 500 can be") as e:

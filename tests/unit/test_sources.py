@@ -609,7 +609,7 @@ def reviews_with(meta):
             item_id=ID,
             text=TEXT.filter(lambda text: bool(text.strip())),
             meta=meta,
-            title=st.none() | SAID,
+            title=st.none() | SAID.map(lambda text: " ".join(text.split())).filter(bool),
         ),
         min_size=1,
         max_size=8,
@@ -678,3 +678,26 @@ def test_sample_is_recognised(sample):
     reviews = records_of(sample)
     assert len(reviews) >= 150
     assert all(isinstance(each, Review) for each in reviews)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        *((text, 4) for text in ("4", "4.0", "4,0", "4/5", "4.0 out of 5 stars", "Rated 4 / 5.0")),
+        *((text, 4.5) for text in ("4½", "4,5", "4.5 von 5 Sternen")),
+        *((text, None) for text in ("8/10", "80%", "10/10", "4 out of 6")),
+    ],
+)
+def test_ratings_are_of_five(tmp_path, written, read):
+    rows = "".join(f"r{at},A,Good.,{value}\n" for at, value in enumerate(["5", "3", "2"]))
+    file = tmp_path / "a.csv"
+    file.write_text(f'review_id,item_id,text,stars\n{rows}r9,A,Good.,"{written}"\n')
+    assert records_of(file)[-1].meta.get("stars") == read
+
+
+@pytest.mark.parametrize(("title", "read"), [("  ", None), ("Too\n dim ", "Too dim"), ("", None)])
+def test_a_title_is_one_line_or_none(tmp_path, title, read):
+    file = tmp_path / "a.jsonl"
+    row = {"review_id": "r1", "item_id": "A", "title": title, "text": "Returned."}
+    file.write_bytes(orjson.dumps(row))
+    assert records_of(file)[0].title == read

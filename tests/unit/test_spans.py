@@ -97,3 +97,14 @@ def test_a_token_without_characters_neither_begins_nor_ends_a_span() -> None:
     for span in best_spans([window], top_k=5):
         assert (span.start, span.end) in {(0, 4), (5, 9), (0, 9)}
     assert best_spans([window])[0].log_odds == pytest.approx(0.0)
+
+
+def test_no_span_crosses_the_border_behind_a_title() -> None:
+    start = np.array([5, 0, 0, 0], dtype=np.float32)
+    end = np.array([0, 1, 5, 0], dtype=np.float32)
+    window = WindowLogits(start, end, 0.0, words(4))
+    assert best_spans([window])[0] == Span(0, 14, 10.0)
+    spans = best_spans([window], top_k=4, border=10)
+    assert spans[0] == Span(0, 9, 6.0)
+    assert all(span.end <= 10 or span.start >= 10 for span in spans)
+    assert spans[1] == Span(10, 14, 5.0)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qa_system.console.wording import counted
 from qa_system.errors import EmbeddingError, StoreError
 from qa_system.passages import Spans
+from qa_system.stores.analysis import analyze
 from qa_system.stores.documents import decode_document, encode_documents, encode_passages
 from qa_system.stores.elastic.facts import add_facts
 from qa_system.stores.writes import Passages
@@ -67,8 +68,8 @@ def encode(
 
     >>> source = encode(Document(id="r1", content="Good.", meta={"stars": 5}), 1, None,
     ...     embedding_required=False)
-    >>> orjson.loads(source)["meta"]
-    {'stars': 5}
+    >>> orjson.loads(source)["meta"], orjson.loads(source)["terms"]
+    ({'stars': 5}, 'good')
     """
     [(_, meta, dates, content, blob, info, sparse)] = encode_documents([document])
     if not document.id or len(document.id.encode()) > LONGEST_ID:
@@ -81,6 +82,7 @@ def encode(
         "meta": orjson.Fragment(meta),
         "meta_dates": dates,
         "content": content,
+        "terms": None if content is None else " ".join(analyze(content)),
         "blob": None if blob is None else base64.b64encode(blob).decode(),
         "blob_info": info,
         "sparse_embedding": sparse,

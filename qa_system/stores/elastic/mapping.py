@@ -5,6 +5,9 @@ a second time, as terms of the one field `facts`: the field's name, hashed, and 
 values compare (`stores.filters.values`). So an index has the same few fields whatever metadata
 comes: any number of names, values of several types in one field, texts of any length.
 
+A text is analyzed here, as in the embedded store, and its terms stand in `terms`, which the server
+only cuts at white space. Before format 3 the server analyzed `content` itself.
+
 A review that is found by its passages has no `embedding`; it has `passages`, each with its start,
 end and embedding, which the server keeps in one block with the review: they come and go together.
 """
@@ -17,11 +20,13 @@ from typing import Any, Final, Literal
 
 from qa_system.errors import StoreMismatchError
 from qa_system.records import EncoderIdentity, Similarity
+from qa_system.stores.analysis import ANALYZER
 
 __all__ = [
     "FORMAT",
     "KEYWORDS",
     "LONGEST_KEYWORD",
+    "TERMS",
     "IndexOptions",
     "IndexState",
     "embedding_fields",
@@ -35,11 +40,19 @@ IndexOptions = Literal["flat", "hnsw", "int8_hnsw"]
 
 FORMAT: Final = 3
 """1: a long review was several documents, one a passage. 2: it is one, with nested passages, and
-metadata was in a field for each name and type. 3: metadata is in `facts`."""
+metadata was in a field for each name and type. 3: metadata is in `facts`, a text's terms are in
+`terms`."""
 KEYWORDS: Final = ("item_id", "review_id", "split")
 """Metadata with fields of its own, too: what is counted and sorted by."""
 LONGEST_KEYWORD: Final = 8_191
 """Characters; they have 32,764 bytes at most, and the server holds 32,766 in a term."""
+TERMS: Final = {
+    "type": "text",
+    "analyzer": "whitespace",
+    "index_options": "freqs",
+    "meta": {"analysis": ANALYZER},
+}
+"""The mapping of a text's terms, with the name of the analysis that they come from."""
 _SIMILARITIES: Final[dict[Similarity, str]] = {
     "dot_product": "max_inner_product",  # `dot_product` takes unit vectors only, DPR's are none
     "cosine": "cosine",
@@ -140,12 +153,8 @@ def mappings(
         "dynamic": "strict",
         "_meta": meta_of(similarity, encoder, promoted=promoted),
         "properties": {
-            "content": {
-                "type": "text",
-                "analyzer": "english",
-                # With the words that `english` drops: "the", "is", "not" and thirty others.
-                "fields": {"words": {"type": "text", "analyzer": "standard"}},
-            },
+            "content": {"type": "text", "index": False},
+            "terms": TERMS,
             **embedding_fields(similarity, index_options, dimension),
             **filter_fields(),
             "meta": {"type": "object", "enabled": False},
@@ -187,14 +196,15 @@ def read_state(index: str, described: Mapping[str, Any], where: str) -> IndexSta
     encoder = None if own["encoder"] is None else EncoderIdentity(**own["encoder"])
     wanted = mappings(own["similarity"], "flat", None, encoder, promoted=True)["properties"]
     if own["format"] < FORMAT:
-        del wanted["facts"], wanted["types"]
+        del wanted["facts"], wanted["types"], wanted["terms"]
+        wanted["content"] = {"type": "text", "analyzer": "english"}
     if own["format"] == 1:
         del wanted["passages"]
     fields = dict(_fields(mapping["properties"]))
     for name, field in _fields(wanted):
         found = fields.get(name, {})
         # The server leaves out the type of an object that has fields.
-        for key in ("type", "similarity", "analyzer"):
+        for key in ("type", "similarity", "analyzer", "meta"):
             if key in field and found.get(key, "object") != field[key]:
                 raise StoreMismatchError(
                     f"the field {name!r} of index {index!r} has {key} {found.get(key)!r} instead "

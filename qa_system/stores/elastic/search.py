@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -18,11 +17,12 @@ from qa_system.console.wording import counted
 from qa_system.errors import EmbeddingError, StoreError
 from qa_system.passages import Spans
 from qa_system.records import Similarity
+from qa_system.stores.analysis import analyze, function_terms
 from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.documents import READ, decode
 from qa_system.stores.elastic.filters import Query
-from qa_system.stores.elastic.mapping import IndexState
-from qa_system.stores.function_words import FUNCTION_WORD_WEIGHT, FUNCTION_WORDS
+from qa_system.stores.elastic.mapping import FORMAT, IndexState
+from qa_system.stores.function_words import FUNCTION_WORD_WEIGHT
 from qa_system.stores.matching import best_passage
 from qa_system.ties import best_documents, fetch_through_tie
 
@@ -44,31 +44,43 @@ PAGE: Final = 1_000
 _KEEP_ALIVE: Final = "5m"
 _ORDER: Final[list[Any]] = ["_score", {"written": "asc"}]
 """Best first. Equals are put in order here; the server needs an order to turn pages by."""
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-_PART = re.compile(r"[^\W_]+")
 
 
-def word_query(text: str, selected: Query | None) -> Query | None:
+def word_query(text: str, selected: Query | None, format_: int = FORMAT) -> Query | None:
     """Return the query by the words of a question; None where it has none and nothing is selected.
 
-    A question's function words count a tenth, as in the embedded store. They are looked up as
-    they are written, in `content.words`, for many of them are not in `content` at all. With a
-    selection, its documents that share no word with the question follow with score 0.
+    A question's function words count a tenth, as in the embedded store. With a selection, its
+    documents that share no word with the question follow with score 0.
+
+    In an index of an older format the server has analyzed the texts, and analyzes the question,
+    which is cut at white space only. Function words are looked up as they are written, in
+    `content.words`, for many of them are not in `content` at all.
+
+    Args:
+        text: the question.
+        selected: the documents to look at; None: all.
+        format_: of the index.
 
     >>> word_query("How long?", None)["bool"]["should"][1]
-    {'match': {'content.words': {'query': 'How', 'boost': 0.1}}}
+    {'match': {'terms': {'query': 'how', 'boost': 0.1}}}
     """
+    if format_ < FORMAT:
+        words = [(word, analyze(word)) for word in text.split()]
+        rare_field, function_field = "content", "content.words"
+    else:
+        words = [(term, [term]) for term in analyze(text)]
+        rare_field = function_field = "terms"
     rare: list[str] = []
     function: list[str] = []
-    for word in _WORD.findall(text):
-        parts = _PART.findall(word.lower())
-        (function if all(part in FUNCTION_WORDS for part in parts) else rare).append(word)
+    for word, terms in words:
+        if terms:
+            (function if function_terms().issuperset(terms) else rare).append(word)
     should: list[Query] = []
     if rare:
-        should.append({"match": {"content": {"query": " ".join(rare)}}})
+        should.append({"match": {rare_field: {"query": " ".join(rare)}}})
     if function:
         query = {"query": " ".join(function), "boost": FUNCTION_WORD_WEIGHT}
-        should.append({"match": {"content.words": query}})
+        should.append({"match": {function_field: query}})
     if selected is None:
         return {"bool": {"should": should, "minimum_should_match": 1}} if should else None
     return {"bool": {"filter": [selected], "should": should, "minimum_should_match": 0}}
@@ -78,9 +90,29 @@ def by_words(
     at: ElasticIndex, text: str, top_k: int, selected: Query | None, whole_ties: bool = False
 ) -> list[Document]:
     """Return the documents that share words with a question, best first."""
-    query, state = word_query(text, selected), at.state()
-    if query is None or state is None:
-        return []
+    state = at.state()
+    while state is not None:
+        query = word_query(text, selected, state.format)
+        if query is None:
+            break
+        try:
+            hits = _sharing_words(at, state, query, top_k)
+        except StoreError:
+            # Another version was promoted meanwhile, in which `content` is not looked into.
+            fresh = at.state(fresh=True)
+            if fresh == state:
+                raise
+            state = fresh
+        else:
+            match = partial(best_passage, text)
+            found = [decode(hit, score=_score(hit), match=match) for hit in hits]
+            return best_documents(found, top_k, whole_ties=whole_ties)
+    return []
+
+
+def _sharing_words(
+    at: ElasticIndex, state: IndexState, query: Query, top_k: int
+) -> list[dict[str, Any]]:
     # Word frequencies of all shards together: the same scores however many there are.
     options: dict[str, Any] = {"search_type": "dfs_query_then_fetch"} if state.shards > 1 else {}
 
@@ -91,11 +123,7 @@ def by_words(
         body = {"query": query, "size": wanted, "sort": _ORDER, "_source": READ}
         return _hits(at.client, at.name, {**body, "track_total_hits": False}, **options)
 
-    hits = fetch_through_tie(fetch, _score, top_k)
-    match = partial(best_passage, text)
-    return best_documents(
-        [decode(hit, score=_score(hit), match=match) for hit in hits], top_k, whole_ties=whole_ties
-    )
+    return fetch_through_tie(fetch, _score, top_k)
 
 
 def by_vectors(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qa_system.stores.filters.sql import Condition, Matcher, compile_filters, json_extract
-from qa_system.stores.filters.tree import InvalidFilterError, parse_filters
+from qa_system.stores.filters.tree import InvalidFilterError, of_item, parse_filters
 
 __all__ = [
     "Condition",
@@ -11,5 +11,6 @@ __all__ = [
     "Matcher",
     "compile_filters",
     "json_extract",
+    "of_item",
     "parse_filters",
 ]

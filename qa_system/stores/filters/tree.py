@@ -30,6 +30,7 @@ __all__ = [
     "InvalidFilterError",
     "Node",
     "comparisons",
+    "of_item",
     "parse_filters",
 ]
 
@@ -37,6 +38,7 @@ MOST_LEVELS: Final = 20
 """Groups (AND, OR, NOT) inside one another."""
 MOST_CONDITIONS: Final = 500
 """Comparisons in a filter; those that are one `in` count once, however many values it has."""
+_ITEM_FIELD: Final = "meta.item_id"
 BEYOND_FLOATS: Final = 2**1024
 ORDERINGS: Final = frozenset({">", ">=", "<", "<="})
 PRESENCES: Final = ("embedding", "blob", "sparse_embedding")
@@ -106,13 +108,14 @@ def parse_filters(filters: Mapping[str, Any] | None) -> Node | None:
     if not filters:
         return None
     try:
-        tree = _parse(filters, negated=False, level=1)
+        own = _adds_item(filters)
+        tree = _parse(filters, negated=False, level=1 - own)
     except RecursionError as error:
         raise InvalidFilterError(
             "a value of the filter has lists or dictionaries too deep inside one another",
             remedy="Compare with single values, or with flat lists.",
         ) from error
-    number = sum(1 for _ in comparisons(tree))
+    number = sum(1 for _ in comparisons(tree)) - own
     if number > MOST_CONDITIONS:
         raise InvalidFilterError(
             f"the filter has {number:,} conditions, and {MOST_CONDITIONS} can be",
@@ -120,6 +123,30 @@ def parse_filters(filters: Mapping[str, Any] | None) -> Node | None:
             remedy="Use `in` with one list in place of many equalities, or ask several times.",
         )
     return tree
+
+
+def of_item(item_id: str, filters: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the filter that selects the documents of an item that a filter selects.
+
+    The group and the condition that it adds do not count for the limits: what may be asked of all
+    documents may be asked of an item's.
+
+    >>> of_item("lamp", {})
+    {'field': 'meta.item_id', 'operator': '==', 'value': 'lamp'}
+    """
+    item = {"field": _ITEM_FIELD, "operator": "==", "value": item_id}
+    return {"operator": "AND", "conditions": [item, dict(filters)]} if filters else item
+
+
+def _adds_item(filters: Mapping[str, Any]) -> bool:
+    """Tell whether a filter is one that `of_item` has added an item to."""
+    match filters:
+        case {
+            "operator": "AND",
+            "conditions": [{"field": field, "operator": "=="}, Mapping()],
+        }:
+            return bool(field == _ITEM_FIELD)
+    return False
 
 
 def comparisons(tree: Node) -> Iterator[Comparison]:

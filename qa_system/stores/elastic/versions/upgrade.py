@@ -2,8 +2,9 @@
 
 Of format 1, a review is written under its own id before its passages' documents are deleted, and
 joined only where it is not there yet. Then every document that has no `facts` is written with
-them, unless somebody else has changed it meanwhile. So the work can be broken off at any moment
-and done again, by several processes at once, too. The format is set when all is done.
+them and with its `terms`, unless somebody else has changed it meanwhile. So the work can be broken
+off at any moment and done again, by several processes at once, too. The format is set when all is
+done.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from qa_system.stores.elastic.documents import (
 from qa_system.stores.elastic.filters import Query
 from qa_system.stores.elastic.mapping import (
     FORMAT,
+    TERMS,
     IndexState,
     embedding_fields,
     filter_fields,
@@ -134,7 +136,7 @@ def upgrade(writer: BulkWriter, state: IndexState) -> None:
         outcome.encoded,
     )
     for document_id, reason in outcome.refused.items():
-        log.warning("filters do not find the document %r: %s", document_id, reason)
+        log.warning("filters and words do not find the document %r: %s", document_id, reason)
 
 
 def _add_mappings(writer: BulkWriter, state: IndexState) -> None:
@@ -145,7 +147,8 @@ def _add_mappings(writer: BulkWriter, state: IndexState) -> None:
             index=state.index, settings={"index.mapping.total_fields.limit": MOST_FIELDS}
         )
         writer.client.indices.put_mapping(
-            index=state.index, properties={"passages": nested, **filter_fields()}
+            index=state.index,
+            properties={"passages": nested, "terms": TERMS, **filter_fields()},
         )
 
 
@@ -171,7 +174,7 @@ def _join_all(writer: BulkWriter, outcome: _Outcome) -> None:
 
 
 def _add_facts(writer: BulkWriter, outcome: _Outcome) -> None:
-    """Write documents with what filters look for, where they lack it."""
+    """Write documents with what filters and words look for, where they lack it."""
     source = [*READ_WHOLE, "written"]
     hits = pages(writer.client, writer.index, _WITHOUT_FACTS, source, seq_no_primary_term=True)
     report = writer.write(_encoded(hits, outcome))

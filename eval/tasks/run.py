@@ -78,8 +78,8 @@ def retriever_run(
     modes = (settings.retriever.mode,) if modes is None else modes
     if max(ks) > settings.retriever.top_k:
         _log.warning(
-            "the largest k, %d, is above retriever.top_k, %d: MRR and MAP look at more reviews than "
-            "users get, and a hybrid ranks otherwise than for users",
+            "the largest k, %d, is above retriever.top_k, %d: MRR and MAP look at more reviews "
+            "than users get, and a hybrid ranks otherwise than for users",
             max(ks),
             settings.retriever.top_k,
         )

@@ -122,7 +122,7 @@ RANKING = (
     Metric(
         name="mrr",
         label="MRR",
-        meaning="1 / rank of the first gold review; 0 if none was retrieved.",
+        meaning="1 / rank of the first gold review; 0 if none is among the first `depth`.",
         source="Voorhees, The TREC-8 Question Answering Track Report, 1999" + TIES,
         tasks=("retriever",),
         over=ANSWERABLE,
@@ -134,7 +134,7 @@ RANKING = (
         name="map",
         label="MAP",
         meaning="Mean, over the gold reviews, of the precision at their ranks; a gold review that "
-        "was not retrieved adds 0.",
+        "is not among the first `depth` adds 0.",
         source=MANNING + TIES,
         tasks=("retriever",),
         over=ANSWERABLE,

@@ -8,7 +8,7 @@ from typing import Any
 
 from eval.metrics import describe
 from eval.report.tables import open_console, print_cells, print_texts
-from eval.runs.wording import answered, in_words, on_one_line
+from eval.runs.wording import HYBRID_DEPTH, answered, depths_in_words, in_words, on_one_line
 from qa_system.console.wording import counted
 
 __all__ = ["print_comparison"]
@@ -29,6 +29,9 @@ def print_comparison(comparison: Mapping[str, Any], most: int = 10) -> None:
             changed = questions["changed"].get(name, 0)
             more = f", {changed:,} of them with other words or other answers" if changed else ""
             console.print(f"{name}: {counted(count, 'question')} left out{more}")
+    if comparison["not_compared"]:
+        console.print(depths_in_words(comparison["depths"], comparison["not_compared"]))
+        console.print(HYBRID_DEPTH)
     for pair in comparison["pairs"]:
         _print_scores(pair, comparison["metric"])
         _print_slices(pair, comparison["metric"], most)

@@ -21,7 +21,7 @@ from eval.report import plots
 from eval.report.performance import performance_table, timing_note
 from eval.report.questions import flips_data, run_data
 from eval.runs.run import Run
-from eval.runs.wording import OUTCOMES, dotted, in_words
+from eval.runs.wording import HYBRID_DEPTH, OUTCOMES, depths_in_words, dotted, in_words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -98,6 +98,11 @@ def comparison_page(comparison: Mapping[str, Any]) -> str:
         title=f"Compared with {comparison['runs'][0]['name']}: "
         + ", ".join(run["name"] for run in comparison["runs"][1:]),
         comparison=comparison,
+        depths=(
+            f"{depths_in_words(comparison['depths'], comparison['not_compared'])} {HYBRID_DEPTH}"
+            if comparison["not_compared"]
+            else ""
+        ),
         pairs=[
             {
                 **pair,

@@ -8,7 +8,7 @@ from typing import Any
 from eval.metrics import describe
 from eval.report.performance import performance_table, timing_note
 from eval.report.tables import print_cells, print_systems
-from eval.runs.wording import OUTCOMES, in_words
+from eval.runs.wording import HYBRID_DEPTH, OUTCOMES, in_words
 
 __all__ = ["print_summary"]
 
@@ -112,8 +112,10 @@ def _counts(summary: Mapping[str, Any], system: Mapping[str, Any]) -> Iterable[s
         )
     yield text.format_map(counts)
     top_k = summary["made_with"].get("settings", {}).get("retriever", {}).get("top_k")
-    if top_k is not None and counts.get("depth", 0) > top_k:
-        yield f"{counts['depth']} documents are retrieved for a question here; users get {top_k}."
+    if (depth := counts.get("depth")) is not None:
+        yield f"MRR and MAP look at the first {depth:g} reviews (the depth)."
+        if top_k is not None and depth > top_k:
+            yield f"Users get {top_k} documents, as retriever.top_k says. {HYBRID_DEPTH}"
     for count, note in NOTES.items():
         if counts.get(count):
             yield f"{counts[count]:,} {note}"

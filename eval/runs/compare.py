@@ -16,7 +16,7 @@ from eval.metrics import describe
 from eval.runs.paired import SEED, Resampling, compare_pairs
 from eval.runs.pairing import NamedRun, Side, name_runs, pair_systems, shared_questions
 from eval.runs.run import Row, Run
-from eval.runs.wording import dotted
+from eval.runs.wording import depths_in_words, dotted
 from qa_system.errors import EvaluationError
 
 __all__ = ["compare_runs"]
@@ -53,31 +53,47 @@ def compare_runs(
           `b`, the baseline): `comparisons` as in a summary; `gained` and `lost`, how many
           questions score better or worse; `flips`, those questions, the largest changes first;
           `slices`: the differences by slice, see `_slices`;
+        - `depths`: run -> depth, where retrievers' runs differ in it; else empty; and
+          `not_compared`, the metrics that depend on it;
         - `made_with`: dotted names whose values differ, with each run's value;
         - `resampling`: how the intervals were drawn.
 
     Raises:
         DataError: a folder holds no whole run.
-        EvaluationError: fewer than two runs, no system to pair, no metric in common, or other
-            data or questions, and not `common`; or no question in common.
+        EvaluationError: fewer than two runs, no system to pair, no metric in common that can be
+            compared, or other data or questions, and not `common`; or no question in common.
     """
     if len(named) < 2:
         raise EvaluationError("one run has nothing to be compared with", remedy="Name two or more.")
     runs = name_runs(named)
     keys, left_out, changed = shared_questions(runs, common=common)
     pairs = [pair for other in runs[1:] for pair in pair_systems(runs[0], other, keys)]
+    shared = _shared_metrics(pairs)
+    depths = _depths(runs)
+    not_compared = [name for name in shared if depths and describe(name).k is None]
+    left = [name for name in shared if name not in not_compared]
+    if depths and (metric in not_compared or not left):
+        raise EvaluationError(
+            depths_in_words(depths, not_compared).rstrip("."),
+            remedy="Evaluate both with the same retriever.top_k and the same largest --k.",
+        )
     return {
         "runs": [{"name": r.name, "folder": r.folder, "kind": r.run.kind} for r in runs],
         "questions": {"compared": len(keys), "left_out": left_out, "changed": changed},
-        **_compared(runs[0].run, pairs, metric, resamples),
+        **_compared(runs[0].run, pairs, _metrics(runs[0].run, left, metric), metric, resamples),
+        "depths": depths,
+        "not_compared": not_compared,
         "made_with": _made_differently(runs),
     }
 
 
 def _compared(
-    first: Run, pairs: Sequence[tuple[Side, Side]], metric: str | None, resamples: int
+    first: Run,
+    pairs: Sequence[tuple[Side, Side]],
+    metrics: Sequence[str],
+    metric: str | None,
+    resamples: int,
 ) -> dict[str, Any]:
-    metrics = _metrics(first, pairs, metric)
     by = metrics[0] if metric is not None else _flips_by(metrics)
     primary = metric or (first.primary if first.primary in metrics else by)
     seed = int(first.made_with.get("seed", SEED))
@@ -107,8 +123,17 @@ def _compared(
     }
 
 
-def _metrics(first: Run, pairs: Sequence[tuple[Side, Side]], wanted: str | None) -> tuple[str, ...]:
-    """Return the metrics to compare by, the wanted one first."""
+def _depths(runs: Sequence[NamedRun]) -> dict[str, float]:
+    """Return each run's depth if they differ in it; only retrievers have one."""
+    found = {
+        each.name: depth
+        for each in runs
+        if (depth := each.run.systems[each.systems[0]].counts.get("depth")) is not None
+    }
+    return found if len(set(found.values())) > 1 else {}
+
+
+def _shared_metrics(pairs: Sequence[tuple[Side, Side]]) -> list[str]:
     sides = [side for pair in pairs for side in pair]
     both = [
         metric
@@ -121,6 +146,11 @@ def _metrics(first: Run, pairs: Sequence[tuple[Side, Side]], wanted: str | None)
             where=", ".join(dict.fromkeys(side.name for side in sides)),
             remedy="Compare retrievers with retrievers, and readers with readers or pipelines.",
         )
+    return both
+
+
+def _metrics(first: Run, both: Sequence[str], wanted: str | None) -> tuple[str, ...]:
+    """Return the metrics to compare by, the wanted one first."""
     if wanted is not None and wanted not in both:
         raise EvaluationError(
             f"the runs have no metric {wanted!r} in common", remedy=f"In common: {', '.join(both)}."

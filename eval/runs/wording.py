@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from eval.metrics import describe
 
-__all__ = ["OUTCOMES", "SIGNIFICANT", "answered", "dotted", "in_words", "on_one_line", "p_value"]
+__all__ = [
+    "HYBRID_DEPTH",
+    "OUTCOMES",
+    "SIGNIFICANT",
+    "answered",
+    "depths_in_words",
+    "dotted",
+    "in_words",
+    "on_one_line",
+    "p_value",
+]
 
 SIGNIFICANT = 0.05
 
+HYBRID_DEPTH = "The ranking of a hybrid depends on the depth, and with it all its metrics."
 OUTCOMES = {
     "right": "right",
     "right_no_answer": "correct abstention",
@@ -55,6 +66,21 @@ def in_words(comparison: Mapping[str, Any]) -> str:
     better = "better" if (difference > 0) == metric.higher_is_better else "worse"
     by = metric.shown(abs(difference))
     return f"{a} is {better} than {b} by {by} {metric.label}{around}, {test}"
+
+
+def depths_in_words(depths: Mapping[str, float], metrics: Sequence[str]) -> str:
+    """Return why retrievers' metrics without a cut-off are not compared.
+
+    Args:
+        depths: run -> depth.
+        metrics: their names.
+
+    >>> depths_in_words({"before": 10, "after": 20}, ["mrr", "map"])
+    'Not compared: MRR, MAP. They depend on the depth, which is 10 in before, 20 in after.'
+    """
+    names = ", ".join(describe(name).label for name in metrics)
+    differing = ", ".join(f"{depth:g} in {run}" for run, depth in depths.items())
+    return f"Not compared: {names}. They depend on the depth, which is {differing}."
 
 
 def p_value(p: float) -> str:

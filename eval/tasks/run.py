@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
@@ -45,6 +46,9 @@ __all__ = [
 ]
 
 
+_log = logging.getLogger(__name__)
+
+
 def retriever_run(
     data: Dataset,
     settings: Settings,
@@ -72,6 +76,13 @@ def retriever_run(
     from qa_system.stores import open_store
 
     modes = (settings.retriever.mode,) if modes is None else modes
+    if max(ks) > settings.retriever.top_k:
+        _log.warning(
+            "the largest k, %d, is above retriever.top_k, %d: MRR and MAP look at more reviews "
+            "than users get, and a hybrid ranks otherwise than for users",
+            max(ks),
+            settings.retriever.top_k,
+        )
     labels, scope = _selected(data, selection)
     slices = slices_of(labels, data)
     embed = any(mode_named(mode).needs_embeddings for mode in modes)

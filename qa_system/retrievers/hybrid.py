@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qa_system.retrievers.bm25 import BM25Retriever
 from qa_system.retrievers.dense import DenseRetriever
-from qa_system.retrievers.joiner import HybridJoiner
+from qa_system.retrievers.joiner import CANDIDATES_PER_RESULT, HybridJoiner
 
 if TYPE_CHECKING:
     from haystack import Pipeline
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_hybrid"]
 
-CANDIDATES_PER_RESULT = 2
-"""Documents that each retriever hands to the joiner for one that comes out."""
-
 
 def add_hybrid(pipeline: Pipeline, store: ReviewStore, settings: Settings) -> None:
     """Add `bm25`, `dense` and the joiner `retriever`."""
@@ -26,7 +23,7 @@ def add_hybrid(pipeline: Pipeline, store: ReviewStore, settings: Settings) -> No
     encoder = settings.encoder.model_dump(exclude_defaults=True)
     candidates = CANDIDATES_PER_RESULT * chosen.top_k
     # What a rank is worth depends on all that share it. A weighted sum gives the last scores of
-    # a ranking nothing, so that it makes no difference how many of them there are.
+    # a ranking that is cut nothing, so that it makes no difference how many of them there are.
     whole_ties = chosen.join == "reciprocal_rank_fusion"
     pipeline.add_component("bm25", BM25Retriever(store, candidates, whole_ties=whole_ties))
     pipeline.add_component(

@@ -18,6 +18,8 @@ from qa_system.ties import best_documents, score_of
 __all__ = ["HybridJoiner"]
 
 DEFAULTS = RetrieverSettings()
+CANDIDATES_PER_RESULT = 2
+"""Documents that each retriever hands to the joiner for one that comes out."""
 RANK_CONSTANT = 60
 """Source: Cormack, Clarke and Büttcher, Reciprocal Rank Fusion outperforms Condorcet and individual
 Rank Learning Methods, SIGIR 2009."""
@@ -28,7 +30,8 @@ class HybridJoiner:
     """Join two rankings of documents.
 
     Args:
-        join: `weighted_sum` of the scores, each ranking mapped onto 0 to 1, or
+        join: `weighted_sum` of the scores, each ranking mapped onto 0 to 1 (its lowest score to 0;
+            of a `bm25` that leaves out documents without a shared word, their score, 0), or
             `reciprocal_rank_fusion`. There, documents of one ranking with equal scores share the
             mean of what their ranks are worth, and the best possible score is 1.
         bm25_weight: share of BM25 in a weighted sum; the dense retriever has the rest.
@@ -72,7 +75,10 @@ class HybridJoiner:
             whole_ties: also return those beyond `top_k` whose score is that of the last.
         """
         if self.join == "weighted_sum":
-            parts = _weighted(bm25, self.bm25_weight), _weighted(dense, 1 - self.bm25_weight)
+            parts = (
+                _weighted(bm25, self.bm25_weight, low=self._low(bm25, dense)),
+                _weighted(dense, 1 - self.bm25_weight),
+            )
         else:
             parts = _reciprocal(bm25), _reciprocal(dense)
         scores: Counter[str] = Counter()
@@ -83,9 +89,17 @@ class HybridJoiner:
         kept = self.top_k if top_k is None else top_k
         return {"documents": best_documents(joined, kept, whole_ties=whole_ties)}
 
+    def _low(self, bm25: Sequence[Document], dense: Sequence[Document]) -> float | None:
+        """Return 0 if BM25 left out documents because they share no word, else None."""
+        # A dense ranking with whole ties can be longer than what BM25 was asked for.
+        asked = min(len(dense), CANDIDATES_PER_RESULT * self.top_k)
+        return 0.0 if len(bm25) < asked else None
 
-def _weighted(ranking: Sequence[Document], weight: float) -> Mapping[str, float]:
-    scored = ScoreNormalizer(weight).run(list(ranking))["documents"]
+
+def _weighted(
+    ranking: Sequence[Document], weight: float, low: float | None = None
+) -> Mapping[str, float]:
+    scored = ScoreNormalizer(weight).run(list(ranking), low)["documents"]
     return {document.id: score_of(document) for document in scored}
 
 

@@ -13,7 +13,8 @@ __all__ = ["ScoreNormalizer"]
 class ScoreNormalizer:
     """Map a ranking's scores linearly onto 0 to `weight`, its worst to 0, its best to `weight`.
 
-    A ranking of equal scores says nothing, and becomes all 0.
+    A ranking of equal scores says nothing, and becomes all 0, unless `run` is told where the scale
+    begins.
 
     >>> documents = [Document(id=str(score), content="", score=score) for score in (8.0, 2.0, 5.0)]
     >>> [document.score for document in ScoreNormalizer().run(documents)["documents"]]
@@ -24,10 +25,16 @@ class ScoreNormalizer:
         self.weight = weight
 
     @component.output_types(documents=list[Document])
-    def run(self, documents: list[Document]) -> dict[str, list[Document]]:
-        """Return the documents in their order, with the new scores."""
+    def run(self, documents: list[Document], low: float | None = None) -> dict[str, list[Document]]:
+        """Return the documents in their order, with the new scores.
+
+        Args:
+            documents: with their scores; None counts as 0.
+            low: the score that becomes 0, none of theirs being lower; None: their lowest.
+        """
         scores = [0.0 if document.score is None else document.score for document in documents]
-        low, high = (min(scores), max(scores)) if scores else (0.0, 0.0)
+        low = min(scores, default=0.0) if low is None else low
+        high = max(scores, default=0.0)
         span = high - low if high > low else 1.0
         return {
             "documents": [

@@ -312,3 +312,17 @@ def test_every_command_has_help():
     for command in cli.app.registered_commands:
         assert command.callback is not None
         assert command.callback.__doc__
+
+
+def test_a_cut_off_beyond_what_users_get_is_warned_of(qa_eval, sample, caplog):
+    args = ("retriever", "--dataset", sample, "--split", "test", "--retriever-mode", "bm25")
+    args += ("--resamples", 100)
+    said = qa_eval(*args, "--k", 1, 20).stdout
+    assert "the largest k, 20, is above retriever.top_k, 10" in caplog.text
+    assert "MRR and MAP look at the first 20 reviews (the depth)." in said
+    assert "Users get 10 documents" in said
+    caplog.clear()
+    said = qa_eval(*args, "--k", 10).stdout
+    assert "the largest k" not in caplog.text
+    assert "MRR and MAP look at the first 10 reviews (the depth)." in said
+    assert "Users get" not in said

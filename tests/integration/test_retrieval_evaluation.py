@@ -12,6 +12,7 @@ from eval.tasks.retriever import baselines_of, evaluate_retriever, headline_of
 from qa_system.config import load_settings
 from qa_system.errors import EvaluationError
 from qa_system.labels import gold_texts
+from qa_system.pipelines import retrieve
 from qa_system.records import AnswerSpan, Label, Review
 from qa_system.stores import open_store
 
@@ -235,3 +236,16 @@ def test_a_review_that_cannot_be_indexed_is_named_and_left_out(caplog):
     ):
         pass
     assert "rejects" not in str(error.value)
+
+
+@pytest.mark.parametrize("holders", [("r0",), ("r0", "r1")], ids=["one", "two equal"])
+def test_a_hybrid_returns_the_only_reviews_that_have_the_word(holders):
+    """The word stands beyond what the encoder reads, so that only BM25 can find it."""
+    pasta = "We had dinner with pasta and sang until late. " * 60
+    texts = dict.fromkeys(holders, f"{pasta} KX9931 was its name.")
+    texts |= {f"s{number}": f"The battery of number {number} is good." for number in range(30)}
+    reviews = [Review(name, "lamp", text) for name, text in texts.items()]
+    run = settings(**{"retriever.mode": "hybrid", "retriever.top_k": 5})
+    with temporary_index(reviews, run, embed=True) as placed, open_store(placed.store) as opened:
+        best = retrieve(opened, run).run({"query": "KX9931"})["retriever"]["documents"]
+    assert set(holders) <= {document.id for document in best}

@@ -273,3 +273,41 @@ def test_the_command(save, tmp_path, capsys, monkeypatch):
     assert (code, "nothing to be compared with" in err) == (1, True)
     code, _, err = call(*runs, "--out", str(tmp_path / "p.pdf"))
     assert (code, ".html" in err) == (1, True)
+
+
+@pytest.fixture
+def at_depth(made_up_run, save):
+    def at_depth(name, depth, seed=1):
+        run = made_up_run("retriever", ("ours",), questions=60, seed=seed)
+        ours = run.systems["ours"]
+        counted = replace(ours, counts={**ours.counts, "depth": depth})
+        return save(name, replace(run, primary="mrr", systems={"ours": counted}))
+
+    return at_depth
+
+
+def test_runs_of_different_depths_are_compared_without_mrr(at_depth, capsys):
+    from eval.report.page import comparison_page
+
+    found = compare_runs([at_depth("b", 10), at_depth("a", 20, seed=2)], resamples=100)
+    assert (found["depths"], found["not_compared"]) == ({"b": 10, "a": 20}, ["mrr"])
+    compared = [each["metric"] for each in found["pairs"][0]["comparisons"]]
+    assert compared == ["recall@1", "recall@3", "recall@10"]
+    assert (found["metric"], found["flips_by"]) == ("recall@3", "recall@3")
+    print_comparison(found)
+    said = "Not compared: MRR. They depend on the depth, which is 10 in b, 20 in a."
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert said in comparison_page(found)
+
+
+def test_runs_of_one_depth_are_compared_by_mrr(at_depth, capsys):
+    found = compare_runs([at_depth("b", 10), at_depth("a", 10, seed=2)], resamples=100)
+    assert (found["depths"], found["not_compared"], found["metric"]) == ({}, [], "mrr")
+    print_comparison(found)
+    assert "Not compared" not in capsys.readouterr().out
+
+
+def test_mrr_of_different_depths_cannot_be_asked_for(at_depth):
+    runs = [at_depth("b", 10), at_depth("a", 20)]
+    with pytest.raises(EvaluationError, match=r"MRR.*10 in b, 20 in a.*largest --k"):
+        compare_runs(runs, metric="mrr")

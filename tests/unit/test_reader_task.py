@@ -1,5 +1,5 @@
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from haystack import Document
@@ -204,6 +204,18 @@ def test_unlocated_answers_are_compared_as_written():
     found = score_predictions([lost], [SAID[0]])
     assert found.metrics["has_ans_em"] == 1
     assert found.counts["unlocated"] == 1
+
+
+def test_an_unlocated_answer_does_not_count_beside_a_located_one():
+    """docs/evaluation.md, Data sets: answers without a place."""
+    both = label(1, "two days", meta={UNLOCATED: ["battery is great"]})
+    only = label(2, meta={UNLOCATED: ["battery is great"]})
+    said = [Prediction("battery is great", "battery is great")] * 2
+    found = score_predictions([both, only], said)
+    assert [row.scores["em"] for row in found.rows] == [0.0, 1.0]
+    assert [row.answerable for row in found.rows] == [True, True]
+    aggregated = replace(only, others=(both,))
+    assert score_predictions([aggregated], said[:1]).metrics["em"] == 0.0
 
 
 def test_calibration_is_fitted_on_what_was_read():

@@ -195,3 +195,29 @@ def test_the_bests_of_two_rankings_of_two_are_a_tie(low, more, least, nearer):
     bm25 = documents(a=low + more, b=low)
     dense = documents(b=least + nearer, a=least)
     assert scored(HybridJoiner(), bm25=bm25, dense=dense) == {"a": 0.5, "b": 0.5}
+
+
+def test_the_only_hits_of_bm25_count_fully():
+    """Where BM25 leaves documents out, its scale begins at what those score: 0."""
+    dense = documents(c=0.9, d=0.7, e=0.5)
+    one, two = documents(a=7.0), documents(a=7.0, b=3.5)
+    assert scored(HybridJoiner(), bm25=one, dense=dense)["a"] == 0.5
+    assert scored(HybridJoiner(), bm25=documents(a=7.0, b=7.0), dense=dense)["b"] == 0.5
+    assert scored(HybridJoiner(), bm25=two, dense=dense) == {
+        "a": 0.5, "b": 0.25, "c": 0.5, "d": pytest.approx(0.25), "e": 0.0
+    }  # fmt: skip
+
+
+def test_equal_scores_of_all_candidates_say_nothing():
+    equal, ranked = documents(a=7.0, b=7.0), documents(a=0.9, b=0.4)
+    assert scored(HybridJoiner(), bm25=equal, dense=ranked) == {"a": 0.5, "b": 0.0}
+    assert scored(HybridJoiner(), bm25=ranked, dense=equal) == {"a": 0.5, "b": 0.0}
+
+
+def test_a_tie_at_the_end_of_the_dense_ranking_does_not_move_the_scale_of_bm25():
+    bm25, dense = documents(a=8.0, b=4.0), documents(a=0.9, b=0.4)
+    longer = [*dense, *documents(c=0.4)]
+    joiner = HybridJoiner(top_k=1)
+    found = scored(joiner, bm25=bm25, dense=longer)
+    assert found == {"a": 1.0}
+    assert joiner.run(bm25, longer, top_k=3)["documents"][1].score == 0.0

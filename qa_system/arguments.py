@@ -8,6 +8,7 @@ and a method that is added is checked as well. The async variants call the check
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial, wraps
 from types import UnionType
@@ -161,7 +162,7 @@ COUNTS: Final = {
 
 NAMES: Final[Mapping[str, Callable[[str, object], None]]] = {
     **dict.fromkeys(
-        ("item_id", "metadata_field", "query", "question", "search_term", "split", "text"),
+        ("group", "item_id", "metadata_field", "query", "question", "search_term", "split", "text"),
         check_text,
     ),
     **dict.fromkeys(("document_ids", "metadata_fields", "review_ids", "stale_ids"), check_texts),
@@ -173,6 +174,7 @@ NAMES: Final[Mapping[str, Callable[[str, object], None]]] = {
     "filters": check_filters,
     "labels": partial(_check_kind, kind=Iterable, said="labels"),
     "meta": partial(_check_kind, kind=Mapping, said="a dictionary"),
+    "path": partial(_check_kind, kind=str | os.PathLike, said="a path"),
     "policy": _check_policy,
 }
 """What is checked, by the name of the argument."""

@@ -18,7 +18,13 @@ from qa_system.answering.asking import Steps, failed, filters_of, questions_of, 
 from qa_system.arguments import checked
 from qa_system.config import Settings, load_settings
 from qa_system.config.choices import AnswerMode as Mode
-from qa_system.errors import ClosedError, ConfigError, QASystemError, UnknownItemError
+from qa_system.errors import (
+    ClosedError,
+    ConfigError,
+    InvalidArgumentError,
+    QASystemError,
+    UnknownItemError,
+)
 from qa_system.generators.drafts import Draft, drafts
 from qa_system.generators.evidence import evidence, promising
 from qa_system.readers.extractive import Reading
@@ -87,6 +93,11 @@ class QASystem:
     """
 
     def __init__(self, settings: Settings) -> None:
+        if not isinstance(settings, Settings):
+            raise InvalidArgumentError(
+                f"settings is {settings!r:.60}, not Settings",
+                remedy="Pass load_settings(FILE), or call QASystem.open(FILE).",
+            )
         self.settings = settings
         found = pipelines.to_read(settings)
         self._last = pipelines.last(found)
@@ -117,6 +128,7 @@ class QASystem:
 
         Raises:
             ConfigError: a setting is wrong.
+            InvalidArgumentError: an argument has a wrong type.
             StoreNotFoundError: there is no store where the settings say.
             EncoderMismatchError: the store was filled by another encoder.
             ModelError: a model cannot be loaded.

@@ -7,9 +7,21 @@ from urllib.parse import urlsplit
 
 from qa_system.errors import ConfigError
 
-__all__ = ["is_address", "split_address"]
+__all__ = ["is_address", "names_server", "split_address"]
 
 EXAMPLE = "Write for example http://localhost:9200/reviews."
+_WITHOUT_SCHEME = re.compile(r"[\w.-]+:\d+/")
+
+
+def names_server(name: str) -> bool:
+    """Tell whether a name is meant as a server's address, with or without its scheme.
+
+    >>> names_server("http://localhost:9200/reviews"), names_server("localhost:9200/reviews")
+    (True, True)
+    >>> names_server("my-store")
+    False
+    """
+    return "://" in name or _WITHOUT_SCHEME.match(name) is not None
 
 
 def is_address(name: str) -> bool:
@@ -21,7 +33,7 @@ def is_address(name: str) -> bool:
     >>> is_address("http://localhost:9200/reviews"), is_address("my-store")
     (True, False)
     """
-    if re.match(r"[\w.-]+:\d+/", name):
+    if _WITHOUT_SCHEME.match(name):
         raise ConfigError(
             "the store's address has no scheme", where=name, remedy=f"Write http://{name}."
         )

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from qa_system.config.addresses import is_address, split_address
+from qa_system.config.addresses import is_address, names_server, split_address
 from qa_system.config.choices import (
     Backend,
     IndexKind,
@@ -97,6 +97,16 @@ class StoreSettings(_PlacedSettings):
     gpu: bool = False
     group: str | None = None
     """The group of users that a new store is shared with; None: it is its owner's alone."""
+
+    @field_validator("path")
+    @classmethod
+    def _path_is_of_a_folder(cls, path: str) -> str:
+        if names_server(path):
+            raise ValueError(
+                "is a server's address, not a folder; set store.type to elasticsearch, store.url "
+                "and store.index, or name the whole store: --store ADDRESS"
+            )
+        return path
 
     @property
     def place(self) -> str:

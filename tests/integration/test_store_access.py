@@ -12,6 +12,7 @@ import pytest
 from haystack.dataclasses import Document
 from typer.testing import CliRunner
 
+from indexing.checkpoint import Checkpoint, CheckpointFile
 from indexing.cli import app
 from qa_system.config import Settings, StoreSettings, load_settings
 from qa_system.doctor import examine
@@ -178,6 +179,41 @@ def test_a_job_makes_a_private_store(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
     assert stat.S_IMODE((path / "jobs").stat().st_mode) == 0o700
     assert stat.S_IMODE((path / "store.sqlite3").stat().st_mode) == 0o600
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, [str(each) for each in arguments])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_what_a_job_keeps_outside_a_store_is_private(tmp_path, umask, elsewhere):
+    """Such as a server's jobs do, in a folder below the working one."""
+    source, state, rejects = tmp_path / "r.csv", tmp_path / "state" / "es-9200-x", tmp_path / "r.j"
+    source.write_text("review_id,item_id,text\nr1,B00,\nr2,B00,Good sound.\n")
+    command = ["run", "--source", source, "--store", tmp_path / "store", "--no-embed"]
+    command += ["--state", state, *(["--rejects", rejects] if elsewhere else [])]
+    run(*command)
+    assert modes(state) == expected(state, file=0o600, directory=0o700)
+    assert {each.suffix for each in state.iterdir()} >= {".sqlite"}
+    written = rejects if elsewhere else next(state.glob("*.rejects.jsonl"))
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+    written.chmod(0o644)
+    run(*command)
+    assert "missing text" in written.read_text()
+    assert stat.S_IMODE(written.stat().st_mode) == 0o644
+
+
+def test_a_running_job_lets_the_group_see_how_far_it_is(tmp_path, umask):
+    group = grp.getgrall()[3]
+    path = tmp_path / "store"
+    with FAISSDocumentStore(path, group=group.gr_name) as store:
+        store.write_documents(documents(0, 1))
+    with CheckpointFile(path / "jobs", "reviews-12345678") as state:
+        state.begin(Checkpoint("fingerprint"))
+        assert modes(path / "jobs") == expected(path / "jobs", file=0o660, directory=0o2770)
+        assert {each.stat().st_gid for each in (path / "jobs").iterdir()} == {group.gr_gid}
 
 
 def findings(path, **options):

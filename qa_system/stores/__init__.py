@@ -82,7 +82,7 @@ def _open_faiss(
         gpu=settings.gpu,
         group=settings.group,
     )
-    if stored is None:
+    if create:
         store.check_place()
     return store
 

@@ -7,21 +7,27 @@ from urllib.parse import urlsplit
 
 from qa_system.errors import ConfigError
 
-__all__ = ["is_address", "names_server", "split_address"]
+__all__ = ["is_address", "refuse_address", "split_address"]
 
 EXAMPLE = "Write for example http://localhost:9200/reviews."
 _WITHOUT_SCHEME = re.compile(r"[\w.-]+:\d+/")
 
 
-def names_server(name: str) -> bool:
-    """Tell whether a name is meant as a server's address, with or without its scheme.
+def refuse_address(folder: str) -> str:
+    """Return the name of a folder as it is.
 
-    >>> names_server("http://localhost:9200/reviews"), names_server("localhost:9200/reviews")
-    (True, True)
-    >>> names_server("my-store")
-    False
+    Raises:
+        ValueError: it is a server's address, with or without its scheme.
+
+    >>> refuse_address("my-store")
+    'my-store'
     """
-    return "://" in name or _WITHOUT_SCHEME.match(name) is not None
+    if "://" in folder or _WITHOUT_SCHEME.match(folder):
+        raise ValueError(
+            "is a server's address, not a folder; set store.type to elasticsearch, store.url "
+            "and store.index, or name the whole store: --store ADDRESS"
+        )
+    return folder
 
 
 def is_address(name: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -19,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from qa_system.config.addresses import is_address, names_server, split_address
+from qa_system.config.addresses import is_address, refuse_address, split_address
 from qa_system.config.choices import (
     Backend,
     IndexKind,
@@ -90,23 +91,13 @@ class StoreSettings(_PlacedSettings):
     rows_at_once: ClassVar[int] = 512
 
     type: Literal["faiss"] = "faiss"
-    path: str = "qa-store"
+    path: Annotated[str, AfterValidator(refuse_address)] = "qa-store"
     similarity: Similarity | None = None
     """None: the one that the encoder was trained with."""
     index: IndexKind = "auto"
     gpu: bool = False
     group: str | None = None
     """The group of users that a new store is shared with; None: it is its owner's alone."""
-
-    @field_validator("path")
-    @classmethod
-    def _path_is_of_a_folder(cls, path: str) -> str:
-        if names_server(path):
-            raise ValueError(
-                "is a server's address, not a folder; set store.type to elasticsearch, store.url "
-                "and store.index, or name the whole store: --store ADDRESS"
-            )
-        return path
 
     @property
     def place(self) -> str:

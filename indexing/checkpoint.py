@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from indexing.sources.rows import Position
 from indexing.sources.values import Kind
 from qa_system.errors import JobError
+from qa_system.stores.embedded.access import create_file, file_mode, make_folder
 
 __all__ = [
     "Checkpoint",
@@ -30,6 +31,7 @@ __all__ = [
     "Outcome",
     "Seen",
     "Told",
+    "lock_of",
     "read_checkpoints",
 ]
 
@@ -162,6 +164,8 @@ class Told(NamedTuple):
 class CheckpointFile:
     """The checkpoint of one job, and its lock: a job runs once at a time.
 
+    A folder and files that are made are for who may use the store around them, or the owner alone.
+
     Args:
         folder: where the checkpoints are; made if it is not there.
         job: the job's name.
@@ -172,9 +176,11 @@ class CheckpointFile:
 
     def __init__(self, folder: Path, job: str) -> None:
         self.path = folder / f"{job}.sqlite"
-        self._lock = _lock(self.path)
+        self._lock = lock_of(self.path)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                make_folder(folder)
             # Who only looks whether the job is running holds the lock for a moment.
             self._lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
@@ -194,7 +200,7 @@ class CheckpointFile:
     def _open(self) -> sqlite3.Connection:
         try:
             return self._connect()
-        except sqlite3.DatabaseError:
+        except (OSError, sqlite3.DatabaseError):
             # Nothing is lost with it: what the store has is told by content hashes.
             try:
                 for suffix in ("", "-wal", "-shm"):
@@ -204,6 +210,8 @@ class CheckpointFile:
                 raise _unwritable(self.path, error) from error
 
     def _connect(self) -> sqlite3.Connection:
+        with suppress(FileExistsError):
+            create_file(self.path, file_mode(self.path.parent.parent)).close()
         db = sqlite3.connect(self.path, isolation_level=None)
         try:
             db.execute("PRAGMA journal_mode = WAL")
@@ -373,13 +381,14 @@ def _has_tables(db: sqlite3.Connection) -> bool:
     return db.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
 
 
-def _lock(path: Path) -> FileLock:
-    return FileLock(path.with_suffix(".lock"))
+def lock_of(checkpoint: Path) -> FileLock:
+    """Return the lock of a job, which is held while it runs."""
+    return FileLock(checkpoint.with_suffix(".lock"), mode=file_mode(checkpoint.parent.parent))
 
 
 def _is_running(path: Path) -> bool:
     try:
-        with _lock(path).acquire(blocking=False):
+        with lock_of(path).acquire(blocking=False):
             return False
     except Timeout:
         return True

@@ -75,7 +75,7 @@ def compare_runs(
     if depths and (metric in not_compared or not left):
         raise EvaluationError(
             depths_in_words(depths, not_compared).rstrip("."),
-            remedy="Evaluate both with the same retriever.top_k and the same largest --k.",
+            remedy="Evaluate both with the same retriever.top_k and the same largest k.",
         )
     return {
         "runs": [{"name": r.name, "folder": r.folder, "kind": r.run.kind} for r in runs],

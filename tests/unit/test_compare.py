@@ -309,5 +309,5 @@ def test_runs_of_one_depth_are_compared_by_mrr(at_depth, capsys):
 
 def test_mrr_of_different_depths_cannot_be_asked_for(at_depth):
     runs = [at_depth("b", 10), at_depth("a", 20)]
-    with pytest.raises(EvaluationError, match=r"MRR.*10 in b, 20 in a.*largest --k"):
+    with pytest.raises(EvaluationError, match=r"MRR.*10 in b, 20 in a.*largest k"):
         compare_runs(runs, metric="mrr")

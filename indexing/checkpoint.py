@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
@@ -21,6 +22,7 @@ from filelock import FileLock, Timeout
 from indexing.sources.rows import Position
 from indexing.sources.values import Kind
 from qa_system.errors import JobError
+from qa_system.stores.embedded.access import create_file, file_mode, make_folder
 
 __all__ = [
     "Checkpoint",
@@ -29,6 +31,7 @@ __all__ = [
     "Outcome",
     "Seen",
     "Told",
+    "lock_of",
     "read_checkpoints",
 ]
 
@@ -161,6 +164,8 @@ class Told(NamedTuple):
 class CheckpointFile:
     """The checkpoint of one job, and its lock: a job runs once at a time.
 
+    A folder and files that are made are for who may use the store around them, or the owner alone.
+
     Args:
         folder: where the checkpoints are; made if it is not there.
         job: the job's name.
@@ -171,9 +176,11 @@ class CheckpointFile:
 
     def __init__(self, folder: Path, job: str) -> None:
         self.path = folder / f"{job}.sqlite"
-        self._lock = _lock(self.path)
+        self._lock = lock_of(self.path)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                make_folder(folder)
             # Who only looks whether the job is running holds the lock for a moment.
             self._lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
@@ -193,7 +200,7 @@ class CheckpointFile:
     def _open(self) -> sqlite3.Connection:
         try:
             return self._connect()
-        except sqlite3.DatabaseError:
+        except (OSError, sqlite3.DatabaseError):
             # Nothing is lost with it: what the store has is told by content hashes.
             try:
                 for suffix in ("", "-wal", "-shm"):
@@ -203,6 +210,8 @@ class CheckpointFile:
                 raise _unwritable(self.path, error) from error
 
     def _connect(self) -> sqlite3.Connection:
+        with suppress(FileExistsError):
+            create_file(self.path, file_mode(self.path.parent.parent)).close()
         db = sqlite3.connect(self.path, isolation_level=None)
         try:
             db.execute("PRAGMA journal_mode = WAL")
@@ -210,9 +219,15 @@ class CheckpointFile:
             (layout,) = db.execute("PRAGMA user_version").fetchone()
             if layout not in (0, LAYOUT) or (layout == 0 and _has_tables(db)):
                 raise ValueError("it is of another version")
+            (damage,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if damage != "ok":
+                raise ValueError(damage)
             db.executescript(SCHEMA)
             self._read(db)
-        except (sqlite3.DatabaseError, ValueError, TypeError, KeyError) as error:
+        except sqlite3.DatabaseError:
+            db.close()
+            raise
+        except (ValueError, TypeError, KeyError) as error:
             db.close()
             raise sqlite3.DatabaseError(str(error)) from error
         return db
@@ -354,7 +369,8 @@ class CheckpointFile:
             try:
                 yield
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # SQLite ends it itself when the disk is full
+                    self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -365,13 +381,14 @@ def _has_tables(db: sqlite3.Connection) -> bool:
     return db.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
 
 
-def _lock(path: Path) -> FileLock:
-    return FileLock(path.with_suffix(".lock"))
+def lock_of(checkpoint: Path) -> FileLock:
+    """Return the lock of a job, which is held while it runs."""
+    return FileLock(checkpoint.with_suffix(".lock"), mode=file_mode(checkpoint.parent.parent))
 
 
 def _is_running(path: Path) -> bool:
     try:
-        with _lock(path).acquire(blocking=False):
+        with lock_of(path).acquire(blocking=False):
             return False
     except Timeout:
         return True
@@ -381,10 +398,19 @@ def _is_running(path: Path) -> bool:
 
 
 def _unwritable(path: Path, error: Exception) -> JobError:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
+    if path.is_dir() or isinstance(error, IsADirectoryError):
+        first = "A folder is in its place: move it away"
+    elif code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) in (ENOSPC, EDQUOT):
+        first = "Make room"
+    elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        first = "Run the same command again: it makes the checkpoint anew"
+    else:
+        first = "Make that place writable"
     return JobError(
         f"the checkpoint cannot be written: {error}",
         where=str(path),
-        remedy="Make room, or name another folder: --state FOLDER.",
+        remedy=f"{first}, or name another folder: --state FOLDER.",
     )
 
 

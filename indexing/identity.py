@@ -14,12 +14,10 @@ from typing import Final
 
 from indexing.checkpoint import CheckpointFile, Told
 from indexing.sources.rows import Row
-from qa_system.records import Review, stable_review_id
+from qa_system.records import COPY_OF, Review, stable_review_id
 
-__all__ = ["COPY_OF", "Identities", "text_key"]
+__all__ = ["Identities", "text_key"]
 
-COPY_OF: Final = "copy_of"
-"""Metadata: the review whose text this one repeats about another item."""
 TELLING_WORDS: Final = 5
 """Two shoppers may say fewer words alike by chance."""
 _WORD: Final = re.compile(r"\w+")

@@ -13,6 +13,7 @@ import orjson
 
 from indexing.sources.rows import Reject
 from qa_system.errors import ConfigError
+from qa_system.stores.embedded.access import create_file, file_mode
 
 __all__ = ["RejectFile", "check_reject_file"]
 
@@ -24,7 +25,8 @@ class RejectFile:
     """Rejects as JSON Lines; without a reject there is no file.
 
     Args:
-        path: where it is written; a reject file of an earlier run is overwritten.
+        path: where it is written; a reject file of an earlier run is overwritten, and keeps its
+            mode. A new one is for who may use the store that it is in, or for its owner alone.
         keep: bytes of an unfinished run's file that still hold; what follows them is cut off.
 
     Raises:
@@ -36,6 +38,9 @@ class RejectFile:
         self._stream: IO[bytes] | None = None
         check_reject_file(path)
         with _told(path):
+            self._mode = file_mode(path.parent.parent)
+            if path.exists():
+                self._mode = stat.S_IMODE(path.stat().st_mode)
             if keep:
                 with path.open("r+b") as stream:
                     stream.truncate(keep)
@@ -60,7 +65,10 @@ class RejectFile:
         with _told(self.path):
             if self._stream is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._stream = self.path.open("ab")
+                is_there = self.path.exists()
+                self._stream = (
+                    self.path.open("ab") if is_there else create_file(self.path, self._mode)
+                )
             self._stream.write(orjson.dumps(reject.to_dict(), option=orjson.OPT_APPEND_NEWLINE))
 
     def flush(self) -> int:

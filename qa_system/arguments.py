@@ -8,6 +8,7 @@ and a method that is added is checked as well. The async variants call the check
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial, wraps
 from types import UnionType
@@ -174,6 +175,7 @@ NAMES: Final[Mapping[str, Callable[[str, object], None]]] = {
     "filters": check_filters,
     "labels": partial(_check_kind, kind=Iterable, said="labels"),
     "meta": partial(_check_kind, kind=Mapping, said="a dictionary"),
+    "path": partial(_check_kind, kind=str | os.PathLike, said="a path"),
     "policy": _check_policy,
 }
 """What is checked, by the name of the argument."""

@@ -17,6 +17,7 @@ from qa_system.config.choices import Similarity
 from qa_system.errors import QASystemError
 
 __all__ = [
+    "COPY_OF",
     "ID_RECIPE",
     "Answer",
     "AnswerSpan",
@@ -33,6 +34,8 @@ __all__ = [
 ]
 
 
+COPY_OF = "copy_of"
+"""Metadata: the review whose text this one repeats about another item."""
 ID_RECIPE = 2
 """How the id of a review without one is derived. 1 (version 0.1): from item and text. 2: from
 title, author and date, too, and the number of its occurrence."""

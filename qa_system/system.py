@@ -87,6 +87,11 @@ class QASystem:
     """
 
     def __init__(self, settings: Settings) -> None:
+        if not isinstance(settings, Settings):
+            raise InvalidArgumentError(
+                f"settings is {settings!r:.60}, not Settings",
+                remedy="Pass load_settings(FILE), or call QASystem.open(FILE).",
+            )
         self.settings = settings
         found = pipelines.to_read(settings)
         self._last = pipelines.last(found)
@@ -117,6 +122,7 @@ class QASystem:
 
         Raises:
             ConfigError: a setting is wrong.
+            InvalidArgumentError: an argument has a wrong type.
             StoreNotFoundError: there is no store where the settings say.
             EncoderMismatchError: the store was filled by another encoder.
             ModelError: a model cannot be loaded.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from indexing.cli.run import STATE
 from qa_system.console.app import note, print_json
 from qa_system.console.options import STORE, JsonOption, takes_settings
 
@@ -42,7 +44,7 @@ class ErasedFromJobs:
     remaining_rejects: dict[str, int]
 
 
-@takes_settings(STORE)
+@takes_settings(STORE, STATE)
 def forget(
     settings: Settings,
     reviews: Annotated[list[str], typer.Argument(metavar="REVIEW", help="Ids of reviews.")],
@@ -51,28 +53,32 @@ def forget(
     """Erase reviews from a store, its labels and its jobs, so that no file of theirs holds them.
 
     What was deleted or overwritten before is erased, too. Sources, backups and snapshots are not
-    reached. It takes as long as building the store's indexes anew; if it is interrupted, run the
-    same command again.
+    reached. A server's jobs keep their files in the folder that they were started in: run this
+    there, or name it with --state. It takes as long as building the store's indexes anew; if it is
+    interrupted, run the same command again.
     """
     from indexing.state import state_folder
     from qa_system.stores import open_store
 
+    folder = state_folder(settings).absolute()
     with open_store(settings.store) as opened:
         texts = _texts(opened, reviews)
         given = settings.indexing.rejects
         reject_file = None if given is None else Path(given)
-        jobs = erase_from_jobs(state_folder(settings), reject_file, reviews, texts)
+        jobs = erase_from_jobs(folder, reject_file, reviews, texts)
         forgotten = opened.forget(reviews)
     unknown = [each for each in reviews if each not in texts]
     if as_json:
         found = {**asdict(forgotten), **asdict(jobs), "not_found": unknown}
-        print_json({"store": settings.store.place, **found})
+        print_json({"store": settings.store.place, "state": str(folder), **found})
     else:
         typer.echo(
             f"{settings.store.place}: erased {forgotten.documents:,} documents, "
-            f"{forgotten.labels:,} labels, {jobs.checkpoints:,} checkpoints, "
-            f"{jobs.rejects:,} rejected rows"
+            f"{forgotten.labels:,} labels; of its jobs in {folder}: "
+            f"{jobs.checkpoints:,} checkpoints, {jobs.rejects:,} rejected rows"
         )
+    if not folder.is_dir():
+        note(f"there is no folder {folder}: where jobs ran elsewhere, name theirs by --state")
     if unknown:
         note(f"not in the store: {', '.join(map(repr, unknown))}")
     for path, number in jobs.remaining_rejects.items():
@@ -135,6 +141,8 @@ def _erase_rejects(path: Path, review_ids: Sequence[str], texts: dict[str, str])
     """Write a reject file anew without the rows of some reviews; return their number."""
     import orjson
 
+    from qa_system.stores.embedded.access import create_file
+
     if not path.is_file():
         return 0
     beginnings = [text[:RECOGNISED_BY] for text in texts.values() if text]
@@ -152,8 +160,9 @@ def _erase_rejects(path: Path, review_ids: Sequence[str], texts: dict[str, str])
     if removed:
         if kept:
             fresh = path.with_name(f"{path.name}.new")
-            fresh.write_bytes(b"".join(kept))
-            fresh.chmod(path.stat().st_mode)
+            fresh.unlink(missing_ok=True)
+            with create_file(fresh, stat.S_IMODE(path.stat().st_mode)) as stream:
+                stream.write(b"".join(kept))
             fresh.replace(path)
         else:
             path.unlink()
@@ -163,12 +172,13 @@ def _erase_rejects(path: Path, review_ids: Sequence[str], texts: dict[str, str])
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold the lock of a job, which is then not running."""
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
+    from indexing.checkpoint import lock_of
     from qa_system.errors import JobError
 
     try:
-        with FileLock(path.with_suffix(".lock")).acquire(blocking=False):
+        with lock_of(path).acquire(blocking=False):
             yield
     except Timeout:
         raise JobError(

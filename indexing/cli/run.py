@@ -10,13 +10,13 @@ import typer
 from qa_system.config.choices import IndexKind, Misfits, Similarity, SourceFormat
 from qa_system.console.app import print_json
 from qa_system.console.options import ENCODER, STORE, JsonOption, Setting, takes_settings
-from qa_system.console.wording import counted
+from qa_system.console.wording import counted, printable
 
 if TYPE_CHECKING:
     from indexing.report import JobReport
     from qa_system.config import Settings
 
-__all__ = ["run"]
+__all__ = ["STATE", "run"]
 
 
 def _pairs(
@@ -103,6 +103,11 @@ SOURCE = (
         panel="Source",
     ),
 )
+STATE = Setting(
+    "indexing.state",
+    "Use this folder for the jobs' checkpoints and rejects.",
+    default="STORE/jobs, of a server .qa-index/HOST-PORT-INDEX",
+)
 JOB = (
     Setting("indexing.batch_size", "Write a checkpoint after this many reviews.", type=int),
     Setting("indexing.rejects", "Write the rejected rows to this file."),
@@ -118,11 +123,7 @@ JOB = (
         default="keep",
         negative="--keep-missing",
     ),
-    Setting(
-        "indexing.state",
-        "Keep the checkpoints in this folder.",
-        default="STORE/jobs, of a server .qa-index/HOST-PORT-INDEX",
-    ),
+    STATE,
 )
 INDEX = (
     Setting(
@@ -208,7 +209,9 @@ def _print_report(report: JobReport) -> None:
             f"{counts.truncated:,} texts are longer than the encoder reads; --max-words splits them"
         )
     if counts.nulls:
-        nulls = ", ".join(f"{count:,} of {name}" for name, count in sorted(counts.nulls.items()))
+        nulls = ", ".join(
+            f"{count:,} of {printable(name)}" for name, count in sorted(counts.nulls.items())
+        )
         typer.echo(f"values left out that do not fit their column's type: {nulls}")
     if report.rejects_file is not None:
         reasons = ", ".join(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from indexing.cli.run import STATE
 from qa_system.console.app import note, print_json
 from qa_system.console.options import STORE, JsonOption, takes_settings
 from qa_system.console.wording import counted
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["status"]
 
 
-@takes_settings(STORE)
+@takes_settings(STORE, STATE)
 def status(settings: Settings, as_json: JsonOption = False) -> None:
     """Show what a store holds and how its jobs went.
 
@@ -29,24 +30,27 @@ def status(settings: Settings, as_json: JsonOption = False) -> None:
     from indexing.state import state_folder
     from qa_system.stores import open_store
 
-    jobs = read_checkpoints(state_folder(settings))
+    folder = state_folder(settings).absolute()
+    jobs = read_checkpoints(folder)
     with open_store(settings.store) as opened:
         if not any(job["running"] for job in jobs.values()) and opened.settle():
             note("a job was killed: what it has written is found from now on")
         found, notes = asdict(opened.status()), opened.notes()
     found["path"] = str(found["path"])
     if as_json:
-        print_json({**found, "jobs": jobs, "notes": notes})
+        print_json({**found, "state": str(folder), "jobs": jobs, "notes": notes})
         return
     for key, value in found.items():
         shown = value["name"] if isinstance(value, dict) else value
         typer.echo(f"{key.replace('_', ' '):20} {_shown(shown)}")
     if "passages" in notes:
         typer.echo(f"the last job {described(notes['passages'])}")
+    if not jobs:
+        typer.echo(f"no job in {folder}")
     for job, counts in jobs.items():
         how = "finished" if counts["finished"] else "not finished: run it again to go on"
         how = "running" if counts["running"] else how
-        typer.echo(f"job {job}: {how}; {counted(counts['read'], 'row')} read")
+        typer.echo(f"job {job}: {how}; {counted(counts['read'], 'row')} read; in {folder}")
 
 
 def _shown(value: Any) -> str:

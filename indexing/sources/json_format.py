@@ -10,7 +10,8 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from typing import IO, Any, Final, NamedTuple
+from math import isfinite
+from typing import IO, Any, Final, NamedTuple, Self
 
 import orjson
 
@@ -18,6 +19,7 @@ from indexing.sources.csv_format import undecodable
 from indexing.sources.encodings import BOM
 from indexing.sources.rows import BadRow, Position, RawRow
 from indexing.sources.streams import Lines
+from indexing.sources.values import described
 from qa_system.errors import DataError
 
 __all__ = ["is_json_lines", "read_json_lines", "read_json_values"]
@@ -229,7 +231,7 @@ def _values(data: bytes, encoding: str) -> dict[str, Any] | BadRow:
             return BadRow("nesting too deep", "it is nested too deep to be read")
         return BadRow("malformed", f"not JSON: {error}")
     if not isinstance(value, dict):
-        return BadRow("malformed", f"a JSON {type(value).__name__} where an object is needed")
+        return BadRow("malformed", f"{described(value)} where an object is needed")
     value.pop("", None)
     return value
 
@@ -261,11 +263,30 @@ def _loaded_strictly(data: bytes) -> Any:
             raise ValueError(f"the key {twice!r} comes twice")
         return found
 
-    value = json.loads(data.decode(), object_pairs_hook=pairs)
+    value = json.loads(
+        data.decode(),
+        object_pairs_hook=pairs,
+        parse_float=lambda text: number if isfinite(number := float(text)) else _Spelt(text),
+        parse_constant=_Spelt,
+    )
     if b"\\u" in data:
         # Half a character; orjson refuses it, too.
         json.dumps(value, ensure_ascii=False).encode()
     return value
+
+
+class _Spelt(float):
+    """A number that is infinite or none; its text is that of the file, as it would be of a cell."""
+
+    def __new__(cls, text: str) -> Self:
+        number = super().__new__(cls, text)
+        number._text = text
+        return number
+
+    _text: str
+
+    def __str__(self) -> str:
+        return self._text
 
 
 def _looked_through(value: dict[str, Any] | list[Any]) -> tuple[int, bool]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple
 
 from indexing.sources.column_types import ColumnTypes
-from indexing.sources.values import MisfitError, UnusableError, convert
+from indexing.sources.values import MisfitError, UnusableError, convert, described
 from qa_system.config import IndexingSettings
 from qa_system.records import ID_RECIPE, Review, stable_review_id
 
@@ -276,8 +276,8 @@ class Columns:
         try:
             text = convert(value, "text")
         except MisfitError:
-            kind = type(value).__name__
-            raise BadRow("wrong type", f"{self.text} is a {kind}, not a text", review_id) from None
+            what = f"{self.text} is {described(value)}, not a text"
+            raise BadRow("wrong type", what, review_id) from None
         except UnusableError as error:
             raise BadRow(error.reason, f"{self.text} {error.detail}", review_id) from None
         if text is None:

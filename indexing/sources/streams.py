@@ -316,8 +316,9 @@ def _told(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
         raise DataError(
             f"the file cannot be read on: {error or type(error).__name__}",
             where=name,
-            remedy="Fetch or compress it again, then run the same command: it goes on where it "
-            "stopped.",
+            remedy="Fetch or compress it again, then run the same command: it starts anew. What "
+            "was stored of the damaged file may be wrong; --delete-missing deletes all reviews "
+            "that the sources do not hold.",
         ) from error
 
 

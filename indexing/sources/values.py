@@ -20,6 +20,7 @@ __all__ = [
     "UnusableError",
     "convert",
     "day_first",
+    "described",
     "has_day_and_month",
     "id_text",
     "is_whole",
@@ -37,6 +38,13 @@ NOT_A_NUMBER: Final = frozenset(("nan", "inf", "+inf", "-inf", "infinity", "-inf
 MISSING: Final = frozenset(("na", "n/a", "#n/a", "null", "none", "-"))
 """What CSV files write for a value that is not there; in a column of text it is text."""
 
+_WORDS: Final = (
+    (str, "a text"),
+    (bytes, "binary data"),
+    ((int, float, Decimal), "a number"),
+    ((list, tuple), "a list"),
+    (dict, "an object"),
+)
 _NUMBER = re.compile(
     r"[+-]?(?:(?:0|[1-9][0-9]{0,400})(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
 )
@@ -184,7 +192,7 @@ def id_text(value: Any, kind: Kind | None) -> str | None:
                 found = _WHOLE.fullmatch(bare)
                 return text if found is None else found[1]
             return text if bare else None
-    raise MisfitError(f"is a {type(value).__name__}, not an id")
+    raise MisfitError(f"is {described(value)}, not an id")
 
 
 def is_whole(text: str) -> bool:
@@ -220,13 +228,25 @@ def has_day_and_month(text: str) -> bool:
     return _DAY_AND_MONTH.fullmatch(text) is not None
 
 
+def described(value: Any) -> str:
+    """Say what a value is, in the words of JSON.
+
+    >>> [described(each) for each in (None, True, "x", 5, [1], {})]
+    ['null', 'true', 'a text', 'a number', 'a list', 'an object']
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    named = (name for kind, name in _WORDS if isinstance(value, kind))
+    return next(named, f"a {type(value).__name__}")
+
+
 def _fits(value: int) -> bool:
     return -(2**63) <= value < 2**63
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, list | dict | tuple):  # of any depth
-        return f"a {type(value).__name__}"
+    if isinstance(value, bool | list | dict | tuple):  # of any depth
+        return described(value)
     text = repr(value)
     return text if len(text) <= 60 else text[:60] + "…"
 
@@ -258,7 +278,7 @@ def _text(value: Any) -> str | None:
 def _number(value: Any, *, is_declared: bool) -> int | float | None:
     match value:
         case bool():
-            raise MisfitError(f"is {value}, not a number")
+            raise MisfitError(f"is {described(value)}, not a number")
         case int():
             number: int | float = value
         case float():
@@ -278,7 +298,7 @@ def _number(value: Any, *, is_declared: bool) -> int | float | None:
     if isinstance(number, float) and not math.isfinite(number):
         raise MisfitError("is infinite")
     if isinstance(number, int) and not _fits(number):
-        raise MisfitError(f"is {_shown(number)}, which does not fit 64 bits")
+        raise MisfitError(f"is {_shown(number)}, which does not fit signed 64 bits")
     return number
 
 
@@ -367,7 +387,7 @@ def _iso(moment: datetime) -> str:
 
 @lru_cache(maxsize=4096)
 def _parsed_date(text: str, day_first: bool) -> str | None:
-    """Read a date in words or numbers, or as much of it as there is; None: it is none."""
+    """Read a date in words or numbers, a month or a year as its first day; None: it is none."""
     if len(text) > 80:
         return None
     try:
@@ -378,9 +398,9 @@ def _parsed_date(text: str, day_first: bool) -> str | None:
         return None
     from dateutil import parser
 
-    # Parts that the text leaves out are taken from the default: so two defaults tell.
+    # Parts that the text leaves out are taken from the default: so two tell whether it has a year.
     found = []
-    for default in (datetime(2000, 1, 1), datetime(2001, 2, 2)):  # noqa: DTZ001
+    for default in (datetime(2000, 1, 1), datetime(2001, 1, 1)):  # noqa: DTZ001
         try:
             found.append(
                 parser.parse(
@@ -393,11 +413,7 @@ def _parsed_date(text: str, day_first: bool) -> str | None:
         except (ValueError, OverflowError, TypeError, RecursionError):
             return None
     one, other = found
-    if one.year != other.year:
-        return None
-    if one.month != other.month:
-        return f"{one.year:04}"
-    return _iso(one) if one.day == other.day else f"{one.year:04}-{one.month:02}"
+    return _iso(one) if one.year == other.year else None
 
 
 def _time_zone(name: str | None, seconds: int | None) -> timezone | None:  # noqa: ARG001
@@ -416,7 +432,7 @@ def _json(value: Any, depth: int = 0) -> Any:
             return None if math.isnan(value) else value
         case int():
             if not _fits(value):
-                raise MisfitError(f"holds {_shown(value)}, which does not fit 64 bits")
+                raise MisfitError(f"holds {_shown(value)}, which does not fit signed 64 bits")
             return value
         case Decimal():
             return float(value) if value.is_finite() else None

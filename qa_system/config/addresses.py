@@ -7,9 +7,27 @@ from urllib.parse import urlsplit
 
 from qa_system.errors import ConfigError
 
-__all__ = ["is_address", "split_address"]
+__all__ = ["is_address", "refuse_address", "split_address"]
 
 EXAMPLE = "Write for example http://localhost:9200/reviews."
+_WITHOUT_SCHEME = re.compile(r"[\w.-]+:\d+/")
+
+
+def refuse_address(folder: str) -> str:
+    """Return the name of a folder as it is.
+
+    Raises:
+        ValueError: it is a server's address, with or without its scheme.
+
+    >>> refuse_address("my-store")
+    'my-store'
+    """
+    if "://" in folder or _WITHOUT_SCHEME.match(folder):
+        raise ValueError(
+            "is a server's address, not a folder; set store.type to elasticsearch, store.url "
+            "and store.index, or name the whole store: --store ADDRESS"
+        )
+    return folder
 
 
 def is_address(name: str) -> bool:
@@ -21,7 +39,7 @@ def is_address(name: str) -> bool:
     >>> is_address("http://localhost:9200/reviews"), is_address("my-store")
     (True, False)
     """
-    if re.match(r"[\w.-]+:\d+/", name):
+    if _WITHOUT_SCHEME.match(name):
         raise ConfigError(
             "the store's address has no scheme", where=name, remedy=f"Write http://{name}."
         )

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from qa_system.config.plain_yaml import MAX_CHARS, load_yaml
 from qa_system.config.schema import Settings, place_store
 from qa_system.config.shipped import Kind, named, resource, shipped
-from qa_system.errors import ConfigError
+from qa_system.errors import ConfigError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 ENVIRONMENT_PREFIX = "QA_"
+_OVERRIDES_ARE = 'Pass {"store.path": "x"} or ["store.path=x"].'
 
 
 class Override(NamedTuple):
@@ -84,6 +85,7 @@ def load_settings(
 
     Raises:
         ConfigError: naming every unknown key and wrong value by its path.
+        InvalidArgumentError: an argument has a wrong type.
 
     >>> load_settings(overrides=["retriever.top_k=3"], environ={}).retriever.top_k
     3
@@ -157,7 +159,12 @@ def read_yaml(name: str | Path, kind: Kind) -> dict[str, Any]:
 
     Raises:
         ConfigError: there is no such file, or it is not YAML with keys.
+        InvalidArgumentError: the name is no path.
     """
+    if not isinstance(name, str | os.PathLike):
+        raise InvalidArgumentError(
+            f"the {kind} file is {name!r:.60}, not a path", remedy="Pass a str or a Path."
+        )
     path = named(name, kind)
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -194,10 +201,18 @@ def _environment(environ: Mapping[str, str]) -> Iterator[Override]:
 def _overrides_of(overrides: Overrides) -> Iterator[Override]:
     if isinstance(overrides, Mapping):
         for key, value in overrides.items():
+            if not isinstance(key, str):
+                raise InvalidArgumentError(
+                    f"the key of an override is {key!r:.60}, not a text", remedy="Pass a str."
+                )
             if value is not None:
                 yield Override(tuple(key.split(".")), value, "override")
         return
+    if isinstance(overrides, str) or not isinstance(overrides, Iterable):
+        raise InvalidArgumentError(f"overrides is {overrides!r:.60}", remedy=_OVERRIDES_ARE)
     for each in overrides:
+        if not isinstance(each, str | Override):
+            raise InvalidArgumentError(f"an override is {each!r:.60}", remedy=_OVERRIDES_ARE)
         yield Override.parse(each) if isinstance(each, str) else each
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -19,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from qa_system.config.addresses import is_address, split_address
+from qa_system.config.addresses import is_address, refuse_address, split_address
 from qa_system.config.choices import (
     Backend,
     IndexKind,
@@ -90,7 +91,7 @@ class StoreSettings(_PlacedSettings):
     rows_at_once: ClassVar[int] = 512
 
     type: Literal["faiss"] = "faiss"
-    path: str = "qa-store"
+    path: Annotated[str, AfterValidator(refuse_address)] = "qa-store"
     similarity: Similarity | None = None
     """None: the one that the encoder was trained with."""
     index: IndexKind = "auto"

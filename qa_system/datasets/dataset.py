@@ -102,7 +102,7 @@ def read_dataset(path: str | Path) -> Dataset:
 
     Raises:
         DataError: the path holds none of these, it is damaged, two questions of one split have
-            the same id, or every row was set aside.
+            the same id, there are no rows, or every row was set aside.
 
     >>> "test" in read_dataset("bundled:sample").splits
     True

@@ -47,7 +47,7 @@ def read_labels_jsonl(path: str | Path, reading: Reading | None = None) -> tuple
     Raises:
         DataError: the file cannot be read, a line is wrong (the message lists everything that is
             wrong with it), two lines of one split have the same question id, two lines have
-            different texts or items for one review, or every line is blank.
+            different texts or items for one review, or every line is blank or none is there.
 
     >>> folder = getfixture("tmp_path")
     >>> line = '{"question": "How is it?", "context": "Good.", "answers": ["Good"], "stars": 5}'

@@ -214,7 +214,13 @@ class Reading:
         return False
 
     def check_any(self, path: str) -> None:
-        """Raise a DataError if every row was set aside."""
+        """Raise a DataError if there are no rows, or every row was set aside."""
+        if not self.rows:
+            raise DataError(
+                "there are no questions",
+                where=path,
+                remedy="Name a data set that holds questions, each with a context.",
+            )
         aside = [remark for remark in self.remarks if remark.kind == "blank"]
         if aside and len(aside) == self.rows:
             raise DataError(
@@ -274,14 +280,13 @@ class Reading:
 
     def _located(self, given: Given, context: str) -> tuple[AnswerSpan | None, bool]:
         """Return where an answer is, and whether it is there as the file says."""
-        text, start = given.text or "", given.start
-        if start is None or start < 0:
-            start = context.find(text)
+        text, start = given.text or "", -1 if given.start is None else given.start
         if start >= 0 and context.startswith(text, start):
             return AnswerSpan(text, start, start + len(text)), True
         if self._finder.text != context:
             self._finder = SpanFinder(context)
-        return self._finder.find_clearly(text, given.start), False
+        span = self._finder.find_clearly(text, start)
+        return span, start < 0 and span is not None and span.text == text
 
     def _count(
         self,

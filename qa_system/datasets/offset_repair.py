@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from qa_system.records import AnswerSpan
 
 __all__ = ["GivenUp", "RepairCounts", "SpanFinder"]
+
+_WORD = re.compile(r"[^\W_]+")
+_NOT = re.compile(r"n['’]t\b", re.IGNORECASE)
+"""The tokeniser of SubjQA makes a word of its own of it: `is n't`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +61,9 @@ class SpanFinder:
 
     A tokeniser adds spaces (`is n't`), changes quotes and drops some signs, but keeps letters and
     digits. So the answer is searched for with all white space removed from both sides, then with
-    everything but letters and digits removed. The review is reduced once, so that many answers
-    from one review cost one pass over it.
+    everything but letters and digits removed. A place begins and ends at word borders, and has no
+    more words than the answer: a tokeniser cuts words and joins none. The review is reduced once,
+    so that many answers from one review cost one pass over it.
 
     Args:
         text: the review.
@@ -83,7 +91,8 @@ class SpanFinder:
                 or below 0: unknown.
 
         Returns:
-            The first place if `start` is unknown. Otherwise the place that `start` names in one
+            If `start` is unknown, the first place where the answer stands as it is, else the first
+            place. Otherwise the place that `start` names in one
             of the units, or the nearest, if it is less than half as far away as the next. None if
             there is no such place.
 
@@ -94,7 +103,9 @@ class SpanFinder:
         True
         """
         if start is None or start < 0:
-            return next(iter(self._places(span)), None)
+            exact = ((at, at + len(span)) for at in _occurrences(self.text, span))
+            whole = (AnswerSpan(span, *place) for place in exact if self._is_whole(*place))
+            return next(chain(whole, self._places(span)), None)
         for at in _in_characters(self.text, start):
             if self.text.startswith(span, at):
                 return AnswerSpan(span, at, at + len(span))
@@ -110,13 +121,22 @@ class SpanFinder:
             if not wanted:
                 return []
             kept, positions = self._at(level)
-            found = [
+            places = (
                 (positions[at], positions[at + len(wanted) - 1] + 1)
                 for at in _occurrences(kept, wanted)
+            )
+            words = len(_WORD.findall(span))
+            found = [
+                AnswerSpan(self.text[start:end], start, end)
+                for start, end in places
+                if self._is_whole(start, end) and _spaced(self.text[start:end]) <= words
             ]
             if found:
-                return [AnswerSpan(self.text[start:end], start, end) for start, end in found]
+                return found
         return []
+
+    def _is_whole(self, start: int, end: int) -> bool:
+        return not (_is_in_word(self.text, start) or _is_in_word(self.text, end))
 
     def _at(self, level: int) -> tuple[str, list[int]]:
         while len(self._reduced) <= level:
@@ -131,6 +151,23 @@ def _occurrences(text: str, wanted: str) -> Iterator[int]:
     while at >= 0:
         yield at
         at = text.find(wanted, at + 1)
+
+
+def _is_in_word(text: str, at: int) -> bool:
+    """Tell whether a word goes on from before a position to behind it.
+
+    Letters without capitals are in no word: such scripts may write no spaces between words.
+    """
+    if not 0 < at < len(text) or _NOT.match(text, at):
+        return False
+    return all(
+        char.isalnum() and unicodedata.category(char) != "Lo" for char in text[at - 1 : at + 1]
+    )
+
+
+def _spaced(text: str) -> int:
+    """Count the words that white space sets apart."""
+    return sum(_WORD.search(part) is not None for part in text.split())
 
 
 def _in_characters(text: str, start: int) -> Iterator[int]:

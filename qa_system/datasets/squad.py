@@ -193,8 +193,8 @@ def read_squad(path: str | Path, reading: Reading | None = None) -> tuple[Label,
         reading: keeps count of the questions; None: what it would say is logged.
 
     Raises:
-        DataError: the file is missing or is not SQuAD, a question id occurs twice, or every
-            question is blank.
+        DataError: the file is missing or is not SQuAD, a question id occurs twice, there
+            are no questions, or every question is blank.
     """
     counted = Reading() if reading is None else reading
     labels = SquadFile.read(path).labels(counted, str(path))

@@ -88,7 +88,7 @@ def read_subjqa(
         reading: keeps count of the rows; None: what it would say is logged.
 
     Raises:
-        DataError: the folder, a split or a column is not there, or every row is blank.
+        DataError: the folder, a split or a column or a row is not there, or every row is blank.
         RecordError: a row cannot be used; the message names its file and line.
         MissingDependencyError: the Hub's copy was asked for and `datasets` is not installed.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any
 
 from qa_system.config import AnyStoreSettings, ElasticsearchSettings, StoreSettings
-from qa_system.errors import StoreError, StoreNotFoundError
+from qa_system.errors import InvalidArgumentError, StoreError, StoreNotFoundError
 from qa_system.records import Similarity
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def open_store(
         StoreNotFoundError: it is not there, and `create` is False.
         StoreError: `create` is True, and its folder holds something else.
         StoreMismatchError: the settings name another similarity than the store was made with.
+        InvalidArgumentError: these are no settings of a store.
 
     >>> import tempfile
     >>> with open_store(StoreSettings(path=tempfile.mkdtemp()), create=True) as store:
@@ -50,7 +51,10 @@ def open_store(
         case StoreSettings():
             return _open_faiss(settings, create, similarity)
         case _:
-            assert_never(settings)
+            raise InvalidArgumentError(
+                f"settings is {settings!r:.60}, not those of a store",
+                remedy="Pass StoreSettings or ElasticsearchSettings, as in load_settings().store.",
+            )
 
 
 def _open_faiss(
@@ -78,7 +82,7 @@ def _open_faiss(
         gpu=settings.gpu,
         group=settings.group,
     )
-    if stored is None:
+    if create:
         store.check_place()
     return store
 

@@ -75,7 +75,8 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
             writer closes the store.
         gpu: search the vectors on a GPU (needs faiss-gpu).
         group: the group of users that a new store is shared with, who may read and write it; None:
-            it is its owner's alone. A store that is there keeps the modes of its files.
+            it is its owner's alone. A store that is there keeps the modes of its files; a log line
+            says so where it was not made for the group.
 
     Raises:
         ConfigError: there is no such similarity or index.

@@ -106,6 +106,21 @@ def all_blank(folder: Path) -> Path:
     return path
 
 
+def empty_lines(folder: Path) -> Path:
+    (folder / "empty.jsonl").touch()
+    return folder / "empty.jsonl"
+
+
+def empty_squad(folder: Path) -> Path:
+    (folder / "empty.json").write_text('{"data": []}')
+    return folder / "empty.json"
+
+
+def empty_table(folder: Path) -> Path:
+    (folder / "dev.csv").write_text(",".join(REQUIRED))
+    return folder / "dev.csv"
+
+
 def twice(folder: Path) -> Path:
     path = folder / "twice.jsonl"
     row = '{"question_id": 1, "question": "Is it?", "context": "Good.", "answers": []}'
@@ -198,6 +213,9 @@ def test_all_take_it(
     ("make", "said"),
     [
         (all_blank, "all 1 rows were set aside"),
+        (empty_lines, "there are no questions"),
+        (empty_squad, "there are no questions"),
+        (empty_table, "there are no questions"),
         (twice, "question id '1' occurs twice"),
         (no_json, "the file is not JSON"),
         (nothing, "there is nothing"),
@@ -210,6 +228,8 @@ def test_all_refuse_it(
     call: Callable[[str, Path], BaseException | None],
     tmp_path: Path,
 ) -> None:
-    error = call(name, make(tmp_path))
+    data = make(tmp_path)
+    error = call(name, data)
     assert isinstance(error, DataError), error
     assert said in error.what
+    assert str(data) in str(error)

@@ -188,6 +188,30 @@ def test_the_command_reaches_what_jobs_remember(indexed):
     assert "1 document, sound" in run("verify", "--store", indexed).output
 
 
+def test_jobs_that_ran_elsewhere_are_found_in_their_folder(tmp_path, monkeypatch):
+    """As those of a server, whose files are where they were started."""
+    source, store, state = tmp_path / "r.jsonl", tmp_path / "store", tmp_path / "state"
+    rows = [{"review_id": "ann", "item_id": "lamp", "text": TEXT}]
+    rows += [{"review_id": name, "item_id": "", "text": TEXT} for name in ("ann", "bob")]
+    source.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    run("run", "--source", source, "--store", store, "--no-embed", "--state", state)
+    assert f"no job in {store / 'jobs'}" in run("status", "--store", store).stdout
+    assert f"3 rows read; in {state}" in run("status", "--store", store, "--state", state).stdout
+    monkeypatch.chdir(tmp_path)
+    found = json.loads(run("status", "--store", store, "--state", "state", "--json").stdout)
+    assert (found["state"], len(found["jobs"])) == (str(state), 1)
+
+    result = run("forget", "ann", "--store", store)
+    assert f"of its jobs in {store / 'jobs'}: 0 checkpoints, 0 rejected rows" in result.stdout
+    assert f"there is no folder {store / 'jobs'}" in result.stderr
+    assert "--state" in result.stderr
+    assert held(state, "quidnunc")
+    result = run("forget", "ann", "bob", "--store", store, "--state", state)
+    assert f"of its jobs in {state}: 1 checkpoints, 2 rejected rows" in result.stdout
+    assert "there is no folder" not in result.stderr
+    assert not held(state, "quidnunc")
+
+
 def test_a_job_that_is_running_is_waited_for(indexed):
     from filelock import FileLock
 

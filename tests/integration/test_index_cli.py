@@ -245,3 +245,16 @@ def test_a_server_is_named_by_its_address(tmp_path, source, command):
     assert "cannot be reached" in str(failed.exception)
     assert "http://127.0.0.1:1" in str(failed.exception)
     assert not (tmp_path / "x").exists()
+
+
+def test_items_and_columns_are_printed_without_what_a_terminal_obeys(tmp_path):
+    rows = [{"item_id": "B\x1b[31m", "text": "Good sound.", "n\x1b[2J": 1}]
+    rows += [{"item_id": "B2", "text": f"Fine {n}.", "n\x1b[2J": "x"} for n in range(1_000)]
+    source, store = tmp_path / "odd.jsonl", str(tmp_path / "store")
+    source.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    types = ("--type", "n\x1b[2J=number")
+    told = invoke("run", "--source", source, "--store", store, "--no-embed", *types)
+    assert "1,000 of n\ufffd[2J" in told.stdout
+    assert "1 B\ufffd[31m" in invoke("items", "--store", store).stdout
+    found = json.loads(invoke("items", "--store", store, "--json").stdout)
+    assert found["items"][0]["item_id"] == "B\x1b[31m"

@@ -7,13 +7,14 @@ import re
 import shlex
 import shutil
 import sqlite3
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 from haystack import Document
 
-from indexing.checkpoint import CheckpointFile, read_checkpoints
+from indexing.checkpoint import Checkpoint, CheckpointFile, read_checkpoints
 from indexing.job import run_job
 from indexing.state import state_folder
 from qa_system.config import EncoderSettings, StoreSettings, load_settings
@@ -353,7 +354,7 @@ def test_values_that_do_not_fit_are_counted(tmp_path, caplog):
     report = index(tmp_path, source, batch_size=1)
     assert outcomes(report) == (3, 0, 0, 0, 1)
     assert report.counts.nulls == report.to_dict()["nulls"] == {"stars": 2}
-    assert caplog.text.count("stars is 'x', not a rating: it is left out") == 1
+    assert caplog.text.count("stars is 'x', not a rating of 5: it is left out") == 1
     assert "stars" not in stored(tmp_path)["r2"][1]
     report = index(tmp_path, source, misfits="reject")
     assert outcomes(report) == (0, 0, 1, 0, 3)
@@ -449,7 +450,7 @@ def test_the_reject_file_is_golden(tmp_path):
     assert Path(report.rejects_file).read_text() == (
         f'{{"file":"{source}","line":2,"reason":"missing text","detail":"text is empty",'
         '"review_id":null,"row":"{\\"item_id\\": \\"B00\\"}"}\n'
-        f'{{"file":"{source}","line":3,"reason":"malformed","detail":"a JSON list where an object '
+        f'{{"file":"{source}","line":3,"reason":"malformed","detail":"a list where an object '
         'is needed","review_id":null,"row":"[1]"}\n'
     )
     assert report.to_dict()["rejects_file"] == str(tmp_path / "out" / "bad.jsonl")
@@ -561,6 +562,39 @@ def test_a_changed_source_starts_anew(tmp_path):
     assert counts(report) == (400, 400 - before, before, 0)
 
 
+def test_what_a_damaged_file_left_is_named_and_can_be_deleted(tmp_path):
+    source = tmp_path / "a.csv.gz"
+    plain = "asin,body\n" + "".join(f"B00,lamp number {n} is good\n" for n in range(200))
+    good = gzip.compress(plain.encode())
+    bad = bytearray(gzip.compress(plain.replace("lamp number 7 is good", "a rotten one").encode()))
+    bad[-8:] = good[-8:]
+    source.write_bytes(bad)
+    with pytest.raises(DataError, match=r"starts anew.*may be wrong; --delete-missing"):
+        index(tmp_path, source, batch_size=10)
+    source.write_bytes(good)
+    report = index(tmp_path, source, batch_size=10)
+    assert report.resumed == 0
+    assert len(stored(tmp_path)) == 201
+    assert index(tmp_path, source, batch_size=10, delete_missing=True).counts.deleted == 1
+    assert len(stored(tmp_path)) == 200
+
+
+def test_a_date_without_a_day_is_found_by_date(tmp_path):
+    dates = ["May 2012", "2013", "2012-05-03", "June 2014", ""]
+    lines = "".join(f"r{n},B00,good,{each}\n" for n, each in enumerate(dates))
+    (tmp_path / "a.csv").write_text(f"review_id,asin,body,date\n{lines}")
+    index(tmp_path, tmp_path / "a.csv")
+    with open_store(StoreSettings(path=str(tmp_path / "store"))) as store:
+        for operator, value, wanted in (
+            (">=", "2012-01-01", {"r0", "r1", "r2", "r3"}),
+            ("<", "2012-05-03", {"r0"}),
+            (">", "2013-06-01", {"r3"}),
+            ("==", "2013-01-01", {"r1"}),
+        ):
+            filters = {"field": "meta.date", "operator": operator, "value": value}
+            assert {each.id for each in store.filter_documents(filters)} == wanted
+
+
 def test_a_checkpoint_is_void_if_the_store_is_another(tmp_path):
     rows = [*ROWS, ("b", "", "", "")]
     source = write(tmp_path / "a.csv", rows)
@@ -584,6 +618,46 @@ def test_a_damaged_checkpoint_costs_nothing_but_time(tmp_path, source):
         db.execute("UPDATE progress SET checkpoint = '{}'")
     db.close()
     assert counts(index(tmp_path, source)) == (5, 0, 5, 0)
+
+
+@pytest.mark.parametrize("rows", [20, 2_000])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
+def test_a_checkpoint_that_is_damaged_in_its_middle_is_made_anew(tmp_path, rows, share):
+    good = [(f"r{n}", "B00", f"text {n} is good", "1") for n in range(rows)]
+    source = write(tmp_path / "a.csv", [*good, ("b", "", "", "")])
+    for limit in (0, None):  # a run that has not ended, and one that has
+        with nullcontext() if limit is None else pytest.raises(TooManyRejectsError):
+            index(tmp_path, source, max_rejects=limit, batch_size=rows)
+        (state,) = (tmp_path / "store" / "jobs").glob("*.sqlite")
+        damaged = bytearray(state.read_bytes())
+        at = int(len(damaged) * share) // 4096 * 4096
+        damaged[at : at + 2_000] = b"\xa5" * 2_000
+        state.write_bytes(damaged)
+        assert counts(index(tmp_path, source)) == (rows + 1, 0, rows, 1)
+
+
+def test_a_full_disk_a_folder_and_damage_have_remedies_of_their_own(tmp_path):
+    with CheckpointFile(tmp_path, "full") as state:
+        state.begin(Checkpoint("x"))
+        (pages,) = state._db.execute("PRAGMA page_count").fetchone()
+        state._db.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(JobError, match=r"is full.* Make room"):
+            state.attempt({f"r{n}": "x" * 100 for n in range(1_000)})
+    (tmp_path / "folder.sqlite").mkdir()
+    with pytest.raises(JobError, match="A folder is in its place") as error:
+        CheckpointFile(tmp_path, "folder")
+    assert "Make room" not in str(error.value)
+    with CheckpointFile(tmp_path, "damaged") as state:
+        state.begin(Checkpoint("x"))
+        state._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with state.path.open("r+b") as file:
+            file.seek(4096)
+            file.write(b"\xa5" * (state.path.stat().st_size - 4096))
+        state._db.execute("PRAGMA shrink_memory")
+        with pytest.raises(JobError, match=r"malformed.* Run the same command again"):
+            state.attempt({"r": None})
+    with CheckpointFile(tmp_path, "damaged") as state:
+        assert state.load() is None
 
 
 def test_a_state_folder_that_cannot_be_made(tmp_path, source):

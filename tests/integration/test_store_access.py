@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from haystack.dataclasses import Document
+from haystack.document_stores.types import DuplicatePolicy
 from typer.testing import CliRunner
 
+from indexing.checkpoint import Checkpoint, CheckpointFile
 from indexing.cli import app
 from qa_system.config import Settings, StoreSettings, load_settings
 from qa_system.doctor import examine
@@ -19,6 +21,7 @@ from qa_system.errors import StoreError
 from qa_system.stores.embedded.derived import ann
 from qa_system.stores.faiss import FAISSDocumentStore
 
+OVERWRITE = DuplicatePolicy.OVERWRITE
 VECTORS = np.random.default_rng(1).standard_normal((80, 4)).astype("f4")
 
 
@@ -151,23 +154,50 @@ def test_two_users_of_a_group_write_and_read_the_same_store(tmp_path, public_fol
     assert "store.group" in told
 
 
-def test_a_store_that_is_there_keeps_its_modes(tmp_path, monkeypatch):
+def test_a_store_that_is_there_keeps_its_modes(tmp_path, monkeypatch, caplog):
     path = tmp_path / "store"
     for _ in fill(path, monkeypatch):
         pass
     for each in [path, *path.rglob("*")]:
         each.chmod(0o755 if each.is_dir() else 0o644)
-    with FAISSDocumentStore(path, group="no such group") as store:
-        store.write_documents([Document(id="new", content="a new review", embedding=[1.0] * 4)])
+    with FAISSDocumentStore(path, group=grp.getgrall()[3].gr_name) as store:
+        for _ in range(2):
+            store.write_documents([Document(id="new", content="a new review")], OVERWRITE)
         assert store.verify() == []
     assert modes(path) == expected(path, file=0o644, directory=0o755)
+    assert caplog.text.count("was not made for the group") == 1
+
+
+def test_a_store_of_the_group_is_not_remarked_on(tmp_path, caplog):
+    for number in range(2):
+        with FAISSDocumentStore(tmp_path / "store", group=grp.getgrall()[3].gr_name) as store:
+            store.write_documents(documents(number, number + 1))
+            store.write_documents(documents(number + 5, number + 6))
+    assert "group" not in caplog.text
+
+
+def test_a_job_that_changes_nothing_remarks_on_the_group_as_well(tmp_path, caplog):
+    (tmp_path / "r.csv").write_text("review_id,item_id,text\nr2,B00,Good sound.\n")
+    command = ["run", "--source", tmp_path / "r.csv", "--store", tmp_path / "store", "--no-embed"]
+    run(*command)
+    run(*command, "--set", f"store.group={grp.getgrall()[3].gr_name}")
+    assert "was not made for the group" in caplog.text
+    with pytest.raises(StoreError, match="groupadd"):
+        CliRunner().invoke(
+            app, [*map(str, command), "--set", "store.group=nosuch"], catch_exceptions=False
+        )
 
 
 def test_a_group_that_is_not_there(tmp_path):
+    with FAISSDocumentStore(tmp_path / "there") as store:
+        store.write_documents(documents(0, 1))
+    there = FAISSDocumentStore(tmp_path / "there", group="no such group")
+    with pytest.raises(StoreError, match="groupadd"):
+        there.write_documents(documents(1, 2))
     store = FAISSDocumentStore(tmp_path / "store", group="no such group")
     with pytest.raises(StoreError, match="groupadd"):
         store.write_documents(documents(0, 1))
-    assert list(tmp_path.iterdir()) == []
+    assert [each.name for each in tmp_path.iterdir()] == ["there"]
 
 
 def test_a_job_makes_a_private_store(tmp_path):
@@ -178,6 +208,41 @@ def test_a_job_makes_a_private_store(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
     assert stat.S_IMODE((path / "jobs").stat().st_mode) == 0o700
     assert stat.S_IMODE((path / "store.sqlite3").stat().st_mode) == 0o600
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, [str(each) for each in arguments])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_what_a_job_keeps_outside_a_store_is_private(tmp_path, umask, elsewhere):
+    """Such as a server's jobs do, in a folder below the working one."""
+    source, state, rejects = tmp_path / "r.csv", tmp_path / "state" / "es-9200-x", tmp_path / "r.j"
+    source.write_text("review_id,item_id,text\nr1,B00,\nr2,B00,Good sound.\n")
+    command = ["run", "--source", source, "--store", tmp_path / "store", "--no-embed"]
+    command += ["--state", state, *(["--rejects", rejects] if elsewhere else [])]
+    run(*command)
+    assert modes(state) == expected(state, file=0o600, directory=0o700)
+    assert {each.suffix for each in state.iterdir()} >= {".sqlite"}
+    written = rejects if elsewhere else next(state.glob("*.rejects.jsonl"))
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+    written.chmod(0o644)
+    run(*command)
+    assert "missing text" in written.read_text()
+    assert stat.S_IMODE(written.stat().st_mode) == 0o644
+
+
+def test_a_running_job_lets_the_group_see_how_far_it_is(tmp_path, umask):
+    group = grp.getgrall()[3]
+    path = tmp_path / "store"
+    with FAISSDocumentStore(path, group=group.gr_name) as store:
+        store.write_documents(documents(0, 1))
+    with CheckpointFile(path / "jobs", "reviews-12345678") as state:
+        state.begin(Checkpoint("fingerprint"))
+        assert modes(path / "jobs") == expected(path / "jobs", file=0o660, directory=0o2770)
+        assert {each.stat().st_gid for each in (path / "jobs").iterdir()} == {group.gr_gid}
 
 
 def findings(path, **options):

@@ -309,6 +309,7 @@ def test_an_unknown_field_is_told_once(store, caplog):
     caplog.clear()
     store.count_documents_by_filter(compare("meta.item_id", "==", "lamp"))
     store.count_documents_by_filter(compare("meta.votes.u3_1", "==", 1))
+    store.count_documents_by_filter(compare("meta.copy_of", "==", None))
     assert not caplog.messages
     store.count_documents_by_filter(compare("meta.zzz", "!=", 1))
     assert "there is '" in caplog.text

@@ -10,6 +10,7 @@ import pytest
 from haystack import Document
 
 from qa_system.arguments import COUNTS, NAMES, check_question
+from qa_system.config import Settings, load_settings
 from qa_system.errors import EmptyQuestionError, InvalidArgumentError
 from qa_system.generators.chat import ReviewChat
 from qa_system.generators.evidence import EvidenceSelector
@@ -18,6 +19,7 @@ from qa_system.rankers.reader_ranker import ReaderRanker
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.retrievers.bm25 import BM25Retriever
 from qa_system.retrievers.dense import DenseRetriever
+from qa_system.stores import open_store
 from qa_system.stores.elasticsearch import ElasticsearchReviewStore
 from qa_system.stores.faiss import FAISSDocumentStore
 from qa_system.system import QASystem
@@ -59,7 +61,7 @@ CHECKED_ELSEWHERE = {
     # in __init__, where they are settings, and of components
     *("api_key_env", "backend", "bulk", "ca_certs_env", "chat_generator", "device"),
     *("document_store", "embedding_dim", "gpu", "index", "index_options", "length_penalty"),
-    *("mode", "model", "no_answer_threshold", "password_env", "path", "precision", "prior"),
+    *("mode", "model", "no_answer_threshold", "password_env", "precision", "prior"),
     *("reader", "refresh_interval", "replicas", "score_scale", "settings", "shards"),
     *("similarity", "temperature", "template", "thorough", "timeout", "url", "username_env"),
     "verify_certs",
@@ -159,3 +161,25 @@ def test_words_of_any_script_are_a_question(text: str) -> None:
 def test_the_message_spells_half_a_character() -> None:
     with pytest.raises(InvalidArgumentError, match=r"'b\\udce9ttery'.* character 2 is half"):
         check_question(HALF)
+
+
+@pytest.mark.parametrize("wrong", [5, b"settings.yaml", ["settings.yaml"], object()], ids=repr)
+@pytest.mark.parametrize(
+    "opened", [QASystem, QASystem.open, load_settings, open_store, FAISSDocumentStore]
+)
+def test_what_opens_refuses_what_is_no_path_or_settings(
+    opened: Callable[[Any], Any], wrong: object
+) -> None:
+    with pytest.raises(InvalidArgumentError):
+        opened(wrong)
+
+
+def test_the_settings_of_everything_are_not_those_of_a_store() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"load_settings\(\)\.store"):
+        open_store(Settings())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [5, "seed=3", [5], [("seed",)], {5: "x"}], ids=repr)
+def test_overrides_of_a_wrong_type_are_refused(wrong: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="override"):
+        load_settings(overrides=wrong)

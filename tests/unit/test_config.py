@@ -237,6 +237,24 @@ def test_settings_from_says_where_a_wrong_value_came_from() -> None:
     assert "store.size: no such key [--set]" in message
 
 
+@pytest.mark.parametrize("address", ["http://me:secret@es:9200/reviews", "es:9200/reviews"])
+def test_a_servers_address_is_no_folder_whichever_source_names_it(
+    tmp_path: Path, address: str
+) -> None:
+    file = write(tmp_path, f"store: {{path: '{address}'}}")
+    for load in (
+        lambda: load_settings(file, environ={}),
+        lambda: load_settings(overrides={"store.path": address}, environ={}),
+        lambda: load_settings(environ={"QA_STORE__PATH": address}),
+        lambda: settings_from(None, {}, [f"store.path={address}"]),
+    ):
+        with pytest.raises(ConfigError, match=r"store\.path: is a server's address") as caught:
+            load()
+        for key in ("store.type", "store.url", "store.index", "--store"):
+            assert key in str(caught.value)
+        assert "secret" not in str(caught.value)
+
+
 def test_pairs_change_single_entries(tmp_path: Path) -> None:
     path = write(tmp_path, "indexing: {columns: {text: body, item_id: asin}, types: {a.b: text}}")
     flags = {"indexing.columns": {"text": "x=y"}, "indexing.types": {"c": "number"}}

@@ -1,5 +1,3 @@
-import json
-
 import pytest
 
 from eval.datasets import load_dataset, load_labels
@@ -100,8 +98,8 @@ def test_domains_that_cannot_be_told_apart(tmp_path):
 def test_an_unknown_split_lists_those_there(sample, tmp_path):
     with pytest.raises(DataError, match=r"no split 'validation'.*train, dev, test"):
         load_labels(sample, "validation")
-    path = tmp_path / "empty.json"
-    path.write_text(json.dumps({"version": "1.1", "data": []}))
+    path = tmp_path / "one.jsonl"
+    path.write_text('{"question": "Is it?", "context": "Good.", "answers": []}')
     with pytest.raises(DataError, match="Name no split"):
         load_labels(path, "test")
 

@@ -342,6 +342,9 @@ def test_the_reader_is_a_span_with_content_only_where_that_is_traced(
     assert span.tags == ({**COUNTED, **said} if content else COUNTED)
     assert span.parent is not None
     assert span.parent.name == "haystack.component.run"
+    # Haystack's own tag, which docs/haystack.md warns of.
+    given = recorder.named("haystack.pipeline.run").tags["haystack.pipeline.input_data"]
+    assert given["reader"]["query"] == QUESTION
 
 
 def test_retrieval_is_traced_too(store: FAISSDocumentStore, recorder: Recorder) -> None:

@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import replace
 
+import orjson
 import pytest
 
 from eval.datasets import load_dataset
@@ -297,6 +298,41 @@ def test_an_answer_is_found_where_there_is_no_doubt(text, answer, start, found):
     span = SpanFinder(text).find_clearly(answer, start)
     assert (None if span is None else (span.start, span.end)) == found
     assert span is None or span.text == text[span.start : span.end]
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "start", "found"),
+    [
+        ("Put the atlas away.", "heat", 0, None),
+        ("Put the atlas away.", "heat", None, None),
+        ("This eats power.", "seat", 0, None),
+        ("Did he at last?", "heat", None, None),  # one word is not two
+        ("The book is fine.", "ok", None, None),
+        ("This cat is nice", "is", None, (9, 11)),
+        ("A smart art piece", "art", None, (8, 11)),
+        ("I don't know; nope", "no", None, None),
+        ("It isn't bitter / acidic.", "n't bitter/acidic", 0, (5, 24)),  # the tokeniser's word
+        ("这个电池很好", "电池", None, (2, 4)),  # no spaces between words
+        ("Loud/ clear.", "loud/clear", None, None),
+        ("Loud/ clear.", "Loud/clear", None, (0, 11)),
+    ],
+)
+def test_an_answer_is_found_as_whole_words(text, answer, start, found):
+    span = SpanFinder(text).find_clearly(answer, start)
+    assert (None if span is None else (span.start, span.end)) == found
+
+
+def test_an_answer_at_its_offset_may_be_part_of_a_word(tmp_path):
+    row = {"question": "What?", "context": "Such atlases.", "question_id": "a"}
+    for answer, found in (
+        ({"text": "atlas", "start": 5}, [("atlas", 5)]),
+        ({"text": "atlas", "start": 4}, []),
+        ("atlas", []),
+    ):
+        path = tmp_path / "x.jsonl"
+        path.write_bytes(orjson.dumps({**row, "answers": [answer]}))
+        [label] = read_dataset(path).labels
+        assert [(span.text, span.start) for span in label.answers] == found
 
 
 def test_what_is_written_is_the_same_when_read_back(sample, tmp_path):

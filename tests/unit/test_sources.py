@@ -548,7 +548,50 @@ def test_dates_say_once_which_number_is_the_month(tmp_path, caplog):
     assert not caplog.records
     assert dates("03/04/2015") == ["2015-03-04"]
     assert "do not say which number is the month" in caplog.text
-    assert dates("May 2012", "2011", "20-May-12") == ["2012-05", "2011", "2012-05-20"]
+    assert dates("May 2012", "2011", "20-May-12") == ["2012-05-01", "2011-01-01", "2012-05-20"]
+    assert dates("2012-05", "05/2012", "Feb 2013") == ["2012-05-01", "2012-05-01", "2013-02-01"]
+
+
+@pytest.mark.parametrize("value", ["1e400", "-1e999", "Infinity", "-Infinity"])
+def test_a_number_beyond_all_is_text_as_it_is_written_in_every_format(tmp_path, value):
+    (tmp_path / "a.csv").write_text(f"item_id,text,n,note\ni,t,5,some\ni,t,{value},{value}\n")
+    row = '{"item_id":"i","text":"t","n":%s,"note":%s}'
+    rows = [row % ("5", '"some"'), row % (value, value)]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    for name in ("a.csv", "a.jsonl"):
+        first, second = rows_of(tmp_path / name)
+        assert first.record.meta == {"n": 5, "note": "some"}
+        assert second.record.meta == {"note": value}
+
+
+def test_rejects_and_misfits_speak_of_json(tmp_path):
+    file = tmp_path / "a.jsonl"
+    good = {"item_id": "i", "text": "t", "n": 5, "date": "2012-05-03"}
+    odd = [
+        *({**good, "text": value} for value in ([1], {})),
+        *({**good, "item_id": value} for value in ([1], {}, True)),
+        *({**good, "n": value} for value in (True, [1])),
+        {**good, "date": {}},
+        *([1], "x", 5, True, None),
+    ]
+    file.write_text("\n".join(json.dumps(each) for each in [*[good] * 20, *odd]))
+    types = {"n": "number", "date": "date"}
+    told = [each.detail for each in records_of(file, misfits="reject", types=types)[20:]]
+    assert told == [
+        "text is a list, not a text",
+        "text is an object, not a text",
+        "item_id is a list, not an id",
+        "item_id is an object, not an id",
+        "item_id is true or false, not an id",
+        "n is true, not a number",
+        "n is a list, not a number",
+        "date is an object, not a date",
+        "a list where an object is needed",
+        "a text where an object is needed",
+        "a number where an object is needed",
+        "true where an object is needed",
+        "null where an object is needed",
+    ]
 
 
 def test_an_id_that_looks_like_a_passages_is_as_good_as_any(tmp_path):

@@ -22,6 +22,7 @@ __all__ = [
     "describe",
     "file_mode",
     "find_group",
+    "is_shared_with",
     "make_folder",
     "open_file",
     "share",
@@ -59,6 +60,12 @@ def find_group(name: str | None) -> int | None:
             where="store.group",
             remedy=f"Make it (groupadd {name}) and add the users to it, or name another.",
         ) from None
+
+
+def is_shared_with(store: Path, group: int | None) -> bool:
+    """Tell whether the members of a group may use a store; True where none is named (None)."""
+    found = (store / LEDGER).stat()
+    return group is None or (found.st_gid == group and found.st_mode & 0o060 == 0o060)
 
 
 def open_file(path: Path, flags: int, mode: int | None = None) -> BinaryIO:
@@ -127,7 +134,7 @@ def describe(store: Path, group: str | None) -> tuple[str, str | None]:
     if mode & 0o007:
         closed = "go=" if group is None else "o="
         return f"{detail}: every user of this machine may read it", f"chmod -R {closed} {store}"
-    if group is not None and (find_group(group), mode & 0o060) != (found.st_gid, 0o060):
+    if not is_shared_with(store, find_group(group)):
         change = f"chgrp -R {group} {store} && chmod -R g=u {store}"
         folders = f"find {store} -type d -exec chmod g+s {{}} +"
         return f"{detail}: it was not made for the group {group}", f"{change} && {folders}"

@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from qa_system.errors import StoreError
 from qa_system.records import Similarity
-from qa_system.stores.embedded.access import find_group, share
+from qa_system.stores.embedded.access import find_group, is_shared_with, share
 from qa_system.stores.embedded.derived.ann import ApproximateIndex, IndexKind
 from qa_system.stores.embedded.derived.follower import Follower
 from qa_system.stores.embedded.derived.lexical_index import LexicalIndex
@@ -83,6 +83,7 @@ class StoreFolder:
         self._lock = WriterLock(path)
         self._is_upgraded = False
         self._is_checked = False
+        self._is_told_of_group = False
         self._failed: dict[str, tuple[str, int]] = {}
         self._begin_threading()
         _folders.add(self)
@@ -134,11 +135,19 @@ class StoreFolder:
         Files that this process puts there before the store is made do not count.
 
         Raises:
-            StoreError: it does; or its `store.sqlite3` is none of ours.
+            StoreError: it does; or its `store.sqlite3` is none of ours; or there is no such group.
         """
+        group = find_group(self._group)
         if self.ledger.exists():
             with self.ledger.snapshot():
                 self._is_checked = False
+            if not (self._is_told_of_group or is_shared_with(self.path, group)):
+                self._is_told_of_group = True
+                log.warning(
+                    "%s was not made for the group %s, and keeps its modes: store.group is for a "
+                    "new store; qa doctor says how to share this one",
+                    *(self.path, self._group),
+                )
         elif not self._is_checked:
             check_free(self.path)
             self._is_checked = True

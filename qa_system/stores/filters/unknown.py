@@ -8,6 +8,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Final
 
+from qa_system.records import COPY_OF
 from qa_system.stores.filters.tree import Node, comparisons
 
 __all__ = ["UnknownFields"]
@@ -36,7 +37,8 @@ class UnknownFields:
         """
         for each in comparisons(tree):
             is_new = each.column == "meta" and each.keys and each.keys not in self._seen
-            if not is_new or len(self._seen) >= MOST_REMEMBERED:
+            # A store without copies has no such field, and the filter is right all the same.
+            if not is_new or each.keys == (COPY_OF,) or len(self._seen) >= MOST_REMEMBERED:
                 continue
             if has(replace(each, operator="in", values=(None,), is_negated=True)):
                 self._seen.add(each.keys)

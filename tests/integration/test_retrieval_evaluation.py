@@ -229,7 +229,7 @@ def test_a_review_that_cannot_be_indexed_is_named_and_left_out(caplog):
         found = evaluate_retriever([*LABELS, asked], opened, settings(), scope="item", ks=[1])
     assert found.counts["gold_missing"] == 1
     assert "1 of 6 reviews cannot be indexed" in caplog.text
-    assert "600 characters" in caplog.text
+    assert "600 bytes" in caplog.text
     with (
         pytest.raises(EvaluationError, match="none of the 1 reviews can be indexed") as error,
         store_of([bad], settings()),

@@ -163,7 +163,7 @@ def test_the_message_spells_half_a_character() -> None:
         check_question(HALF)
 
 
-@pytest.mark.parametrize("wrong", [5, b"settings.yaml", ["settings.yaml"], object()], ids=repr)
+@pytest.mark.parametrize("wrong", [5, b"settings.yaml", ["settings.yaml"], object()])
 @pytest.mark.parametrize(
     "opened", [QASystem, QASystem.open, load_settings, open_store, FAISSDocumentStore]
 )

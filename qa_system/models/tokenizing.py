@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from qa_system.errors import ModelError
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
-__all__ = ["encodable", "places", "take_literally", "with_sound_offsets"]
+__all__ = ["check_vocabulary", "encodable", "places", "take_literally", "with_sound_offsets"]
 
 MARKERS = "▁Ġ"
 """What SentencePiece and byte-level tokenizers write for a space, also where none was."""
@@ -188,6 +188,29 @@ def _nearest(kept: NDArray[np.bool_], *, forwards: bool) -> NDArray[np.int64]:
         return np.minimum.accumulate(found[::-1])[::-1]
     found = np.insert(np.where(kept, numbers + 1, 0), 0, 0)
     return np.maximum.accumulate(found)
+
+
+def check_vocabulary(tokenizer: Tokenizer, model: Any, where: str) -> None:
+    """Refuse a tokenizer that makes tokens for which a model has no embedding.
+
+    Tokens that were added do not count: in a text they are plain letters.
+
+    Args:
+        tokenizer: the model's.
+        model: one of transformers'.
+        where: the model's folder, for the error.
+
+    Raises:
+        ModelError: naming both numbers.
+    """
+    rows = model.get_input_embeddings().weight.shape[0]
+    tokens = max(tokenizer.get_vocab(with_added_tokens=False).values(), default=-1) + 1
+    if tokens > rows:
+        raise ModelError(
+            f"the tokenizer has {tokens:,} tokens, and the model embeddings of {rows:,}",
+            where=where,
+            remedy="Save the model again with the tokenizer that it was trained with.",
+        )
 
 
 def with_sound_offsets(tokenizer: Tokenizer, where: str | None = None) -> Tokenizer:

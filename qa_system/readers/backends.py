@@ -21,6 +21,7 @@ from qa_system.models.inference import (
     token_batches,
 )
 from qa_system.models.locate import ModelLocation
+from qa_system.models.tokenizing import check_vocabulary
 from qa_system.readers.calibration import Calibration, calibration_of
 from qa_system.readers.spans import WindowLogits
 from qa_system.readers.windows import Window
@@ -113,6 +114,9 @@ def score_windows(
 
     Returns:
         The logits of each window, in the order of the windows.
+
+    Raises:
+        ModelError: the model computes NaN or infinity.
     """
     found: dict[int, WindowLogits] = {}
     lengths_of = [len(window) for window in windows]
@@ -126,12 +130,18 @@ def score_windows(
         )
         for row, window, starts, ends in zip(rows, batch, start, end, strict=True):
             context = slice(window.context_start, window.context_start + len(window.offsets))
-            found[int(row)] = WindowLogits(
+            scored = WindowLogits(
                 start=starts[context],
                 end=ends[context],
                 null=float(starts[0] + ends[0]),
                 offsets=window.offsets,
             )
+            if not np.isfinite([scored.null, scored.start.sum(), scored.end.sum()]).all():
+                raise ModelError(
+                    "the reader computes NaN or infinity",
+                    remedy="Check the reader's weights, or name another reader.",
+                )
+            found[int(row)] = scored
     return [found[row] for row in range(len(windows))]
 
 
@@ -147,7 +157,7 @@ def load_checkpoint(location: ModelLocation, *, new_head: bool = False, **option
         MissingDependencyError: transformers is not installed.
         ModelError: it is not such a checkpoint; a head that was never trained counts as that.
     """
-    return load_model(
+    model = load_model(
         location,
         "AutoModelForQuestionAnswering",
         purpose="extractive question answering",
@@ -155,6 +165,8 @@ def load_checkpoint(location: ModelLocation, *, new_head: bool = False, **option
         new_head=new_head,
         **options,
     )
+    check_vocabulary(load_tokenizer(location.path, model.config), model, str(location.path))
+    return model
 
 
 class _Onnx:

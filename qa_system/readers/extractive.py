@@ -273,11 +273,13 @@ class ExtractiveReader:
             ),
         )
         if backend.positions is not None and self.max_seq_length > backend.positions:
+            is_too_long = 2 * self.stride >= backend.positions
+            shorter = f", and reader.stride to {backend.positions // 4}" if is_too_long else ""
             raise ConfigError(
                 f"max_seq_length is {self.max_seq_length}, "
                 f"and the reader has {backend.positions} positions",
                 where=self.model,
-                remedy=f"Set reader.max_seq_length to {backend.positions} at most.",
+                remedy=f"Set reader.max_seq_length to {backend.positions} at most{shorter}.",
             )
         calibration = backend.calibration
         if self.no_answer_threshold is not None:

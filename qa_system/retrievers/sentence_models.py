@@ -27,6 +27,7 @@ from qa_system.models.checkpoints import (
     tensors_of,
 )
 from qa_system.models.locate import ModelLocation
+from qa_system.models.tokenizing import check_vocabulary
 from qa_system.records import Similarity
 
 __all__ = ["DPR_TRAINED_LENGTH", "Role", "SentenceModel", "check_role", "load_sentence_model"]
@@ -122,6 +123,8 @@ def load_sentence_model(
             remedy="Name a transformer model that has a tokenizer.json.",
         )
     prepare_tokenizer(model.tokenizer, model[0].auto_model.config)
+    tokenizer, network = model.tokenizer.backend_tokenizer, model[0].auto_model
+    check_vocabulary(tokenizer, network, str(location.path))
     similarity = model.similarity_fn_name or "cosine"
     if similarity not in SIMILARITIES:
         raise ModelError(

@@ -145,3 +145,21 @@ def test_brackets_are_the_letters_that_transformers_makes_of_them(
     [[[window]]] = WindowCutter(tokenizer, 128, 16).cut([QUESTION], [[TYPED]])
     theirs = AutoTokenizer.from_pretrained(folder)
     assert window.input_ids.tolist() == theirs(QUESTION, TYPED, split_special_tokens=True).input_ids
+
+
+def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused(tmp_path: Path) -> None:
+    import json
+
+    from qa_system.errors import ModelError
+    from qa_system.retrievers.sentence_models import load_sentence_model
+
+    folder = save_reader("bert", tmp_path / "bert")
+    file = folder / "tokenizer.json"
+    tokenizer = json.loads(file.read_text(encoding="utf-8"))
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["extraordinary"] = max(vocabulary.values()) + 1
+    file.write_text(json.dumps(tokenizer), encoding="utf-8")
+    with pytest.raises(ModelError, match="tokens, and the model embeddings of"):
+        ExtractiveReader(model=str(folder)).run(query="Loud?", documents=[])
+    with pytest.raises(ModelError, match="tokens, and the model embeddings of"):
+        load_sentence_model(locate(str(folder)))

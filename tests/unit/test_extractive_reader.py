@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from haystack import Document
 from hypothesis import given
@@ -326,3 +327,22 @@ def test_snippets_hold_the_answer_and_cut_no_word(
     before = text[: start - (offset - (2 if cut.startswith("… ") else 0))]
     if offset > 2 and cut.startswith("… ") and before and not text[start - 1].isspace():
         assert before[-1].isspace() or len(before) == start
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_no_numbers_are_an_error(value: float) -> None:
+    from qa_system.readers.backends import score_windows
+    from qa_system.readers.windows import Window
+
+    class Broken:
+        pads, pad_id = False, 0
+
+        def logits(self, input_ids, attention_mask, token_type_ids):
+            scores = np.zeros(input_ids.shape, dtype=np.float32)
+            scores[:, 2] = value
+            return scores, scores
+
+    ids = np.arange(4)
+    window = Window(ids, np.zeros(4, dtype=np.int64), 1, np.array([[0, 1], [2, 3], [4, 5]]))
+    with pytest.raises(ModelError, match="NaN or infinity"):
+        score_windows(Broken(), [window], 100)

@@ -114,7 +114,8 @@ def test_logits_are_those_of_transformers(reader: ExtractiveReader, folder: Path
 def test_answers_stand_where_they_say_and_none_is_blank(reader: ExtractiveReader) -> None:
     documents = [Document(content=text) for text in [*TEXTS, TYPED, "  \n", "\u202f\t\u200b", ""]]
     [reading] = reader.read([QUESTION], [documents], top_k=200)
-    assert len(reading.candidates) > 50
+    # How many depends on the tiny tokenizer, whose training breaks ties at random.
+    assert len(reading.candidates) > 20
     for answer in reading.candidates:
         place = answer.document_offset
         assert answer.data == answer.document.content[place.start : place.end]

@@ -266,7 +266,10 @@ class ReaderSettings(Strict):
     @model_validator(mode="after")
     def _stride_leaves_room(self) -> ReaderSettings:
         if self.stride >= self.max_seq_length // 2:
-            raise ValueError("stride must be less than half of max_seq_length")
+            raise ValueError(
+                "stride must be less than half of max_seq_length; set reader.stride to "
+                f"{self.max_seq_length // 4}, or reader.max_seq_length to {2 * self.stride + 2}"
+            )
         return self
 
 

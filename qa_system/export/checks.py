@@ -51,7 +51,8 @@ def compare(network: Network, model: ModelProto, *, padded: bool = True) -> None
         padded: whether batches have rows of different lengths.
 
     Raises:
-        ModelError: an output differs by more than `TOLERANCE`.
+        ModelError: the checkpoint computes NaN or infinity, or an output differs by more than
+            `TOLERANCE`.
     """
     import torch
 
@@ -65,8 +66,15 @@ def compare(network: Network, model: ModelProto, *, padded: bool = True) -> None
         attended = batch["attention_mask"].astype(bool)
         found = _run(session, batch)
         for name, ours, theirs in zip(network.outputs, found, expected, strict=True):
-            difference = np.abs(ours - theirs.numpy())
-            worst = float((difference if name == EMBEDDING else difference[attended]).max())
+            counted = slice(None) if name == EMBEDDING else attended
+            computed = theirs.numpy()[counted]
+            if not np.isfinite(computed).all():
+                raise ModelError(
+                    f"the checkpoint's {name} hold NaN or infinity",
+                    where=str(network.location.path),
+                    remedy="Check the checkpoint's weights, or export another checkpoint.",
+                )
+            worst = float(np.abs(ours[counted] - computed).max())
             if not worst <= TOLERANCE:
                 raise ModelError(
                     f"the export's {name} differ from the checkpoint's by {worst:.2g} "

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad as stretched
 
+from qa_system.errors import ModelError
 from qa_system.generators.attention import sharing_keys
 from qa_system.generators.decoder import Decoder, encode
 from qa_system.generators.marginal import (
@@ -215,7 +216,11 @@ class _Finished:
 def _search(
     generator: Seq2Seq, decoder: Decoder, log_prior: Tensor, search: BeamSearch
 ) -> list[list[Hypothesis]]:
-    """Search the marginal of each group of documents, log prior (groups, documents)."""
+    """Search the marginal of each group of documents, log prior (groups, documents).
+
+    Raises:
+        ModelError: the model computes NaN or infinity.
+    """
     device = log_prior.device
     groups, documents = log_prior.shape
     beams = search.num_beams
@@ -240,6 +245,12 @@ def _search(
     for step in range(1, steps + 1):
         logits = decoder.step(read)
         candidates, parents = _extended(logits, log_prior[active], running, 2 * beams)
+        if bool(candidates.scores.isnan().any()):  # also where a logit was infinite
+            raise ModelError(
+                "the generator computes NaN or infinity",
+                where=generator.where,
+                remedy="Check the generator's weights, or name another generator.",
+            )
         ends = candidates.ids[:, :, -1] == generator.eos_id
         length = float(forced + step) ** search.length_penalty
         # Only the first `beams` candidates may finish: the others replace those that do.

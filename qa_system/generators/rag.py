@@ -233,7 +233,7 @@ class RAGGenerator:
         if top_k > self.num_beams:
             raise ConfigError(
                 f"top_k is {top_k}, and {self.num_beams} beams find no more answers than that",
-                remedy="Set num_beams to top_k at least.",
+                remedy=f"Set generator.num_beams to {top_k} at least.",
             )
         return top_k
 

@@ -13,6 +13,7 @@ from qa_system.generators.layout import SourceLayout
 from qa_system.models.checkpoints import load_config, load_model, load_part, positions_of
 from qa_system.models.inference import choose_torch_device, choose_torch_precision, load_tokenizer
 from qa_system.models.locate import ModelLocation
+from qa_system.models.tokenizing import check_vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -51,6 +52,7 @@ class Seq2Seq:
             probability counts as 1. None: there is none.
         positions: the decoder's; None: any number.
         precision: `fp32`, `bf16` or `fp16`.
+        where: the model's folder, for errors.
     """
 
     model: Any
@@ -65,6 +67,7 @@ class Seq2Seq:
     forced_id: int | None = None
     positions: int | None = None
     precision: str = "fp32"
+    where: str | None = None
 
     @property
     def device(self) -> Any:
@@ -128,6 +131,7 @@ def load_seq2seq(
     torch_device = choose_torch_device(device)
     dtype = choose_torch_precision(precision, torch_device)
     config, model, tokenizer = _parts_of(location, dtype)
+    check_vocabulary(tokenizer, model, str(location.path))
     is_rag = config.model_type == "rag"
     positions = positions_of(model.get_encoder())
     facts = _rag_facts(config) if is_rag else _parts_facts(location, positions)
@@ -152,6 +156,7 @@ def load_seq2seq(
         forced_id=getattr(ids, "forced_bos_token_id", None),
         positions=positions_of(model.get_decoder()),
         precision=PRECISIONS[str(dtype)],
+        where=str(location.path),
     )
 
 

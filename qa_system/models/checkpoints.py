@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from qa_system.errors import MissingDependencyError, ModelError
 from qa_system.models.locate import CONFIG, ModelLocation
-from qa_system.models.tokenizing import take_literally
+from qa_system.models.tokenizing import check_vocabulary, take_literally
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "endings",
     "has_token_types",
     "load_config",
     "load_model",
@@ -25,10 +27,13 @@ __all__ = [
     "prepare_tokenizer",
     "read_config",
     "reason",
+    "refuse_unused_layers",
+    "saved_names",
     "tensors_of",
 ]
 
 LONGEST_REASON = 300
+NUMBERS = re.compile(r"(?<=\.)\d+(?=\.)")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 PROBE_TOKENS = 8
 
@@ -187,7 +192,58 @@ def _whole(
             where=str(location.path),
             remedy=remedy,
         )
+    refuse_unused_layers(report["unexpected_keys"], model, where=str(location.path))
     return model.eval()
+
+
+def refuse_unused_layers(names: Iterable[str], model: Any, *, where: str) -> None:
+    """Refuse a checkpoint with more layers than its config says: the model would lack them.
+
+    A weight of such a layer has the name of a weight of the model, but for the layer's number. The
+    heads and poolers of other tasks have not.
+
+    Args:
+        names: of the checkpoint's weights, or of those that the model has not taken; each may be
+            inside a larger model's name, as in `bert.encoder.layer.1...`.
+        model: one of transformers'.
+        where: the model's folder, for the error.
+
+    Raises:
+        ModelError: naming weights of the layers.
+    """
+    taken = set(model.state_dict())
+    layers = {NUMBERS.sub("N", name) for name in taken if NUMBERS.search(name)}
+    unused = sorted(
+        name
+        for name in names
+        if not taken.intersection(endings(name))
+        and any(NUMBERS.sub("N", ending) in layers for ending in endings(name))
+    )
+    if unused:
+        raise ModelError(
+            "the checkpoint has weights of layers that its config does not use, such as "
+            f"{', '.join(unused[:3])}",
+            where=where,
+            remedy="Set the number of layers in the checkpoint's config.json to that of its "
+            "weights, or save it again without these layers.",
+        )
+
+
+def saved_names(model: Any) -> list[str]:
+    """Return the names of the weights in the folder that a model of transformers comes from."""
+    from safetensors import safe_open
+
+    names: list[str] = []
+    for path in sorted(Path(model.name_or_path).glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            names += file.keys()
+    return names
+
+
+def endings(name: str) -> list[str]:
+    """Return a weight's names inside each model that it may be a part of, the whole name first."""
+    parts = name.split(".")
+    return [".".join(parts[at:]) for at in range(len(parts))]
 
 
 def _unloadable(location: ModelLocation, error: Exception, purpose: str, remedy: str) -> ModelError:
@@ -212,21 +268,27 @@ def tensors_of(location: ModelLocation, inside: str) -> dict[str, torch.Tensor]:
     return found
 
 
-def prepare_tokenizer(tokenizer: Any, config: Any) -> None:
+def prepare_tokenizer(tokenizer: Any, model: Any, *, where: str) -> None:
     """Make a tokenizer of transformers read special tokens in a text as letters, and able to pad.
 
     See `qa_system.models.tokenizing.take_literally`.
 
     Args:
         tokenizer: it is changed.
-        config: of its model, which says what rows are filled with if the tokenizer does not.
+        model: one of transformers', whose config says what rows are filled with if the tokenizer
+            does not.
+        where: the model's folder, for the error.
+
+    Raises:
+        ModelError: the tokenizer has more tokens than the model has embeddings.
     """
     tokenizer.split_special_tokens = True
     if (backend := getattr(tokenizer, "backend_tokenizer", None)) is not None:
         take_literally(backend)
+        check_vocabulary(backend, model, where)
     if (
         tokenizer.pad_token is None
-        and (number := getattr(config, "pad_token_id", None)) is not None
+        and (number := getattr(model.config, "pad_token_id", None)) is not None
     ):
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(number)
 

@@ -193,7 +193,7 @@ def _nearest(kept: NDArray[np.bool_], *, forwards: bool) -> NDArray[np.int64]:
 def check_vocabulary(tokenizer: Tokenizer, model: Any, where: str) -> None:
     """Refuse a tokenizer that makes tokens for which a model has no embedding.
 
-    Tokens that were added do not count: in a text they are plain letters.
+    Special tokens that stand around no text do not count: in a text they are plain letters.
 
     Args:
         tokenizer: the model's.
@@ -204,7 +204,13 @@ def check_vocabulary(tokenizer: Tokenizer, model: Any, where: str) -> None:
         ModelError: naming both numbers.
     """
     rows = model.get_input_embeddings().weight.shape[0]
-    tokens = max(tokenizer.get_vocab(with_added_tokens=False).values(), default=-1) + 1
+    added = tokenizer.get_added_tokens_decoder().items()
+    reached = {
+        *tokenizer.get_vocab(with_added_tokens=False).values(),
+        *(number for number, token in added if not token.special),
+        *tokenizer.encode("", "").ids,
+    }
+    tokens = max(reached, default=-1) + 1
     if tokens > rows:
         raise ModelError(
             f"the tokenizer has {tokens:,} tokens, and the model embeddings of {rows:,}",

@@ -6,6 +6,7 @@ Importing this module imports sentence-transformers.
 from __future__ import annotations
 
 import logging
+import math
 from threading import Lock
 from typing import Any
 
@@ -18,7 +19,14 @@ from sentence_transformers import CrossEncoder
 
 from qa_system.arguments import checked
 from qa_system.errors import ModelError
-from qa_system.models.checkpoints import positions_of, prepare_tokenizer, read_config, reason
+from qa_system.models.checkpoints import (
+    positions_of,
+    prepare_tokenizer,
+    read_config,
+    reason,
+    refuse_unused_layers,
+    saved_names,
+)
 from qa_system.models.inference import choose_torch_device
 from qa_system.models.locate import ModelLocation, locate
 from qa_system.stages import stage
@@ -76,6 +84,9 @@ class CrossEncoderRanker(SentenceTransformersSimilarityRanker):  # type: ignore[
 
         Returns:
             `documents`, best first. `score` is the logit, unless `scale_score` was set.
+
+        Raises:
+            ModelError: the model computes NaN or infinity.
         """
         self.warm_up()
         # A tokenizer that pads is changed by each call: two at once are an error.
@@ -83,6 +94,12 @@ class CrossEncoderRanker(SentenceTransformersSimilarityRanker):  # type: ignore[
             # `component` makes the class anew, which `super()` would not know.
             found: dict[str, list[Document]] = SentenceTransformersSimilarityRanker.run(
                 self, query=query, documents=documents, top_k=len(documents) or None
+            )
+        if not all(math.isfinite(document.score or 0.0) for document in found["documents"]):
+            raise ModelError(
+                "the ranker computes NaN or infinity",
+                where=self.model,
+                remedy="Check the ranker's weights, or name another ranker.",
             )
         kept = self.top_k if top_k is None else top_k
         return {"documents": best_documents(found["documents"], kept, whole_ties=whole_ties)}
@@ -162,7 +179,8 @@ def open_cross_encoder(
             where=str(location.path),
             remedy=remedy,
         ) from error
-    prepare_tokenizer(model.tokenizer, model.model.config)
+    prepare_tokenizer(model.tokenizer, model.model, where=str(location.path))
+    refuse_unused_layers(saved_names(model.model), model.model, where=str(location.path))
     return model, positions_of(model.model)
 
 

@@ -103,7 +103,10 @@ def load_backend(
 
 
 def score_windows(
-    backend: ReaderBackend, windows: Sequence[Window], batch_tokens: int
+    backend: ReaderBackend,
+    windows: Sequence[Window],
+    batch_tokens: int,
+    where: str | None = None,
 ) -> list[WindowLogits]:
     """Score windows in batches: of like length where the backend pads, else of equal.
 
@@ -111,6 +114,7 @@ def score_windows(
         backend: computes the logits.
         windows: in any order.
         batch_tokens: padded tokens of a forward pass at most.
+        where: the model's name, for the error.
 
     Returns:
         The logits of each window, in the order of the windows.
@@ -136,9 +140,11 @@ def score_windows(
                 null=float(starts[0] + ends[0]),
                 offsets=window.offsets,
             )
-            if not np.isfinite([scored.null, scored.start.sum(), scored.end.sum()]).all():
+            values = scored.start, scored.end, scored.null
+            if not all(np.isfinite(each).all() for each in values):
                 raise ModelError(
                     "the reader computes NaN or infinity",
+                    where=where,
                     remedy="Check the reader's weights, or name another reader.",
                 )
             found[int(row)] = scored

@@ -273,7 +273,7 @@ class ExtractiveReader:
             ),
         )
         if backend.positions is not None and self.max_seq_length > backend.positions:
-            is_too_long = 2 * self.stride >= backend.positions
+            is_too_long = self.stride >= backend.positions // 2
             shorter = f", and reader.stride to {backend.positions // 4}" if is_too_long else ""
             raise ConfigError(
                 f"max_seq_length is {self.max_seq_length}, "
@@ -311,6 +311,7 @@ class ExtractiveReader:
                 loaded.backend,
                 [window for each in windows for cut in each for window in cut],
                 loaded.batch_tokens,
+                where=self.model,
             )
         )
         for question, each, cuts in zip(questions, documents, windows, strict=True):

@@ -10,7 +10,7 @@ Importing this module imports nothing heavy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,16 +18,18 @@ from typing import Any, Literal
 
 from qa_system.errors import MissingDependencyError, ModelError
 from qa_system.models.checkpoints import (
+    endings,
     load_config,
     load_part,
     positions_of,
     prepare_tokenizer,
     read_config,
     reason,
+    refuse_unused_layers,
+    saved_names,
     tensors_of,
 )
 from qa_system.models.locate import ModelLocation
-from qa_system.models.tokenizing import check_vocabulary
 from qa_system.records import Similarity
 
 __all__ = ["DPR_TRAINED_LENGTH", "Role", "SentenceModel", "check_role", "load_sentence_model"]
@@ -122,9 +124,7 @@ def load_sentence_model(
             where=str(location.path),
             remedy="Name a transformer model that has a tokenizer.json.",
         )
-    prepare_tokenizer(model.tokenizer, model[0].auto_model.config)
-    tokenizer, network = model.tokenizer.backend_tokenizer, model[0].auto_model
-    check_vocabulary(tokenizer, network, str(location.path))
+    prepare_tokenizer(model.tokenizer, model[0].auto_model, where=str(location.path))
     similarity = model.similarity_fn_name or "cosine"
     if similarity not in SIMILARITIES:
         raise ModelError(
@@ -190,26 +190,23 @@ def _load_own(location: ModelLocation, device: str, model_options: Any, config_o
             where=str(location.path),
             remedy=REMEDY,
         ) from error
-    _refuse_random(location, model)
+    network = model[0].auto_model
+    names = saved_names(network)
+    _refuse_random(location, network, names)
+    refuse_unused_layers(names, network, where=str(location.path))
     return model
 
 
-def _refuse_random(location: ModelLocation, model: Any) -> None:
+def _refuse_random(location: ModelLocation, model: Any, names: Iterable[str]) -> None:
     """Refuse a model most of whose weights are not in the checkpoint: they would be random."""
-    from safetensors import safe_open
-
-    saved: set[str] = set()
-    for path in location.path.rglob("*.safetensors"):
-        with safe_open(path, framework="pt") as file:
-            # Whatever larger model a weight is a part of, its name ends alike.
-            names = [name.split(".") for name in file.keys()]  # noqa: SIM118 (it is no mapping)
-            saved.update(".".join(name[at:]) for name in names for at in range(len(name)))
-    wanted = [name for name, _ in model[0].auto_model.named_parameters()]
+    # Whatever larger model a weight is a part of, its name ends alike.
+    saved = {ending for name in names for ending in endings(name)}
+    wanted = [name for name, _ in model.named_parameters()]
     there = sum(name in saved for name in wanted)
     if 2 * there < len(wanted):
         raise ModelError(
             f"the checkpoint has weights for {there} of the {len(wanted)} parts of a "
-            f"{type(model[0].auto_model).__name__}",
+            f"{type(model).__name__}",
             where=str(location.path),
             remedy=REMEDY,
         )

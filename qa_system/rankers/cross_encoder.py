@@ -86,7 +86,7 @@ class CrossEncoderRanker(SentenceTransformersSimilarityRanker):  # type: ignore[
             `documents`, best first. `score` is the logit, unless `scale_score` was set.
 
         Raises:
-            ModelError: the model computes NaN or infinity.
+            ModelError: a score is NaN or infinite.
         """
         self.warm_up()
         # A tokenizer that pads is changed by each call: two at once are an error.

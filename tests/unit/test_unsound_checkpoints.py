@@ -27,7 +27,7 @@ from qa_system.errors import ConfigError, ModelError
 from qa_system.export.onnx import export_model
 from qa_system.generators.rag import RAGGenerator
 from qa_system.models.locate import locate
-from qa_system.rankers.cross_encoder import CrossEncoderRanker
+from qa_system.rankers.cross_encoder import rank_by
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.retrievers.sentence_models import load_sentence_model
 
@@ -44,7 +44,7 @@ def ask_reader(folder: Path) -> object:
 
 
 def ask_ranker(folder: Path) -> object:
-    return CrossEncoderRanker(model=str(folder)).run(QUESTION, REVIEWS)
+    return rank_by(str(folder), device="cpu", top_k=2).run(QUESTION, REVIEWS)
 
 
 def load_encoder(folder: Path) -> object:

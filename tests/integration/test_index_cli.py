@@ -191,8 +191,6 @@ def test_a_store_that_is_not_there(tmp_path):
 def test_a_signal_ends_the_job_which_can_go_on(tmp_path, number, code):
     command = [sys.executable, "-m", "indexing.cli", "run", "--source", "-", "--no-embed"]
     command += ["--store", str(tmp_path / "store"), "--batch-size", "1", "--json"]
-    # Whoever started the tests may have ignored SIGHUP, as `nohup` does.
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     job = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -201,7 +199,6 @@ def test_a_signal_ends_the_job_which_can_go_on(tmp_path, number, code):
         stderr=subprocess.PIPE,
         bufsize=0,
     )
-    signal.signal(signal.SIGHUP, before)
     # More than is looked at to recognise the format, so that reading has begun.
     for line in range(3_000):
         job.stdin.write(b'{"review_id": "r%d", "item_id": "B00", "text": "%090d"}\n' % (line, 7))

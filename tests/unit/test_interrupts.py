@@ -9,9 +9,7 @@ from indexing.interrupts import Interrupts, JobInterruptedError
 @pytest.fixture(params=["SIGINT", "SIGTERM", "SIGHUP"])
 def number(request):
     number = getattr(signal, request.param)
-    # Whoever started the tests may have ignored it, as `nohup` does.
-    usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-    previous = signal.signal(number, usual)
+    previous = signal.getsignal(number)
     yield number
     signal.signal(number, previous)
 

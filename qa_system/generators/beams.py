@@ -88,6 +88,9 @@ def token_beams(
 
     Returns:
         For each question `num_beams` answers at most, best first.
+
+    Raises:
+        ModelError: the model computes NaN or infinity.
     """
     most = max(map(len, sources))
     present = torch.tensor([[at < len(each) for at in range(most)] for each in sources])
@@ -127,6 +130,9 @@ def sequence_beams(
 
     Returns:
         For each question all answers found, best first.
+
+    Raises:
+        ModelError: the model computes NaN or infinity.
     """
     rows = [row for each in sources for row in each]
     with torch.inference_mode(), sharing_keys(generator.model):
@@ -216,11 +222,7 @@ class _Finished:
 def _search(
     generator: Seq2Seq, decoder: Decoder, log_prior: Tensor, search: BeamSearch
 ) -> list[list[Hypothesis]]:
-    """Search the marginal of each group of documents, log prior (groups, documents).
-
-    Raises:
-        ModelError: the model computes NaN or infinity.
-    """
+    """Search the marginal of each group of documents, log prior (groups, documents)."""
     device = log_prior.device
     groups, documents = log_prior.shape
     beams = search.num_beams
@@ -245,12 +247,7 @@ def _search(
     for step in range(1, steps + 1):
         logits = decoder.step(read)
         candidates, parents = _extended(logits, log_prior[active], running, 2 * beams)
-        if bool(candidates.scores.isnan().any()):  # also where a logit was infinite
-            raise ModelError(
-                "the generator computes NaN or infinity",
-                where=generator.where,
-                remedy="Check the generator's weights, or name another generator.",
-            )
+        _refuse_nan(candidates.scores, generator)
         ends = candidates.ids[:, :, -1] == generator.eos_id
         length = float(forced + step) ** search.length_penalty
         # Only the first `beams` candidates may finish: the others replace those that do.
@@ -267,8 +264,7 @@ def _search(
             _at(candidates.shares, kept),
         )
         parents = parents.gather(1, kept)
-        best_open = running.scores[:, 0] / length
-        done |= best_open <= finished.scores[active].amin(1)
+        done |= running.scores[:, 0] / length <= finished.scores[active].amin(1)
         if bool(done.all()):
             break
         stay = torch.arange(len(active), device=device)
@@ -283,6 +279,15 @@ def _search(
         decoder.take(rows.reshape(-1), sources)
         read = running.ids[:, None, :, -1].expand(-1, documents, -1).reshape(-1, 1)
     return _hypotheses(finished)
+
+
+def _refuse_nan(scores: Tensor, generator: Seq2Seq) -> None:
+    if bool(scores.isnan().any()):  # an infinite logit makes NaN, too
+        raise ModelError(
+            "the generator computes NaN or infinity",
+            where=generator.where,
+            remedy="Check the generator's weights, or name another generator.",
+        )
 
 
 def _rows(groups: Tensor, documents: int) -> Tensor:

@@ -29,7 +29,7 @@ from indexing.sources.files import Sources, open_sources
 from indexing.sources.rows import Reason, Row
 from indexing.state import fingerprint_of, job_name, state_folder
 from qa_system import __version__
-from qa_system.config import Settings
+from qa_system.config import PassageSettings, Settings
 from qa_system.console.progress import progress
 from qa_system.console.wording import counted
 from qa_system.errors import JobError, StoreMismatchError, TooManyRejectsError
@@ -105,7 +105,7 @@ def run_job(
 def _opened(settings: Settings, stdin: IO[bytes] | None) -> Sources:
     """Recognise the sources, and make sure that no reject file overwrites one."""
     passages = settings.indexing.passages
-    if passages.max_words is None and "overlap_words" in passages.model_fields_set:
+    if passages.max_words is None and passages.overlap_words != PassageSettings().overlap_words:
         logger.warning("overlap_words has no effect: without max_words, reviews are not split")
     try:
         sources = open_sources(settings.indexing, stdin)

@@ -778,3 +778,12 @@ def test_the_state_is_where_it_was_told_to_be(tmp_path, source):
     assert not (tmp_path / "store" / "jobs").exists()
     settings = load_settings(overrides={"store.path": "x"}, environ={})
     assert state_folder(settings) == Path("x/jobs")
+
+
+@pytest.mark.parametrize(("passages", "warned"), [({"overlap_words": 5}, True), ({}, False)])
+def test_an_overlap_of_nothing_is_warned_of(tmp_path, caplog, passages, warned):
+    """The default, which configs/default.yaml writes out, is no reason for a warning."""
+    usual = {"max_words": None, "overlap_words": 20}
+    source = write(tmp_path / "a.csv", [("r1", "A", "Good.")], ("review_id", "item_id", "text"))
+    index(tmp_path, source, passages={**usual, **passages})
+    assert ("overlap_words has no effect" in caplog.text) == warned

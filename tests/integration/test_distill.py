@@ -114,7 +114,8 @@ def test_a_student_with_other_tokens_is_refused(teacher: Path, tmp_path: Path) -
     for file in teacher.iterdir():
         (other / file.name).write_bytes(file.read_bytes())
     tokenizer = orjson.loads((other / "tokenizer.json").read_bytes())
-    tokenizer["model"]["vocab"]["unheard-of"] = len(tokenizer["model"]["vocab"])
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["unheard-of"] = vocabulary.pop("[unused0]")
     (other / "tokenizer.json").write_bytes(orjson.dumps(tokenizer))
     with pytest.raises(ModelError, match="have other vocabularies"):
         distill(recipe(teacher, model=str(other)), tmp_path / "out")

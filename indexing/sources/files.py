@@ -24,7 +24,7 @@ from indexing.sources.formats import Format, SourceFile, read, sample_of
 from indexing.sources.json_format import is_json_lines
 from indexing.sources.parquet_format import parquet_names
 from indexing.sources.rows import BadRow, Columns, Position, RawRow, Reject, Row, shorten
-from indexing.sources.streams import DATA_SUFFIXES, PARQUET, TextSource, open_text
+from indexing.sources.streams import DATA_SUFFIXES, PARQUET, TextSource, failing, open_text
 from qa_system.config import IndexingSettings
 from qa_system.datasets import subjqa, subjqa_rows
 from qa_system.errors import ConfigError, DataError
@@ -78,14 +78,15 @@ class Sources:
         """Derive ids by another recipe; by the first one, an id has its own column name."""
         if recipe == self.recipe:
             return self
-        files = tuple(
-            replace(file, columns=replace(file.columns, review_id=own))
-            if recipe == 1
-            and (own := self.settings.columns.get("review_id", "review_id"))
-            and file.format != "subjqa"
-            else file
-            for file in self.files
-        )
+        files = self.files
+        if recipe == 1:
+            own = self.settings.columns.get("review_id", "review_id")
+            files = tuple(
+                file
+                if file.format == "subjqa"
+                else replace(file, columns=replace(file.columns, review_id=own))
+                for file in files
+            )
         return replace(self, files=files, recipe=recipe)
 
     def rows(
@@ -184,13 +185,8 @@ def _look_ahead(raws: Iterator[RawRow], ahead: deque[RawRow]) -> Iterator[RawRow
             ahead.append(raw)
             size += raw.size
     except DataError as error:
-        return _failing(error)
+        return failing(error)
     return raws
-
-
-def _failing(error: DataError) -> Iterator[RawRow]:
-    yield from ()
-    raise error
 
 
 def open_sources(settings: IndexingSettings, stdin: IO[bytes] | None = None) -> Sources:

@@ -15,15 +15,15 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final, Literal, assert_never, cast
 
-from indexing.sources.csv_format import Header, csv_header, read_csv
+from indexing.sources.csv_format import Header, read_csv
 from indexing.sources.json_format import read_json_lines, read_json_values
-from indexing.sources.parquet_format import open_parquet, read_parquet
+from indexing.sources.parquet_format import read_parquet
 from indexing.sources.rows import Columns, Position, RawRow, Reject
 from indexing.sources.streams import Lines, TextSource
 from qa_system.datasets import subjqa
 from qa_system.errors import DataError, RecordError
 
-__all__ = ["Format", "Lines", "SourceFile", "csv_header", "open_parquet", "read", "sample_of"]
+__all__ = ["Format", "SourceFile", "read", "sample_of"]
 
 Format = Literal["subjqa", "csv", "jsonl", "json", "parquet"]
 """`jsonl` has an object a line; `json` is a list of objects, or objects over several lines."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple
 
 from indexing.sources.column_types import ColumnTypes
-from indexing.sources.values import MisfitError, UnusableError, convert, described
+from indexing.sources.values import MisfitError, UnusableError, convert
 from qa_system.config import IndexingSettings
 from qa_system.records import ID_RECIPE, Review, stable_review_id
 
@@ -217,11 +217,6 @@ class Columns:
             return "item_id"
         return self._names.get(column, column)
 
-    def learn(self, column: str, values: Sequence[tuple[Any, bool]], types: ColumnTypes) -> None:
-        """Decide the type of a column by some of its values, each with whether it is a cell."""
-        if column != self.text:
-            types.learn(self.name_of(column), values)
-
     def review(
         self, row: Mapping[str, Any], types: ColumnTypes | None = None, recipe: int = ID_RECIPE
     ) -> Review:
@@ -238,7 +233,8 @@ class Columns:
         if types is None:
             types = ColumnTypes({})
             for column, value in row.items():
-                self.learn(column, [(value, False)], types)
+                if column != self.text:
+                    types.learn(self.name_of(column), [(value, False)])
         return self.read(row, types, recipe)[0]
 
     def read(self, row: Mapping[str, Any], types: ColumnTypes, recipe: int) -> tuple[Review, bool]:
@@ -263,10 +259,8 @@ class Columns:
         column = getattr(self, name)
         try:
             text = types.id_text(name, value)
-        except MisfitError as error:
-            raise BadRow("wrong type", f"{column} {error}", review_id) from None
-        except UnusableError as error:
-            raise BadRow(error.reason, f"{column} {error.detail}", review_id) from None
+        except (MisfitError, UnusableError) as error:
+            raise BadRow(error.reason, f"{column} {error}", review_id) from None
         size = 0 if text is None else len(text.encode(errors="surrogatepass"))
         if size > MAX_ID_BYTES:
             raise BadRow("over-long", f"{column} has {size:,} bytes", review_id)
@@ -275,11 +269,8 @@ class Columns:
     def _text(self, value: Any, review_id: str | None) -> str:
         try:
             text = convert(value, "text")
-        except MisfitError:
-            what = f"{self.text} is {described(value)}, not a text"
-            raise BadRow("wrong type", what, review_id) from None
-        except UnusableError as error:
-            raise BadRow(error.reason, f"{self.text} {error.detail}", review_id) from None
+        except (MisfitError, UnusableError) as error:
+            raise BadRow(error.reason, f"{self.text} {error}", review_id) from None
         if text is None:
             raise BadRow("missing text", f"{self.text} is empty", review_id)
         if not text.strip():
@@ -307,10 +298,8 @@ class Columns:
                 raise BadRow("reserved name", f"the store keeps {column!r} for itself", review_id)
             try:
                 value = types.convert(name, given, misfits)
-            except MisfitError as error:
-                raise BadRow("wrong type", f"{column} {error}", review_id) from None
-            except UnusableError as error:
-                raise BadRow(error.reason, f"{column} {error.detail}", review_id) from None
+            except (MisfitError, UnusableError) as error:
+                raise BadRow(error.reason, f"{column} {error}", review_id) from None
             if value is not None:
                 meta[name] = value
         return meta, misfits

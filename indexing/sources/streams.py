@@ -20,12 +20,20 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final, Never, cast
 
 from indexing.sources.encodings import BOM, detect, non_ascii_lines, wide_encoding
 from qa_system.errors import DataError
 
-__all__ = ["DATA_SUFFIXES", "PARQUET", "Lines", "TextSource", "is_compressed", "open_text"]
+__all__ = [
+    "DATA_SUFFIXES",
+    "PARQUET",
+    "Lines",
+    "TextSource",
+    "failing",
+    "is_compressed",
+    "open_text",
+]
 
 PhysicalLine = tuple[bytes, int]
 
@@ -290,11 +298,12 @@ def _take(chunks: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:
     except DataError as error:
         if not length:
             raise
-        return b"".join(taken), _failing(error)
+        return b"".join(taken), failing(error)
     return b"".join(taken), chunks
 
 
-def _failing(error: DataError) -> Iterator[bytes]:
+def failing(error: DataError) -> Iterator[Never]:
+    """Return an iterator that yields nothing and raises an error."""
     yield from ()
     raise error
 

@@ -37,6 +37,7 @@ FALSE: Final = frozenset(("false", "False", "FALSE"))
 NOT_A_NUMBER: Final = frozenset(("nan", "inf", "+inf", "-inf", "infinity", "-infinity"))
 MISSING: Final = frozenset(("na", "n/a", "#n/a", "null", "none", "-"))
 """What CSV files write for a value that is not there; in a column of text it is text."""
+_NO_VALUE: Final = MISSING | {"", "nan"}  # in a column of any other type
 
 _WORDS: Final = (
     (str, "a text"),
@@ -66,19 +67,20 @@ _YEAR = re.compile(r"(?<![0-9])[0-9]{4}(?![0-9])|[-/ .][0-9]{2}$")
 class MisfitError(Exception):
     """A value that does not fit its column's type; the message says what it is."""
 
+    reason: Final = "wrong type"
+
 
 class UnusableError(Exception):
     """A value with which no row can be kept.
 
     Args:
         reason: as a reject has it.
-        detail: in words, of the column.
+        what: the message: what the value is.
     """
 
-    def __init__(self, reason: Literal["bad encoding", "nesting too deep"], detail: str) -> None:
-        super().__init__(detail)
+    def __init__(self, reason: Literal["bad encoding", "nesting too deep"], what: str) -> None:
+        super().__init__(what)
         self.reason: Literal["bad encoding", "nesting too deep"] = reason
-        self.detail = detail
 
 
 def look_of(value: Any) -> Look:
@@ -287,7 +289,7 @@ def _number(value: Any, *, is_declared: bool) -> int | float | None:
             number = float(value) if value.as_tuple().exponent else int(value)
         case str():
             text = value.strip()
-            if not text or text.lower() in MISSING or text.lower() == "nan":
+            if text.lower() in _NO_VALUE:
                 return None
             allowed = _DECLARED_NUMBER if is_declared else _NUMBER
             if allowed.fullmatch(text) is None:
@@ -309,7 +311,7 @@ def _boolean(value: Any) -> bool | None:
         text = value.strip()
         if text in TRUE or text in FALSE:
             return text in TRUE
-        if not text or text.lower() in MISSING or text.lower() == "nan":
+        if text.lower() in _NO_VALUE:
             return None
     raise MisfitError(f"is {_shown(value)}, not true or false")
 
@@ -321,7 +323,7 @@ def _rating(value: Any) -> int | float | None:
     """
     if isinstance(value, str):
         text = value.strip()
-        if not text or text.lower() in MISSING or text.lower() == "nan":
+        if text.lower() in _NO_VALUE:
             return None
         stars = _STARS.fullmatch(text)
         if stars is not None:
@@ -356,7 +358,7 @@ def _date(value: Any, *, day_first: bool) -> str | None:
                     return _epoch(number, value)
                 value = str(int(number))  # 2009, 20090916
             text = value.strip()
-            if not text or text.lower() in MISSING or text.lower() == "nan":
+            if text.lower() in _NO_VALUE:
                 return None
             if _EPOCH.fullmatch(text):
                 return _epoch(float(text), value)

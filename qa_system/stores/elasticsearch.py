@@ -30,7 +30,7 @@ from qa_system.stores.elastic.labels import LabelIndex
 from qa_system.stores.elastic.mapping import IndexOptions, IndexState
 from qa_system.stores.elastic.versions import aliases, erasure, promotion
 from qa_system.stores.elastic.versions.reembedding import reembed
-from qa_system.stores.elastic.versions.selection import select
+from qa_system.stores.elastic.versions.selection import select, select_to_change
 from qa_system.stores.writes import (
     NO_PASSAGES,
     DocumentsRejectedError,
@@ -274,17 +274,13 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
 
     @override
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
-        selected = select(self._at, filters) or {"match_all": {}}
-        if self._at.state_for_writing() is None:
-            return 0
-        return delete_selected(self._at.writer(), selected)
+        selected = select_to_change(self._at, filters)
+        return 0 if selected is None else delete_selected(self._at.writer(), selected)
 
     @override
     def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
-        selected = select(self._at, filters)
-        if self._at.state_for_writing() is None:
-            return 0
-        return writing.update(self._at, selected, meta)
+        selected = select_to_change(self._at, filters)
+        return 0 if selected is None else writing.update(self._at, selected, meta)
 
     @property
     @override

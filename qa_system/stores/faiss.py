@@ -39,8 +39,7 @@ from qa_system.stores.embedded.reembedding import reembed
 from qa_system.stores.embedded.search import Search
 from qa_system.stores.embedded.status import StoreStatus, read_status
 from qa_system.stores.embedded.writing import fix_dimension, update, write
-from qa_system.stores.filters import Condition, parse_filters
-from qa_system.stores.filters.sql import to_sql
+from qa_system.stores.filters import Condition, parse_filters, to_sql
 from qa_system.stores.filters.tree import Comparison, Node
 from qa_system.stores.filters.unknown import UnknownFields
 from qa_system.stores.writes import (

@@ -27,6 +27,7 @@ from qa_system.records import EncoderIdentity, Review
 from qa_system.retrievers.encoders import load_encoder
 from qa_system.stores.elastic.documents import encode
 from qa_system.stores.faiss import FAISSDocumentStore
+from qa_system.stores.filters import InvalidFilterError
 from qa_system.ties import tie_breaker
 
 ROOT = Path(__file__).parents[2]
@@ -267,6 +268,29 @@ def test_filters_select_the_same_before_and_after_its_upgrade(put, dumped, caplo
     assert ids(store.filter_documents(of("meta.votes.u_new", True))) == ["voted"]
     mapped = store._at.client.indices.get_mapping(index=store.index).body.popitem()[1]["mappings"]
     assert "votes" not in str(mapped)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda store, chosen: store.delete_by_filter(chosen),
+        lambda store, chosen: store.update_by_filter(chosen, {"stars": None}),
+    ],
+    ids=["delete", "update"],
+)
+def test_a_filter_that_changes_an_old_index_selects_whole_reviews(put, dumped, caplog, change):
+    chosen = {"field": "meta.stars", "operator": ">=", "value": 4}
+    good = {row["review_id"] for row in ROWS if row.get("stars", 0) >= 4}
+    store = put(dumped)
+    assert "long-1#3" in ids(store.filter_documents(chosen))
+    caplog.clear()
+    with pytest.raises(InvalidFilterError, match="unknown comparison operator"):
+        change(store, {**chosen, "operator": "=>"})
+    assert format_of(store) == 1
+    assert change(store, chosen) == len(good)
+    assert "slow" not in caplog.text
+    assert format_of(store) == 3
+    assert store.filter_documents(chosen) == []
 
 
 def test_versions_of_either_format_take_each_others_place(put, dumped):

@@ -20,10 +20,10 @@ from qa_system.stores.documents import COLUMNS, encode_documents
 from qa_system.stores.filters import (
     InvalidFilterError,
     Matcher,
-    compile_filters,
     json_extract,
     of_item,
     parse_filters,
+    to_sql,
 )
 from qa_system.stores.filters.tree import MOST_CONDITIONS, MOST_LEVELS
 from qa_system.stores.filters.values import iso_date
@@ -43,14 +43,15 @@ class Table:
             self.connection.execute(f"CREATE INDEX by_{name} ON documents ({json_extract([name])})")
 
     def select(self, filters):
-        condition = compile_filters(filters)
-        if condition is None:
+        tree = parse_filters(filters)
+        if tree is None:
             return [id_ for (id_,) in self.connection.execute("SELECT id FROM documents")]
+        condition = to_sql(tree)
         sql = f"SELECT id FROM documents WHERE {condition.sql} ORDER BY row"
         return [id_ for (id_,) in self.connection.execute(sql, condition.parameters)]
 
     def plan(self, filters):
-        condition = compile_filters(filters)
+        condition = to_sql(parse_filters(filters))
         sql = f"EXPLAIN QUERY PLAN SELECT row FROM documents WHERE {condition.sql}"
         return " ".join(row[3] for row in self.connection.execute(sql, condition.parameters))
 
@@ -207,7 +208,7 @@ def test_the_indexes_are_used():
 
 @pytest.mark.parametrize("filters", [None, {}])
 def test_no_filter_selects_everything(filters):
-    assert compile_filters(filters) is None
+    assert parse_filters(filters) is None
 
 
 @pytest.mark.parametrize(
@@ -233,7 +234,7 @@ def test_no_filter_selects_everything(filters):
 )
 def test_a_malformed_filter_is_refused(filters, told):
     with pytest.raises(InvalidFilterError, match=r".*") as caught:
-        compile_filters(filters)
+        parse_filters(filters)
     assert told in str(caught.value)
     assert isinstance(caught.value, StoreError)
     assert isinstance(caught.value, FilterError)
@@ -299,7 +300,7 @@ def test_a_filter_as_deep_as_may_be_of_one_item(kinds):
     expected = [each.id for each in documents if selects(filters, each)]
     assert Table(documents).select(filters) == expected
     with pytest.raises(InvalidFilterError, match=f"deeper than {MOST_LEVELS} groups"):
-        compile_filters(of_item("lamp", nested(MOST_LEVELS + 1, kinds)))
+        parse_filters(of_item("lamp", nested(MOST_LEVELS + 1, kinds)))
 
 
 @pytest.mark.parametrize("levels", [MOST_LEVELS + 1, 30, 500, 100_000])
@@ -308,12 +309,12 @@ def test_a_filter_too_deep_is_told(levels):
     for _ in range(levels):
         filters = {"operator": "NOT", "conditions": [filters]}
     with pytest.raises(InvalidFilterError, match=f"deeper than {MOST_LEVELS} groups"):
-        compile_filters(filters)
+        parse_filters(filters)
     value = []
     for _ in range(100_000):
         value = [value]
     with pytest.raises(InvalidFilterError, match="too deep"):
-        compile_filters(equals("meta.n", value))
+        parse_filters(equals("meta.n", value))
 
 
 def test_too_many_conditions_are_told():
@@ -324,14 +325,14 @@ def test_too_many_conditions_are_told():
     for count in (MOST_CONDITIONS + 1, 20_000):
         several = [{"field": "meta.n", "operator": ">", "value": n} for n in range(count)]
         with pytest.raises(InvalidFilterError, match=f"{count:,} conditions, and 500 can be") as e:
-            compile_filters({"operator": "OR", "conditions": several})
+            parse_filters({"operator": "OR", "conditions": several})
         assert "`in`" in str(e.value)
 
 
 def test_a_filter_that_is_no_text_is_told():
     for bad in (equals("meta.n", "\ud83d"), equals("meta.\ud83d", 1), equals("a", ["\ud83d"])):
         with pytest.raises(InvalidFilterError, match="UTF-8"):
-            compile_filters(bad)
+            parse_filters(bad)
 
 
 def test_numpy_numbers_are_numbers():

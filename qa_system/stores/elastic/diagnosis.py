@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from qa_system.config import ElasticsearchSettings
+from qa_system.console.wording import counted
 from qa_system.errors import QASystemError, StoreMismatchError
 from qa_system.records import Finding
 from qa_system.stores.elastic.connection import Connection, Credentials, explained
@@ -95,7 +96,7 @@ def _cluster(client: Elasticsearch, settings: ElasticsearchSettings) -> Finding:
     with explained(settings.place):
         health = client.cluster.health(level="indices", master_timeout=MASTER_PATIENCE)
         chosen = client.cluster.get_settings(flat_settings=True, master_timeout=MASTER_PATIENCE)
-    detail = f"{health['status']}, {_counted(health['number_of_nodes'], 'node')}"
+    detail = f"{health['status']}, {counted(health['number_of_nodes'], 'node')}"
     blocks = sorted(
         key
         for each in ("persistent", "transient")
@@ -197,7 +198,7 @@ def _index(client: Elasticsearch, settings: ElasticsearchSettings) -> Finding:
     out_of_use = _out_of_use(state.index, listed["status"], made["settings"])
     if out_of_use is not None:
         return out_of_use
-    detail = f"{state.index}: {state.index_options}, {_counted(state.shards, 'shard')}"
+    detail = f"{state.index}: {state.index_options}, {counted(state.shards, 'shard')}"
     if made["settings"].get("index.refresh_interval") == "-1":
         return Finding(
             "index",
@@ -213,7 +214,7 @@ def _index(client: Elasticsearch, settings: ElasticsearchSettings) -> Finding:
         ok=True,
         required=True,
         detail=f"{detail}; the settings say {settings.index_options}, "
-        f"{_counted(settings.shards, 'shard')}",
+        f"{counted(settings.shards, 'shard')}",
         remedy="They are those of new versions: qa-index run --rebuild makes one.",
     )
 
@@ -237,10 +238,6 @@ def _out_of_use(index: str, status: str, settings: Mapping[str, str]) -> Finding
     else:
         return None
     return Finding("index", ok=False, required=True, detail=detail, remedy=remedy)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _gigabytes(number: int) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from qa_system.stores.elastic.facts import PRESENT, fact
 from qa_system.stores.elastic.mapping import KEYWORDS, LONGEST_KEYWORD
-from qa_system.stores.filters import parse_filters
 from qa_system.stores.filters.tree import PRESENCES, Comparison, Node
 from qa_system.stores.filters.values import Range, iso_date, keys_of_filter, ranges_of
 
@@ -15,7 +14,6 @@ __all__ = [
     "ALL",
     "NOTHING",
     "Query",
-    "compile_query",
     "is_of_any_format",
     "terms",
     "to_query",
@@ -30,21 +28,12 @@ MOST_TERMS: Final = 65_536
 _RANGES: Final = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
 
 
-def compile_query(filters: Mapping[str, Any] | None) -> Query | None:
-    """Translate a Haystack filter; None and `{}` select everything and return None.
+def to_query(tree: Node) -> Query:
+    """Translate what a filter says.
 
-    Raises:
-        InvalidFilterError: see `parse_filters`.
-
-    >>> compile_query({"field": "meta.item_id", "operator": "==", "value": "B00"})
+    >>> to_query(Comparison("meta", ("item_id",), "in", ("B00",)))
     {'term': {'item_id': 'B00'}}
     """
-    tree = parse_filters(filters)
-    return None if tree is None else to_query(tree)
-
-
-def to_query(tree: Node) -> Query:
-    """Translate what a filter says."""
     if isinstance(tree, Comparison):
         positive = _is_one_of(tree) if tree.operator == "in" else _is_ordered(tree)
         return _not(positive) if tree.is_negated else positive

@@ -87,7 +87,7 @@ def existing(at: ElasticIndex, ids: Sequence[str]) -> list[str]:
     return found
 
 
-def update(at: ElasticIndex, selected: Query | None, meta: dict[str, Any]) -> int:
+def update(at: ElasticIndex, selected: Query, meta: dict[str, Any]) -> int:
     """Merge metadata into documents; see `ReviewStore.update_by_filter`."""
     updated = 0
     for _ in range(MOST_ROUNDS):
@@ -103,7 +103,7 @@ def update(at: ElasticIndex, selected: Query | None, meta: dict[str, Any]) -> in
         if not report.conflicts:
             return updated
         again: Query = {"ids": {"values": report.conflicts}}
-        selected = again if selected is None else {"bool": {"filter": [selected, again]}}
+        selected = {"bool": {"filter": [selected, again]}}
     raise StoreError(
         f"{counted(updated, 'document')} updated; {len(report.conflicts):,} are changed by "
         "somebody else all the time",

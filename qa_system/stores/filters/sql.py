@@ -11,17 +11,17 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 
-from qa_system.stores.filters.tree import Comparison, Node, parse_filters
+from qa_system.stores.filters.tree import Comparison, Node
 from qa_system.stores.filters.values import iso_date, predicate
 
-__all__ = ["Condition", "Matcher", "compile_filters", "json_extract", "to_sql"]
+__all__ = ["Condition", "Matcher", "json_extract", "to_sql"]
 
 ALWAYS: Final = "1"
 NEVER: Final = "0"
@@ -58,21 +58,12 @@ def json_extract(keys: Sequence[str]) -> str | None:
     return f"json_extract(meta,'${path}')"
 
 
-def compile_filters(filters: Mapping[str, Any] | None) -> Condition | None:
-    """Translate a Haystack filter into SQL; None and `{}` select everything and return None.
+def to_sql(tree: Node) -> Condition:
+    """Translate what a filter says.
 
-    Raises:
-        InvalidFilterError: see `parse_filters`.
-
-    >>> compile_filters({"field": "meta.price", "operator": "==", "value": None}).sql
+    >>> to_sql(Comparison("meta", ("price",), "in", (None,))).sql
     'json_extract(meta,\\'$."price"\\') IS NULL'
     """
-    tree = parse_filters(filters)
-    return None if tree is None else to_sql(tree)
-
-
-def to_sql(tree: Node) -> Condition:
-    """Translate what a filter says."""
     if isinstance(tree, Comparison):
         positive = _comparison(tree)
         # A comparison with a missing value is NULL in SQL, and NOT NULL is NULL: here it is true.

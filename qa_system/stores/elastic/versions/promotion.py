@@ -16,7 +16,7 @@ from qa_system.errors import StoreError, StoreNotFoundError
 from qa_system.records import EncoderIdentity, Similarity
 from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.documents import READ_WHOLE, decode, passages_of
-from qa_system.stores.elastic.filters import Query, compile_query
+from qa_system.stores.elastic.filters import Query, terms
 from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.mapping import FORMAT, IndexState
 from qa_system.stores.elastic.search import by_vectors, by_words, pages
@@ -148,7 +148,7 @@ def _errors(built: ElasticIndex, state: IndexState, expected: int | None) -> lis
 def _errors_of_document(built: ElasticIndex, state: IndexState, hit: dict[str, Any]) -> list[str]:
     """Return by which searches a version does not find one of its documents."""
     document, passages = decode(hit), passages_of(hit)
-    itself = compile_query({"field": "id", "operator": "==", "value": document.id})
+    itself = terms("_id", [document.id])
     words = (document.content or "")[:200]
     errors = []
     found = by_words(built, words, 1, itself)

@@ -14,7 +14,7 @@ from typing import Any
 
 from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.documents import READ
-from qa_system.stores.elastic.filters import Query, is_of_any_format, terms, to_query
+from qa_system.stores.elastic.filters import ALL, Query, is_of_any_format, terms, to_query
 from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.mapping import FORMAT
 from qa_system.stores.elastic.metadata import field_types
@@ -23,7 +23,7 @@ from qa_system.stores.filters import parse_filters
 from qa_system.stores.filters.tree import PRESENCES, Comparison, Group, Node
 from qa_system.stores.filters.values import predicate
 
-__all__ = ["select"]
+__all__ = ["select", "select_to_change"]
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,21 @@ def select(
     )
     hits = pages(at.client, at.name, _answerable(tree), [*READ, "parts"])
     return terms("_id", [hit["_id"] for hit in hits if _is_selected(tree, hit)])
+
+
+def select_to_change(at: ElasticIndex, filters: Mapping[str, Any] | None) -> Query | None:
+    """Translate a filter by which documents are changed; None: there is no index.
+
+    An index of an older format is upgraded first, which joins passages to reviews: what a filter
+    selected before could be ids that are no more.
+
+    Raises:
+        InvalidFilterError: see `parse_filters`; nothing is upgraded.
+    """
+    parse_filters(filters)
+    if at.state_for_writing() is None:
+        return None
+    return select(at, filters) or ALL
 
 
 def _has(at: ElasticIndex, tree: Node) -> bool:

@@ -99,8 +99,7 @@ RANKING = (
         label="nDCG@k",
         meaning="Discounted gain of the gold reviews among the first k, divided by that of a "
         "perfect ranking.",
-        source="Järvelin and Kekäläinen, Cumulated gain-based evaluation of IR techniques, 2002"
-        + TIES,
+        source=JARVELIN + TIES,
         tasks=("retriever",),
         over=ANSWERABLE,
         score=_ranked(ndcg_at_k),

@@ -17,12 +17,12 @@ from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from qa_system.errors import EvaluationError
-from qa_system.metrics import first_hit_at_random
+from qa_system.metrics import first_hit_at_random, mean_reciprocal
 
 __all__ = [
+    "Tie",
     "average_precision",
     "average_precision_at_random",
-    "first_hit_at_random",
     "hit_at_k",
     "hit_in_tie",
     "hit_rate_at_random",
@@ -32,7 +32,8 @@ __all__ = [
     "recall_at_random",
     "reciprocal_rank",
     "reciprocal_rank_at_random",
-    "tie_sizes",
+    "scores_in_order",
+    "ties_of",
 ]
 
 Scores = Sequence[float | None] | None
@@ -218,8 +219,23 @@ def _ties(ranked: Sequence[str], gold: Collection[str], scores: Scores) -> list[
     for document_id in ranked:
         hits.append(document_id in wanted)
         wanted.discard(document_id)
+    return ties_of(hits, scores)
+
+
+def ties_of(hits: Sequence[bool], scores: Scores) -> list[Tie]:
+    """Return the ties that hold a gold document, in the ranking's order.
+
+    Args:
+        hits: whether each document of the ranking is gold.
+        scores: as in `recall_at_k`.
+
+    >>> ties_of([False, True, False], [2.0, 1.0, 1.0])
+    [Tie(above=1, size=2, gold=1, gold_above=0)]
+    """
+    known = scores_in_order(len(hits), scores)
+    sizes = [1] * len(hits) if known is None else [len(list(tie)) for _, tie in groupby(known)]
     ties, above, found = [], 0, 0
-    for size in tie_sizes(len(ranked), scores):
+    for size in sizes:
         holding = sum(hits[above : above + size])
         if holding:
             ties.append(Tie(above, size, holding, found))
@@ -227,21 +243,19 @@ def _ties(ranked: Sequence[str], gold: Collection[str], scores: Scores) -> list[
     return ties
 
 
-def tie_sizes(ranked: int, scores: Scores) -> Iterator[int]:
-    """Yield how many documents each tie of a ranking has, 1 where a document has a rank alone.
+def scores_in_order(ranked: int, scores: Scores) -> list[float] | None:
+    """Return the scores; None if one is missing or above its predecessor's.
 
     Args:
         ranked: documents in the ranking.
         scores: as in `recall_at_k`.
 
-    >>> list(tie_sizes(3, [2.0, 1.0, 1.0])), list(tie_sizes(3, None))
-    ([1, 2], [1, 1, 1])
+    >>> scores_in_order(2, [2.0, 1.0]), scores_in_order(2, [1.0, 2.0]), scores_in_order(2, None)
+    ([2.0, 1.0], None, None)
     """
     known = [score for score in scores or () if score is not None]
-    if len(known) == ranked and all(one >= other for one, other in pairwise(known)):
-        yield from (len(list(tie)) for _, tie in groupby(known))
-    else:
-        yield from [1] * ranked
+    is_ordered = all(one >= other for one, other in pairwise(known))
+    return known if is_ordered and len(known) == ranked else None
 
 
 def _recall(ties: Sequence[Tie], gold: int, k: int) -> float:
@@ -253,7 +267,7 @@ def _hit_rate(ties: Sequence[Tie], k: int) -> float:
 
 
 def _reciprocal_rank(ties: Sequence[Tie], k: int) -> float:
-    return sum(probability / rank for rank, probability in _first_hit(ties, k))
+    return mean_reciprocal(dict(_first_hit(ties, k)))
 
 
 def _first_hit(ties: Sequence[Tie], k: int) -> Iterator[tuple[int, float]]:

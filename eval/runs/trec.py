@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from eval.metrics.ranking import scores_in_order
 from eval.runs.run import Row, Run
 from eval.runs.storage import make_folder
 from qa_system.errors import DataError
@@ -68,17 +68,11 @@ def _judged(rows: Sequence[Row], names: Mapping[Any, str]) -> Iterator[str]:
 def _ranked(rows: Sequence[Row], names: Mapping[Any, str], tag: str) -> Iterator[str]:
     for row in rows:
         ranked = row.output["ranked"]
-        scores = _scores(row.output.get("scores"), len(ranked))
+        scores = scores_in_order(len(ranked), row.output.get("scores"))
+        if scores is None:
+            scores = [len(ranked) - place for place in range(len(ranked))]
         for rank, (review, score) in enumerate(zip(ranked, scores, strict=True), start=1):
-            yield f"{names[row.key]} Q0 {_word(review)} {rank} {score!r} {tag}"
-
-
-def _scores(given: Sequence[float | None] | None, count: int) -> list[float]:
-    """Return the scores, or falling numbers where they do not tell the order."""
-    scores = [float(score) for score in given or () if score is not None]
-    if len(scores) == count and all(first >= second for first, second in pairwise(scores)):
-        return scores
-    return [float(count - place) for place in range(count)]
+            yield f"{names[row.key]} Q0 {_word(review)} {rank} {float(score)!r} {tag}"
 
 
 def _names(rows: Sequence[Row]) -> dict[Any, str]:

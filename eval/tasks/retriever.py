@@ -19,19 +19,14 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from eval.metrics import expect_all, metrics_of, score_all
-from eval.metrics.ranking import (
-    first_hit_at_random,
-    hit_in_tie,
-    recall_at_k,
-    recall_at_random,
-    tie_sizes,
-)
+from eval.metrics.ranking import Tie, hit_in_tie, recall_at_k, recall_at_random, ties_of
 from eval.runs.run import Row, System
 from eval.tasks.candidates import Filters, Scope, filters_of
 from qa_system.config import Settings
 from qa_system.console.progress import progress
 from qa_system.errors import EvaluationError, QASystemError
 from qa_system.labels import gold_documents, gold_texts
+from qa_system.metrics import first_hit_at_random
 from qa_system.records import Label
 
 if TYPE_CHECKING:
@@ -208,30 +203,18 @@ def _output(label: Label, documents: Sequence[Document], pool: Texts) -> dict[st
     # A review is as good as the best of its documents, which stands first.
     score_of = {_review_of(each): each.score for each in reversed(documents)}
     scores = [score_of[review] for review in found]
-    hits = list(map(holds, found.values()))
-    rank, tie = _first_tie(hits, scores)
+    ties = ties_of(list(map(holds, found.values())), scores)
+    first = ties[0] if ties else Tie(0, 1, 1)
     return {
         "ranked": list(found),
         "scores": scores,
         "gold": sorted(gold),
-        "answer_rank": rank,
-        "answer_tie": tie,
+        "answer_rank": first.above + 1 if ties else None,
+        "answer_tie": (first.size, first.gold),
         "candidates": len(pool),
         "gold_candidates": len(gold & pool.keys()),
         "answer_candidates": sum(map(holds, pool.values())),
     }
-
-
-def _first_tie(
-    hits: Sequence[bool], scores: Sequence[float | None]
-) -> tuple[int | None, tuple[int, int]]:
-    """Return the rank at which the first tie with a hit begins, its size, and its hits."""
-    above = 0
-    for size in tie_sizes(len(hits), scores):
-        if any(tie := hits[above : above + size]):
-            return above + 1, (size, sum(tie))
-        above += size
-    return None, (1, 1)
 
 
 def _counts(rows: Sequence[Row], questions: int, depth: int) -> dict[str, float]:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import orjson
 
-from qa_system.datasets.offset_repair import GivenUp, RepairCounts, SpanFinder
+from qa_system.datasets.offset_repair import GivenUp, RepairCounts, RepairTally, SpanFinder
 from qa_system.errors import DataError
 from qa_system.labels import UNLOCATED
 from qa_system.records import AnswerSpan, Label, stable_review_id
@@ -155,9 +155,14 @@ class Reading:
 
     def __init__(self) -> None:
         self.remarks: list[Remark] = []
-        self.repairs = RepairCounts(0, 0, 0, 0)
+        self.tally = RepairTally()
         self.rows = 0
         self._finder = SpanFinder("")
+
+    @property
+    def repairs(self) -> RepairCounts:
+        """How the answers' offsets were found so far."""
+        return self.tally.counts
 
     def label(self, row: Row) -> Label | None:
         """Return the label that a row means; None if the row is set aside."""
@@ -294,20 +299,14 @@ class Reading:
         annotators: Sequence[Sequence[Given]],
         located: Mapping[Given, tuple[AnswerSpan | None, bool]],
     ) -> None:
-        found = [(given, *located[given]) for given in chain(*annotators)]
-        lost = tuple(
-            GivenUp(label.split, label.question_id, label.review_id, given.text or "")
-            for given, span, _ in found
-            if span is None
-        )
-        exact = sum(is_exact for _, _, is_exact in found)
-        self.repairs += RepairCounts(
-            exact=exact,
-            repaired=len(found) - exact - len(lost),
-            given_up=len(lost),
-            no_answer=sum(not given for given in annotators),
-            given_up_rows=lost,
-        )
+        self.tally.add("no_answer", sum(not given for given in annotators))
+        for given in chain(*annotators):
+            span, is_exact = located[given]
+            if span is None:
+                ids = label.split, label.question_id, label.review_id
+                self.tally.give_up(GivenUp(*ids, given.text or ""))
+            else:
+                self.tally.add("exact" if is_exact else "repaired")
 
 
 def _real(given: Iterable[Given]) -> list[Given]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import Literal
 
 from qa_system.records import AnswerSpan
 
-__all__ = ["GivenUp", "RepairCounts", "SpanFinder"]
+__all__ = ["GivenUp", "RepairCounts", "RepairTally", "SpanFinder"]
+
+Found = Literal["exact", "repaired", "no_answer"]
 
 _WORD = re.compile(r"[^\W_]+")
 _NOT = re.compile(r"n['’]t\b", re.IGNORECASE)
@@ -45,14 +49,43 @@ class RepairCounts:
     no_answer: int
     given_up_rows: tuple[GivenUp, ...] = ()
 
-    def __add__(self, other: RepairCounts) -> RepairCounts:
-        """Count two domains together."""
+
+class RepairTally:
+    """Count what becomes of answers, one after the other.
+
+    >>> tally = RepairTally()
+    >>> tally.add("exact", 2)
+    >>> tally.give_up(GivenUp("test", "q", "r", "loud"))
+    >>> tally.counts.exact, tally.counts.given_up
+    (2, 1)
+    """
+
+    def __init__(self) -> None:
+        self._found: Counter[Found] = Counter()
+        self._given_up: list[GivenUp] = []
+
+    def add(self, found: Found, number: int = 1) -> None:
+        """Count answers that were found, or annotators that say "not answerable"."""
+        self._found[found] += number
+
+    def give_up(self, row: GivenUp) -> None:
+        """Count an answer that was not found."""
+        self._given_up.append(row)
+
+    def update(self, other: RepairTally) -> None:
+        """Count what another tally counted, too."""
+        self._found.update(other._found)
+        self._given_up += other._given_up
+
+    @property
+    def counts(self) -> RepairCounts:
+        """The counts so far."""
         return RepairCounts(
-            exact=self.exact + other.exact,
-            repaired=self.repaired + other.repaired,
-            given_up=self.given_up + other.given_up,
-            no_answer=self.no_answer + other.no_answer,
-            given_up_rows=self.given_up_rows + other.given_up_rows,
+            exact=self._found["exact"],
+            repaired=self._found["repaired"],
+            given_up=len(self._given_up),
+            no_answer=self._found["no_answer"],
+            given_up_rows=tuple(self._given_up),
         )
 
 

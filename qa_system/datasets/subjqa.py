@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from qa_system.datasets.normal_form import Reading, is_blank, own_text, says_no_answer
-from qa_system.datasets.offset_repair import GivenUp, RepairCounts, SpanFinder
+from qa_system.datasets.offset_repair import GivenUp, RepairCounts, RepairTally, SpanFinder
 from qa_system.datasets.subjqa_rows import (
     HUB_PREFIX,
     OF_ANNOTATOR,
@@ -101,7 +101,7 @@ def read_subjqa(
     reviews: dict[str, Review] = {}
     finders: dict[str, SpanFinder] = {}
     pairs: dict[tuple[str, str], _Pair] = {}
-    repairs = RepairCounts(0, 0, 0, 0)
+    tally = RepairTally()
     places = _Asked()
     for row in read_rows(folder, split):
         asked, review_id = row.text("question"), row.text("q_review_id").strip() or None
@@ -117,13 +117,13 @@ def read_subjqa(
             finder = finders[review.id] = SpanFinder(review.text)
         pair = _pair(row, known, pairs)
         pair.add_annotator_fields(row.fields)
-        repairs += pair.mark(*_marked(row), finder)
-    counted.repairs += repairs
+        pair.mark(*_marked(row), finder, tally)
+    counted.tally.update(tally)
     if reading is None:
         counted.check_any(str(folder))
         counted.tell(str(folder))
     told = tuple(places.told(review) for review in reviews.values())
-    return SubjQA(told, tuple(pair.label() for pair in pairs.values()), repairs)
+    return SubjQA(told, tuple(pair.label() for pair in pairs.values()), tally.counts)
 
 
 def iter_reviews(
@@ -207,21 +207,22 @@ class _Pair:
             if key in fields:
                 self.meta.setdefault(key, []).append(typed(fields[key]))
 
-    def mark(self, text: str | None, start: int, end: int, finder: SpanFinder) -> RepairCounts:
-        """Add an annotator's answer, None if there is none; return what became of it."""
+    def mark(
+        self, text: str | None, start: int, end: int, finder: SpanFinder, tally: RepairTally
+    ) -> None:
+        """Add an annotator's answer, None if there is none, and count what became of it."""
         if text is None:
             self.annotations.append(())
-            return RepairCounts(0, 0, 0, no_answer=1)
-        if 0 <= start < end and finder.text[start:end] == text:
+            tally.add("no_answer")
+        elif 0 <= start < end and finder.text[start:end] == text:
             self.annotations.append((AnswerSpan(text, start, end),))
-            return RepairCounts(exact=1, repaired=0, given_up=0, no_answer=0)
-        span = finder.find(text, start)
-        if span is not None:
+            tally.add("exact")
+        elif (span := finder.find(text, start)) is not None:
             self.annotations.append((span,))
-            return RepairCounts(0, repaired=1, given_up=0, no_answer=0)
-        self.unlocated.append(text)
-        lost = GivenUp(self.split, self.question_id, self.review.id, text)
-        return RepairCounts(0, 0, given_up=1, no_answer=0, given_up_rows=(lost,))
+            tally.add("repaired")
+        else:
+            self.unlocated.append(text)
+            tally.give_up(GivenUp(self.split, self.question_id, self.review.id, text))
 
     def label(self) -> Label:
         distinct = dict.fromkeys(span for spans in self.annotations for span in spans)

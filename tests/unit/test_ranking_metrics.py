@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from eval.metrics import expect_all, metrics_of, score_all
 from eval.metrics.ranking import (
     average_precision,
-    first_hit_at_random,
     hit_at_k,
     hit_rate_at_random,
     ndcg_at_k,
@@ -23,7 +22,7 @@ from eval.metrics.ranking import (
     reciprocal_rank_at_random,
 )
 from qa_system.errors import EvaluationError
-from qa_system.metrics import exact_match, f1, normalize_answer
+from qa_system.metrics import exact_match, f1, first_hit_at_random, normalize_answer
 from qa_system.records import AnswerSpan, Label
 
 

@@ -90,7 +90,7 @@ _CLOSING: Final = r"[\"'\u201d\u2019\u00bb)\]\u300d\u300f]"
 _CANDIDATE: Final = re.compile(
     rf"(?P<line>(?<!\s)\s*\n\s*)"
     rf"|(?P<marks>[{_MARKS}]+)(?P<closing>(?:{_CLOSING}|\s?{_SMILEY}|\s?{_EMOJI}|[{_MARKS}])*)(?P<gap>\s*)"
-    rf"|(?P<face>{_SMILEY}|{_EMOJI}+)(?P<after>\s*)(?=[A-Z])"
+    rf"|(?P<face>{_SMILEY}|(?<!{_EMOJI}){_EMOJI}+)(?P<after>\s*)(?=[A-Z])"
     rf"|(?P<bracket>(?<=[a-z])\))(?=[A-Z][a-z])"
     rf"|(?P<bullet>(?<=[\w.,:!?)])\s*(?=[*\u2022\u2023\u25aa\u25cf\u00b7]\s))"
     rf"|(?P<number>(?<=[\w.,:!?)])\s+(?=\(?[1-9]\d?[.)]\s+\S))"

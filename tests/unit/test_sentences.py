@@ -105,3 +105,11 @@ def test_boundaries_marked_by_hand():
         right, found, wanted = right + len(got & gold), found + len(got), wanted + len(gold)
     assert wanted >= 40
     assert 2 * right / (found + wanted) > 0.95
+
+
+@pytest.mark.parametrize(
+    "piece", [" ", "\n", ". ", "* ", "1. ", "a", "Pros:", ":)", "👍", "!", '."']
+)
+def test_no_text_takes_quadratic_time(piece):
+    """A hundred thousand of one piece would take minutes, if it did."""
+    sentences(piece * 100_000)

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from qa_system.records import EncoderIdentity, Label, Similarity
 from qa_system.stores.searchable import SearchableStore
-from qa_system.stores.writes import NO_PASSAGES, Forgotten, Passages, WriteReport
+from qa_system.stores.writes import (
+    NO_PASSAGES,
+    NO_SENTENCES,
+    Forgotten,
+    Passages,
+    Sentences,
+    WriteReport,
+)
 
 __all__ = ["PassageEncoder", "ReviewStore", "Status"]
 
@@ -121,6 +128,7 @@ class ReviewStore(SearchableStore, Protocol):
         *,
         batch_size: int = 512,
         on_progress: Callable[[int], None] | None = None,
+        sentences: bool = True,
     ) -> int:
         """Embed every document anew; the old embeddings answer until all new ones are there.
 
@@ -134,6 +142,7 @@ class ReviewStore(SearchableStore, Protocol):
             encoder: encodes the documents' contents; the store is bound to it afterwards.
             batch_size: documents encoded and written at a time.
             on_progress: told the number of documents of each batch done.
+            sentences: whether every document is divided into sentences, which are embedded, too.
 
         Returns:
             How many documents this call embedded.
@@ -170,6 +179,7 @@ class ReviewStore(SearchableStore, Protocol):
         documents: Sequence[Document],
         stale_ids: Sequence[str],
         passages: Mapping[str, Passages] = NO_PASSAGES,
+        sentences: Mapping[str, Sentences] = NO_SENTENCES,
     ) -> WriteReport:
         """Write documents over what is there, and delete others.
 
@@ -182,6 +192,7 @@ class ReviewStore(SearchableStore, Protocol):
             stale_ids: of documents to delete.
             passages: of those documents, by id, that a dense search finds by their passages; they
                 need no embedding of their own.
+            sentences: of those documents, by id, that `search_sentences` need not divide itself.
 
         Returns:
             What came of the write.

@@ -10,6 +10,8 @@ from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 
+from qa_system.stores.sentences import SentenceRanking
+
 __all__ = ["SearchableStore"]
 
 
@@ -278,5 +280,46 @@ class SearchableStore(Protocol):
             A list for each embedding.
 
         Raises: as `search_by_embedding`.
+        """
+        ...
+
+    def search_sentences(
+        self,
+        query: str,
+        embedding: Sequence[float] | NDArray[Any] | None = None,
+        top_k: int = 50,
+        filters: dict[str, Any] | None = None,
+        bm25_weight: float = 0.5,
+        relevant: float = 0.0,
+    ) -> SentenceRanking:
+        """Find the sentences that fit a question best, and the reviews that they are in.
+
+        Every sentence of the documents that the filter selects is scored (`stores.sentences`),
+        unless they are very many: then those of the reviews that `search_bm25` and
+        `search_by_embedding` find first, and the result says so. A document that was written
+        without sentences is divided now; there the similarity of the whole document takes the
+        place of its sentences' own.
+
+        Args:
+            query: the question, in plain words.
+            embedding: the question's, (dimension,) numbers; None: its words alone count.
+            top_k: the best `top_k` sentences are returned, and the best `top_k` documents with at
+                least the best sentence of each.
+            filters: the documents to look at; None: all.
+            bm25_weight: share of the words in a score, from 0 to 1; the embedding has the rest.
+            relevant: the score from which on a sentence makes its review count as `considered`.
+
+        Raises:
+            InvalidArgumentError: `top_k` is less than 1, or `bm25_weight` no share.
+            EmbeddingError: the embedding is of another dimension, or not finite.
+            InvalidFilterError: see `filter_documents`.
+
+        >>> import tempfile
+        >>> from qa_system.stores import FAISSDocumentStore
+        >>> with FAISSDocumentStore(tempfile.mkdtemp()) as store:
+        ...     _ = store.write_documents([Document(id="r1", content="Red. The bass is loud.")])
+        ...     found = store.search_sentences("How loud is it?")
+        ...     [(one.start, one.end, round(one.score, 2)) for one in found.sentences[0]]
+        [(5, 22, 1.0), (0, 4, 0.0)]
         """
         ...

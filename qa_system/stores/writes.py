@@ -15,11 +15,13 @@ from qa_system.errors import StoreError
 
 __all__ = [
     "NO_PASSAGES",
+    "NO_SENTENCES",
     "DocumentsRejectedError",
     "DuplicateIdError",
     "Forgotten",
     "Passages",
     "RejectedDocument",
+    "Sentences",
     "WriteReport",
     "duplicate_ids",
 ]
@@ -59,6 +61,23 @@ class Passages:
 
 
 NO_PASSAGES: Final[Mapping[str, Passages]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Sentences:
+    """The sentences of one review, by which `search_sentences` finds what in it answers.
+
+    Args:
+        spans: start and end characters of each in the review's text, in order, none overlapping
+            another.
+        embeddings: (n, dimension) 32-bit floats, a row for each span; None: not embedded.
+    """
+
+    spans: Sequence[tuple[int, int]]
+    embeddings: NDArray[np.float32] | None = None
+
+
+NO_SENTENCES: Final[Mapping[str, Sentences]] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -305,7 +305,10 @@ class Answers:
         item_id: the item asked about.
         answers: best first.
         decision: why there are answers or none; None if the question failed.
-        reviews_read: how many reviews were read.
+        read: how many reviews were read, whole or in part.
+        considered: how many have a sentence that bears on the question
+            (`retriever.relevant`); where reviews are read whole, how many were retrieved.
+        reviews: how many the item and the filters select.
         timings: seconds by stage.
         error: why the question could not be answered; None if it could.
     """
@@ -314,9 +317,16 @@ class Answers:
     item_id: str | None
     answers: tuple[Answer, ...]
     decision: Decision | None
-    reviews_read: int
+    read: int
+    considered: int = 0
+    reviews: int = 0
     timings: Mapping[str, float] = field(default_factory=dict)
     error: QASystemError | None = None
+
+    @property
+    def reviews_read(self) -> int:
+        """The same as `read`, by its name in earlier versions."""
+        return self.read
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answers as JSON values; an error as its code and public message."""
@@ -325,7 +335,10 @@ class Answers:
             "item_id": self.item_id,
             "answers": [answer.to_dict() for answer in self.answers],
             "decision": None if self.decision is None else self.decision.to_dict(),
-            "reviews_read": self.reviews_read,
+            "reviews": self.reviews,
+            "considered": self.considered,
+            "read": self.read,
+            "reviews_read": self.read,
             "timings": dict(self.timings),
             "error": None if self.error is None else self.error.to_dict(),
         }

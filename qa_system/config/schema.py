@@ -218,11 +218,15 @@ class RetrieverSettings(Strict):
     """How reviews are found."""
 
     mode: str = "hybrid"
-    """`bm25`, `dense`, `hybrid`, or a retriever of your own (`qa_system.retrievers.registry`)."""
+    """`bm25`, `dense`, `hybrid`, `sentences`, or a retriever of your own
+    (`qa_system.retrievers.registry`)."""
     top_k: Positive = 10
     join: Literal["weighted_sum", "reciprocal_rank_fusion"] = "weighted_sum"
     bm25_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Weighted sum: the share of BM25 in the joined score; the dense retriever has the rest."""
+    """Weighted sum: the share of BM25 in the joined score; the dense retriever has the rest. Of
+    sentences: the share of the question's words."""
+    relevant: float = 0.5
+    """The score from which on a sentence bears on the question, and its review is considered."""
 
 
 class RankerSettings(Strict):
@@ -319,6 +323,11 @@ class GeneratorSettings(Strict):
         """Whether the reader says which reviews to believe; a chat model has no prior."""
         return self.type == "rag" and self.prior == "reader"
 
+    @property
+    def retriever_is_prior(self) -> bool:
+        """Whether the dense retriever's scores say so."""
+        return self.type == "rag" and self.prior == "retriever"
+
     @model_validator(mode="after")
     def _chat_model_is_named(self) -> GeneratorSettings:
         if self.type == "chat" and "model" not in self.model_fields_set:
@@ -381,6 +390,8 @@ class IndexingSettings(Strict):
     """Reviews between two checkpoints; None: 512, and 2048 on a server, to which several requests
     are on their way at a time."""
     embed: bool = True
+    sentences: bool = True
+    """Whether reviews are divided into sentences, which are embedded and kept with them."""
     passages: PassageSettings = PassageSettings()
     max_text_chars: Positive = 100_000
     rejects: str | None = None

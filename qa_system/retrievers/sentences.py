@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -14,6 +15,8 @@ from qa_system.retrievers.encoders import Encoder, shared_encoder
 from qa_system.stages import stage
 from qa_system.stores import store_from_dict
 from qa_system.stores.contract import ReviewStore
+from qa_system.stores.joining import is_passage
+from qa_system.stores.sentences import RankedSentence
 
 __all__ = ["SentenceRetriever"]
 
@@ -133,21 +136,8 @@ class SentenceRetriever:
                 bm25_weight=self.bm25_weight,
                 relevant=self.relevant,
             )
-        documents = []
-        for document, sentences in zip(found.documents, found.sentences, strict=True):
-            best = sentences[0]
-            meta = {
-                **document.meta,
-                "passage_start": best.before,
-                "passage_end": best.after,
-                "sentences": [
-                    [each.start, each.end, each.score, each.before, each.after]
-                    for each in sentences
-                ],
-            }
-            documents.append(replace(document, meta=meta))
         return {
-            "documents": documents,
+            "documents": list(map(_with_sentences, found.documents, found.sentences)),
             "reviews": found.reviews,
             "considered": found.considered,
             "all_considered": found.is_whole,
@@ -160,3 +150,13 @@ class SentenceRetriever:
                 self.document_store.check_encoder(encoder.identity)
                 self._loaded = encoder
             return self._loaded
+
+
+def _with_sentences(document: Document, sentences: Sequence[RankedSentence]) -> Document:
+    best = sentences[0]
+    # A document of version 0.1 that is a passage says so by the same names.
+    place = (
+        {} if is_passage(document) else {"passage_start": best.before, "passage_end": best.after}
+    )
+    listed = [[one.start, one.end, one.score, one.before, one.after] for one in sentences]
+    return replace(document, meta={**document.meta, **place, "sentences": listed})

@@ -41,6 +41,11 @@ LONG_BAR = 1.5
 HUGE_BAR = 0.150
 INDEXING_BAR = 2.0
 RUNS = 3
+NAMES = (
+    "items of ten or more reviews",
+    "with a review of 100,000 characters",
+    "an item of 10,000 reviews",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -79,11 +84,8 @@ def ask(labels: Sequence[Label], reviews: list[Review]) -> bool:
         for number, review in enumerate(islice(cycle(reviews), HUGE))
     ]
     rows: dict[str, dict[str, Any]] = {}
-    for name, corpus, item in (
-        ("items of ten or more reviews", reviews, None),
-        ("with a review of 100,000 characters", [*reviews, *long], None),
-        ("an item of 10,000 reviews", huge, "huge"),
-    ):
+    corpora = (reviews, None), ([*reviews, *long], None), (huge, "huge")
+    for name, (corpus, item) in zip(NAMES, corpora, strict=True):
         ways = ("sentences", "reviews") if corpus is reviews else ("sentences",)
         with systems(corpus, ways) as opened:
             seconds = timed(opened, labels, item)
@@ -98,19 +100,13 @@ def ask(labels: Sequence[Label], reviews: list[Review]) -> bool:
         "huge": of_huge["p95 ms"] > 1000 * HUGE_BAR,
     }
     notes = [
-        f"bars: p50 {1000 * BARS['p50']:.0f} ms, p95 {1000 * BARS['p95']:.0f} ms; a long review "
-        f"costs x {ratio:.2f}, bar x {LONG_BAR}; p95 of the huge item, bar {1000 * HUGE_BAR:.0f} ms",
+        f"bars: p50 {1000 * BARS['p50']:.0f} ms, p95 {1000 * BARS['p95']:.0f} ms",
+        f"a long review costs x {ratio:.2f}, bar x {LONG_BAR}",
+        f"p95 of the huge item: bar {1000 * HUGE_BAR:.0f} ms",
         f"missed: {', '.join(name for name, is_missed in missed.items() if is_missed) or 'none'}",
     ]
     print_table(f"ask, {len(labels)} questions", rows, ["p50 ms", "p95 ms"], notes)
     return any(missed.values())
-
-
-NAMES = (
-    "items of ten or more reviews",
-    "with a review of 100,000 characters",
-    "an item of 10,000 reviews",
-)
 
 
 @contextmanager

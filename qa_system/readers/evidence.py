@@ -14,7 +14,7 @@ from haystack import Document
 from qa_system.readers.windows import Room, Window, WindowCutter
 from qa_system.ties import tie_breaker
 
-__all__ = ["Candidate", "Stretch", "candidates_of", "choose", "windows_of"]
+__all__ = ["Candidate", "Stretch", "candidates_of", "choose", "has_sentences", "windows_of"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -110,6 +110,15 @@ def candidates_of(documents: Sequence[Document]) -> list[Candidate]:
     found = [each for place, one in enumerate(documents) for each in _candidates(place, one)]
     keys = {each.document: tie_breaker(documents[each.document].id) for each in found}
     return sorted(found, key=lambda each: (-each.score, keys[each.document], each.sentence))
+
+
+def has_sentences(document: Document) -> bool:
+    """Tell whether a document has sentences, so that the budget says what of it is read.
+
+    >>> has_sentences(Document(content="It is red.", meta={"sentences": [[0, 10, 0.5, 0, 10]]}))
+    True
+    """
+    return any(_candidates(0, document))
 
 
 def _candidates(place: int, document: Document) -> Iterator[Candidate]:

@@ -18,7 +18,7 @@ from qa_system.models.locate import locate, stamp
 from qa_system.models.sharing import Shared
 from qa_system.readers.backends import ReaderBackend, load_backend, score_windows
 from qa_system.readers.calibration import Calibration
-from qa_system.readers.evidence import windows_of
+from qa_system.readers.evidence import has_sentences, windows_of
 from qa_system.readers.reading import Reading, reading_of
 from qa_system.readers.spans import Span, best_spans
 from qa_system.readers.windows import WindowCutter
@@ -169,8 +169,16 @@ class ExtractiveReader:
 
     @property
     def calibration(self) -> Calibration:
-        """The threshold and temperature in force: the arguments, else the model's own."""
+        """The threshold and temperature in force: the arguments, else the model's own.
+
+        Where the best sentences are read, it is `calibration_of_sentences`.
+        """
         return self._ready().calibration
+
+    @property
+    def calibration_of_sentences(self) -> Calibration:
+        """The threshold and temperature in force where the best sentences are read."""
+        return self._ready().of_sentences
 
     @component.output_types(
         answers=list[ExtractedAnswer], no_answer_probability=float, decision=Decision
@@ -267,11 +275,6 @@ class ExtractiveReader:
                 where=self.model,
                 remedy=f"Set reader.max_seq_length to {backend.positions} at most{shorter}.",
             )
-        calibration = backend.calibration
-        if self.no_answer_threshold is not None:
-            calibration = replace(calibration, threshold=self.no_answer_threshold)
-        if self.temperature is not None:
-            calibration = calibration.at(self.temperature)
         batch_tokens = self.batch_tokens
         if batch_tokens is None:
             batch_tokens = GPU_BATCH_TOKENS if backend.on_gpu else CPU_BATCH_TOKENS
@@ -280,7 +283,13 @@ class ExtractiveReader:
         cutter = WindowCutter(
             backend.tokenizer, self.max_seq_length, self.stride, where=str(location.path)
         )
-        return _Loaded(backend, cutter, calibration, batch_tokens)
+        calibrations = self._in_force(backend.calibration), self._in_force(backend.of_sentences)
+        return _Loaded(backend, cutter, *calibrations, batch_tokens)
+
+    def _in_force(self, calibration: Calibration) -> Calibration:
+        if self.no_answer_threshold is not None:
+            calibration = replace(calibration, threshold=self.no_answer_threshold)
+        return calibration if self.temperature is None else calibration.at(self.temperature)
 
     def _read(
         self,
@@ -300,13 +309,15 @@ class ExtractiveReader:
             )
         )
         for question, each, cuts in zip(questions, documents, windows, strict=True):
+            is_divided = budget is not None and any(map(has_sentences, each))
+            calibration = loaded.of_sentences if is_divided else loaded.calibration
             borders = [title_end(document.content or "", document.meta) for document in each]
             spans = [
                 best_spans([next(logits) for _ in cut], top_k, self.max_answer_length, border)
                 for cut, border in zip(cuts, borders, strict=True)
             ]
             candidates = [
-                self._answer(question, document, document.content, span, loaded.calibration)
+                self._answer(question, document, document.content, span, calibration)
                 for document, found in zip(each, spans, strict=True)
                 for span in found
                 if document.content is not None
@@ -316,7 +327,7 @@ class ExtractiveReader:
             )
             log_odds = tuple(found[0].log_odds if found else -math.inf for found in spans)
             read = sum(map(bool, cuts))
-            yield reading_of(candidates[:top_k], loaded.calibration, log_odds, read)
+            yield reading_of(candidates[:top_k], calibration, log_odds, read)
 
     def _answer(
         self, question: str, document: Document, content: str, span: Span, calibration: Calibration
@@ -346,6 +357,7 @@ class _Loaded:
     backend: ReaderBackend
     cutter: WindowCutter
     calibration: Calibration
+    of_sentences: Calibration
     batch_tokens: int
 
 

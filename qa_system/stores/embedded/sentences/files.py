@@ -102,16 +102,14 @@ class SentenceFiles:
 
         Args:
             transaction: which inserts the places that are returned.
-            parts: the sentences of each review.
+            parts: the sentences of each review; there is at least one.
             space: of their embeddings; None: the one that is searched.
 
         Raises:
             OSError: they cannot be written.
         """
-        if not parts:
-            return []
         space = transaction.state.space if space is None else space
-        width = max((part.vectors.shape[1] for part in parts), default=0)
+        width = max(part.vectors.shape[1] for part in parts)
         noted = transaction.state.sentences.get(str(space))
         if noted is None or self._damage(noted) is not None:
             if noted is not None:

@@ -28,12 +28,13 @@ from numpy.typing import NDArray
 from qa_system.console.wording import counted
 from qa_system.errors import StoreError
 from qa_system.stores.embedded.access import append_to, sync_folder
-from qa_system.stores.embedded.checksums import Checker, record_of
+from qa_system.stores.embedded.checksums import Checker
+from qa_system.stores.embedded.checksums import record_of as checksum_of
 from qa_system.stores.embedded.derived.vectors import StaleSnapshotError
 from qa_system.stores.embedded.layout import SENTENCES_FILE
 from qa_system.stores.embedded.ledger.snapshot import Snapshot, Transaction
 from qa_system.stores.embedded.ledger.state import Place, State
-from qa_system.stores.embedded.sentences.view import HEAD, SentenceView, packed
+from qa_system.stores.embedded.sentences.view import SentenceView, packed, record_of
 from qa_system.stores.sentences import SentenceColumns
 
 __all__ = ["SentenceFiles", "files_of"]
@@ -184,14 +185,12 @@ class SentenceFiles:
         found = self._damage(noted)
         if found is not None:
             raise ValueError(found)
-        count, width = _count(noted), HEAD.itemsize + noted["dimension"]
         records_path, terms_path = self._paths(noted)
         terms = noted["files"][terms_path.name][0] // 4
         # Plain arrays over the maps: indexing a memmap costs more than scoring ten rows.
-        return SentenceView(
-            _mapped(records_path, np.int8, (count, width)),
-            _mapped(terms_path, np.uint32, (terms,)),
-        )
+        records = _mapped(records_path, record_of(noted["dimension"]), _count(noted))
+        hashes = _mapped(terms_path, np.dtype(np.uint32), terms)
+        return SentenceView(records["head"], records["vector"], hashes)
 
     def _begun(self, space: int, dimension: int) -> dict[str, Any]:
         """Return the note of empty files of an epoch that never was; they are not made yet."""
@@ -223,7 +222,7 @@ class SentenceFiles:
     ) -> tuple[dict[str, Any], list[Place]]:
         records = list(noted["files"].values())
         sizes, sums = [size for size, *_ in records], [crc for _, crc, _ in records]
-        width = HEAD.itemsize + noted["dimension"]
+        width = record_of(noted["dimension"]).itemsize
         places: list[Place] = []
         paths = self._paths(noted)
         with append_to(paths[0], sizes[0]) as heads, append_to(paths[1], sizes[1]) as terms:
@@ -242,7 +241,7 @@ class SentenceFiles:
         if not any(size for size, *_ in records):
             sync_folder(self._folder)
         files = {
-            path.name: record_of(path, size, crc)
+            path.name: checksum_of(path, size, crc)
             for path, size, crc in zip(paths, sizes, sums, strict=True)
         }
         return noted | {"files": files}, places
@@ -272,13 +271,13 @@ def files_of(noted: Mapping[str, Any]) -> set[str]:
 def _count(noted: dict[str, Any]) -> int:
     """Return how many sentences the files have."""
     size, *_ = next(iter(noted["files"].values()))
-    return int(size) // (HEAD.itemsize + int(noted["dimension"]))
+    return int(size) // record_of(noted["dimension"]).itemsize
 
 
-def _mapped(path: Path, kind: type, shape: tuple[int, ...]) -> NDArray[Any]:
-    if not all(shape):  # an empty stretch cannot be mapped
-        return np.empty(shape, kind)
-    return np.memmap(path, kind, "r", shape=shape).view(np.ndarray)
+def _mapped(path: Path, kind: np.dtype[Any], count: int) -> NDArray[Any]:
+    if not count:  # an empty stretch cannot be mapped
+        return np.empty(0, kind)
+    return np.memmap(path, kind, "r", shape=(count,)).view(np.ndarray)
 
 
 def _parts(view: SentenceView, places: NDArray[np.int64]) -> Iterator[list[SentenceColumns]]:

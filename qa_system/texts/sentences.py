@@ -54,13 +54,13 @@ _CLOSING: Final = r"[\"'\u201d\u2019\u00bb)\]\u300d\u300f]"
 
 # A pattern begins with a set of characters where it can: a search leaps from one to the next.
 _MARKS: Final = re.compile(
-    rf"([{_ENDS}]+)((?:{_CLOSING}|(\s?{_SMILEY}|\s?{_EMOJI})|[{_ENDS}])*)(\s*)(\w*)"
+    rf"([{_ENDS}]+)((?:{_CLOSING}|(\s?{_SMILEY}|\s?{_EMOJI})|[{_ENDS}]){{0,64}})(\s*)(\w*)"
 )
 """Marks, what closes them (with a face?), white space, the next word."""
 _LINE: Final = re.compile(r"[\n\r\u2028\u2029]\s*")
 """A line ends its sentence: titles and lists have no marks."""
 _SMILEY_AS_MARK: Final = re.compile(rf"{_SMILEY}\s*(?=[A-Z])")
-_EMOJI_AS_MARK: Final = re.compile(rf"{_EMOJI}+\s*(?=[A-Z])")
+_EMOJI_AS_MARK: Final = re.compile(rf"{_EMOJI}\s*(?=[A-Z])")
 _BRACKET: Final = re.compile(r"\)(?<=[a-z]\))(?=[A-Z][a-z]|I\s)")
 """A bracket with no space behind it: "is it (new)Simple"."""
 _GLUED: Final = re.compile(r"[A-Z](?<=[a-z][A-Z])[a-z]*(?=\s)")

@@ -42,7 +42,7 @@ _BEFORE_CAPITALS: Final = _words(
 _BEFORE_NUMBERS: Final = _words("no nos fig vol")
 """The last word of a sentence only if no number follows."""
 _DOMAINS: Final = _words("com net org co io de uk")
-_OPENERS: Final = _words("A But I If It My Our That The There These They This We When You")
+_OPENERS: Final = _words("A But I If It My Our So That The There These They This We When You")
 """Words that begin a sentence where they are glued to the word before."""
 
 _ONLY_ENDS: Final = "\u3002\uff01\uff1f\uff61\u061f\u06d4\u0964\u0965\u0589\u1362\u17d4\u104b"
@@ -54,7 +54,7 @@ _CLOSING: Final = r"[\"'\u201d\u2019\u00bb)\]\u300d\u300f]"
 
 # A pattern begins with a set of characters where it can: a search leaps from one to the next.
 _MARKS: Final = re.compile(
-    rf"([{_ENDS}]+)((?:{_CLOSING}|(\s?{_SMILEY}|\s?{_EMOJI})|[{_ENDS}]){{0,64}})(\s*)(\w*)"
+    rf"([{_ENDS}]+)((?:{_CLOSING}|(\s{{0,2}}(?:{_SMILEY}|{_EMOJI}))|[{_ENDS}]){{0,64}})(\s*)(\w*)"
 )
 """Marks, what closes them (with a face?), white space, the next word."""
 _LINE: Final = re.compile(r"[\n\r\u2028\u2029]\s*")
@@ -201,15 +201,22 @@ def _ends_before_space(text: str, start: int, marks: str, closing: str, word: st
 
 def _ends_without_space(text: str, start: int, marks: str, closing: str, word: str) -> bool:
     """Tell whether a sentence ends at marks with a word right behind them."""
-    if not word or word[0].islower() or not word[0].isalpha() or word.lower() in _DOMAINS:
+    if not word or not word[0].isalpha() or word.lower() in _DOMAINS:
         return False
+    is_lower = word[0].islower()
     if _is_ellipsis(marks):
-        return word == "I" or word[1:2].islower()
-    if marks[-1] != "." or closing:
-        return True
+        return word == "I" or (not is_lower and word[1:2].islower())
+    if marks[-1] != ".":
+        # "so loud!it broke", but not '"Wow!"she'
+        return not (is_lower and closing)
+    if is_lower and word.capitalize() not in _OPENERS:
+        # "node.js"
+        return False
+    if closing:
+        return not is_lower
     before = text[start - 1 : start]
     is_word_before = before in "%)" or (before.isalnum() and not before.isupper())
-    return is_word_before and (len(word) > 1 or word in "IA")
+    return is_word_before and (len(word) > 1 or word in "IAi")
 
 
 def _is_ellipsis(marks: str) -> bool:

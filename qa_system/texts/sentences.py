@@ -80,14 +80,16 @@ _JOINING: Final = re.compile(
 )
 _SPACE: Final = re.compile(r"\s+")
 _WORD: Final = re.compile(r"\S+")
-_SPACES: Final = re.compile(r"\s*")
+_VISIBLE: Final = re.compile(r"\S")
 _PLACES_TO_CUT: Final = (_CLAUSE, _JOINING, _SPACE)
 """Where a sentence that is too long is cut, the best first."""
 _JOINER: Final = "\u200d"
 _JOINED: Final = re.compile("[\u200c\u200d\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]")
 """Joiners, the colours of skin, the letters of a flag."""
-_PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]|[\U0001f1e6-\U0001f1ff]{2}")
-"""Halves of a character that was decoded wrongly, and of a flag."""
+_HALVES: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+"""A character that was decoded wrongly."""
+_FLAG: Final = "".join(map(chr, range(0x1F1E6, 0x1F200)))
+"""Two of these letters are a flag."""
 _LONGEST_PEEK: Final = 12
 """Characters behind the limit that `_JOINING` may read: a space, "although", a space."""
 
@@ -114,7 +116,7 @@ def sentences(text: str, max_words: int = MAX_WORDS) -> list[tuple[int, int]]:
     """
     if max_words < 1:
         raise InvalidArgumentError(
-            f"max_words is {max_words}", "a sentence has at least one word", "use 1 or more"
+            f"max_words is {max_words}", remedy="A sentence has at least one word: pass 1 or more."
         )
     found: list[tuple[int, int]] = []
     for start, end in pairwise([0, *_breaks(text), len(text)]):
@@ -135,11 +137,12 @@ def _breaks(text: str) -> list[int]:
     """Return the offsets at which sentences begin, in order, but for the first."""
     numbers = _numbers(text)
     found = {*numbers.values(), *_bullets(text), *_after_marks(text, numbers)}
-    for pattern in (_LINE, _SMILEY_AS_MARK, _EMOJI_AS_MARK, _BRACKET):
+    for pattern in (_SMILEY_AS_MARK, _EMOJI_AS_MARK, _BRACKET):
         found.update(match.end() for match in pattern.finditer(text))
     found.update(match.start() for match in _LABEL.finditer(text))
     found.update(match.start() for match in _GLUED.finditer(text) if match[0] in _OPENERS)
-    return sorted(at for at in found if 0 < at < len(text) and not _continues(text, at))
+    whole = {at for at in found if at < len(text) and not _continues(text, at, max(0, at - 64))}
+    return sorted(whole.union(match.end() for match in _LINE.finditer(text)))
 
 
 def _numbers(text: str) -> dict[int, int]:
@@ -226,9 +229,9 @@ def _is_ellipsis(marks: str) -> bool:
 def _cut(text: str, start: int, end: int, max_words: int) -> Iterator[tuple[int, int]]:
     """Cut a sentence that may be too long; none of its pieces is."""
     while (limit := _limit(text, start, end, max_words)) < end:
-        cut = _place_to_cut(text, start + (limit - start + 1) // 2, limit)
+        cut = _place_to_cut(text, start, limit)
         yield start, start + len(text[start:cut].rstrip())
-        start = _SPACES.match(text, cut).end()
+        start = next(_VISIBLE.finditer(text, cut)).start()
     yield start, end
 
 
@@ -239,18 +242,19 @@ def _limit(text: str, start: int, end: int, max_words: int) -> int:
     return limit if beyond is None else beyond.start()
 
 
-def _place_to_cut(text: str, first: int, last: int) -> int:
-    """Return the last of the best places between two offsets, or else the last offset."""
+def _place_to_cut(text: str, start: int, limit: int) -> int:
+    """Return the last of the best places in the second half of a sentence up to its limit."""
+    half = start + (limit - start + 1) // 2
     for pattern in _PLACES_TO_CUT:
-        ends = (match.end() for match in pattern.finditer(text, first, last + _LONGEST_PEEK))
-        places = [end for end in ends if end <= last and not _continues(text, end)]
+        ends = (match.end() for match in pattern.finditer(text, half, limit + _LONGEST_PEEK))
+        places = [end for end in ends if end <= limit and not _continues(text, end, start)]
         if places:
             return places[-1]
-    return next((at for at in range(last, first, -1) if not _continues(text, at)), last)
+    return next((at for at in range(limit, half, -1) if not _continues(text, at, start)), limit)
 
 
-def _continues(text: str, at: int) -> bool:
-    """Tell whether a character belongs to the one before it."""
+def _continues(text: str, at: int, since: int) -> bool:
+    """Tell whether a character belongs to the one before it; one at `since` does not."""
     before, here = text[at - 1], text[at]
     if here < "\u0300":
         return False
@@ -258,5 +262,6 @@ def _continues(text: str, at: int) -> bool:
         category(here)[0] == "M"
         or before == _JOINER
         or _JOINED.match(here) is not None
-        or _PAIR.match(before + here) is not None
+        or _HALVES.match(before + here) is not None
+        or (here in _FLAG and (at - since - len(text[since:at].rstrip(_FLAG))) % 2 == 1)
     )

@@ -218,7 +218,7 @@ def _ends_without_space(text: str, start: int, marks: str, closing: str, word: s
     if closing:
         return not is_lower
     before = text[start - 1 : start]
-    is_word_before = before in "%)" or (before.isalnum() and not before.isupper())
+    is_word_before = before in ("%", ")") or (before.isalnum() and not before.isupper())
     return is_word_before and (len(word) > 1 or word in "IAi")
 
 

@@ -23,7 +23,7 @@ def show(answers: Answers) -> None:
         print(f"  {answer.confidence:4.0%}  {answer.text}{written}")
         print(f"        “{' '.join(answer.snippet.split())}”  ({answer.meta['stars']} stars)")
     milliseconds = 1000 * answers.timings["total"]
-    print(f"        {answers.reviews_read} reviews read in {milliseconds:.0f} ms")
+    print(f"        {answers.read} of {answers.reviews} reviews read in {milliseconds:.0f} ms")
 
 
 def main(config: str, mode: Literal["extract", "generate", "auto"] = "extract") -> None:

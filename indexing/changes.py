@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from qa_system.records import Review
 from qa_system.texts.passages import Spans, hash_of, split
+from qa_system.texts.sentences import sentences
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from qa_system.config import PassageSettings
     from qa_system.retrievers.encoders import Encoder
-    from qa_system.stores.writes import Passages
+    from qa_system.stores.writes import Passages, Sentences
 
 __all__ = ["Changed", "Written", "documents_of"]
 
@@ -55,43 +56,51 @@ class Written:
     Args:
         documents: one for each review.
         passages: of the reviews that have several, by id.
+        sentences: of every review that is divided, by id.
         truncated: texts that the encoder could not read to their end.
     """
 
     documents: list[Document] = field(default_factory=list)
     passages: dict[str, Passages] = field(default_factory=dict)
+    sentences: dict[str, Sentences] = field(default_factory=dict)
     truncated: int = 0
 
 
 def documents_of(
-    changed: Sequence[Changed], encoder: Encoder | None, *, embed_title: bool
+    changed: Sequence[Changed], encoder: Encoder | None, *, embed_title: bool, divide: bool
 ) -> Written:
-    """Make documents and passages with embeddings.
+    """Make documents, passages and sentences with embeddings.
 
     Args:
         changed: the reviews.
         encoder: None: they get no embeddings.
         embed_title: embed a review's `title` with each of its passages, as DPR was trained.
+        divide: divide the reviews into sentences, too.
     """
     from haystack import Document
 
-    from qa_system.stores.writes import Passages
+    from qa_system.stores.writes import Passages, Sentences
 
     made = Written()
-    texts = [each.review.content[start:end] for each in changed for start, end in each.spans]
+    divided = [sentences(each.review.content) if divide else [] for each in changed]
+    spans_of = [[*each.spans, *own] for each, own in zip(changed, divided, strict=True)]
     vectors = None
-    if encoder is not None and texts:
+    if encoder is not None and changed:
         before = encoder.truncated_passages
-        vectors = _with_titles(encoder, changed) if embed_title else encoder.encode_passages(texts)
+        vectors = _encoded(encoder, changed, spans_of, embed_title=embed_title)
         made.truncated = encoder.truncated_passages - before
-    first = 0
-    for each in changed:
-        review, last = each.review, first + len(each.spans)
-        own = None if vectors is None else vectors[first:last]
-        first = last
+    last = 0
+    for each, own in zip(changed, divided, strict=True):
+        review, first = each.review, last
+        middle, last = first + len(each.spans), first + len(each.spans) + len(own)
+        of_passages = None if vectors is None else vectors[first:middle]
         is_whole = len(each.spans) == 1
         if not is_whole:
-            made.passages[review.id] = Passages(each.spans, own)
+            made.passages[review.id] = Passages(each.spans, of_passages)
+        if divide:
+            made.sentences[review.id] = Sentences(
+                own, None if vectors is None else vectors[middle:last]
+            )
         made.documents.append(
             Document(
                 id=review.id,
@@ -102,20 +111,35 @@ def documents_of(
                     "item_id": review.item_id,
                     "content_hash": each.content_hash,
                 },
-                embedding=own[0] if is_whole and own is not None else None,
+                embedding=of_passages[0] if is_whole and of_passages is not None else None,
             )
         )
     return made
 
 
-def _with_titles(encoder: Encoder, changed: Sequence[Changed]) -> NDArray[np.float32]:
-    texts: list[str] = []
-    titles: list[str | None] = []
-    for each in changed:
+def _encoded(
+    encoder: Encoder,
+    changed: Sequence[Changed],
+    spans_of: Sequence[Spans],
+    *,
+    embed_title: bool,
+) -> NDArray[np.float32]:
+    """Return an embedding for each span of each review; equal texts are encoded once.
+
+    A review of one sentence, and what many reviews say word for word, cost nothing twice.
+    """
+    texts: list[tuple[str | None, str]] = []
+    for each, spans in zip(changed, spans_of, strict=True):
         review = each.review
-        own = 0 if review.title is None else len(review.title) + 1
-        for start, end in each.spans:
-            # The title is read beside each passage: not in the first one, too.
-            texts.append(review.content[max(start, own) : end] or review.content[start:end])
-            titles.append(review.title)
-    return encoder.encode_passages(texts, titles)
+        # The title is read beside each passage: not in the first one, too.
+        title = review.title if embed_title else None
+        own = 0 if title is None else len(title) + 1
+        texts += (
+            (title, review.content[max(start, own) : end] or review.content[start:end])
+            for start, end in spans
+        )
+    distinct = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    vectors = encoder.encode_passages(
+        [text for _, text in distinct], [title for title, _ in distinct]
+    )
+    return vectors[[distinct[text] for text in texts]]

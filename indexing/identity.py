@@ -14,7 +14,8 @@ from typing import Final
 
 from indexing.checkpoint import CheckpointFile, Told
 from indexing.sources.rows import Row
-from qa_system.records import COPY_OF, Review, stable_review_id
+from qa_system.records import Review
+from qa_system.review_ids import COPY_OF, stable_review_id
 
 __all__ = ["Identities", "text_key"]
 

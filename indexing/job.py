@@ -247,7 +247,12 @@ class _Run:
         self._check_rejects(rejected, rejects)
         known = self._state.seen(list(batch.reviews))
         changed, stale, seen = self._compared(batch, known)
-        made = documents_of(changed, self._encoder, embed_title=self._embed_title)
+        made = documents_of(
+            changed,
+            self._encoder,
+            embed_title=self._embed_title,
+            divide=self._settings.sentences,
+        )
 
         # A transaction is waited for; a server, which may be away for minutes, is not.
         with nullcontext() if self._place.is_server else self._interrupts.held():
@@ -357,7 +362,7 @@ class _Run:
         """Write a batch; return the reviews that the store refused, with its reasons."""
         if not made.documents and not stale:
             return {}
-        report = self._store.replace(made.documents, stale, made.passages)
+        report = self._store.replace(made.documents, stale, made.passages, made.sentences)
         self._writing.add(report)
         self._writing.seconds += report.seconds
         return {one.id: one.reason for one in report.rejected}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from indexing.sources.values import Kind
 from qa_system.errors import StoreMismatchError
-from qa_system.records import ID_RECIPE
+from qa_system.review_ids import ID_RECIPE
 
 if TYPE_CHECKING:
     from qa_system.config import IndexingSettings

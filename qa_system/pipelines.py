@@ -9,12 +9,13 @@ Pipelines dump to YAML and load back (`Pipeline.dumps`, `load`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
 from haystack import Pipeline
 from haystack.core.serialization import allow_deserialization_module
 
-from qa_system.config import RankerSettings, Settings
+from qa_system.config import RankerSettings, Settings, changed
 from qa_system.errors import MissingDependencyError
 from qa_system.generators.evidence import EvidenceSelector
 from qa_system.retrievers.registry import mode_of
@@ -36,6 +37,7 @@ __all__ = [
     "last",
     "load",
     "reader_ranks",
+    "reads_sentences",
     "retrieve",
     "to_read",
 ]
@@ -55,6 +57,16 @@ OF_RAG = {
     "threads",
 }
 """The generator's settings that are arguments of `RAGGenerator`."""
+
+SHARE_OF_WORDS: Final[Mapping[str, float | None]] = {
+    "bm25": 1.0,
+    "dense": 0.0,
+    "hybrid": None,
+    "sentences": None,
+}
+"""How much the words count when a mode's retriever scores sentences; None: as the settings say."""
+SENTENCES: Final = 50
+"""Sentences that are retrieved for the reader: more than a budget holds."""
 
 allow_deserialization_module("qa_system.*")
 
@@ -153,12 +165,40 @@ def reader_ranks(settings: Settings) -> bool:
     return settings.ranker.type == "reader" and settings.ranker.model is None
 
 
+def reads_sentences(settings: Settings) -> bool:
+    """Tell whether the reader reads the best sentences of all reviews, not the best reviews whole.
+
+    Where a ranker or a retriever of another package puts reviews in order, those are read whole.
+
+    >>> from qa_system.config import changed
+    >>> reads_sentences(Settings()), reads_sentences(changed(Settings(), {"ranker.type": "reader"}))
+    (True, False)
+    """
+    return (
+        settings.reader.evidence == "sentences"
+        and settings.ranker.type == "none"
+        and settings.retriever.mode in SHARE_OF_WORDS
+    )
+
+
 def to_read(settings: Settings) -> Settings:
     """Return the settings for retrieving the documents that the reader reads.
 
-    If the reader is also the ranker, the documents are not ranked first, because everything would
-    be read twice: the reader reads all the candidates, and its answers come out best first.
+    Of reviews with their best sentences there are as many as a budget could need. If the reader is
+    also the ranker, the documents are not ranked first, because everything would be read twice:
+    the reader reads all the candidates, and its answers come out best first.
     """
+    if reads_sentences(settings):
+        chosen = settings.retriever
+        share = SHARE_OF_WORDS[chosen.mode]
+        return changed(
+            settings,
+            {
+                "retriever.mode": "sentences",
+                "retriever.top_k": max(SENTENCES, chosen.top_k),
+                "retriever.bm25_weight": chosen.bm25_weight if share is None else share,
+            },
+        )
     if not reader_ranks(settings):
         return settings
     found = _retrieving(settings, _candidates(settings))

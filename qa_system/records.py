@@ -17,8 +17,6 @@ from qa_system.config.choices import Similarity
 from qa_system.errors import QASystemError
 
 __all__ = [
-    "COPY_OF",
-    "ID_RECIPE",
     "Answer",
     "AnswerSpan",
     "Answers",
@@ -29,50 +27,8 @@ __all__ = [
     "Question",
     "Review",
     "Similarity",
-    "stable_review_id",
     "title_end",
 ]
-
-
-COPY_OF = "copy_of"
-"""Metadata: the review whose text this one repeats about another item."""
-ID_RECIPE = 2
-"""How the id of a review without one is derived. 1 (version 0.1): from item and text. 2: from
-title, author and date, too, and the number of its occurrence."""
-
-
-def stable_review_id(
-    item_id: str,
-    text: str,
-    title: str | None = None,
-    author: str | None = None,
-    date: str | None = None,
-    occurrence: int = 0,
-) -> str:
-    """Derive an id for a review that has none: the same content gives the same id.
-
-    Args:
-        item_id: the item of the review.
-        text: the text of the review.
-        title: the title of the review; None: it has none.
-        author: the author of the review; None: unknown.
-        date: the date of the review; None: unknown.
-        occurrence: the number of this review among those that are equal in all this and differ in
-            other metadata, from 0.
-
-    Returns:
-        32 hex digits; from item and text alone, those that version 0.1 made.
-
-    >>> stable_review_id("B00", "Good.") == stable_review_id("B00", "Good.")
-    True
-    >>> stable_review_id("B00", "Good.", author="Ann") == stable_review_id("B00", "Good.")
-    False
-    >>> len(stable_review_id("B00", "Good."))
-    32
-    """
-    more = {"title": title, "author": author, "date": date, "occurrence": occurrence}
-    said = [item_id, text, *(f"{name}={value}" for name, value in more.items() if value)]
-    return hashlib.sha256("\0".join(said).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +261,10 @@ class Answers:
         item_id: the item asked about.
         answers: best first.
         decision: why there are answers or none; None if the question failed.
-        reviews_read: how many reviews were read.
+        read: how many reviews were read, whole or in part.
+        considered: how many have a sentence that bears on the question
+            (`retriever.relevant`); where reviews are read whole, how many were retrieved.
+        reviews: how many the item and the filters select.
         timings: seconds by stage.
         error: why the question could not be answered; None if it could.
     """
@@ -314,9 +273,16 @@ class Answers:
     item_id: str | None
     answers: tuple[Answer, ...]
     decision: Decision | None
-    reviews_read: int
+    read: int
+    considered: int = 0
+    reviews: int = 0
     timings: Mapping[str, float] = field(default_factory=dict)
     error: QASystemError | None = None
+
+    @property
+    def reviews_read(self) -> int:
+        """The same as `read`, by its name in earlier versions."""
+        return self.read
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answers as JSON values; an error as its code and public message."""
@@ -325,7 +291,10 @@ class Answers:
             "item_id": self.item_id,
             "answers": [answer.to_dict() for answer in self.answers],
             "decision": None if self.decision is None else self.decision.to_dict(),
-            "reviews_read": self.reviews_read,
+            "reviews": self.reviews,
+            "considered": self.considered,
+            "read": self.read,
+            "reviews_read": self.read,
             "timings": dict(self.timings),
             "error": None if self.error is None else self.error.to_dict(),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,14 @@ from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, get_args
 
-from haystack.core.errors import PipelineRuntimeError
-
 from qa_system import pipelines
 from qa_system.answering.answers import best_spans, extracted_answers, generated_answer
-from qa_system.answering.asking import Steps, failed, filters_of, questions_of, refuse_unaskable
+from qa_system.answering.asking import Steps, failed, questions_of
+from qa_system.answering.finding import Finder, Found
 from qa_system.arguments import MOST, checked
 from qa_system.config import Settings, changed, load_settings
 from qa_system.config.choices import AnswerMode as Mode
-from qa_system.errors import ClosedError, InvalidArgumentError, QASystemError, UnknownItemError
+from qa_system.errors import ClosedError, InvalidArgumentError
 from qa_system.generators.drafts import Draft, drafts
 from qa_system.generators.evidence import evidence, promising
 from qa_system.readers.extractive import Reading
@@ -47,8 +47,8 @@ class Examination:
     """How a question was answered: the answers, and everything that led to them.
 
     Args:
-        documents: those that were read, best first: as retrieved or ranked; if the reader is the
-            ranker, by its best span in each.
+        documents: those that were read, whole or in part, best first: as retrieved or ranked; if
+            the reader is the ranker, by its best span in each.
         reading: what the reader found in them, including spans below its threshold; empty if
             answers were generated and the reader was not asked.
         answers: what `ask` returns.
@@ -94,14 +94,22 @@ class QASystem:
             )
         self.settings = settings
         found = pipelines.to_read(settings)
-        self._last = pipelines.last(found)
-        self._dense = pipelines.dense(found)  # before the store: a wrong setting is told first
+        pipelines.dense(found)  # before the store: a wrong setting is told first
+        self._reads_sentences = pipelines.reads_sentences(settings)
         self._store: ReviewStore = open_store(settings.store)
-        self._retrieval = pipelines.retrieve(self._store, found)
+        self._finder = self._for_writing = self._finding(found)
+        if settings.generator.retriever_is_prior and self._reads_sentences:
+            # Its prior is of whole reviews' embeddings.
+            self._for_writing = self._finding(settings)
         self._reader = pipelines.build_reader(settings)
         self._generator: RAGGenerator | ReviewChat | None = None
         self._building = Lock()
         self._is_closed = False
+
+    def _finding(self, settings: Settings) -> Finder:
+        pipeline = pipelines.retrieve(self._store, settings)
+        last, scorer = pipelines.last(settings), pipelines.dense(settings)
+        return Finder(self._store, pipeline, last, scorer, settings.store.place)
 
     @classmethod
     def open(
@@ -160,7 +168,7 @@ class QASystem:
         """
         self._refuse_if_closed()
         _refuse_unknown_mode(mode)
-        self._retrieval.warm_up()
+        self._finder_of(mode).warm_up()
         if self._reads(mode):
             self._reader.warm_up()
         if mode != "extract":
@@ -245,7 +253,10 @@ class QASystem:
         asked = questions_of(questions)
         with timed() as timings:
             steps = Steps()
-            found = steps.each(range(len(asked)), lambda at: self._retrieve(asked[at], mode))
+            finder = self._finder_of(mode)
+            found = steps.each(
+                range(len(asked)), lambda at: finder.find(asked[at], scored=mode != "extract")
+            )
             readings = steps.together(
                 list(found), lambda part: self._read(part, asked, found, top_k, mode)
             )
@@ -263,7 +274,14 @@ class QASystem:
                 documents=documents[at],
                 reading=readings[at],
                 answers=self._answers(
-                    question, len(documents[at]), readings[at], written[at], top_k, mode, timings
+                    question,
+                    len(documents[at]),
+                    found[at],
+                    readings[at],
+                    written[at],
+                    top_k,
+                    mode,
+                    timings,
                 ),
                 drafts=written[at],
             )
@@ -304,22 +322,8 @@ class QASystem:
         if self._is_closed:
             raise ClosedError("the system was closed", remedy="Open another: QASystem.open(...).")
 
-    def _retrieve(self, question: Question, mode: Mode) -> _Found:
-        refuse_unaskable(question)
-        inputs = {"query": question.text, "filters": filters_of(question)}
-        scorer = None if mode == "extract" else self._dense
-        also = set() if scorer is None else {scorer}
-        try:
-            found = self._retrieval.run(inputs, include_outputs_from=also)
-        except PipelineRuntimeError as error:
-            # Haystack wraps a component's errors; ours are for the caller.
-            if isinstance(error.__cause__, QASystemError):
-                raise error.__cause__ from None
-            raise
-        documents: list[Document] = found[self._last]["documents"]
-        if not documents and question.item_id is not None:
-            self._refuse_unknown(question.item_id)
-        return _Found(documents, [] if scorer is None else found[scorer]["documents"])
+    def _finder_of(self, mode: Mode) -> Finder:
+        return self._finder if mode == "extract" else self._for_writing
 
     def _reads(self, mode: Mode) -> bool:
         chosen = self.settings.generator
@@ -330,7 +334,7 @@ class QASystem:
         self,
         part: Sequence[int],
         asked: Sequence[Question],
-        found: Mapping[int, _Found],
+        found: Mapping[int, Found],
         top_k: int,
         mode: Mode,
     ) -> list[Reading]:
@@ -346,7 +350,7 @@ class QASystem:
         self,
         part: Sequence[int],
         asked: Sequence[Question],
-        found: Mapping[int, _Found],
+        found: Mapping[int, Found],
         ordered: Mapping[int, Sequence[Document]],
         readings: Mapping[int, Reading],
         top_k: int,
@@ -384,7 +388,8 @@ class QASystem:
     def _answers(
         self,
         question: Question,
-        reviews_read: int,
+        read: int,
+        found: Found,
         reading: Reading,
         written: Sequence[Draft],
         top_k: int,
@@ -402,29 +407,21 @@ class QASystem:
             item_id=question.item_id,
             answers=given[:top_k],
             decision=decision,
-            reviews_read=reviews_read,
+            read=read,
+            considered=found.considered,
+            reviews=found.reviews,
             timings=timings,
         )
 
     def _in_order(self, documents: Sequence[Document], reading: Reading) -> tuple[Document, ...]:
+        if reading is not NOTHING_READ and self._reads_sentences:
+            pairs = zip(documents, reading.log_odds, strict=True)
+            return tuple(document for document, odds in pairs if math.isfinite(odds))
         if not pipelines.reader_ranks(self.settings):
             return tuple(documents)
         from qa_system.rankers.reader_ranker import ranked
 
         return tuple(ranked(documents, reading.log_odds, self.settings.ranker.prior))
-
-    def _refuse_unknown(self, item_id: str) -> None:
-        if not self._store.has_item(item_id):
-            remedy = "Check the item's id, or index its reviews with `qa-index run`."
-            if item_id != item_id.strip() and self._store.has_item(item_id.strip()):
-                remedy = (
-                    f"Ids are compared with their spaces: there is an item {item_id.strip()!r}."
-                )
-            raise UnknownItemError(
-                f"the store has no review of item {item_id!r}",
-                where=self.settings.store.place,
-                remedy=remedy,
-            )
 
 
 def _refuse_unknown_mode(mode: str) -> None:
@@ -432,11 +429,3 @@ def _refuse_unknown_mode(mode: str) -> None:
         raise InvalidArgumentError(
             f"mode is {mode!r}", remedy=f"Use one of {', '.join(get_args(Mode))}."
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What was retrieved: the documents to read, and those of the dense retriever."""
-
-    documents: list[Document]
-    scored: list[Document]

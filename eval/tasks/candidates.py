@@ -105,8 +105,8 @@ def temporary_index(
 
     Args:
         reviews: distinct by id.
-        settings: `encoder`, `store.similarity`, `store.index`, `indexing.passages` and
-            `indexing.batch_size` are used.
+        settings: `encoder`, `store.similarity`, `store.index`, `indexing.passages`,
+            `indexing.sentences` and `indexing.batch_size` are used.
         embed: with embeddings; without them the store serves BM25 only.
 
     Returns:
@@ -127,6 +127,7 @@ def temporary_index(
             format="jsonl",
             batch_size=settings.indexing.batch_size,
             passages=settings.indexing.passages,
+            sentences=settings.indexing.sentences,
             embed=embed,
             rejects=str(rejects),
         )

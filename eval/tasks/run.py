@@ -30,7 +30,7 @@ from eval.tasks.reader import HEADLINE as READER_HEADLINE
 from eval.tasks.retriever import baselines_of as ranking_baselines_of
 from eval.tasks.retriever import evaluate_retriever
 from eval.tasks.retriever import headline_of as retriever_headline
-from qa_system.config import RankerSettings, Settings
+from qa_system.config import RankerSettings, Settings, changed
 from qa_system.datasets.dataset import Dataset
 from qa_system.labels import aggregate
 from qa_system.records import Label
@@ -86,8 +86,9 @@ def retriever_run(
     labels, scope = _selected(data, selection)
     slices = slices_of(labels, data)
     embed = any(mode_named(mode).needs_embeddings for mode in modes)
+    divide = "sentences" in modes
     with (
-        _searched(data, settings, selection, embed=embed) as placed,
+        _searched(data, settings, selection, embed=embed, divide=divide) as placed,
         open_store(placed.store) as store,
     ):
         systems = {
@@ -190,12 +191,14 @@ def pipeline_run(
         EvaluationError: the numbers would mean nothing; see `evaluate_pipeline`.
         QASystemError: a store or model cannot be opened.
     """
+    from qa_system.pipelines import reads_sentences
     from qa_system.system import QASystem
 
     labels, scope = _selected(data, selection)
     dense = mode_of(settings).needs_embeddings
+    divide = reads_sentences(settings)
     with (
-        _searched(data, settings, selection, embed=dense) as placed,
+        _searched(data, settings, selection, embed=dense, divide=divide) as placed,
         QASystem.open(placed) as system,
     ):
         systems, first_read = evaluate_pipeline(
@@ -255,7 +258,7 @@ def generator_run(
     filters = filters_of(labels, scope)
     labels = _sample(labels, questions, settings.seed)
     with (
-        _searched(data, settings, selection, embed=True) as placed,
+        _searched(data, settings, selection, embed=True, divide=False) as placed,
         open_store(placed.store) as store,
     ):
         systems, first_read = evaluate_generator(
@@ -363,11 +366,13 @@ def _sample(labels: tuple[Label, ...], size: int | None, seed: int) -> tuple[Lab
 
 @contextmanager
 def _searched(
-    data: Dataset, settings: Settings, selection: Selection, *, embed: bool
+    data: Dataset, settings: Settings, selection: Selection, *, embed: bool, divide: bool
 ) -> Iterator[Settings]:
     if selection.own_store:
         yield settings
         return
+    if not divide:
+        settings = changed(settings, {"indexing.sentences": False})
     with temporary_index(data.reviews, settings, embed=embed) as placed:
         yield placed
 

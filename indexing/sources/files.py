@@ -29,7 +29,7 @@ from qa_system.config import IndexingSettings
 from qa_system.datasets import subjqa, subjqa_rows
 from qa_system.errors import ConfigError, DataError
 from qa_system.models.locate import data_place
-from qa_system.records import ID_RECIPE
+from qa_system.review_ids import ID_RECIPE
 
 __all__ = ["Sources", "open_sources"]
 

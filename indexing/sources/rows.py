@@ -10,7 +10,8 @@ from typing import Any, Final, Literal, NamedTuple
 from indexing.sources.column_types import ColumnTypes
 from indexing.sources.values import MisfitError, UnusableError, convert
 from qa_system.config import IndexingSettings
-from qa_system.records import ID_RECIPE, Review, stable_review_id
+from qa_system.records import Review
+from qa_system.review_ids import ID_RECIPE, stable_review_id
 
 __all__ = [
     "RESERVED",

@@ -26,7 +26,9 @@ SPANS_COMPARED = 3
 CARRIED = 0.95
 """The share in a generated answer that its sources have, together."""
 
-STORE_FIELDS = frozenset({"review_id", "item_id", "content_hash", "passage_start", "passage_end"})
+STORE_FIELDS = frozenset(
+    {"review_id", "item_id", "content_hash", "passage_start", "passage_end", "sentences"}
+)
 
 
 def extracted_answers(reading: Reading) -> tuple[Answer, ...]:

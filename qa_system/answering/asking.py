@@ -73,7 +73,7 @@ def failed(question: Question, error: QASystemError, timings: Mapping[str, float
     'b?ttery?'
     """
     item = None if question.item_id is None else _printable(question.item_id)
-    return Answers(_printable(question.text), item, (), None, 0, timings, error)
+    return Answers(_printable(question.text), item, (), None, 0, timings=timings, error=error)
 
 
 def _printable(value: object) -> str:

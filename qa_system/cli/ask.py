@@ -68,7 +68,9 @@ def print_answers(answers: Answers) -> None:
     for number, answer in enumerate(answers.answers, start=1):
         _print_answer(number, answer)
     spent = answers.timings.get("total", 0.0)
-    read = f"  {counted(answers.reviews_read, 'review')} read in {1000 * spent:.0f} ms"
+    reviews = counted(answers.reviews, "review")
+    read = f"  {answers.read:,} of {reviews} read in {1000 * spent:.0f} ms"
+    read += f", {answers.considered:,} considered"
     typer.echo(typer.style(read + (decided if answers.answers else ""), dim=True))
 
 

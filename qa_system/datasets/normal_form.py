@@ -24,7 +24,8 @@ import orjson
 from qa_system.datasets.offset_repair import GivenUp, RepairCounts, RepairTally, SpanFinder
 from qa_system.errors import DataError
 from qa_system.labels import UNLOCATED
-from qa_system.records import AnswerSpan, Label, stable_review_id
+from qa_system.records import AnswerSpan, Label
+from qa_system.review_ids import stable_review_id
 
 __all__ = [
     "NO_ANSWER",

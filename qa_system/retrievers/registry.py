@@ -62,12 +62,27 @@ def _add_hybrid(pipeline: Pipeline, store: ReviewStore, settings: Settings) -> N
     add_hybrid(pipeline, store, settings)
 
 
+def _add_sentences(pipeline: Pipeline, store: ReviewStore, settings: Settings) -> None:
+    from qa_system.retrievers.sentences import SentenceRetriever
+
+    chosen = settings.retriever
+    retriever = SentenceRetriever(
+        store,
+        settings.encoder.model_dump(exclude_defaults=True),
+        top_k=chosen.top_k,
+        bm25_weight=chosen.bm25_weight,
+        relevant=chosen.relevant,
+    )
+    pipeline.add_component("retriever", retriever)
+
+
 OURS = {
     mode.name: mode
     for mode in (
         RetrieverMode("bm25", _add_bm25),
         RetrieverMode("dense", _add_dense, needs_embeddings=True, scorer="retriever"),
         RetrieverMode("hybrid", _add_hybrid, needs_embeddings=True, scorer="dense"),
+        RetrieverMode("sentences", _add_sentences, needs_embeddings=True),
     )
 }
 _registered: dict[str, RetrieverMode] = {}
@@ -99,8 +114,8 @@ def modes() -> dict[str, RetrieverMode]:
     Raises:
         ConfigError: an installed package's retriever cannot be loaded.
 
-    >>> list(modes())[:3]
-    ['bm25', 'dense', 'hybrid']
+    >>> list(modes())[:4]
+    ['bm25', 'dense', 'hybrid', 'sentences']
     """
     return {**OURS, **_installed(), **_registered}
 

@@ -26,8 +26,8 @@ from qa_system.errors import (
     StoreMismatchError,
     TooManyRejectsError,
 )
-from qa_system.records import stable_review_id
 from qa_system.retrievers.encoders import load_encoder
+from qa_system.review_ids import stable_review_id
 from qa_system.stores import open_store
 
 ROWS = [

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from indexing.cli import app
 from qa_system.config import StoreSettings
-from qa_system.records import stable_review_id
+from qa_system.review_ids import stable_review_id
 from qa_system.stores import open_store
 
 

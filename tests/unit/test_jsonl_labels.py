@@ -13,7 +13,8 @@ from qa_system.datasets.normal_form import is_blank
 from qa_system.datasets.subjqa import read_subjqa
 from qa_system.errors import DataError, InvalidArgumentError
 from qa_system.labels import UNLOCATED, aggregate
-from qa_system.records import AnswerSpan, Label, stable_review_id
+from qa_system.records import AnswerSpan, Label
+from qa_system.review_ids import stable_review_id
 
 GOOD = AnswerSpan("Good", 0, 4)
 

@@ -18,7 +18,8 @@ from indexing.sources.rows import Columns, Position, Reject
 from indexing.sources.streams import Lines
 from qa_system.config import IndexingSettings
 from qa_system.errors import ConfigError, DataError
-from qa_system.records import Review, stable_review_id
+from qa_system.records import Review
+from qa_system.review_ids import stable_review_id
 
 REVIEWS = [
     Review("r1", "B00", "Works well.", {"stars": 5}, "Good"),

@@ -8,7 +8,8 @@ from qa_system.datasets.squad import SquadFile, read_squad, write_squad
 from qa_system.datasets.subjqa import read_subjqa
 from qa_system.errors import DataError
 from qa_system.labels import UNLOCATED
-from qa_system.records import AnswerSpan, Label, stable_review_id
+from qa_system.records import AnswerSpan, Label
+from qa_system.review_ids import stable_review_id
 
 
 def squad(context="Good, but loud.", **question):

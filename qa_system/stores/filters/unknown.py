@@ -8,7 +8,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Final
 
-from qa_system.records import COPY_OF
+from qa_system.review_ids import COPY_OF
 from qa_system.stores.filters.tree import Node, comparisons
 
 __all__ = ["UnknownFields"]

@@ -21,32 +21,31 @@ from qa_system.errors import StoreMismatchError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
 from qa_system.stores.async_variants import AsyncVariants
-from qa_system.stores.checks import check_choice, check_encoder, trimmed
+from qa_system.stores.checks import check_choice, check_encoder, check_share, trimmed
 from qa_system.stores.contract import PassageEncoder, ReviewStore
 from qa_system.stores.embedded.derived.ann import IndexKind
 from qa_system.stores.embedded.erasure import forget
 from qa_system.stores.embedded.folder import StoreFolder
 from qa_system.stores.embedded.ledger import labels as label_index
 from qa_system.stores.embedded.ledger import metadata
-from qa_system.stores.embedded.ledger.snapshot import (
-    REVIEW,
-    Rows,
-    Snapshot,
-    State,
-    Transaction,
-)
+from qa_system.stores.embedded.ledger.snapshot import REVIEW, Rows, Snapshot, Transaction
+from qa_system.stores.embedded.ledger.state import State
 from qa_system.stores.embedded.reembedding import reembed
 from qa_system.stores.embedded.search import Search
+from qa_system.stores.embedded.sentences.search import SentenceSearch
 from qa_system.stores.embedded.status import StoreStatus, read_status
 from qa_system.stores.embedded.writing import fix_dimension, update, write
 from qa_system.stores.filters import Condition, parse_filters, to_sql
 from qa_system.stores.filters.tree import Comparison, Node
 from qa_system.stores.filters.unknown import UnknownFields
+from qa_system.stores.sentences import SentenceRanking
 from qa_system.stores.writes import (
     NO_PASSAGES,
+    NO_SENTENCES,
     DuplicateIdError,
     Forgotten,
     Passages,
+    Sentences,
     WriteReport,
 )
 
@@ -111,6 +110,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         )
         self._reading, self._writing = self._folder.reading, self._folder.writing
         self._search = Search(self._folder)
+        self._sentences = SentenceSearch(self._folder, self._search)
         self._unknown = UnknownFields()
 
     @override
@@ -244,6 +244,26 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         selected = self._condition(filters)
         return self._search.by_vectors(embeddings, top_k, selected, whole_ties=whole_ties)
 
+    @override
+    def search_sentences(
+        self,
+        query: str,
+        embedding: Sequence[float] | NDArray[Any] | None = None,
+        top_k: int = 50,
+        filters: dict[str, Any] | None = None,
+        bm25_weight: float = 0.5,
+        relevant: float = 0.0,
+    ) -> SentenceRanking:
+        check_share("bm25_weight", bm25_weight)
+        return self._sentences.find(
+            trimmed(query),
+            embedding,
+            top_k,
+            self._condition(filters),
+            bm25_weight=bm25_weight,
+            relevant=relevant,
+        )
+
     @property
     @override
     def encoder(self) -> EncoderIdentity | None:
@@ -271,8 +291,9 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         *,
         batch_size: int = 512,
         on_progress: Callable[[int], None] | None = None,
+        sentences: bool = True,
     ) -> int:
-        done = reembed(self._folder, encoder, batch_size, on_progress)
+        done = reembed(self._folder, encoder, batch_size, on_progress, divide=sentences)
         if self._embedding_dim is not None:
             self._embedding_dim = encoder.identity.dimension
         return done
@@ -292,6 +313,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         documents: Sequence[Document],
         stale_ids: Sequence[str],
         passages: Mapping[str, Passages] = NO_PASSAGES,
+        sentences: Mapping[str, Sentences] = NO_SENTENCES,
     ) -> WriteReport:
         began = monotonic()
         write(
@@ -301,6 +323,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
             dimension=self._embedding_dim,
             stale_ids=stale_ids,
             passages=passages,
+            sentences=sentences,
         )
         return WriteReport(len(documents), len(documents), seconds=monotonic() - began)
 

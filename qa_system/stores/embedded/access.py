@@ -18,6 +18,7 @@ from qa_system.errors import StoreError
 __all__ = [
     "LEDGER",
     "PRIVATE",
+    "append_to",
     "create_file",
     "describe",
     "file_mode",
@@ -82,6 +83,14 @@ def open_file(path: Path, flags: int, mode: int | None = None) -> BinaryIO:
     number = os.open(path, os.O_RDWR | flags | getattr(os, "O_NOFOLLOW", 0), wanted)
     file = os.fdopen(number, "r+b")
     _set_mode(path, wanted)  # whatever the process's umask takes away
+    return file
+
+
+def append_to(path: Path, size: int) -> BinaryIO:
+    """Open a file for appending after its first `size` bytes; what a crash left there goes."""
+    file = open_file(path, os.O_CREAT)
+    file.truncate(size)
+    file.seek(size)
     return file
 
 

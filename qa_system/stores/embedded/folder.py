@@ -23,9 +23,11 @@ from qa_system.stores.embedded.derived.vectors import StaleSnapshotError, Vector
 from qa_system.stores.embedded.derived.verification import find_errors
 from qa_system.stores.embedded.layout import check_free, own_paths
 from qa_system.stores.embedded.ledger.database import Ledger
-from qa_system.stores.embedded.ledger.snapshot import FORMAT, Snapshot, Transaction
+from qa_system.stores.embedded.ledger.snapshot import Snapshot, Transaction
+from qa_system.stores.embedded.ledger.state import FORMAT
 from qa_system.stores.embedded.ledger.upgrade import upgrade
 from qa_system.stores.embedded.lock import WriterLock
+from qa_system.stores.embedded.sentences.files import SentenceFiles
 
 __all__ = ["SETTLE_WAIT", "StoreFolder"]
 
@@ -77,6 +79,7 @@ class StoreFolder:
         self.ledger = Ledger(path, similarity)
         self.lexical = LexicalIndex(path)
         self.vectors = VectorFiles(path)
+        self.sentences = SentenceFiles(path)
         self.approximate = ApproximateIndex(path, index, gpu=gpu)
         self._check = check
         self._group = group
@@ -279,6 +282,7 @@ class StoreFolder:
         """Release files and lock as they are."""
         self.lexical.drop()
         self.vectors.close()
+        self.sentences.close()
         self.approximate.close()
         self.ledger.close()
         self._lock.release()

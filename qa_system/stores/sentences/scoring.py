@@ -74,7 +74,7 @@ def score(
     words = lexical(presence(columns.terms, columns.counts, query.terms))
     if query.vector is None:
         return words
-    meaning = cosines(columns.vectors, columns.scales, query.vector)
+    meaning = cosines(columns.vectors, columns.scales, query.vector, columns.places)
     if of_review is not None:
         meaning = np.where(columns.scales == 0, of_review, meaning)
     return combined(words, meaning, query.bm25_weight)
@@ -119,20 +119,28 @@ def lexical(found: NDArray[np.bool_]) -> FloatArray:
     return np.asarray(found @ (weights / (total or 1.0)), np.float32)
 
 
-def cosines(vectors: NDArray[np.int8], scales: FloatArray, query: FloatArray) -> FloatArray:
+def cosines(
+    vectors: NDArray[np.int8],
+    scales: FloatArray,
+    query: FloatArray,
+    places: NDArray[np.int64] | None = None,
+) -> FloatArray:
     """Return the cosine between a question and each sentence, (n,).
 
     Args:
         vectors: (n, dimension) steps; (n, 0): there are none.
         scales: what a step is worth, (n,).
         query: (dimension,) of length 1.
+        places: the row of `vectors` that each sentence has, (n,); None: its own.
     """
-    found = np.zeros(len(vectors), np.float32)
+    count = len(scales)
+    found = np.zeros(count, np.float32)
     if vectors.shape[1] == 0:
         return found
-    wide = np.empty((min(CHUNK, len(vectors)), vectors.shape[1]), np.float32)
-    for start in range(0, len(vectors), CHUNK):
-        chunk = vectors[start : start + CHUNK]
+    wide = np.empty((min(CHUNK, count), vectors.shape[1]), np.float32)
+    for start in range(0, count, CHUNK):
+        rows = slice(start, start + CHUNK)
+        chunk = vectors[rows if places is None else places[rows]]
         block = wide[: len(chunk)]
         np.copyto(block, chunk)
         np.dot(block, query, out=found[start : start + len(chunk)])

@@ -27,6 +27,7 @@ class ElasticsearchStatus:
         documents: how many there are.
         items: distinct `meta.item_id`s.
         embedded: documents with an embedding.
+        sentences: documents whose sentences are stored.
         labels: labelled questions beside them.
         embedding_dim: numbers in an embedding; None before the first.
         similarity: how embeddings are compared.
@@ -42,6 +43,7 @@ class ElasticsearchStatus:
     documents: int
     items: int
     embedded: int
+    sentences: int
     labels: int
     embedding_dim: int | None
     similarity: Similarity
@@ -72,6 +74,7 @@ def read_status(at: ElasticIndex, labels: int) -> ElasticsearchStatus:
         documents=at.count(None),
         items=count_items(at),
         embedded=at.count({"term": {"parts": "embedding"}}),
+        sentences=at.count({"exists": {"field": "sentences.count"}}),
         labels=labels,
         embedding_dim=at.new.embedding_dim if state is None else state.dimension,
         similarity=at.new.similarity_for(None) if state is None else state.similarity,

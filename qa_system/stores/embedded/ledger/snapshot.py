@@ -280,6 +280,9 @@ class Snapshot:
 class Transaction(Snapshot):
     """A write that is wholly done when its block ends, and not at all if that raises."""
 
+    deleted = 0
+    """Documents that this write has deleted."""
+
     @property
     def generation(self) -> int:
         """The generation that this write begins."""
@@ -353,6 +356,7 @@ class Transaction(Snapshot):
 
     def delete(self, rows: Sequence[int] | Rows) -> None:
         """Delete the documents of existing rows."""
+        self.deleted += len(rows)
         listed = orjson.dumps(np.asarray(rows, dtype=np.int64).tolist()).decode()
         self.execute(
             "INSERT INTO tombstones SELECT value, ? FROM json_each(?)", (self.generation, listed)
@@ -364,6 +368,8 @@ class Transaction(Snapshot):
 
     def clear(self) -> None:
         """Delete every document; the derived indexes are then built anew."""
+        for space in self._spaces:
+            self._drop_sentences(space)
         for table in self._tables:
             self.execute(f"DELETE FROM {table}")
         self.forget(self.generation)
@@ -395,6 +401,9 @@ class Transaction(Snapshot):
     def drop_space(self, space: int) -> None:
         """Delete a set of embeddings."""
         self.execute(f"DROP TABLE embeddings_{space}")
+        self._drop_sentences(space)
+
+    def _drop_sentences(self, space: int) -> None:
         if str(space) in self.state.sentences:
             self.execute(f"DROP TABLE sentences_{space}")
             kept = {of: each for of, each in self.state.sentences.items() if of != str(space)}

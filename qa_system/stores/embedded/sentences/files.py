@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -25,16 +25,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_system.stores.embedded.access import append_to
+from qa_system.console.wording import counted
+from qa_system.errors import StoreError
+from qa_system.stores.embedded.access import append_to, sync_folder
 from qa_system.stores.embedded.checksums import Checker, record_of
 from qa_system.stores.embedded.derived.vectors import StaleSnapshotError
 from qa_system.stores.embedded.layout import SENTENCES_FILE
 from qa_system.stores.embedded.ledger.snapshot import Snapshot, Transaction
-from qa_system.stores.embedded.ledger.state import Place
+from qa_system.stores.embedded.ledger.state import Place, State
 from qa_system.stores.embedded.sentences.view import HEAD, SentenceView, packed
 from qa_system.stores.sentences import SentenceColumns
 
-__all__ = ["SentenceFiles"]
+__all__ = ["SentenceFiles", "files_of"]
 
 log = logging.getLogger(__name__)
 
@@ -102,16 +104,14 @@ class SentenceFiles:
 
         Args:
             transaction: which inserts the places that are returned.
-            parts: the sentences of each review.
+            parts: the sentences of each review; there is at least one.
             space: of their embeddings; None: the one that is searched.
 
         Raises:
-            OSError: they cannot be written.
+            StoreError: they cannot be written.
         """
-        if not parts:
-            return []
         space = transaction.state.space if space is None else space
-        width = max((part.vectors.shape[1] for part in parts), default=0)
+        width = max(part.vectors.shape[1] for part in parts)
         noted = transaction.state.sentences.get(str(space))
         if noted is None or self._damage(noted) is not None:
             if noted is not None:
@@ -144,23 +144,34 @@ class SentenceFiles:
                 return True
         return False
 
-    def sweep(self, snapshot: Snapshot) -> None:
+    def sweep(self, state: State) -> None:
         """Remove the files that the ledger does not name; the caller holds the writer's lock."""
-        named = {name for noted in snapshot.state.sentences.values() for name in noted["files"]}
+        named = files_of(state.sentences)
         for path in list(self._folder.iterdir()):
             if SENTENCES_FILE.fullmatch(path.name) and path.name not in named:
                 with suppress(OSError):  # it is tried again after the next write
                     path.unlink()
 
-    def find_damage(self, snapshot: Snapshot) -> str | None:
-        """Read the files again, and return what is wrong with them; None: nothing."""
+    def errors(self, snapshot: Snapshot) -> list[str]:
+        """Read the files again, and return every disagreement with the ledger."""
         self._checker.read_again()
-        for noted in snapshot.state.sentences.values():
-            found = self._damage(noted)
-            if found is not None:
+        found = []
+        for space, noted in snapshot.state.sentences.items():
+            damage = self._damage(noted)
+            if damage is not None:
                 self._unusable, self._known = noted, None
-                return found
-        return None
+                found.append(f"{damage}; qa-index reembed makes the sentences again")
+                continue
+            wrong = int(
+                snapshot.execute(
+                    f"SELECT count(*) FROM sentences_{space} WHERE row NOT IN"
+                    " (SELECT row FROM documents) OR first_sentence + sentence_count > ?",
+                    (_count(noted),),
+                ).fetchone()[0]
+            )
+            if wrong:
+                found.append(f"the sentences of {counted(wrong, 'document')} are not there")
+        return found
 
     def close(self) -> None:
         """Let the files go."""
@@ -197,6 +208,19 @@ class SentenceFiles:
         self, noted: dict[str, Any], batches: Iterable[Sequence[SentenceColumns]]
     ) -> tuple[dict[str, Any], list[Place]]:
         """Append sentences to files, and return their note and the place of each review's."""
+        try:
+            return self._write(noted, batches)
+        except OSError as error:
+            raise StoreError(
+                f"the sentences cannot be written: {error.strerror or error}",
+                where=str(self._folder),
+                remedy="Check the folder's permissions and the disk's free space; nothing of this"
+                " write was kept.",
+            ) from error
+
+    def _write(
+        self, noted: dict[str, Any], batches: Iterable[Sequence[SentenceColumns]]
+    ) -> tuple[dict[str, Any], list[Place]]:
         records = list(noted["files"].values())
         sizes, sums = [size for size, *_ in records], [crc for _, crc, _ in records]
         width = HEAD.itemsize + noted["dimension"]
@@ -215,6 +239,8 @@ class SentenceFiles:
             for file in (heads, terms):
                 file.flush()
                 os.fsync(file.fileno())
+        if not any(size for size, *_ in records):
+            sync_folder(self._folder)
         files = {
             path.name: record_of(path, size, crc)
             for path, size, crc in zip(paths, sizes, sums, strict=True)
@@ -236,6 +262,11 @@ class SentenceFiles:
     def _paths(self, noted: dict[str, Any]) -> tuple[Path, Path]:
         records, terms = (self._folder / name for name in noted["files"])
         return records, terms
+
+
+def files_of(noted: Mapping[str, Any]) -> set[str]:
+    """Return the names of the files that are noted for all spaces."""
+    return {name for each in noted.values() for name in each["files"]}
 
 
 def _count(noted: dict[str, Any]) -> int:

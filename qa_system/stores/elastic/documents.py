@@ -219,18 +219,27 @@ def written_sentences(hit: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 @decoding
-def sentences_of(hit: Mapping[str, Any], review: int) -> SentenceColumns | None:
+def sentences_of(
+    hit: Mapping[str, Any], review: int, dimension: int | None
+) -> SentenceColumns | None:
     """Return the sentences of a hit's review; None: it has none.
 
     Args:
         hit: with the field of `PACKED`.
         review: the number that the review is given.
+        dimension: numbers in the index's embeddings; None: it has none.
 
     Raises:
         DamagedStoreError: they are not as they were written.
     """
     packed = hit.get("fields", {}).get(PACKED[0])
-    return None if packed is None else unpack(base64.b64decode(packed[0]), review)
+    if packed is None:
+        return None
+    columns = unpack(base64.b64decode(packed[0]), review)
+    width = columns.vectors.shape[1]
+    if width not in (0, dimension):
+        raise ValueError(f"embeddings of sentences have {width} numbers instead of {dimension}")
+    return columns
 
 
 def _spans(source: Mapping[str, Any]) -> list[tuple[int, int]]:

@@ -85,6 +85,7 @@ class ElasticIndex:
         self.bulk = bulk
         self.where = f"index {name!r} on {connection.url}"
         self.unknown = UnknownFields()
+        self.told_damaged: set[str] = set()
         self._known: IndexState | None = None
         self._is_loading = False
         self._lock = Lock()

@@ -92,15 +92,25 @@ def delete(at: ElasticIndex, ids: Sequence[str]) -> None:
         raise DocumentsRejectedError(report.rejected, report.deleted, at.where)
 
 
-def existing(at: ElasticIndex, ids: Sequence[str]) -> list[str]:
-    """Return those of the ids that have a document, be it found by searches already or not."""
+def existing(at: ElasticIndex, ids: Sequence[str], *, divided: bool = False) -> list[str]:
+    """Return those of the ids that have a document, be it found by searches already or not.
+
+    Args:
+        at: the index.
+        ids: of documents.
+        divided: only of those with sentences.
+    """
     found: list[str] = []
     for start in range(0, len(ids), IDS_AT_ONCE):
         with explained(at.where):
             answer = at.client.mget(
-                index=at.name, ids=ids[start : start + IDS_AT_ONCE], source=False
+                index=at.name, ids=ids[start : start + IDS_AT_ONCE], source=["sentences.count"]
             )
-        found += [each["_id"] for each in answer["docs"] if each.get("found")]
+        found += [
+            each["_id"]
+            for each in answer["docs"]
+            if each.get("found") and (not divided or each["_source"])
+        ]
     return found
 
 
@@ -110,7 +120,7 @@ def update(at: ElasticIndex, selected: Query, meta: dict[str, Any]) -> int:
     for _ in range(MOST_ROUNDS):
         at.refresh()
         report = WriteReport()
-        options = {"seq_no_primary_term": True, "docvalue_fields": PACKED}
+        options: dict[str, Any] = {"seq_no_primary_term": True, "docvalue_fields": PACKED}
         hits = pages(at.client, at.name, selected, READ_WHOLE, **options)
         while batch := list(islice(hits, CHANGED_AT_ONCE)):
             report.add(at.writer().write(_merged(at, batch, meta)))
@@ -216,14 +226,14 @@ def _dimension(
     Raises:
         EmbeddingError: those of its sentences have another number.
     """
-    own = None
+    own: int | None = None
     if passages is not None:
         own = None if passages.embeddings is None else np.shape(passages.embeddings)[1]
     elif document.embedding is not None:
         own = len(document.embedding)
     if sentences is None or not sentences.vectors.size:
         return own
-    width = sentences.vectors.shape[1]
+    width: int = sentences.vectors.shape[1]
     if own not in (None, width):
         raise EmbeddingError(
             f"the embeddings of its sentences have {counted(width, 'number')} instead of {own}",

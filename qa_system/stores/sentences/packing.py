@@ -20,9 +20,7 @@ VERSION: Final = 1
 _HEAD: Final = np.dtype(
     [("version", "u1"), ("checksum", "<u4"), ("count", "<u4"), ("dimension", "<u4")]
 )
-_SENTENCE: Final = np.dtype(
-    [("start", "<u4"), ("end", "<u4"), ("scale", "<f4"), ("terms", "<u4")]
-)
+_SENTENCE: Final = np.dtype([("start", "<u4"), ("end", "<u4"), ("scale", "<f4"), ("terms", "<u4")])
 
 
 def pack(columns: SentenceColumns) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,7 +10,6 @@ import numpy as np
 from haystack.dataclasses import Document
 from numpy.typing import NDArray
 
-from qa_system.console.wording import counted
 from qa_system.stores.documents import DamagedStoreError
 from qa_system.stores.elastic.documents import PACKED, READ, decode, sentences_of
 from qa_system.stores.elastic.filters import ALL, Query
@@ -20,8 +18,6 @@ from qa_system.stores.sentences import SentenceColumns, unembedded_columns
 from qa_system.stores.sentences.columns import joined
 
 __all__ = ["Extent", "Reviews", "read_extent", "read_reviews", "those", "within"]
-
-log = logging.getLogger(__name__)
 
 FloatArray = NDArray[np.float32]
 
@@ -55,9 +51,7 @@ def read_extent(index: PointInTime, selected: Query | None) -> Extent:
     return Extent(found["hits"]["total"]["value"], stored["count"], int(stored["sum"]))
 
 
-def within(
-    index: PointInTime, selected: Query | None, ids: Sequence[str], most: int
-) -> list[str]:
+def within(index: PointInTime, selected: Query | None, ids: Sequence[str], most: int) -> list[str]:
     """Return the first of the ids whose sentences are no more than `most` together, or the first.
 
     Args:
@@ -89,12 +83,14 @@ class Reviews:
         version: of the index, by its own name; None where there are no reviews.
         ids: theirs.
         columns: their sentences.
+        damaged: ids of those whose stored sentences are not as they were written.
     """
 
     index: PointInTime
     version: str | None
     ids: Sequence[str]
     columns: SentenceColumns
+    damaged: Sequence[str]
 
     def of_review(self, vector: FloatArray) -> FloatArray | None:
         """Return the cosine of the review that each sentence is of; None: it is not needed.
@@ -146,31 +142,18 @@ def read_reviews(
     damaged: list[str] = []
     for number, hit in enumerate(hits):
         try:
-            part = sentences_of(hit, number)
-            if part is not None and part.vectors.shape[1] not in (0, dimension):
-                raise DamagedStoreError(
-                    f"its sentences have embeddings of {part.vectors.shape[1]} numbers"
-                )
-        except DamagedStoreError as error:
-            log.debug("%s: %s", hit["_id"], error)
+            part = sentences_of(hit, number, dimension)
+        except DamagedStoreError:
             damaged.append(hit["_id"])
             part = None
         if part is None:
             undivided[hit["_id"]] = number
         else:
             parts.append(part)
-    if damaged:
-        log.warning(
-            "%s: the stored sentences of %s cannot be used (%r is one), and are divided when they"
-            " are asked about; qa-index reembed makes them again",
-            index.index,
-            counted(len(damaged), "review"),
-            damaged[0],
-        )
     if undivided:
         parts.append(unembedded_columns(_texts(index, undivided)))
     version = hits[0]["_index"] if hits else None
-    return Reviews(index, version, [hit["_id"] for hit in hits], joined(parts))
+    return Reviews(index, version, [hit["_id"] for hit in hits], joined(parts), damaged)
 
 
 def _texts(index: PointInTime, numbers: Mapping[str, int]) -> Iterable[tuple[int, str]]:

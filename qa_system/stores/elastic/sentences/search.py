@@ -7,10 +7,12 @@ own searches find are looked into.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any, Final
 
+from qa_system.console.wording import counted
 from qa_system.errors import StoreError
 from qa_system.stores.checks import query_matrix
 from qa_system.stores.elastic.filters import Query
@@ -24,6 +26,7 @@ from qa_system.stores.elastic.search import (
 )
 from qa_system.stores.elastic.sentences.reading import (
     Extent,
+    Reviews,
     read_extent,
     read_reviews,
     those,
@@ -32,6 +35,8 @@ from qa_system.stores.elastic.sentences.reading import (
 from qa_system.stores.sentences import SentenceQuery, SentenceRanking, rank, score
 
 __all__ = ["by_sentences"]
+
+log = logging.getLogger(__name__)
 
 MOST_SENTENCES: Final = 15_000
 """Stored sentences that are all scored: some 1,000 reviews, which the server sends in 70 ms."""
@@ -102,6 +107,8 @@ class _Search:
             reviews = read_reviews(index, selected, size, self.state.dimension)
             if reviews.version not in (None, self.state.index):
                 return None
+            if reviews.damaged:
+                self._tell_damage(reviews)
             vector = self.asked.vector
             of_review = None if vector is None else reviews.of_review(vector)
             scores = score(reviews.columns, self.asked, of_review)
@@ -120,6 +127,18 @@ class _Search:
             found += by_vectors(self.at, vector, CANDIDATES, self.selected)
         mixed = chain.from_iterable(zip_longest(*found))
         return list(dict.fromkeys(each.id for each in mixed if each is not None))
+
+    def _tell_damage(self, reviews: Reviews) -> None:
+        """Tell once what each question would meet."""
+        if self.state.index not in self.at.told_damaged:
+            self.at.told_damaged.add(self.state.index)
+            log.warning(
+                "%s: the stored sentences of %s cannot be used (%r is one): they are divided when a"
+                " question comes; qa-index reembed makes them again",
+                self.at.where,
+                counted(len(reviews.damaged), "review"),
+                reviews.damaged[0],
+            )
 
 
 def _is_much(extent: Extent) -> bool:

@@ -1,7 +1,8 @@
 """The sentences of one review as one value of bytes, for a store that keeps them beside it.
 
-A head, then the place, scale and number of terms of each sentence, then all embeddings, then all
-terms. The head has a checksum of what follows: a changed value is refused, and never scored.
+A version and a checksum of what follows: a changed value is refused, and never scored. Then how
+many sentences and numbers in an embedding there are; the place, scale and number of terms of each
+sentence; all embeddings; all terms.
 """
 
 from __future__ import annotations
@@ -17,9 +18,7 @@ from qa_system.stores.sentences.columns import SentenceColumns
 __all__ = ["pack", "unpack"]
 
 VERSION: Final = 1
-_HEAD: Final = np.dtype(
-    [("version", "u1"), ("checksum", "<u4"), ("count", "<u4"), ("dimension", "<u4")]
-)
+_HEAD: Final = np.dtype([("version", "u1"), ("checksum", "<u4")])
 _SENTENCE: Final = np.dtype([("start", "<u4"), ("end", "<u4"), ("scale", "<f4"), ("terms", "<u4")])
 
 
@@ -39,8 +38,8 @@ def pack(columns: SentenceColumns) -> bytes:
     terms = columns.terms.astype("<u4").tobytes()
     body = sentences.tobytes() + columns.vectors.tobytes() + terms
     dimension = columns.vectors.shape[1]
-    head = np.array([(VERSION, zlib.crc32(body), len(columns), dimension)], _HEAD)
-    return head.tobytes() + body
+    body = np.array([len(columns), dimension], "<u4").tobytes() + body
+    return np.array([(VERSION, zlib.crc32(body))], _HEAD).tobytes() + body
 
 
 @decoding
@@ -63,12 +62,14 @@ def unpack(packed: bytes, review: int) -> SentenceColumns:
         ...
     qa_system...DamagedStoreError: the store is damaged: ... (the sentences of a review ...
     """
-    version, checksum, count, dimension = np.frombuffer(packed, _HEAD, 1)[0].tolist()
+    version, checksum = np.frombuffer(packed, _HEAD, 1)[0].tolist()
     if version != VERSION:
         raise ValueError(f"the sentences of a review have version {version}, not {VERSION}")
     body = memoryview(packed)[_HEAD.itemsize :]
     if zlib.crc32(body) != checksum:
         raise ValueError("the sentences of a review are not as they were written")
+    count, dimension = np.frombuffer(body, "<u4", 2).tolist()
+    body = body[8:]
     sentences = np.frombuffer(body, _SENTENCE, count)
     vectors = np.frombuffer(body, np.int8, count * dimension, sentences.nbytes)
     return SentenceColumns(

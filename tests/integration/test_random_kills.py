@@ -224,9 +224,8 @@ def check_sentences(store, state, chosen):
             passages = passages_of(other, known["version"])
             whole = text_of(other, known["version"])
             own = passages if known["passages"] else [whole]
-            scores = [
-                cosine(text) if known["divided"] else max(map(cosine, own)) for text in passages
-            ]
+            near = max(map(cosine, own))
+            scores = [cosine(text) if known["divided"] else near for text in passages]
             expected[other] = dict(zip((0, len(passages[0]) + 1), scores, strict=True))
     only = {"field": "meta.item_id", "operator": "==", "value": item}
     ranking = store.search_sentences("?", query, top_k=10_000, filters=only, bm25_weight=0.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from qa_system.console.app import print_json
-from qa_system.console.options import ENCODER, STORE, JsonOption, takes_settings
+from qa_system.console.options import ENCODER, SENTENCES, STORE, JsonOption, takes_settings
 from qa_system.console.wording import counted
 
 if TYPE_CHECKING:
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["reembed"]
 
 
-@takes_settings(STORE, *ENCODER)
+@takes_settings(STORE, SENTENCES, *ENCODER)
 def reembed(settings: Settings, as_json: JsonOption = False) -> None:
     """Embed the documents of a store with another encoder.
 
     Until all are embedded, questions are answered with the old embeddings. If only the question
     encoder is another one, nothing is embedded: the store takes questions by it from now on.
+    Documents that were written without their sentences are divided; they are searched as before
+    until then.
     """
     from dataclasses import asdict
     from time import monotonic
@@ -36,7 +38,9 @@ def reembed(settings: Settings, as_json: JsonOption = False) -> None:
         documents = opened.count_documents()
         before = opened.encoder
         with progress("embedding", unit="documents", total=documents) as shown:
-            embedded = opened.update_embeddings(loaded, on_progress=shown.advance)
+            embedded = opened.update_embeddings(
+                loaded, on_progress=shown.advance, sentences=settings.indexing.sentences
+            )
     seconds = round(monotonic() - start, 3)
     if as_json:
         print_json(

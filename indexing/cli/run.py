@@ -9,7 +9,14 @@ import typer
 
 from qa_system.config.choices import IndexKind, Misfits, Similarity, SourceFormat
 from qa_system.console.app import print_json
-from qa_system.console.options import ENCODER, STORE, JsonOption, Setting, takes_settings
+from qa_system.console.options import (
+    ENCODER,
+    SENTENCES,
+    STORE,
+    JsonOption,
+    Setting,
+    takes_settings,
+)
 from qa_system.console.wording import counted, printable
 
 if TYPE_CHECKING:
@@ -164,7 +171,7 @@ EMBED = Setting(
 )
 
 
-@takes_settings(*SOURCE, *JOB, STORE, *INDEX, EMBED, *ENCODER, config_argument=True)
+@takes_settings(*SOURCE, *JOB, STORE, *INDEX, EMBED, SENTENCES, *ENCODER, config_argument=True)
 def run(
     settings: Settings,
     rebuild: Annotated[

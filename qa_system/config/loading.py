@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pydantic import ValidationError
 
 from qa_system.config.plain_yaml import MAX_CHARS, load_yaml
-from qa_system.config.schema import Settings, place_store
+from qa_system.config.schema import Settings
 from qa_system.config.shipped import Kind, named, resource, shipped
+from qa_system.config.store_schema import place_store
 from qa_system.errors import ConfigError, InvalidArgumentError
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ENCODER",
     "ENCODER_IDENTITY",
+    "SENTENCES",
     "STORE",
     "JsonOption",
     "Setting",
@@ -239,6 +240,13 @@ ENCODER_IDENTITY = (
 )
 """Options that say which encoder it is."""
 
+SENTENCES = Setting(
+    "indexing.sentences",
+    "Divide reviews into sentences, which are embedded and kept with them, or not.",
+    type=bool,
+    default="sentences",
+    panel="Encoder",
+)
 ENCODER = (
     *ENCODER_IDENTITY,
     Setting(

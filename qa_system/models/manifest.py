@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from qa_system.config.schema import Positive, Strict
+from qa_system.config.store_schema import Positive, Strict
 
 __all__ = ["POSITIONS", "Difference", "Manifest"]
 

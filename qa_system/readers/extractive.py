@@ -18,8 +18,9 @@ from qa_system.models.locate import locate, stamp
 from qa_system.models.sharing import Shared
 from qa_system.readers.backends import ReaderBackend, load_backend, score_windows
 from qa_system.readers.calibration import Calibration
+from qa_system.readers.evidence import Stretch, candidates_of, choose, whole
 from qa_system.readers.spans import Span, best_spans
-from qa_system.readers.windows import WindowCutter
+from qa_system.readers.windows import Window, WindowCutter
 from qa_system.records import Decision, title_end
 from qa_system.stages import stage
 from qa_system.ties import best_first
@@ -92,6 +93,10 @@ class ExtractiveReader:
         max_seq_length: tokens of a window: question, a part of the review, special tokens.
         stride: tokens of the review that neighbouring windows share.
         max_answer_length: tokens of an answer at most.
+        evidence: `sentences` reads the best sentences that a `SentenceRetriever` found, each with
+            its neighbours; `reviews`, and a document without sentences, are read whole.
+        budget: tokens that are read for a question of the sentences, its own in each window
+            included.
         no_answer_threshold: log-odds from which on an answer is given; None takes the one fitted
             with the model, or 0.
         temperature: log-odds in one unit of calibrated log-odds; None takes the one fitted with
@@ -121,6 +126,8 @@ class ExtractiveReader:
         max_seq_length: int = DEFAULTS.max_seq_length,
         stride: int = DEFAULTS.stride,
         max_answer_length: int = DEFAULTS.max_answer_length,
+        evidence: Literal["sentences", "reviews"] = DEFAULTS.evidence,
+        budget: int = DEFAULTS.budget,
         no_answer_threshold: float | None = DEFAULTS.no_answer_threshold,
         temperature: float | None = DEFAULTS.temperature,
         batch_tokens: int | None = DEFAULTS.batch_tokens,
@@ -139,6 +146,8 @@ class ExtractiveReader:
         self.max_seq_length = max_seq_length
         self.stride = stride
         self.max_answer_length = max_answer_length
+        self.evidence = evidence
+        self.budget = budget
         self.no_answer_threshold = no_answer_threshold
         self.temperature = temperature
         self.batch_tokens = batch_tokens
@@ -159,6 +168,8 @@ class ExtractiveReader:
             max_seq_length=self.max_seq_length,
             stride=self.stride,
             max_answer_length=self.max_answer_length,
+            evidence=self.evidence,
+            budget=self.budget,
             no_answer_threshold=self.no_answer_threshold,
             temperature=self.temperature,
             batch_tokens=self.batch_tokens,
@@ -303,9 +314,7 @@ class ExtractiveReader:
         documents: Sequence[Sequence[Document]],
         top_k: int,
     ) -> Iterator[Reading]:
-        windows = loaded.cutter.cut(
-            questions, [[document.content for document in each] for each in documents]
-        )
+        windows = self._windows(loaded.cutter, questions, documents)
         logits = iter(
             score_windows(
                 loaded.backend,
@@ -331,6 +340,49 @@ class ExtractiveReader:
             )
             log_odds = tuple(found[0].log_odds if found else -math.inf for found in spans)
             yield _reading(candidates[:top_k], loaded.calibration, log_odds)
+
+    def _windows(
+        self,
+        cutter: WindowCutter,
+        questions: Sequence[str],
+        documents: Sequence[Sequence[Document]],
+    ) -> list[list[list[Window]]]:
+        """Return the windows of each document of each question."""
+        stretches = [
+            self._stretches(cutter, question, each)
+            for question, each in zip(questions, documents, strict=True)
+        ]
+        texts = [
+            [
+                (document.content or "")[one.start : one.end]
+                for document, own in zip(each, chosen, strict=True)
+                for one in own
+            ]
+            for each, chosen in zip(documents, stretches, strict=True)
+        ]
+        cut = cutter.cut(questions, texts)
+        return [
+            [[window.moved(one.start) for one in own for window in next(windows)] for own in chosen]
+            for chosen, windows in zip(stretches, map(iter, cut), strict=True)
+        ]
+
+    def _stretches(
+        self, cutter: WindowCutter, question: str, documents: Sequence[Document]
+    ) -> list[list[Stretch]]:
+        """Return what of each document is read: of one without sentences, everything."""
+        if self.evidence == "reviews":
+            return [whole(document.content) for document in documents]
+        chosen = choose(
+            candidates_of(documents),
+            [document.content or "" for document in documents],
+            cutter.token_starts,
+            self.budget,
+            cutter.overhead(question),
+        )
+        return [
+            own if "sentences" in document.meta else whole(document.content)
+            for document, own in zip(documents, chosen, strict=True)
+        ]
 
     def _answer(
         self, question: str, document: Document, content: str, span: Span, calibration: Calibration

@@ -8,7 +8,7 @@ say how sure the model is that this window holds no answer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +48,10 @@ class Window:
 
     def __len__(self) -> int:
         return len(self.input_ids)
+
+    def moved(self, characters: int) -> Window:
+        """Return the same window of a text that stands so many characters into its review."""
+        return replace(self, offsets=self.offsets + np.int32(characters)) if characters else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,15 @@ class WindowCutter:
     def least_room(self) -> int:
         """A question that leaves less is refused."""
         return min(MINIMUM_CONTEXT, self.max_seq_length // 2 - self._specials)
+
+    def overhead(self, question: str) -> int:
+        """Return the tokens of a window beside those of the review."""
+        return self._specials + len(self._encode([question])[question].ids)
+
+    def token_starts(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Return the first character of each token of each text."""
+        encoded = self._encode(texts)
+        return [encoded[text].offsets[:, 0] for text in texts]
 
     def fits(self, questions: Sequence[str]) -> list[bool]:
         """Tell which questions leave enough room for a review; `cut` refuses the others."""

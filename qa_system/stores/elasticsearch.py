@@ -19,7 +19,13 @@ from qa_system.errors import ConfigError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
 from qa_system.stores.async_variants import AsyncVariants
-from qa_system.stores.checks import check_choice, check_encoder, query_matrix, trimmed
+from qa_system.stores.checks import (
+    check_choice,
+    check_encoder,
+    check_share,
+    query_matrix,
+    trimmed,
+)
 from qa_system.stores.contract import PassageEncoder, ReviewStore
 from qa_system.stores.elastic import metadata, reviews, search, status, writing
 from qa_system.stores.elastic.bulk import BulkSettings, delete_selected
@@ -28,14 +34,18 @@ from qa_system.stores.elastic.documents import READ_WITH_EMBEDDING, decode
 from qa_system.stores.elastic.index import ElasticIndex, NewIndex
 from qa_system.stores.elastic.labels import LabelIndex
 from qa_system.stores.elastic.mapping import IndexOptions, IndexState
+from qa_system.stores.elastic.sentences.search import by_sentences
 from qa_system.stores.elastic.versions import aliases, erasure, promotion
 from qa_system.stores.elastic.versions.reembedding import reembed
 from qa_system.stores.elastic.versions.selection import select, select_to_change
+from qa_system.stores.sentences import SentenceRanking
 from qa_system.stores.writes import (
     NO_PASSAGES,
+    NO_SENTENCES,
     DocumentsRejectedError,
     Forgotten,
     Passages,
+    Sentences,
     WriteReport,
 )
 
@@ -221,6 +231,27 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         return search.by_vectors(self._at, queries, top_k, selected, whole_ties)
 
     @override
+    def search_sentences(
+        self,
+        query: str,
+        embedding: Sequence[float] | NDArray[Any] | None = None,
+        top_k: int = 50,
+        filters: dict[str, Any] | None = None,
+        bm25_weight: float = 0.5,
+        relevant: float = 0.0,
+    ) -> SentenceRanking:
+        check_share("bm25_weight", bm25_weight)
+        return by_sentences(
+            self._at,
+            trimmed(query),
+            embedding,
+            top_k,
+            select(self._at, filters),
+            bm25_weight=bm25_weight,
+            relevant=relevant,
+        )
+
+    @override
     def write_documents(
         self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE
     ) -> int:
@@ -235,6 +266,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         policy: DuplicatePolicy = DuplicatePolicy.OVERWRITE,
         stale_ids: Sequence[str] = (),
         passages: Mapping[str, Passages] = NO_PASSAGES,
+        sentences: Mapping[str, Sentences] = NO_SENTENCES,
     ) -> WriteReport:
         """Write documents as `write_documents` does, and tell all that came of it.
 
@@ -242,7 +274,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         with its reason, for the reject file of a job that goes on. `write_documents` and `replace`
         describe the arguments, and all other errors.
         """
-        return writing.write(self._at, documents, policy, stale_ids, passages)
+        return writing.write(self._at, documents, policy, stale_ids, passages, sentences)
 
     @override
     def replace(
@@ -250,8 +282,10 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         documents: Sequence[Document],
         stale_ids: Sequence[str],
         passages: Mapping[str, Passages] = NO_PASSAGES,
+        sentences: Mapping[str, Sentences] = NO_SENTENCES,
     ) -> WriteReport:
-        return self.write_bulk(documents, DuplicatePolicy.OVERWRITE, stale_ids, passages)
+        overwrite = DuplicatePolicy.OVERWRITE
+        return self.write_bulk(documents, overwrite, stale_ids, passages, sentences)
 
     @override
     def loading(self) -> AbstractContextManager[None]:
@@ -309,11 +343,14 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         *,
         batch_size: int = 512,
         on_progress: Callable[[int], None] | None = None,
+        sentences: bool = True,
     ) -> int:
         if self._at.rebind(encoder.identity):
             return 0
         with self.new_version(resume=True, encoder=encoder.identity) as built:
-            embedded = reembed(self._at, built._at, encoder, batch_size, on_progress)
+            embedded = reembed(
+                self._at, built._at, encoder, batch_size, on_progress, divide=sentences
+            )
             self.promote(built, expected=self.count_documents())
         return embedded
 

@@ -319,8 +319,12 @@ def test_a_re_embedding_without_sentences_leaves_none(store):
 )
 def test_sentences_that_do_not_fit_are_refused(store, wrong):
     both(store)
-    with pytest.raises(QASystemError, match="r1"):
-        store.replace([review("r1", BASS)], [], sentences={"r1": wrong})
+    if isinstance(store, FAISSDocumentStore):
+        with pytest.raises(QASystemError, match="r1"):
+            store.replace([review("r1", BASS)], [], sentences={"r1": wrong})
+    else:  # a server takes the others of the same write
+        report = store.replace([review("r1", BASS)], [], sentences={"r1": wrong})
+        assert [each.id for each in report.rejected] == ["r1"]
     assert sorted(found(store, "Is the bass red?", Y)) == GOLDEN
 
 

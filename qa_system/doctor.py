@@ -201,6 +201,7 @@ def _store(settings: Settings) -> Finding:
         is_expected = not isinstance(error, StoreNotFoundError) or _is_named(settings)
         detail = error.what if error.where is None else f"{error.what} ({error.where})"
         return Finding("store", False, required=is_expected, detail=detail, remedy=error.remedy)
+    undivided = status.documents - status.sentences
     filled_by = "no encoder" if status.encoder is None else status.encoder.name
     return Finding(
         "store",
@@ -208,7 +209,11 @@ def _store(settings: Settings) -> Finding:
         required=False,
         detail=f"{counted(status.documents, 'document')} of {counted(status.items, 'item')} "
         f"in {status.path}, "
-        f"embedded by {filled_by}",
+        f"embedded by {filled_by}"
+        + (f"; {counted(undivided, 'document')} without stored sentences" if undivided else ""),
+        remedy="Questions go on, more slowly; qa-index reembed divides them."
+        if undivided
+        else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Self, get_args
 
@@ -26,7 +26,6 @@ from qa_system.stores.checks import (
     query_matrix,
     trimmed,
 )
-from qa_system.stores.contract import PassageEncoder, ReviewStore
 from qa_system.stores.elastic import metadata, reviews, search, status, writing
 from qa_system.stores.elastic.bulk import BulkSettings, delete_selected
 from qa_system.stores.elastic.connection import Connection, Credentials
@@ -35,9 +34,9 @@ from qa_system.stores.elastic.index import ElasticIndex, NewIndex
 from qa_system.stores.elastic.labels import LabelIndex
 from qa_system.stores.elastic.mapping import IndexOptions, IndexState
 from qa_system.stores.elastic.sentences.search import by_sentences
-from qa_system.stores.elastic.versions import aliases, erasure, promotion
-from qa_system.stores.elastic.versions.reembedding import reembed
+from qa_system.stores.elastic.versions import aliases, erasure
 from qa_system.stores.elastic.versions.selection import select, select_to_change
+from qa_system.stores.elastic.versions.versioned import VersionedStore
 from qa_system.stores.sentences import SentenceRanking
 from qa_system.stores.writes import (
     NO_PASSAGES,
@@ -55,7 +54,7 @@ DEFAULTS = ElasticsearchSettings(type="elasticsearch")
 
 
 @checked
-class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
+class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
     """Keep reviews on an Elasticsearch server, and find them by words, meaning and metadata.
 
     It does not subclass `elasticsearch-haystack`'s `ElasticsearchDocumentStore`, whose writes hide
@@ -337,24 +336,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
             self._check_encoder(state, identity)
 
     @override
-    def update_embeddings(
-        self,
-        encoder: PassageEncoder,
-        *,
-        batch_size: int = 512,
-        on_progress: Callable[[int], None] | None = None,
-        sentences: bool = True,
-    ) -> int:
-        if self._at.rebind(encoder.identity):
-            return 0
-        with self.new_version(resume=True, encoder=encoder.identity) as built:
-            embedded = reembed(
-                self._at, built._at, encoder, batch_size, on_progress, divide=sentences
-            )
-            self.promote(built, expected=self.count_documents())
-        return embedded
-
-    @override
     def forget(self, review_ids: Sequence[str]) -> Forgotten:
         return erasure.forget(self._at, self._labels, review_ids)
 
@@ -401,52 +382,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     @override
     def delete_labels(self, split: str | None = None, item_id: str | None = None) -> int:
         return self._labels.delete(split, item_id)
-
-    def new_version(
-        self, *, resume: bool | str = False, encoder: EncoderIdentity | None = None
-    ) -> ElasticsearchReviewStore:
-        """Begin the next version, which nobody reads before `promote`.
-
-        Args:
-            resume: go on with the version that an interrupted rebuild has left, if there is one
-                (with the same encoder); the name of a version: only with that one.
-            encoder: bind the new version to it.
-
-        Returns:
-            A store that writes into the new version.
-        """
-        name = promotion.begin(self._at, resume, encoder)
-        built = type(self)(**{**self._settings, "index": name})
-        if encoder is not None:
-            built.bind_encoder(encoder)
-        return built
-
-    def promote(self, built: ElasticsearchReviewStore, *, expected: int | None = None) -> None:
-        """Put a version that was built in the place of the one that is read, in one call.
-
-        The version that was read is kept for `rollback`, older ones are deleted.
-
-        Args:
-            built: what `new_version` returned.
-            expected: documents that it must hold; None: at least one.
-
-        Raises:
-            StoreError: it is not whole, or does not find its own documents; nothing changed.
-        """
-        promotion.promote(self._at, built._at, expected)
-
-    def rollback(self) -> str:
-        """Put the version before the one that is read in its place again; return its name.
-
-        Raises:
-            StoreNotFoundError: there is none.
-        """
-        return promotion.rollback(self._at)
-
-    def versions(self) -> list[str]:
-        """Return the names of the versions that are there, oldest first."""
-        base = aliases.base_of(self._at.name)
-        return [each.index for each in aliases.versions(self._at.client, base, self._at.where)]
 
     def stored_similarity(self) -> Similarity | None:
         """Return the similarity that the store was made with, None if it is not there.

@@ -113,7 +113,8 @@ def erase_from_jobs(
             if number or any(each.encode() in held for each in review_ids):
                 checkpoints += 1
                 for file in files:
-                    file.unlink(missing_ok=True)
+                    if not file.is_dir():
+                        file.unlink(missing_ok=True)
             removed += number
     reject_files = sorted(folder.glob("*.rejects.jsonl"))
     if rejects is not None and rejects.is_file():
@@ -174,7 +175,7 @@ def _locked(path: Path) -> Iterator[None]:
     """Hold the lock of a job, which is then not running."""
     from filelock import Timeout
 
-    from indexing.checkpoint import lock_of
+    from indexing.checkpoint import lock_of, unwritable
     from qa_system.errors import JobError
 
     try:
@@ -186,3 +187,5 @@ def _locked(path: Path) -> Iterator[None]:
             where=str(path),
             remedy="Wait for it, or end it; then run the same command again.",
         ) from None
+    except OSError as error:
+        raise unwritable(path, error) from error

@@ -12,6 +12,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from typer.testing import CliRunner
 
 from indexing.cli import app
+from indexing.cli.forget import erase_from_jobs
 from qa_system.errors import JobError, StoreLockedError
 from qa_system.records import AnswerSpan, Label
 from qa_system.stores.embedded.derived import ann
@@ -239,3 +240,12 @@ def test_a_server_forgets_in_every_version(elastic_store, servers_folder):
         if not indexes:
             pytest.skip("the server's files are not here")
         assert held(indexes[0], *SECRETS) == set()
+
+
+def test_a_folder_in_the_place_of_a_job_s_lock(tmp_path):
+    jobs = tmp_path / "jobs"
+    jobs.mkdir()
+    (jobs / "job.sqlite").write_bytes(b"")
+    (jobs / "job.lock").mkdir()
+    with pytest.raises(JobError, match="move it away"):
+        erase_from_jobs(jobs, None, ["review-of-ann"], {})

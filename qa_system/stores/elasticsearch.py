@@ -17,7 +17,7 @@ from qa_system.arguments import checked
 from qa_system.config import ElasticsearchSettings
 from qa_system.errors import ConfigError
 from qa_system.labels import aggregate, join_annotators
-from qa_system.records import EncoderIdentity, Label, Similarity
+from qa_system.records import COPY_OF, EncoderIdentity, Label, Similarity
 from qa_system.stores.async_variants import AsyncVariants
 from qa_system.stores.checks import check_choice, check_encoder, query_matrix, trimmed
 from qa_system.stores.contract import PassageEncoder, ReviewStore
@@ -31,6 +31,7 @@ from qa_system.stores.elastic.mapping import IndexOptions, IndexState
 from qa_system.stores.elastic.versions import aliases, erasure, promotion
 from qa_system.stores.elastic.versions.reembedding import reembed
 from qa_system.stores.elastic.versions.selection import select, select_to_change
+from qa_system.stores.filters import copies_of
 from qa_system.stores.writes import (
     NO_PASSAGES,
     DocumentsRejectedError,
@@ -319,6 +320,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
 
     @override
     def forget(self, review_ids: Sequence[str]) -> Forgotten:
+        self.update_by_filter(copies_of(review_ids), {COPY_OF: None})
         return erasure.forget(self._at, self._labels, review_ids)
 
     @override

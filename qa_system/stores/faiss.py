@@ -19,7 +19,7 @@ from qa_system.arguments import checked
 from qa_system.config import StoreSettings
 from qa_system.errors import StoreMismatchError
 from qa_system.labels import aggregate, join_annotators
-from qa_system.records import EncoderIdentity, Label, Similarity
+from qa_system.records import COPY_OF, EncoderIdentity, Label, Similarity
 from qa_system.stores.async_variants import AsyncVariants
 from qa_system.stores.checks import check_choice, check_encoder, trimmed
 from qa_system.stores.contract import PassageEncoder, ReviewStore
@@ -39,7 +39,7 @@ from qa_system.stores.embedded.reembedding import reembed
 from qa_system.stores.embedded.search import Search
 from qa_system.stores.embedded.status import StoreStatus, read_status
 from qa_system.stores.embedded.writing import fix_dimension, update, write
-from qa_system.stores.filters import Condition, parse_filters, to_sql
+from qa_system.stores.filters import Condition, copies_of, parse_filters, to_sql
 from qa_system.stores.filters.tree import Comparison, Node
 from qa_system.stores.filters.unknown import UnknownFields
 from qa_system.stores.writes import (
@@ -279,6 +279,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def forget(self, review_ids: Sequence[str]) -> Forgotten:
+        self.update_by_filter(copies_of(review_ids), {COPY_OF: None})
         return forget(self._folder, review_ids)
 
     @override

@@ -13,7 +13,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from qa_system.arguments import checked
+from qa_system.arguments import check_passage_encoder, checked
 from qa_system.config import ElasticsearchSettings
 from qa_system.errors import ConfigError
 from qa_system.labels import aggregate, join_annotators
@@ -311,6 +311,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         batch_size: int = 512,
         on_progress: Callable[[int], None] | None = None,
     ) -> int:
+        check_passage_encoder(encoder)
         if self._at.rebind(encoder.identity):
             return 0
         with self.new_version(resume=True, encoder=encoder.identity) as built:

@@ -15,7 +15,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from qa_system.arguments import checked
+from qa_system.arguments import check_passage_encoder, checked
 from qa_system.config import StoreSettings
 from qa_system.errors import StoreMismatchError
 from qa_system.labels import aggregate, join_annotators
@@ -272,6 +272,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         batch_size: int = 512,
         on_progress: Callable[[int], None] | None = None,
     ) -> int:
+        check_passage_encoder(encoder)
         done = reembed(self._folder, encoder, batch_size, on_progress)
         if self._embedding_dim is not None:
             self._embedding_dim = encoder.identity.dimension

@@ -11,8 +11,8 @@ import zipfile
 
 import pytest
 
-from indexing.sources.csv_format import csv_header
 from indexing.sources.aliases import UnknownColumnsError
+from indexing.sources.csv_format import csv_header
 from indexing.sources.files import open_sources
 from indexing.sources.rows import Columns, Reject
 from qa_system.config import IndexingSettings, load_settings

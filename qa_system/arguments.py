@@ -21,7 +21,6 @@ __all__ = [
     "NAMES",
     "check_count",
     "check_filters",
-    "check_passage_encoder",
     "check_question",
     "check_text",
     "check_texts",
@@ -143,20 +142,6 @@ def check_question(value: object, name: str = "question") -> None:
         raise EmptyQuestionError(f"{name} {_shown(value)} has no words", remedy="Ask something.")
 
 
-def check_passage_encoder(value: object) -> None:
-    """Refuse what is no encoder: it has no identity, or encodes no passages.
-
-    Raises:
-        InvalidArgumentError: saying what it is.
-    """
-    if not hasattr(value, "encode_passages"):
-        raise InvalidArgumentError(
-            f"encoder is {_shown(value)}, not an encoder",
-            remedy="Pass what has an identity and encodes passages.",
-        )
-    _check_identity("encoder.identity", getattr(value, "identity", None))
-
-
 def _check_kind(name: str, value: object, *, kind: type | UnionType, said: str) -> None:
     if not isinstance(value, kind):
         raise InvalidArgumentError(f"{name} is {_shown(value)}, not {said}", remedy=f"Pass {said}.")
@@ -166,12 +151,6 @@ def _check_policy(name: str, value: object) -> None:
     from haystack.document_stores.types import DuplicatePolicy
 
     _check_kind(name, value, kind=DuplicatePolicy, said="a DuplicatePolicy")
-
-
-def _check_identity(name: str, value: object) -> None:
-    from qa_system.records import EncoderIdentity
-
-    _check_kind(name, value, kind=EncoderIdentity, said="an EncoderIdentity")
 
 
 COUNTS: Final = {
@@ -202,7 +181,6 @@ NAMES: Final[Mapping[str, Callable[[str, object], None]]] = {
         ("by_item", "recreate_index", "whole_ties"), partial(_check_kind, kind=bool, said="a bool")
     ),
     **{name: partial(check_count, least=least) for name, least in COUNTS.items()},
-    "identity": _check_identity,
     "documents": partial(_check_kind, kind=list | tuple, said="a list"),
     "filters": check_filters,
     "labels": partial(_check_kind, kind=Iterable, said="labels"),

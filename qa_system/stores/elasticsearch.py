@@ -13,13 +13,13 @@ from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from qa_system.arguments import check_passage_encoder, checked
+from qa_system.arguments import checked
 from qa_system.config import ElasticsearchSettings
 from qa_system.errors import ConfigError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import COPY_OF, EncoderIdentity, Label, Similarity
+from qa_system.stores import checks
 from qa_system.stores.async_variants import AsyncVariants
-from qa_system.stores.checks import check_choice, check_encoder, query_matrix, trimmed
 from qa_system.stores.contract import PassageEncoder, ReviewStore
 from qa_system.stores.elastic import metadata, reviews, search, status, writing
 from qa_system.stores.elastic.bulk import BulkSettings, delete_selected
@@ -100,8 +100,8 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         timeout: float = DEFAULTS.timeout,
         bulk: dict[str, Any] | None = None,
     ) -> None:
-        check_choice("similarity", similarity, (None, *get_args(Similarity)))
-        check_choice("index_options", index_options, get_args(IndexOptions))
+        checks.check_choice("similarity", similarity, (None, *get_args(Similarity)))
+        checks.check_choice("index_options", index_options, get_args(IndexOptions))
         self._settings: dict[str, Any] = {
             "url": url,
             "index": index,
@@ -197,7 +197,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         whole_ties: bool = False,
     ) -> list[Document]:
         selected = select(self._at, filters)
-        return search.by_words(self._at, trimmed(query), top_k, selected, whole_ties)
+        return search.by_words(self._at, checks.trimmed(query), top_k, selected, whole_ties)
 
     @override
     def search_by_embedding(
@@ -207,7 +207,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         filters: dict[str, Any] | None = None,
         whole_ties: bool = False,
     ) -> list[Document]:
-        query = query_matrix([embedding], None)
+        query = checks.query_matrix([embedding], None)
         return self.search_by_embeddings(query, top_k, filters, whole_ties)[0]
 
     @override
@@ -218,7 +218,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         filters: dict[str, Any] | None = None,
         whole_ties: bool = False,
     ) -> list[list[Document]]:
-        queries, selected = query_matrix(embeddings, None), select(self._at, filters)
+        queries, selected = checks.query_matrix(embeddings, None), select(self._at, filters)
         return search.by_vectors(self._at, queries, top_k, selected, whole_ties)
 
     @override
@@ -299,6 +299,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
 
     @override
     def check_encoder(self, identity: EncoderIdentity) -> None:
+        checks.check_identity(identity)
         state = self._at.state(fresh=True)
         if state is not None:
             self._check_encoder(state, identity)
@@ -311,7 +312,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         batch_size: int = 512,
         on_progress: Callable[[int], None] | None = None,
     ) -> int:
-        check_passage_encoder(encoder)
+        checks.check_passage_encoder(encoder)
         if self._at.rebind(encoder.identity):
             return 0
         with self.new_version(resume=True, encoder=encoder.identity) as built:
@@ -442,4 +443,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     def _check_encoder(self, state: IndexState, identity: EncoderIdentity) -> None:
         # A version is re-embedded by the name that it stands behind.
         store = f"{self._settings['url']}/{aliases.base_of(self._at.name)}"
-        check_encoder(identity, state.encoder, state.dimension, where=self._at.where, store=store)
+        checks.check_encoder(
+            identity, state.encoder, state.dimension, where=self._at.where, store=store
+        )

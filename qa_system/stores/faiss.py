@@ -15,13 +15,13 @@ from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from qa_system.arguments import check_passage_encoder, checked
+from qa_system.arguments import checked
 from qa_system.config import StoreSettings
 from qa_system.errors import StoreMismatchError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import COPY_OF, EncoderIdentity, Label, Similarity
+from qa_system.stores import checks
 from qa_system.stores.async_variants import AsyncVariants
-from qa_system.stores.checks import check_choice, check_encoder, trimmed
 from qa_system.stores.contract import PassageEncoder, ReviewStore
 from qa_system.stores.embedded.derived.ann import IndexKind
 from qa_system.stores.embedded.erasure import forget
@@ -98,8 +98,8 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         gpu: bool = DEFAULTS.gpu,
         group: str | None = DEFAULTS.group,
     ) -> None:
-        check_choice("similarity", similarity, get_args(Similarity))
-        check_choice("index", index, get_args(IndexKind))
+        checks.check_choice("similarity", similarity, get_args(Similarity))
+        checks.check_choice("index", index, get_args(IndexKind))
         self._path = Path(path)
         self._embedding_dim = embedding_dim
         self._similarity: Similarity = similarity
@@ -221,7 +221,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         whole_ties: bool = False,
     ) -> list[Document]:
         selected = self._condition(filters)
-        return self._search.by_words(trimmed(query), top_k, selected, whole_ties=whole_ties)
+        return self._search.by_words(checks.trimmed(query), top_k, selected, whole_ties=whole_ties)
 
     @override
     def search_by_embedding(
@@ -261,6 +261,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def check_encoder(self, identity: EncoderIdentity) -> None:
+        checks.check_identity(identity)
         with self._reading() as snapshot:
             self._check_encoder(snapshot.state, identity)
 
@@ -272,7 +273,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         batch_size: int = 512,
         on_progress: Callable[[int], None] | None = None,
     ) -> int:
-        check_passage_encoder(encoder)
+        checks.check_passage_encoder(encoder)
         done = reembed(self._folder, encoder, batch_size, on_progress)
         if self._embedding_dim is not None:
             self._embedding_dim = encoder.identity.dimension
@@ -445,4 +446,4 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
     def _check_encoder(self, state: State, identity: EncoderIdentity) -> None:
         place = str(self._path)
         dimension = self._dimension(state)
-        check_encoder(identity, state.encoder, dimension, where=place, store=place)
+        checks.check_encoder(identity, state.encoder, dimension, where=place, store=place)

@@ -57,7 +57,7 @@ WRONG: dict[str, list[Any]] = {
 }
 CHECKED_ELSEWHERE = {
     # by the store, in its own words: an embedding, an encoder, what a version is made with
-    *("embedding", "embeddings", "encoder", "passages", "built", "expected", "resume"),
+    *("embedding", "embeddings", "encoder", "identity", "passages", "built", "expected", "resume"),
     # in __init__, where they are settings, and of components
     *("api_key_env", "backend", "bulk", "ca_certs_env", "chat_generator", "device"),
     *("document_store", "embedding_dim", "gpu", "index", "index_options", "length_penalty"),
@@ -138,6 +138,9 @@ def test_the_async_variants_refuse_the_same(
 def test_what_is_no_encoder_is_refused(cls: type, wrong: object) -> None:
     with pytest.raises(InvalidArgumentError, match="not an encoder"):
         cls.update_embeddings(object.__new__(cls), wrong)  # type: ignore[attr-defined]
+    for bind in ("bind_encoder", "check_encoder"):
+        with pytest.raises(InvalidArgumentError, match="not an EncoderIdentity"):
+            getattr(cls, bind)(object.__new__(cls), wrong)
 
 
 def test_positions_count_as_names() -> None:

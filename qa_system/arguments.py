@@ -24,6 +24,7 @@ __all__ = [
     "check_question",
     "check_text",
     "check_texts",
+    "check_texts_inside",
     "checked",
 ]
 
@@ -104,6 +105,15 @@ def check_filters(name: str, value: object) -> None:
     """
     if value is None:
         raise InvalidArgumentError(f"{name} is None", remedy="Pass {} for all documents.")
+    check_texts_inside(name, value)
+
+
+def check_texts_inside(name: str, value: object) -> None:
+    """Refuse text that UTF-8 cannot hold, wherever it stands in lists and dictionaries.
+
+    Raises:
+        InvalidArgumentError: saying what it is.
+    """
     parts = [value]
     while parts:
         part = parts.pop()

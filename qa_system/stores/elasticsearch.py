@@ -18,14 +18,9 @@ from qa_system.config import ElasticsearchSettings
 from qa_system.errors import ConfigError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
+from qa_system.review_ids import COPY_OF
+from qa_system.stores import checks
 from qa_system.stores.async_variants import AsyncVariants
-from qa_system.stores.checks import (
-    check_choice,
-    check_encoder,
-    check_share,
-    query_matrix,
-    trimmed,
-)
 from qa_system.stores.elastic import metadata, reviews, search, status, writing
 from qa_system.stores.elastic.bulk import BulkSettings, delete_selected
 from qa_system.stores.elastic.connection import Connection, Credentials
@@ -37,6 +32,7 @@ from qa_system.stores.elastic.sentences.search import by_sentences
 from qa_system.stores.elastic.versions import aliases, erasure
 from qa_system.stores.elastic.versions.selection import select, select_to_change
 from qa_system.stores.elastic.versions.versioned import VersionedStore
+from qa_system.stores.filters import copies_of
 from qa_system.stores.sentences import SentenceRanking
 from qa_system.stores.writes import (
     NO_PASSAGES,
@@ -108,8 +104,8 @@ class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
         timeout: float = DEFAULTS.timeout,
         bulk: dict[str, Any] | None = None,
     ) -> None:
-        check_choice("similarity", similarity, (None, *get_args(Similarity)))
-        check_choice("index_options", index_options, get_args(IndexOptions))
+        checks.check_choice("similarity", similarity, (None, *get_args(Similarity)))
+        checks.check_choice("index_options", index_options, get_args(IndexOptions))
         self._settings: dict[str, Any] = {
             "url": url,
             "index": index,
@@ -205,7 +201,7 @@ class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
         whole_ties: bool = False,
     ) -> list[Document]:
         selected = select(self._at, filters)
-        return search.by_words(self._at, trimmed(query), top_k, selected, whole_ties)
+        return search.by_words(self._at, checks.trimmed(query), top_k, selected, whole_ties)
 
     @override
     def search_by_embedding(
@@ -215,7 +211,7 @@ class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
         filters: dict[str, Any] | None = None,
         whole_ties: bool = False,
     ) -> list[Document]:
-        query = query_matrix([embedding], None)
+        query = checks.query_matrix([embedding], None)
         return self.search_by_embeddings(query, top_k, filters, whole_ties)[0]
 
     @override
@@ -226,7 +222,7 @@ class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
         filters: dict[str, Any] | None = None,
         whole_ties: bool = False,
     ) -> list[list[Document]]:
-        queries, selected = query_matrix(embeddings, None), select(self._at, filters)
+        queries, selected = checks.query_matrix(embeddings, None), select(self._at, filters)
         return search.by_vectors(self._at, queries, top_k, selected, whole_ties)
 
     @override
@@ -239,10 +235,10 @@ class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
         bm25_weight: float = 0.5,
         relevant: float = 0.0,
     ) -> SentenceRanking:
-        check_share("bm25_weight", bm25_weight)
+        checks.check_share("bm25_weight", bm25_weight)
         return by_sentences(
             self._at,
-            trimmed(query),
+            checks.trimmed(query),
             embedding,
             top_k,
             select(self._at, filters),
@@ -331,12 +327,14 @@ class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
 
     @override
     def check_encoder(self, identity: EncoderIdentity) -> None:
+        checks.check_identity(identity)
         state = self._at.state(fresh=True)
         if state is not None:
             self._check_encoder(state, identity)
 
     @override
     def forget(self, review_ids: Sequence[str]) -> Forgotten:
+        self.update_by_filter(copies_of(review_ids), {COPY_OF: None})
         return erasure.forget(self._at, self._labels, review_ids)
 
     @override
@@ -411,4 +409,6 @@ class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
     def _check_encoder(self, state: IndexState, identity: EncoderIdentity) -> None:
         # A version is re-embedded by the name that it stands behind.
         store = f"{self._settings['url']}/{aliases.base_of(self._at.name)}"
-        check_encoder(identity, state.encoder, state.dimension, where=self._at.where, store=store)
+        checks.check_encoder(
+            identity, state.encoder, state.dimension, where=self._at.where, store=store
+        )

@@ -135,6 +135,16 @@ def test_the_async_variants_refuse_the_same(
         asyncio.run(call(store))
 
 
+@pytest.mark.parametrize("cls", [FAISSDocumentStore, ElasticsearchReviewStore])
+@pytest.mark.parametrize("wrong", [None, 5, "bundled:encoder", object()])
+def test_what_is_no_encoder_is_refused(cls: type, wrong: object) -> None:
+    with pytest.raises(InvalidArgumentError, match="not an encoder"):
+        cls.update_embeddings(object.__new__(cls), wrong)  # type: ignore[attr-defined]
+    for bind in ("bind_encoder", "check_encoder"):
+        with pytest.raises(InvalidArgumentError, match="not an EncoderIdentity"):
+            getattr(cls, bind)(object.__new__(cls), wrong)
+
+
 def test_positions_count_as_names() -> None:
     with pytest.raises(InvalidArgumentError, match="top_k is 0"):
         FAISSDocumentStore.search_bm25(object.__new__(FAISSDocumentStore), "bright", 0)

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from qa_system.arguments import checked
 from qa_system.records import EncoderIdentity
+from qa_system.stores import checks
 from qa_system.stores.contract import PassageEncoder, ReviewStore
 from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.versions import aliases, promotion
@@ -33,6 +34,7 @@ class VersionedStore(ReviewStore):
         on_progress: Callable[[int], None] | None = None,
         sentences: bool = True,
     ) -> int:
+        checks.check_passage_encoder(encoder)
         if self._at.rebind(encoder.identity):
             return 0
         with self.new_version(resume=True, encoder=encoder.identity) as built:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "check_length",
     "endings",
     "has_token_types",
     "load_config",
@@ -355,6 +356,28 @@ def positions_of(model: Any) -> int | None:
         return min(rooms)
     trained = getattr(config, "max_position_embeddings", None)
     return int(trained) if trained is not None and trained > 0 else None
+
+
+def check_length(name: str, length: int, positions: int | None, where: str) -> None:
+    """Refuse texts that are longer than a model has positions.
+
+    Args:
+        name: of the setting that says how long they are.
+        length: its value, in tokens.
+        positions: of the model, as `positions_of` returns them.
+        where: the model's folder, for the error.
+
+    Raises:
+        ModelError: naming both numbers.
+
+    >>> check_length("max_seq_length", 384, 512, "model")
+    """
+    if positions is not None and length > positions:
+        raise ModelError(
+            f"{name} is {length}, and the model has {positions} positions",
+            where=where,
+            remedy=f"Set {name} to {positions} at most.",
+        )
 
 
 def _ordinary_token(config: Any) -> int:

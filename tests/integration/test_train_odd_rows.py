@@ -123,6 +123,19 @@ def test_a_source_of_nothing_else_is_an_error_before_the_first_step(
     assert not list((tmp_path / "out").glob("checkpoints/checkpoint-*"))
 
 
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_texts_longer_than_the_positions_are_an_error_before_the_first_step(
+    kind: str, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = "max_answer_length" if kind == "generator" else "max_seq_length"
+    monkeypatch.setitem(OF_KIND, kind, OF_KIND[kind] | {setting: 513})
+    data = squad(tmp_path / "train.json", "train", 20)
+    done = CliRunner().invoke(app, command(kind, models, data, data, tmp_path / "out"))
+    assert f"{setting} is 513, and the" in str(done.exception)
+    assert "has 512 positions" in str(done.exception)
+    assert not list((tmp_path / "out").glob("checkpoints/checkpoint-*"))
+
+
 @pytest.mark.parametrize("kind", ["reader", "distill"])
 def test_answers_that_are_nowhere_are_an_error(
     kind: str, models: dict[str, Path], tmp_path: Path

@@ -28,6 +28,7 @@ __all__ = [
     "prepare_tokenizer",
     "read_config",
     "reason",
+    "refuse_random",
     "refuse_unused_layers",
     "saved_names",
     "tensors_of",
@@ -230,12 +231,63 @@ def refuse_unused_layers(names: Iterable[str], model: Any, *, where: str) -> Non
         )
 
 
+def refuse_random(model: Any, *, where: str, remedy: str) -> None:
+    """Refuse a model most of whose matrices are not the checkpoint's: they would be random.
+
+    Names do not tell: a part of a larger model may have the names of the checkpoint's weights and
+    not have been given them. So the first and the last row of each matrix are compared.
+
+    Args:
+        model: one of transformers', loaded from a folder.
+        where: the folder, for the error.
+        remedy: what to name instead.
+
+    Raises:
+        ModelError: naming how many are there.
+    """
+    from safetensors import safe_open
+
+    wanted = {name: value for name, value in model.named_parameters() if value.dim() > 1}
+    there = set()
+    for path in _weights_of(model):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (it is no mapping)
+                # Whatever larger model a weight is a part of, its name ends alike.
+                for ending in {*endings(name)} & wanted.keys() - there:
+                    if _is_of(file.get_slice(name), wanted[ending]):
+                        there.add(ending)
+    if 2 * len(there) < len(wanted):
+        raise ModelError(
+            f"the checkpoint has weights for {len(there)} of the {len(wanted)} parts of a "
+            f"{type(model).__name__}",
+            where=where,
+            remedy=remedy,
+        )
+
+
+def _is_of(saved: Any, loaded: torch.Tensor) -> bool:
+    """Tell whether a matrix is one in a file, by its first and its last row."""
+    import torch
+
+    if saved.get_shape() != [*loaded.shape]:
+        return False
+    rows = len(loaded)
+    return all(
+        torch.equal(saved[at : at + 1].to(loaded), loaded[at : at + 1]) for at in (0, rows - 1)
+    )
+
+
+def _weights_of(model: Any) -> list[Path]:
+    """Return the files with the weights of a model of transformers, in the folder of its origin."""
+    return sorted(Path(model.name_or_path).glob("*.safetensors"))
+
+
 def saved_names(model: Any) -> list[str]:
     """Return the names of the weights in the folder that a model of transformers comes from."""
     from safetensors import safe_open
 
     names: list[str] = []
-    for path in sorted(Path(model.name_or_path).glob("*.safetensors")):
+    for path in _weights_of(model):
         with safe_open(path, framework="pt") as file:
             names += file.keys()
     return names

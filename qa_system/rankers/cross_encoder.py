@@ -24,6 +24,7 @@ from qa_system.models.checkpoints import (
     prepare_tokenizer,
     read_config,
     reason,
+    refuse_random,
     refuse_unused_layers,
     saved_names,
 )
@@ -180,6 +181,7 @@ def open_cross_encoder(
             remedy=remedy,
         ) from error
     prepare_tokenizer(model.tokenizer, model.model, where=str(location.path))
+    refuse_random(model.model, where=str(location.path), remedy=remedy)
     refuse_unused_layers(saved_names(model.model), model.model, where=str(location.path))
     return model, positions_of(model.model)
 

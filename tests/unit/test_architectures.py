@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,15 @@ from transformers import (
     AutoTokenizer,
     CanineConfig,
     CanineForQuestionAnswering,
+    LlamaConfig,
+    LlamaForQuestionAnswering,
 )
 
 from architectures import ARCHITECTURES, SIZES, fast, save_reader, tokenizer_of
 from qa_system.errors import ModelError, QASystemError
 from qa_system.models.checkpoints import positions_of
-from qa_system.models.locate import locate
+from qa_system.models.locate import ModelLocation, locate
+from qa_system.rankers.cross_encoder import open_cross_encoder
 from qa_system.readers.backends import load_backend
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.readers.windows import WindowCutter
@@ -162,6 +166,22 @@ def test_a_model_that_reads_characters_instead_of_tokens_is_named(tmp_path: Path
     for load in (load_backend, load_sentence_model):
         with pytest.raises(ModelError, match="has no table of embeddings for tokens"):
             load(locate(str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    "load",
+    [load_sentence_model, lambda location: open_cross_encoder(location, "cpu", remedy="None.")],
+    ids=["encoder", "ranker"],
+)
+def test_weights_that_were_not_loaded_are_an_error_whatever_their_names(
+    load: Callable[[ModelLocation], object], tmp_path: Path
+) -> None:
+    """A reader of Llama calls `transformer.` what its other models call `model.`"""
+    sizes = SIZES | {"num_key_value_heads": 2, "pad_token_id": 1, "vocab_size": 500}
+    LlamaForQuestionAnswering(LlamaConfig(**sizes)).save_pretrained(tmp_path)
+    fast(tokenizer_of("roberta")).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"has weights for 0 of the 1\d parts of a Llama"):
+        load(locate(str(tmp_path)))
 
 
 def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused(tmp_path: Path) -> None:

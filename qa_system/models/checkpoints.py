@@ -186,15 +186,9 @@ def _whole(
         model, report = load()
     except Exception as error:  # transformers, safetensors and torch share no base
         raise _unloadable(location, error, purpose, remedy) from error
-    lacking = [*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])]
-    missing = sorted(name for name in lacking if not unused or not name.startswith(unused))
-    if missing and not (new_head and 2 * len(missing) < len(model.state_dict())):
-        raise ModelError(
-            f"the checkpoint has no weights for {', '.join(missing[:3])}",
-            where=str(location.path),
-            remedy=remedy,
-        )
-    refuse_unused_layers(report["unexpected_keys"], model, where=str(location.path))
+    where = str(location.path)
+    _refuse_missing(report, model, where, remedy, new_head=new_head, unused=unused)
+    refuse_unused_layers(report["unexpected_keys"], model, where=where)
     return model.eval()
 
 
@@ -231,38 +225,66 @@ def refuse_unused_layers(names: Iterable[str], model: Any, *, where: str) -> Non
         )
 
 
-def refuse_random(model: Any, *, where: str, remedy: str) -> None:
-    """Refuse a model most of whose matrices are not the checkpoint's: they would be random.
+def refuse_random(
+    model: Any, *, where: str, remedy: str, new_head: bool = False, unused: str = ""
+) -> None:
+    """Refuse a model that another library has loaded, if weights of it were drawn at random.
 
-    Names do not tell: a part of a larger model may have the names of the checkpoint's weights and
-    not have been given them. So the first and the last row of each matrix are compared.
+    If the first and the last row of each matrix are in the files, all is well. Otherwise
+    transformers, which may rename weights, is asked what it lacks.
 
     Args:
         model: one of transformers', loaded from a folder.
         where: the folder, for the error.
         remedy: what to name instead.
+        new_head: as in `load_model`.
+        unused: as in `load_part`.
 
     Raises:
-        ModelError: naming how many are there.
+        ModelError: naming weights that the checkpoint lacks.
     """
+    if _has_files_matrices(model, unused):
+        return
+    _, report = type(model).from_pretrained(
+        model.name_or_path,
+        config=model.config,
+        local_files_only=True,
+        use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+    )
+    _refuse_missing(report, model, where, remedy, new_head=new_head, unused=unused)
+
+
+def _refuse_missing(
+    report: Any, model: Any, where: str, remedy: str, *, new_head: bool, unused: str
+) -> None:
+    lacking = [*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])]
+    missing = sorted(name for name in lacking if not unused or not name.startswith(unused))
+    if missing and not (new_head and 2 * len(missing) < len(model.state_dict())):
+        raise ModelError(
+            f"the checkpoint has no weights for {', '.join(missing[:3])}",
+            where=where,
+            remedy=remedy,
+        )
+
+
+def _has_files_matrices(model: Any, unused: str) -> bool:
     from safetensors import safe_open
 
-    wanted = {name: value for name, value in model.named_parameters() if value.dim() > 1}
-    there = set()
+    wanted = {
+        name: value
+        for name, value in model.named_parameters()
+        if value.dim() > 1 and not (unused and name.startswith(unused))
+    }
     for path in _weights_of(model):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 (it is no mapping)
                 # Whatever larger model a weight is a part of, its name ends alike.
-                for ending in {*endings(name)} & wanted.keys() - there:
+                for ending in wanted.keys() & {*endings(name)}:
                     if _is_of(file.get_slice(name), wanted[ending]):
-                        there.add(ending)
-    if 2 * len(there) < len(wanted):
-        raise ModelError(
-            f"the checkpoint has weights for {len(there)} of the {len(wanted)} parts of a "
-            f"{type(model).__name__}",
-            where=where,
-            remedy=remedy,
-        )
+                        del wanted[ending]
+    return not wanted
 
 
 def _is_of(saved: Any, loaded: torch.Tensor) -> bool:

@@ -149,7 +149,7 @@ def load_cross_encoder(location: ModelLocation, device: str) -> CrossEncoder:
 
 
 def open_cross_encoder(
-    location: ModelLocation, device: str, *, remedy: str, **options: Any
+    location: ModelLocation, device: str, *, remedy: str, new_head: bool = False, **options: Any
 ) -> tuple[CrossEncoder, int | None]:
     """Load a cross-encoder, or what one is to be made of; a question and a text are read literally.
 
@@ -157,6 +157,7 @@ def open_cross_encoder(
         location: the folder, with weights in safetensors.
         device: as torch names it.
         remedy: what to name instead of a model that cannot be used.
+        new_head: whether weights that the checkpoint lacks may be drawn, to be trained.
         options: of `CrossEncoder`.
 
     Returns:
@@ -181,7 +182,7 @@ def open_cross_encoder(
             remedy=remedy,
         ) from error
     prepare_tokenizer(model.tokenizer, model.model, where=str(location.path))
-    refuse_random(model.model, where=str(location.path), remedy=remedy)
+    refuse_random(model.model, where=str(location.path), remedy=remedy, new_head=new_head)
     refuse_unused_layers(saved_names(model.model), model.model, where=str(location.path))
     return model, positions_of(model.model)
 

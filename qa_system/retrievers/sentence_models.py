@@ -191,7 +191,8 @@ def _load_own(location: ModelLocation, device: str, model_options: Any, config_o
             remedy=REMEDY,
         ) from error
     network = model[0].auto_model
-    refuse_random(network, where=str(location.path), remedy=REMEDY)
+    # Sentence embeddings are made of tokens, and nothing is read from a pooler.
+    refuse_random(network, where=str(location.path), remedy=REMEDY, unused="pooler.")
     refuse_unused_layers(saved_names(network), network, where=str(location.path))
     return model
 

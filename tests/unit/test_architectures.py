@@ -180,7 +180,7 @@ def test_weights_that_were_not_loaded_are_an_error_whatever_their_names(
     sizes = SIZES | {"num_key_value_heads": 2, "pad_token_id": 1, "vocab_size": 500}
     LlamaForQuestionAnswering(LlamaConfig(**sizes)).save_pretrained(tmp_path)
     fast(tokenizer_of("roberta")).save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=r"has weights for 0 of the 1\d parts of a Llama"):
+    with pytest.raises(ModelError, match=r"has no weights for .*layers"):
         load(locate(str(tmp_path)))
 
 

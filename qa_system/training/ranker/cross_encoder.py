@@ -50,6 +50,7 @@ def start(location: ModelLocation, max_seq_length: int, device: torch.device) ->
         location,
         str(device),
         remedy="Name an encoder, a reader or a cross-encoder, in safetensors.",
+        new_head=True,
         num_labels=1,
         max_length=max_seq_length,
         model_kwargs={

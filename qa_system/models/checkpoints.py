@@ -404,11 +404,11 @@ def positions_of(model: Any) -> int | None:
                 lookups.append((args[0], args[1].shape[0]))
             return function(*args, **(kwargs or {}))
 
-    config = model.config
-    ids = torch.full((1, PROBE_TOKENS), _ordinary_token(config), device=model.device)
     was_training = model.training
     model.eval()
     try:
+        config = model.config
+        ids = torch.full((1, PROBE_TOKENS), _ordinary_token(config), device=model.device)
         with Watch(), torch.no_grad():
             # A head may want more than a text: Longformer's counts separators.
             model.base_model(input_ids=ids, attention_mask=torch.ones_like(ids))

@@ -31,9 +31,9 @@ from qa_system.config import load_settings
 from qa_system.datasets.dataset import Dataset, read_dataset
 from qa_system.labels import is_answered
 from qa_system.models.locate import locate
-from qa_system.passages import split as split_text
 from qa_system.records import Label, Review
 from qa_system.retrievers.encoders import load_encoder
+from qa_system.texts.passages import split as split_text
 from qa_system.training.negatives import ranked_by_bm25
 
 DATA = Path(os.environ.get("QA_DATA", Path(__file__).parents[2] / "shared" / "data")) / "subjqa"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from qa_system.passages import Spans, hash_of, split
 from qa_system.records import Review
+from qa_system.texts.passages import Spans, hash_of, split
 
 if TYPE_CHECKING:
     import numpy as np

@@ -22,9 +22,9 @@ from haystack.utils import Secret, deserialize_chatgenerator_inplace
 from qa_system.arguments import checked
 from qa_system.errors import ConfigError, ModelError
 from qa_system.generators.rag import Generated
-from qa_system.passages import matched
 from qa_system.readers.extractive import refuse_unpaired
 from qa_system.stages import stage
+from qa_system.texts.passages import matched
 
 if TYPE_CHECKING:
     from haystack.components.generators.chat.types import ChatGenerator

@@ -15,9 +15,9 @@ from qa_system.arguments import checked
 from qa_system.config import GeneratorSettings
 from qa_system.errors import ConfigError, DataError
 from qa_system.models.locate import locate
-from qa_system.passages import matched
 from qa_system.readers.extractive import refuse_unpaired
 from qa_system.stages import stage
+from qa_system.texts.passages import matched
 
 if TYPE_CHECKING:
     from qa_system.generators.beams import BeamSearch, Hypothesis

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from haystack.dataclasses import Document
 
-from qa_system.passages import hash_of
 from qa_system.records import Review
+from qa_system.texts.passages import hash_of
 
 __all__ = ["Joined", "is_passage", "join", "tell"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from qa_system.passages import Spans
 from qa_system.stores.analysis import analyze, function_terms
 from qa_system.stores.function_words import FUNCTION_WORD_WEIGHT
+from qa_system.texts.passages import Spans
 
 __all__ = ["best_passage"]
 

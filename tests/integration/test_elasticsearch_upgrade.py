@@ -22,12 +22,12 @@ from filter_oracle import selects
 from indexing.job import run_job
 from qa_system.config import EncoderSettings, load_settings
 from qa_system.errors import StoreMismatchError
-from qa_system.passages import hash_of, split
 from qa_system.records import EncoderIdentity, Review
 from qa_system.retrievers.encoders import load_encoder
 from qa_system.stores.elastic.documents import encode
 from qa_system.stores.faiss import FAISSDocumentStore
 from qa_system.stores.filters import InvalidFilterError
+from qa_system.texts.passages import hash_of, split
 from qa_system.ties import tie_breaker
 
 ROOT = Path(__file__).parents[2]

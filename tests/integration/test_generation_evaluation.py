@@ -16,10 +16,10 @@ from qa_system import pipelines
 from qa_system.config import load_settings
 from qa_system.errors import EvaluationError
 from qa_system.labels import gold_documents
-from qa_system.passages import matched
 from qa_system.records import Label, Review
 from qa_system.retrievers.encoders import load_encoder
 from qa_system.stores import open_store
+from qa_system.texts.passages import matched
 from tiny_models import save_seq2seq
 
 SAID = {

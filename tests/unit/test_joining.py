@@ -4,9 +4,9 @@ from haystack.dataclasses import Document
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa_system.passages import hash_of, split
 from qa_system.records import Review
 from qa_system.stores.joining import is_passage, join
+from qa_system.texts.passages import hash_of, split
 
 
 def passages_of(review, max_words, overlap):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qa_system.datasets import subjqa
-from qa_system.sentences import sentences
+from qa_system.texts.sentences import sentences
 
 MARKED = Path(__file__).parents[1] / "fixtures" / "sentences" / "boundaries.jsonl"
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from qa_system.console.wording import counted
 from qa_system.errors import EmbeddingError, StoreError
-from qa_system.passages import Spans
 from qa_system.stores.analysis import analyze
 from qa_system.stores.documents import decode_document, encode_documents, encode_passages
 from qa_system.stores.elastic.facts import add_facts
 from qa_system.stores.writes import Passages
+from qa_system.texts.passages import Spans
 
 __all__ = [
     "READ",

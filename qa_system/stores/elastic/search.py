@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from qa_system.console.wording import counted
 from qa_system.errors import EmbeddingError, StoreError
-from qa_system.passages import Spans
 from qa_system.records import Similarity
 from qa_system.stores.analysis import analyze, function_terms
 from qa_system.stores.elastic.connection import explained
@@ -24,6 +23,7 @@ from qa_system.stores.elastic.filters import Query
 from qa_system.stores.elastic.mapping import FORMAT, IndexState
 from qa_system.stores.function_words import FUNCTION_WORD_WEIGHT
 from qa_system.stores.matching import best_passage
+from qa_system.texts.passages import Spans
 from qa_system.ties import best_documents, fetch_through_tie
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from qa_system.passages import split
+from qa_system.texts.passages import split
 from qa_system.training.generator.examples import Example
 from qa_system.training.recipes import Noise
 

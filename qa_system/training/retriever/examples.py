@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from qa_system.errors import DataError
 from qa_system.labels import is_answered
-from qa_system.passages import split
 from qa_system.records import Label
+from qa_system.texts.passages import split
 from qa_system.training.negatives import Asked, answering_texts, ranked_by_bm25
 from qa_system.training.recipes import RetrieverNegatives
 from qa_system.training.retriever.sources import Corpus
@@ -67,7 +67,7 @@ def passage_cutter(max_words: int | None, overlap_words: int, reach: Callable[[s
     """Return a function that cuts texts into the passages that an encoder reads of them.
 
     Args:
-        max_words: see `qa_system.passages.split`.
+        max_words: see `qa_system.texts.passages.split`.
         overlap_words: likewise.
         reach: a passage -> how many of its characters the encoder reads.
     """

@@ -13,7 +13,6 @@ import orjson
 from haystack.dataclasses import Document
 from numpy.typing import NDArray
 
-from qa_system.passages import Spans
 from qa_system.records import EncoderIdentity, Similarity
 from qa_system.stores.documents import (
     COLUMNS,
@@ -23,6 +22,7 @@ from qa_system.stores.documents import (
     decoding,
 )
 from qa_system.stores.filters import Condition, json_extract
+from qa_system.texts.passages import Spans
 
 __all__ = [
     "COUNT_COLUMN",

@@ -23,63 +23,15 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_ABBREVIATIONS: Final = frozenset(
-    [
-        "mr",
-        "mrs",
-        "ms",
-        "dr",
-        "st",
-        "ave",
-        "blvd",
-        "mt",
-        "ft",
-        "jr",
-        "sr",
-        "prof",
-        "vs",
-        "approx",
-        "no",
-        "vol",
-        "fig",
-        "incl",
-        "excl",
-        "max",
-        "min",
-        "ca",
-        "eg",
-        "ie",
-    ]
+_ABBREVIATIONS: Final = _words(
+    "mr mrs ms dr st ave blvd mt ft jr sr prof vs approx no vol fig incl excl max min ca eg ie"
 )
 """Never the last word of a sentence."""
-_BEFORE_CAPITALS: Final = frozenset(
-    [
-        "etc",
-        "inc",
-        "ltd",
-        "co",
-        "corp",
-        "oz",
-        "lb",
-        "lbs",
-        "in",
-        "cm",
-        "mm",
-        "hr",
-        "hrs",
-        "min",
-        "mins",
-        "sec",
-        "secs",
-        "p.m",
-        "a.m",
-        "am",
-        "pm",
-        "u.s",
-    ]
+_BEFORE_CAPITALS: Final = _words(
+    "etc inc ltd co corp oz lb lbs in cm mm hr hrs min mins sec secs p.m a.m am pm u.s"
 )
 """The last word of a sentence only if a capital follows."""
-_DOMAINS: Final = frozenset(["com", "net", "org", "co", "io", "de", "uk"])
+_DOMAINS: Final = _words("com net org co io de uk")
 
 _MARKS: Final = ".!?\u2026\u3002\uff01\uff1f\u061f\u06d4\u203c\u2047\u2049\uff61"
 _FULL_WIDTH: Final = frozenset("\u3002\uff01\uff1f\u061f\u06d4\uff61")

@@ -1,0 +1,1 @@
+"""A review's text divided: into passages for the encoder, into sentences as evidence."""

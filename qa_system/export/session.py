@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = ["open_graph"]
 
-SILENT = 4
+FATAL = 4
 """What fails is an exception, which says the same as ONNX Runtime's own line on stderr."""
 
 
@@ -18,7 +18,7 @@ def open_graph(model: ModelProto) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = SILENT
+    options.log_severity_level = FATAL
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

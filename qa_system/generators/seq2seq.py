@@ -10,15 +10,10 @@ from typing import TYPE_CHECKING, Any
 from qa_system.errors import ConfigError, ModelError
 from qa_system.generators.facts import GENERATOR, GeneratorFacts, Mode, read_facts
 from qa_system.generators.layout import SourceLayout
-from qa_system.models.checkpoints import (
-    load_config,
-    load_model,
-    load_part,
-    positions_of,
-    reason,
-)
+from qa_system.models.checkpoints import load_config, load_model, load_part, reason
 from qa_system.models.inference import choose_torch_device, choose_torch_precision, load_tokenizer
 from qa_system.models.locate import ModelLocation
+from qa_system.models.positions import positions_of
 from qa_system.models.tokenizing import check_vocabulary
 
 if TYPE_CHECKING:
@@ -141,10 +136,7 @@ def load_seq2seq(
     is_rag = config.model_type == "rag"
     positions = positions_of(model.get_encoder())
     facts = _rag_facts(config) if is_rag else _parts_facts(location, positions)
-    from qa_system.generators.attention import share_keys
-
-    model = model.to(torch_device).eval()
-    share_keys(model, where=str(location.path))
+    model = _with_shared_keys(model.to(torch_device).eval(), where=str(location.path))
     length = _source_length(location, positions, max_source_length or facts.max_source_length)
     ids = config if is_rag else model.generation_config
     eos = _id("eos_token_id", location, ids, model.config)
@@ -166,6 +158,13 @@ def load_seq2seq(
         precision=PRECISIONS[str(dtype)],
         where=str(location.path),
     )
+
+
+def _with_shared_keys(model: Any, *, where: str) -> Any:
+    from qa_system.generators.attention import share_keys
+
+    share_keys(model, where=where)
+    return model
 
 
 def _check_writes(model: Any, token: int, *, where: str) -> None:

@@ -20,7 +20,6 @@ from sentence_transformers import CrossEncoder
 from qa_system.arguments import checked
 from qa_system.errors import ModelError
 from qa_system.models.checkpoints import (
-    positions_of,
     prepare_tokenizer,
     read_config,
     reason,
@@ -30,6 +29,7 @@ from qa_system.models.checkpoints import (
 )
 from qa_system.models.inference import choose_torch_device
 from qa_system.models.locate import ModelLocation, locate
+from qa_system.models.positions import positions_of
 from qa_system.stages import stage
 from qa_system.ties import best_documents
 

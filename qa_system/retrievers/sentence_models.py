@@ -20,7 +20,6 @@ from qa_system.errors import MissingDependencyError, ModelError
 from qa_system.models.checkpoints import (
     load_config,
     load_part,
-    positions_of,
     prepare_tokenizer,
     read_config,
     reason,
@@ -30,6 +29,7 @@ from qa_system.models.checkpoints import (
     tensors_of,
 )
 from qa_system.models.locate import ModelLocation
+from qa_system.models.positions import positions_of
 from qa_system.records import Similarity
 
 __all__ = ["DPR_TRAINED_LENGTH", "Role", "SentenceModel", "check_role", "load_sentence_model"]

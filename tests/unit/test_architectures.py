@@ -24,8 +24,8 @@ from transformers import (
 
 from architectures import ARCHITECTURES, SIZES, fast, save_reader, tokenizer_of
 from qa_system.errors import ModelError, QASystemError
-from qa_system.models.checkpoints import positions_of
 from qa_system.models.locate import ModelLocation, locate
+from qa_system.models.positions import positions_of
 from qa_system.rankers.cross_encoder import open_cross_encoder
 from qa_system.readers.backends import load_backend
 from qa_system.readers.extractive import ExtractiveReader

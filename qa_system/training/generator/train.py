@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from qa_system.config import EncoderSettings
 from qa_system.errors import DataError
-from qa_system.models.checkpoints import check_length
 from qa_system.models.locate import locate, locate_checkpoint
+from qa_system.models.positions import check_length
 from qa_system.training.generator.bart_from_bert import build
 from qa_system.training.generator.denoising import denoising_examples
 from qa_system.training.generator.examples import Example, answer_examples
@@ -54,8 +54,7 @@ def train_generator(recipe: GeneratorTraining, out: str | Path) -> dict[str, Any
     Raises:
         MissingDependencyError: torch, transformers, accelerate or, for a question encoder,
             sentence-transformers is not installed.
-        ModelError: `recipe.model` is nothing to start from or has fewer positions, or an encoder
-            is none.
+        ModelError: `recipe.model` is nothing to start from, or has fewer positions.
         DataError: a data set or split is not there, or has nothing to learn from or measure on.
         ConfigError: the folder holds a trained model, or a stopped run with other settings.
     """

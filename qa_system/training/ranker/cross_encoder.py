@@ -15,8 +15,9 @@ from sentence_transformers import CrossEncoder
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss, ListNetLoss
 
-from qa_system.models.checkpoints import check_length, has_token_types
+from qa_system.models.checkpoints import has_token_types
 from qa_system.models.locate import ModelLocation
+from qa_system.models.positions import check_length
 from qa_system.rankers.cross_encoder import open_cross_encoder
 from qa_system.readers.windows import MINIMUM_CONTEXT
 from qa_system.training.evaluator import Evaluator

@@ -172,6 +172,7 @@ def keep_layers(model: Any, kept: int) -> None:
     chosen = torch.nn.ModuleList(layers[place] for place in places)
     setattr(module, name, chosen)
     for number, layer in enumerate(chosen):
+        part: Any
         for part in layer.modules():
             if hasattr(part, "layer_idx"):  # by which it finds its place in a cache
                 part.layer_idx = number

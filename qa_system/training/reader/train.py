@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qa_system.models.checkpoints import check_length
 from qa_system.models.inference import load_tokenizer
 from qa_system.models.locate import locate_checkpoint
+from qa_system.models.positions import check_length
 from qa_system.readers.backends import TorchBackend
 from qa_system.readers.windows import WindowCutter
 from qa_system.records import Label

@@ -32,8 +32,8 @@ from sentence_transformers.util import pairwise_cos_sim
 from tokenizers import Tokenizer
 from transformers import set_seed
 
-from qa_system.models.checkpoints import check_length
 from qa_system.models.locate import ModelLocation
+from qa_system.models.positions import check_length
 from qa_system.models.tokenizing import take_literally
 from qa_system.retrievers.sentence_models import Role, check_role, load_sentence_model
 from qa_system.training.evaluator import Evaluator

@@ -20,7 +20,6 @@ __all__ = [
     "check_encoder",
     "check_identity",
     "check_passage_encoder",
-    "check_share",
     "query_matrix",
     "trimmed",
 ]
@@ -54,21 +53,6 @@ def check_choice(name: str, value: str | None, choices: Sequence[str | None]) ->
     if value not in choices:
         named = ", ".join(each for each in choices if each is not None)
         raise ConfigError(f"there is no {name} {value!r}", remedy=f"Choose of: {named}.")
-
-
-def check_share(name: str, value: float) -> None:
-    """Refuse what is no number from 0 to 1.
-
-    Raises:
-        InvalidArgumentError: saying what it is.
-
-    >>> check_share("bm25_weight", 1.5)
-    Traceback (most recent call last):
-        ...
-    qa_system.errors.InvalidArgumentError: bm25_weight is 1.5. Set it to a number from 0 to 1.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise InvalidArgumentError(f"{name} is {value!r}", remedy="Set it to a number from 0 to 1.")
 
 
 def check_identity(value: object, name: str = "identity") -> None:

@@ -235,7 +235,6 @@ class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
         bm25_weight: float = 0.5,
         relevant: float = 0.0,
     ) -> SentenceRanking:
-        checks.check_share("bm25_weight", bm25_weight)
         return by_sentences(
             self._at,
             checks.trimmed(query),

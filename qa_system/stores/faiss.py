@@ -17,7 +17,6 @@ from typing_extensions import override
 
 from qa_system.arguments import checked
 from qa_system.config import StoreSettings
-from qa_system.errors import StoreMismatchError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
 from qa_system.review_ids import COPY_OF
@@ -29,13 +28,14 @@ from qa_system.stores.embedded.erasure import forget
 from qa_system.stores.embedded.folder import StoreFolder
 from qa_system.stores.embedded.ledger import labels as label_index
 from qa_system.stores.embedded.ledger import metadata
-from qa_system.stores.embedded.ledger.snapshot import REVIEW, Rows, Snapshot, Transaction
+from qa_system.stores.embedded.ledger.snapshot import REVIEW, Snapshot
 from qa_system.stores.embedded.ledger.state import State
 from qa_system.stores.embedded.reembedding import reembed
 from qa_system.stores.embedded.search import Search
 from qa_system.stores.embedded.sentences.search import SentenceSearch
+from qa_system.stores.embedded.settings import check_settings
 from qa_system.stores.embedded.status import StoreStatus, read_status
-from qa_system.stores.embedded.writing import fix_dimension, update, write
+from qa_system.stores.embedded.writing import delete, fix_dimension, update, write
 from qa_system.stores.filters import Condition, copies_of, parse_filters, to_sql
 from qa_system.stores.filters.tree import Comparison, Node
 from qa_system.stores.filters.unknown import UnknownFields
@@ -150,7 +150,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def delete_documents(self, document_ids: list[str]) -> None:
-        self._delete(lambda snapshot: list(snapshot.existing(document_ids).values()))
+        delete(self._folder, lambda snapshot: list(snapshot.existing(document_ids).values()))
 
     @override
     def delete_all_documents(self, recreate_index: bool = False) -> None:
@@ -164,7 +164,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
     @override
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
         condition = self._condition(filters)
-        return self._delete(lambda snapshot: snapshot.rows(condition))
+        return delete(self._folder, lambda snapshot: snapshot.rows(condition))
 
     @override
     def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
@@ -255,7 +255,6 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         bm25_weight: float = 0.5,
         relevant: float = 0.0,
     ) -> SentenceRanking:
-        checks.check_share("bm25_weight", bm25_weight)
         return self._sentences.find(
             checks.trimmed(query),
             embedding,
@@ -441,31 +440,11 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         with self._reading() as snapshot:
             return snapshot.has(to_sql(tree))
 
-    def _delete(self, select: Callable[[Transaction], Sequence[int] | Rows]) -> int:
-        if not self._folder.ledger.exists():
-            return 0
-        with self._writing() as transaction:
-            rows = select(transaction)
-            if len(rows):
-                transaction.delete(rows)
-            return len(rows)
-
     def _dimension(self, state: State) -> int | None:
         return self._embedding_dim if state.embedding_dim is None else state.embedding_dim
 
     def _check(self, snapshot: Snapshot) -> None:
-        """Refuse a store that was made with other settings."""
-        state = snapshot.state
-        for name, stored, given in (
-            ("similarity", state.similarity, self._similarity),
-            ("embedding_dim", state.embedding_dim, self._embedding_dim),
-        ):
-            if None not in (stored, given) and stored != given:
-                raise StoreMismatchError(
-                    f"the store has {name} {stored!r}, the settings say {given!r}",
-                    where=str(self._path),
-                    remedy=f"Set {name} to {stored!r}, or index into another folder.",
-                )
+        check_settings(snapshot.state, self._similarity, self._embedding_dim, path=self._path)
 
     def _check_encoder(self, state: State, identity: EncoderIdentity) -> None:
         place = str(self._path)

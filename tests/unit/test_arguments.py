@@ -53,6 +53,8 @@ WRONG: dict[str, list[Any]] = {
         for key in ("document_ids", "metadata_fields", "review_ids", "stale_ids")
     },
     **{name: [-1, least - 1, 1.5, True, "5", 2**31] for name, least in COUNTS.items()},
+    "bm25_weight": [-0.1, float("nan"), True, "0.5", 1.5],
+    "relevant": [-0.1, float("nan"), True, "0.5"],
     "filters": [{"field": HALF}, {"conditions": [{"value": ["fine", {HALF: 1}]}]}],
     "documents": [None, "text", Document(content="x")],
     "labels": [None, 5],
@@ -60,6 +62,7 @@ WRONG: dict[str, list[Any]] = {
 CHECKED_ELSEWHERE = {
     # by the store, in its own words: an embedding, an encoder, what a version is made with
     *("embedding", "embeddings", "encoder", "identity", "passages", "built", "expected", "resume"),
+    *("sentences", "evidence"),
     # in __init__, where they are settings, and of components
     *("api_key_env", "backend", "bulk", "ca_certs_env", "chat_generator", "device"),
     *("document_store", "embedding_dim", "gpu", "index", "index_options", "length_penalty"),

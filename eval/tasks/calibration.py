@@ -223,14 +223,13 @@ def equally_cautious(log_odds: ArrayLike, weights: ArrayLike, share: float) -> f
     """
     odds, weight = np.asarray(log_odds, dtype=float), np.asarray(weights, dtype=float)
     order = np.argsort(odds, kind="stable")
-    ordered = odds[order]
-    below = np.concatenate(([0.0], np.cumsum(weight[order]))) / weight.sum()
-    known = np.isfinite(ordered)
-    if not known.any():
+    order = order[np.isfinite(odds[order])]
+    if not len(order):
         return 0.0
-    edges = np.concatenate(([ordered[known][0] - 2], ordered, [ordered[known][-1] + 2]))
+    never = weight.sum() - weight[order].sum()
+    below = np.concatenate(([never], never + np.cumsum(weight[order]))) / weight.sum()
+    edges = np.concatenate(([odds[order[0]] - 2], odds[order], [odds[order[-1]] + 2]))
     away = np.abs(below - share)
-    # No threshold parts equal log-odds, nor those of questions without any answer.
-    away[~(np.diff(edges) > 0) | ~np.isfinite(edges[:-1] + edges[1:])] = np.inf
+    away[np.diff(edges) <= 0] = np.inf  # no threshold parts equal log-odds
     chosen = int(np.argmin(away))
     return float((edges[chosen] + edges[chosen + 1]) / 2)

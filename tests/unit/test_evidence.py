@@ -1,8 +1,10 @@
 """Which stretches of reviews are read: properties of the choice, and the reader that reads them."""
 
 import math
+import shutil
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from haystack import Document
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from qa_system.models.inference import load_tokenizer
 from qa_system.models.locate import locate
+from qa_system.readers.calibration import Calibration, keep_calibration
 from qa_system.readers.evidence import Stretch, candidates_of, choose, windows_of
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.readers.windows import Window, WindowCutter
@@ -194,3 +197,24 @@ def test_no_answer_lies_in_the_title_and_the_text() -> None:
     reader = ExtractiveReader(no_answer_threshold=-1000.0, top_k=20)
     for answer in reader.read([QUESTION], [[document]])[0].candidates:
         assert answer.document_offset.end <= 11 or answer.document_offset.start >= 12
+
+
+def test_sentences_have_a_calibration_of_their_own(root: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "reader"
+    shutil.copytree(root / "models" / "reader", mine)
+    apart = Calibration(threshold=1000.0, fitted_on="sentences")
+    keep_calibration(apart, locate(str(mine)), of_sentences=True)
+    text = "The battery lasts ten hours. I like it."
+    document = Document(id="r", content=text)
+    divided = Document(id="s", content=text, meta={"sentences": listed(text, [0.9])})
+    reader = ExtractiveReader(str(mine))
+    [whole], [sentence], [mixed] = (
+        reader.read([QUESTION], [each]) for each in ([document], [divided], [document, divided])
+    )
+    assert reader.calibration_of_sentences == apart
+    assert whole.decision.threshold == reader.calibration.right(reader.calibration.threshold)
+    assert whole.answers
+    assert not sentence.answers
+    assert not mixed.answers
+    [as_review] = ExtractiveReader(str(mine), evidence="reviews").read([QUESTION], [[divided]])
+    assert [each.data for each in as_review.answers] == [each.data for each in whole.answers]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.errors import ModelError
-from qa_system.models.checkpoints import has_token_types, load_model, pad_id_of, positions_of
+from qa_system.models.checkpoints import has_token_types, load_model, pad_id_of
 from qa_system.models.inference import (
     IntArray,
     OnnxSession,
@@ -21,6 +21,7 @@ from qa_system.models.inference import (
     token_batches,
 )
 from qa_system.models.locate import ModelLocation
+from qa_system.models.positions import positions_of
 from qa_system.models.tokenizing import check_vocabulary
 from qa_system.readers.calibration import Calibration, calibration_of
 from qa_system.readers.spans import WindowLogits

@@ -143,13 +143,14 @@ class ExtractiveReader:
             max_seq_length=self.max_seq_length,
             stride=self.stride,
             max_answer_length=self.max_answer_length,
-            evidence=self.evidence,
-            budget=self.budget,
             no_answer_threshold=self.no_answer_threshold,
             temperature=self.temperature,
             batch_tokens=self.batch_tokens,
             threads=self.threads,
             snippet_chars=self.snippet_chars,
+            # Left out where it is the default: a pipeline of 0.1 is dumped as it was.
+            **({} if self.evidence == DEFAULTS.evidence else {"evidence": self.evidence}),
+            **({} if self.budget == DEFAULTS.budget else {"budget": self.budget}),
         )
 
     @classmethod

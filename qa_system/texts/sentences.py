@@ -42,7 +42,7 @@ _BEFORE_CAPITALS: Final = _words(
 _BEFORE_NUMBERS: Final = _words("no nos fig vol")
 """The last word of a sentence only if no number follows."""
 _DOMAINS: Final = _words("com net org co io de uk")
-_OPENERS: Final = _words("A But I If It My Our That The There These They This We When You")
+_OPENERS: Final = _words("A But I If It My Our So That The There These They This We When You")
 """Words that begin a sentence where they are glued to the word before."""
 
 _ONLY_ENDS: Final = "\u3002\uff01\uff1f\uff61\u061f\u06d4\u0964\u0965\u0589\u1362\u17d4\u104b"
@@ -54,13 +54,13 @@ _CLOSING: Final = r"[\"'\u201d\u2019\u00bb)\]\u300d\u300f]"
 
 # A pattern begins with a set of characters where it can: a search leaps from one to the next.
 _MARKS: Final = re.compile(
-    rf"([{_ENDS}]+)((?:{_CLOSING}|(\s?{_SMILEY}|\s?{_EMOJI})|[{_ENDS}])*)(\s*)(\w*)"
+    rf"([{_ENDS}]+)(?!\w+=)((?:{_CLOSING}|(\s{{0,2}}(?:{_SMILEY}|{_EMOJI}))|[{_ENDS}]){{0,64}})(\s*)(\w*)"
 )
-"""Marks, what closes them (with a face?), white space, the next word."""
+"""Marks (not those of "/page?id=1"), what closes them (with a face?), white space, a word."""
 _LINE: Final = re.compile(r"[\n\r\u2028\u2029]\s*")
 """A line ends its sentence: titles and lists have no marks."""
 _SMILEY_AS_MARK: Final = re.compile(rf"{_SMILEY}\s*(?=[A-Z])")
-_EMOJI_AS_MARK: Final = re.compile(rf"{_EMOJI}+\s*(?=[A-Z])")
+_EMOJI_AS_MARK: Final = re.compile(rf"{_EMOJI}\s*(?=[A-Z])")
 _BRACKET: Final = re.compile(r"\)(?<=[a-z]\))(?=[A-Z][a-z]|I\s)")
 """A bracket with no space behind it: "is it (new)Simple"."""
 _GLUED: Final = re.compile(r"[A-Z](?<=[a-z][A-Z])[a-z]*(?=\s)")
@@ -80,14 +80,16 @@ _JOINING: Final = re.compile(
 )
 _SPACE: Final = re.compile(r"\s+")
 _WORD: Final = re.compile(r"\S+")
-_SPACES: Final = re.compile(r"\s*")
+_VISIBLE: Final = re.compile(r"\S")
 _PLACES_TO_CUT: Final = (_CLAUSE, _JOINING, _SPACE)
 """Where a sentence that is too long is cut, the best first."""
 _JOINER: Final = "\u200d"
 _JOINED: Final = re.compile("[\u200c\u200d\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]")
 """Joiners, the colours of skin, the letters of a flag."""
-_PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]|[\U0001f1e6-\U0001f1ff]{2}")
-"""Halves of a character that was decoded wrongly, and of a flag."""
+_HALVES: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+"""A character that was decoded wrongly."""
+_FLAG: Final = "".join(map(chr, range(0x1F1E6, 0x1F200)))
+"""Two of these letters are a flag."""
 _LONGEST_PEEK: Final = 12
 """Characters behind the limit that `_JOINING` may read: a space, "although", a space."""
 
@@ -114,7 +116,7 @@ def sentences(text: str, max_words: int = MAX_WORDS) -> list[tuple[int, int]]:
     """
     if max_words < 1:
         raise InvalidArgumentError(
-            f"max_words is {max_words}", "a sentence has at least one word", "use 1 or more"
+            f"max_words is {max_words}", remedy="A sentence has at least one word: pass 1 or more."
         )
     found: list[tuple[int, int]] = []
     for start, end in pairwise([0, *_breaks(text), len(text)]):
@@ -135,11 +137,12 @@ def _breaks(text: str) -> list[int]:
     """Return the offsets at which sentences begin, in order, but for the first."""
     numbers = _numbers(text)
     found = {*numbers.values(), *_bullets(text), *_after_marks(text, numbers)}
-    for pattern in (_LINE, _SMILEY_AS_MARK, _EMOJI_AS_MARK, _BRACKET):
+    for pattern in (_SMILEY_AS_MARK, _EMOJI_AS_MARK, _BRACKET):
         found.update(match.end() for match in pattern.finditer(text))
     found.update(match.start() for match in _LABEL.finditer(text))
     found.update(match.start() for match in _GLUED.finditer(text) if match[0] in _OPENERS)
-    return sorted(at for at in found if 0 < at < len(text) and not _continues(text, at))
+    whole = {at for at in found if at < len(text) and not _continues(text, at, max(0, at - 64))}
+    return sorted(whole.union(match.end() for match in _LINE.finditer(text)))
 
 
 def _numbers(text: str) -> dict[int, int]:
@@ -201,15 +204,22 @@ def _ends_before_space(text: str, start: int, marks: str, closing: str, word: st
 
 def _ends_without_space(text: str, start: int, marks: str, closing: str, word: str) -> bool:
     """Tell whether a sentence ends at marks with a word right behind them."""
-    if not word or word[0].islower() or not word[0].isalpha() or word.lower() in _DOMAINS:
+    if not word or not word[0].isalpha() or word.lower() in _DOMAINS:
         return False
+    is_lower = word[0].islower()
     if _is_ellipsis(marks):
-        return word == "I" or word[1:2].islower()
-    if marks[-1] != "." or closing:
-        return True
+        return word == "I" or (not is_lower and word[1:2].islower())
+    if marks[-1] != ".":
+        # "so loud!it broke", but not '"Wow!"she'
+        return not (is_lower and closing)
+    if is_lower and word.capitalize() not in _OPENERS:
+        # "node.js"
+        return False
+    if closing:
+        return not is_lower
     before = text[start - 1 : start]
-    is_word_before = before in "%)" or (before.isalnum() and not before.isupper())
-    return is_word_before and (len(word) > 1 or word in "IA")
+    is_word_before = before in ("%", ")") or (before.isalnum() and not before.isupper())
+    return is_word_before and (len(word) > 1 or word in "IAi")
 
 
 def _is_ellipsis(marks: str) -> bool:
@@ -219,9 +229,9 @@ def _is_ellipsis(marks: str) -> bool:
 def _cut(text: str, start: int, end: int, max_words: int) -> Iterator[tuple[int, int]]:
     """Cut a sentence that may be too long; none of its pieces is."""
     while (limit := _limit(text, start, end, max_words)) < end:
-        cut = _place_to_cut(text, start + (limit - start + 1) // 2, limit)
+        cut = _place_to_cut(text, start, limit)
         yield start, start + len(text[start:cut].rstrip())
-        start = _SPACES.match(text, cut).end()
+        start = next(_VISIBLE.finditer(text, cut)).start()
     yield start, end
 
 
@@ -232,18 +242,19 @@ def _limit(text: str, start: int, end: int, max_words: int) -> int:
     return limit if beyond is None else beyond.start()
 
 
-def _place_to_cut(text: str, first: int, last: int) -> int:
-    """Return the last of the best places between two offsets, or else the last offset."""
+def _place_to_cut(text: str, start: int, limit: int) -> int:
+    """Return the last of the best places in the second half of a sentence up to its limit."""
+    half = start + (limit - start + 1) // 2
     for pattern in _PLACES_TO_CUT:
-        ends = (match.end() for match in pattern.finditer(text, first, last + _LONGEST_PEEK))
-        places = [end for end in ends if end <= last and not _continues(text, end)]
+        ends = (match.end() for match in pattern.finditer(text, half, limit + _LONGEST_PEEK))
+        places = [end for end in ends if end <= limit and not _continues(text, end, start)]
         if places:
             return places[-1]
-    return next((at for at in range(last, first, -1) if not _continues(text, at)), last)
+    return next((at for at in range(limit, half, -1) if not _continues(text, at, start)), limit)
 
 
-def _continues(text: str, at: int) -> bool:
-    """Tell whether a character belongs to the one before it."""
+def _continues(text: str, at: int, since: int) -> bool:
+    """Tell whether a character belongs to the one before it; one at `since` does not."""
     before, here = text[at - 1], text[at]
     if here < "\u0300":
         return False
@@ -251,5 +262,6 @@ def _continues(text: str, at: int) -> bool:
         category(here)[0] == "M"
         or before == _JOINER
         or _JOINED.match(here) is not None
-        or _PAIR.match(before + here) is not None
+        or _HALVES.match(before + here) is not None
+        or (here in _FLAG and (at - since - len(text[since:at].rstrip(_FLAG))) % 2 == 1)
     )

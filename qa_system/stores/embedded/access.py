@@ -28,6 +28,7 @@ __all__ = [
     "open_file",
     "share",
     "share_file",
+    "sync_folder",
 ]
 
 LEDGER: Final = "store.sqlite3"
@@ -92,6 +93,16 @@ def append_to(path: Path, size: int) -> BinaryIO:
     file.truncate(size)
     file.seek(size)
     return file
+
+
+def sync_folder(path: Path) -> None:
+    """Write a folder's list of files to the disk, where the system can do that."""
+    if hasattr(os, "O_DIRECTORY"):
+        number = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def create_file(path: Path, mode: int | None = None) -> BinaryIO:

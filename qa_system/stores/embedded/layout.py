@@ -193,6 +193,8 @@ def _is_ours(path: Path) -> bool:
         return _is_stamped(path)
     if found := VECTORS_FILE.fullmatch(name):
         return _is_stamped(folder / f"vectors-{found[1]}.json")
+    if found := SENTENCES_FILE.fullmatch(name):
+        return _is_stamped(folder / f"vectors-{found[1]}.json")
     if name in ANN_FILES:
         stamp = folder / "ann.json" if "faiss" in name else path
         return read_stamp(stamp, kind=str, space=int, epoch=int, count=int) is not None

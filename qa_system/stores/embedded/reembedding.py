@@ -54,15 +54,16 @@ def reembed(
         with folder.reading() as snapshot:
             batch = snapshot.unembedded(space, batch_size)
         if batch:
-            encoded = _encode(encoder, batch)
-            divided = _divide(encoder, batch) if divide else []
+            encoded, divided = _encode(encoder, batch, divide=divide)
             with folder.writing(searchable=False) as transaction:
                 # A document may have been deleted while it was being encoded.
                 still = set(transaction.still_there([row for row, _ in encoded]).tolist())
                 transaction.add_vectors(space, [pair for pair in encoded if pair[0] in still])
                 kept = [(row, columns) for row, columns in divided if row in still]
-                places = folder.sentences.append(transaction, [each for _, each in kept], space)
-                transaction.add_places(space, zip([row for row, _ in kept], places, strict=True))
+                if kept:
+                    places = folder.sentences.append(transaction, [each for _, each in kept], space)
+                    rows = [row for row, _ in kept]
+                    transaction.add_places(space, zip(rows, places, strict=True))
             done += len(batch)
             if on_progress is not None:
                 on_progress(len(batch))
@@ -102,41 +103,30 @@ def _swap(transaction: Transaction, space: int, identity: EncoderIdentity) -> No
     transaction.drop_space(old)
 
 
-def _divide(
-    encoder: PassageEncoder, batch: Sequence[tuple[int, str, Sequence[str]]]
-) -> list[tuple[int, SentenceColumns]]:
-    """Return the sentences of documents, embedded; equal ones are encoded once."""
-    spans = [sentences(content) for _, content, _ in batch]
-    texts = [
-        content[start:end]
-        for (_, content, _), own in zip(batch, spans, strict=True)
-        for start, end in own
-    ]
+def _encode(
+    encoder: PassageEncoder, batch: Sequence[tuple[int, str, Sequence[str]]], *, divide: bool
+) -> tuple[list[tuple[int, Vector]], list[tuple[int, SentenceColumns]]]:
+    """Return documents' vectors and their sentences; equal texts are encoded once."""
+    spans = [sentences(content) if divide else [] for _, content, _ in batch]
+    texts: list[str] = []
+    for (_, content, passages), own in zip(batch, spans, strict=True):
+        texts += [*passages, *(content[start:end] for start, end in own)]
     distinct = {text: place for place, text in enumerate(dict.fromkeys(texts))}
     matrix = _embed(encoder, list(distinct))[[distinct[text] for text in texts]]
-    parts = np.split(matrix, np.cumsum([len(own) for own in spans])[:-1])
-    return [
-        (row, columns_of(row, content, own, part))
-        for (row, content, _), own, part in zip(batch, spans, parts, strict=True)
-    ]
-
-
-def _encode(
-    encoder: PassageEncoder, batch: Sequence[tuple[int, str, Sequence[str]]]
-) -> list[tuple[int, Vector]]:
-    matrix = _embed(encoder, [text for *_, passages in batch for text in passages])
-    encoded, first = [], 0
-    for row, _, passages in batch:
-        last = first + len(passages)
-        encoded.append((row, (matrix[first:last].tobytes(), len(passages))))
-        first = last
-    return encoded
+    vectors: list[tuple[int, Vector]] = []
+    divided: list[tuple[int, SentenceColumns]] = []
+    last = 0
+    for (row, content, passages), own in zip(batch, spans, strict=True):
+        first, middle = last, last + len(passages)
+        last = middle + len(own)
+        vectors.append((row, (matrix[first:middle].tobytes(), len(passages))))
+        if divide:
+            divided.append((row, columns_of(row, content, own, matrix[middle:last])))
+    return vectors, divided
 
 
 def _embed(encoder: PassageEncoder, texts: list[str]) -> NDArray[np.float32]:
     identity = encoder.identity
-    if not texts:
-        return np.empty((0, identity.dimension), np.float32)
     matrix = np.asarray(encoder.encode_passages(texts), np.float32)
     if matrix.shape != (len(texts), identity.dimension) or not np.isfinite(matrix).all():
         raise EmbeddingError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from sqlite3 import IntegrityError
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from qa_system.stores.documents import (
     stack_embeddings,
 )
 from qa_system.stores.embedded.folder import StoreFolder
-from qa_system.stores.embedded.ledger.snapshot import Transaction
+from qa_system.stores.embedded.ledger.snapshot import Rows, Transaction
 from qa_system.stores.embedded.ledger.state import Stored
 from qa_system.stores.filters import Condition
 from qa_system.stores.sentences.written import written_columns
@@ -31,7 +31,7 @@ from qa_system.stores.writes import (
     duplicate_ids,
 )
 
-__all__ = ["fix_dimension", "update", "write"]
+__all__ = ["delete", "fix_dimension", "update", "write"]
 
 CHANGED_AT_ONCE: Final = 2_000
 
@@ -135,6 +135,17 @@ def update(transaction: Transaction, condition: Condition | None, meta: dict[str
         changed = zip(stored, encode_documents(documents), strict=True)
         transaction.insert(each._replace(values=values) for each, values in changed)
     return len(rows)
+
+
+def delete(folder: StoreFolder, select: Callable[[Transaction], Sequence[int] | Rows]) -> int:
+    """Delete the documents of the rows that are selected, and return their number."""
+    if not folder.ledger.exists():
+        return 0
+    with folder.writing() as transaction:
+        rows = select(transaction)
+        if len(rows):
+            transaction.delete(rows)
+        return len(rows)
 
 
 def fix_dimension(transaction: Transaction, dimension: int) -> None:

@@ -157,7 +157,7 @@ class Snapshot:
         listed = orjson.dumps(rows.tolist()).decode()
         condition = Condition("row IN (SELECT value FROM json_each(?))", (listed,))
         what = f"row, vector, {self._count}, {self._passages}, {COLUMNS}"
-        places = {row: Place(*place) for row, *place in self.places(condition).tolist()}
+        places = {row: Place(*place) for row, *place in self.places(rows).tolist()}
         return [
             Stored(
                 tuple(values),
@@ -170,21 +170,24 @@ class Snapshot:
             )
         ]
 
-    def places(self, condition: Condition | None) -> NDArray[np.int64]:
-        """Return where the sentences of the documents are that a filter selects, (n, 4).
+    def places(self, rows: Rows) -> NDArray[np.int64]:
+        """Return where the sentences of documents are.
 
-        Each has its row, ascending, and its `Place`; -1, 0 and 0 where it was not divided.
+        Args:
+            rows: of the documents, ascending.
+
+        Returns:
+            (n, 4): each row and its `Place`; -1, 0 and 0 where a document was not divided.
         """
-        joined, what = "", "row, -1, 0, 0"
+        places = np.zeros((len(rows), 4), np.int64)
+        places[:, 0], places[:, 1] = rows, -1
         if str(self.state.space) in self.state.sentences:
-            joined = f"LEFT JOIN sentences_{self.state.space} USING (row)"
-            what = "row, ifnull(first_sentence, -1), ifnull(sentence_count, 0)"
-            what += ", ifnull(first_term, 0)"
-        where = "" if condition is None else f"WHERE {condition.sql}"
-        parameters = () if condition is None else condition.parameters
-        found = self.execute(f"SELECT {what} FROM {self._source} {joined} {where}", parameters)
-        places = np.fromiter(chain.from_iterable(found), np.int64).reshape(-1, 4)
-        return places[np.argsort(places[:, 0], kind="stable")]
+            sql = f"SELECT row, {', '.join(Place._fields)} FROM sentences_{self.state.space}"
+            listed = orjson.dumps(rows.tolist()).decode()
+            cursor = self.execute(f"{sql} WHERE row IN (SELECT value FROM json_each(?))", (listed,))
+            found = np.fromiter(chain.from_iterable(cursor), np.int64).reshape(-1, 4)
+            places[np.searchsorted(rows, found[:, 0])] = found
+        return places
 
     def count_divided(self) -> int:
         """Count the documents whose sentences are stored."""
@@ -200,6 +203,8 @@ class Snapshot:
 
     def count(self, condition: Condition | None = None) -> int:
         """Count the documents that a filter selects."""
+        if condition is None:
+            return int(self.execute("SELECT count(*) FROM documents").fetchone()[0])
         return int(self.select("count(*)", condition).fetchone()[0])
 
     def documents_of_reviews(self, review_ids: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -280,6 +285,9 @@ class Snapshot:
 class Transaction(Snapshot):
     """A write that is wholly done when its block ends, and not at all if that raises."""
 
+    deleted = 0
+    """Documents that this write has deleted."""
+
     @property
     def generation(self) -> int:
         """The generation that this write begins."""
@@ -353,6 +361,7 @@ class Transaction(Snapshot):
 
     def delete(self, rows: Sequence[int] | Rows) -> None:
         """Delete the documents of existing rows."""
+        self.deleted += len(rows)
         listed = orjson.dumps(np.asarray(rows, dtype=np.int64).tolist()).decode()
         self.execute(
             "INSERT INTO tombstones SELECT value, ? FROM json_each(?)", (self.generation, listed)
@@ -364,6 +373,8 @@ class Transaction(Snapshot):
 
     def clear(self) -> None:
         """Delete every document; the derived indexes are then built anew."""
+        for space in self._spaces:
+            self._drop_sentences(space)
         for table in self._tables:
             self.execute(f"DELETE FROM {table}")
         self.forget(self.generation)
@@ -395,6 +406,9 @@ class Transaction(Snapshot):
     def drop_space(self, space: int) -> None:
         """Delete a set of embeddings."""
         self.execute(f"DROP TABLE embeddings_{space}")
+        self._drop_sentences(space)
+
+    def _drop_sentences(self, space: int) -> None:
         if str(space) in self.state.sentences:
             self.execute(f"DROP TABLE sentences_{space}")
             kept = {of: each for of, each in self.state.sentences.items() if of != str(space)}

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -25,16 +25,19 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_system.stores.embedded.access import append_to
-from qa_system.stores.embedded.checksums import Checker, record_of
+from qa_system.console.wording import counted
+from qa_system.errors import StoreError
+from qa_system.stores.embedded.access import append_to, sync_folder
+from qa_system.stores.embedded.checksums import Checker
+from qa_system.stores.embedded.checksums import record_of as checksum_of
 from qa_system.stores.embedded.derived.vectors import StaleSnapshotError
 from qa_system.stores.embedded.layout import SENTENCES_FILE
 from qa_system.stores.embedded.ledger.snapshot import Snapshot, Transaction
-from qa_system.stores.embedded.ledger.state import Place
-from qa_system.stores.embedded.sentences.view import HEAD, SentenceView, packed
+from qa_system.stores.embedded.ledger.state import Place, State
+from qa_system.stores.embedded.sentences.view import SentenceView, packed, record_of
 from qa_system.stores.sentences import SentenceColumns
 
-__all__ = ["SentenceFiles"]
+__all__ = ["SentenceFiles", "files_of"]
 
 log = logging.getLogger(__name__)
 
@@ -102,16 +105,14 @@ class SentenceFiles:
 
         Args:
             transaction: which inserts the places that are returned.
-            parts: the sentences of each review.
+            parts: the sentences of each review; there is at least one.
             space: of their embeddings; None: the one that is searched.
 
         Raises:
-            OSError: they cannot be written.
+            StoreError: they cannot be written.
         """
-        if not parts:
-            return []
         space = transaction.state.space if space is None else space
-        width = max((part.vectors.shape[1] for part in parts), default=0)
+        width = max(part.vectors.shape[1] for part in parts)
         noted = transaction.state.sentences.get(str(space))
         if noted is None or self._damage(noted) is not None:
             if noted is not None:
@@ -144,23 +145,34 @@ class SentenceFiles:
                 return True
         return False
 
-    def sweep(self, snapshot: Snapshot) -> None:
+    def sweep(self, state: State) -> None:
         """Remove the files that the ledger does not name; the caller holds the writer's lock."""
-        named = {name for noted in snapshot.state.sentences.values() for name in noted["files"]}
+        named = files_of(state.sentences)
         for path in list(self._folder.iterdir()):
             if SENTENCES_FILE.fullmatch(path.name) and path.name not in named:
                 with suppress(OSError):  # it is tried again after the next write
                     path.unlink()
 
-    def find_damage(self, snapshot: Snapshot) -> str | None:
-        """Read the files again, and return what is wrong with them; None: nothing."""
+    def errors(self, snapshot: Snapshot) -> list[str]:
+        """Read the files again, and return every disagreement with the ledger."""
         self._checker.read_again()
-        for noted in snapshot.state.sentences.values():
-            found = self._damage(noted)
-            if found is not None:
+        found = []
+        for space, noted in snapshot.state.sentences.items():
+            damage = self._damage(noted)
+            if damage is not None:
                 self._unusable, self._known = noted, None
-                return found
-        return None
+                found.append(f"{damage}; qa-index reembed makes the sentences again")
+                continue
+            wrong = int(
+                snapshot.execute(
+                    f"SELECT count(*) FROM sentences_{space} WHERE row NOT IN"
+                    " (SELECT row FROM documents) OR first_sentence + sentence_count > ?",
+                    (_count(noted),),
+                ).fetchone()[0]
+            )
+            if wrong:
+                found.append(f"the sentences of {counted(wrong, 'document')} are not there")
+        return found
 
     def close(self) -> None:
         """Let the files go."""
@@ -173,14 +185,12 @@ class SentenceFiles:
         found = self._damage(noted)
         if found is not None:
             raise ValueError(found)
-        count, width = _count(noted), HEAD.itemsize + noted["dimension"]
         records_path, terms_path = self._paths(noted)
         terms = noted["files"][terms_path.name][0] // 4
         # Plain arrays over the maps: indexing a memmap costs more than scoring ten rows.
-        return SentenceView(
-            _mapped(records_path, np.int8, (count, width)),
-            _mapped(terms_path, np.uint32, (terms,)),
-        )
+        records = _mapped(records_path, record_of(noted["dimension"]), _count(noted))
+        hashes = _mapped(terms_path, np.dtype(np.uint32), terms)
+        return SentenceView(records["head"], records["vector"], hashes)
 
     def _begun(self, space: int, dimension: int) -> dict[str, Any]:
         """Return the note of empty files of an epoch that never was; they are not made yet."""
@@ -197,9 +207,22 @@ class SentenceFiles:
         self, noted: dict[str, Any], batches: Iterable[Sequence[SentenceColumns]]
     ) -> tuple[dict[str, Any], list[Place]]:
         """Append sentences to files, and return their note and the place of each review's."""
+        try:
+            return self._write(noted, batches)
+        except OSError as error:
+            raise StoreError(
+                f"the sentences cannot be written: {error.strerror or error}",
+                where=str(self._folder),
+                remedy="Check the folder's permissions and the disk's free space; nothing of this"
+                " write was kept.",
+            ) from error
+
+    def _write(
+        self, noted: dict[str, Any], batches: Iterable[Sequence[SentenceColumns]]
+    ) -> tuple[dict[str, Any], list[Place]]:
         records = list(noted["files"].values())
         sizes, sums = [size for size, *_ in records], [crc for _, crc, _ in records]
-        width = HEAD.itemsize + noted["dimension"]
+        width = record_of(noted["dimension"]).itemsize
         places: list[Place] = []
         paths = self._paths(noted)
         with append_to(paths[0], sizes[0]) as heads, append_to(paths[1], sizes[1]) as terms:
@@ -215,8 +238,10 @@ class SentenceFiles:
             for file in (heads, terms):
                 file.flush()
                 os.fsync(file.fileno())
+        if not any(size for size, *_ in records):
+            sync_folder(self._folder)
         files = {
-            path.name: record_of(path, size, crc)
+            path.name: checksum_of(path, size, crc)
             for path, size, crc in zip(paths, sizes, sums, strict=True)
         }
         return noted | {"files": files}, places
@@ -238,16 +263,21 @@ class SentenceFiles:
         return records, terms
 
 
+def files_of(noted: Mapping[str, Any]) -> set[str]:
+    """Return the names of the files that are noted for all spaces."""
+    return {name for each in noted.values() for name in each["files"]}
+
+
 def _count(noted: dict[str, Any]) -> int:
     """Return how many sentences the files have."""
     size, *_ = next(iter(noted["files"].values()))
-    return int(size) // (HEAD.itemsize + int(noted["dimension"]))
+    return int(size) // record_of(noted["dimension"]).itemsize
 
 
-def _mapped(path: Path, kind: type, shape: tuple[int, ...]) -> NDArray[Any]:
-    if not all(shape):  # an empty stretch cannot be mapped
-        return np.empty(shape, kind)
-    return np.memmap(path, kind, "r", shape=shape).view(np.ndarray)
+def _mapped(path: Path, kind: np.dtype[Any], count: int) -> NDArray[Any]:
+    if not count:  # an empty stretch cannot be mapped
+        return np.empty(0, kind)
+    return np.memmap(path, kind, "r", shape=(count,)).view(np.ndarray)
 
 
 def _parts(view: SentenceView, places: NDArray[np.int64]) -> Iterator[list[SentenceColumns]]:

@@ -71,8 +71,13 @@ class SentenceSearch:
                 vector = query_matrix(embedding, snapshot.state.embedding_dim)[0]
             asked = SentenceQuery.of(query, vector, bm25_weight)
             view = self._folder.sentences.view(snapshot)
-            reviews = snapshot.count(condition)
-            places = _select(snapshot, view, condition if chosen is None else _those(chosen))
+            reviews = snapshot.count() if condition is None else len(snapshot.rows(condition))
+            if chosen is None and reviews > MOST_SENTENCES:
+                return None
+            rows = snapshot.rows(condition if chosen is None else _those(chosen))
+            places = snapshot.places(rows)
+            if view is None:
+                places[:, 1:] = (-1, 0, 0)
             if chosen is None and _is_much(places):
                 return None
             columns = _gather(snapshot, view, places)
@@ -126,16 +131,6 @@ class SentenceSearch:
 
 def _those(ids: list[str]) -> Condition:
     return Condition("id IN (SELECT value FROM json_each(?))", (orjson.dumps(ids).decode(),))
-
-
-def _select(
-    snapshot: Snapshot, view: SentenceView | None, condition: Condition | None
-) -> NDArray[np.int64]:
-    """Return where the sentences of documents are; see `Snapshot.places`."""
-    places = snapshot.places(condition)
-    if view is None:
-        places[:, 1:] = (-1, 0, 0)
-    return places
 
 
 def _is_much(places: NDArray[np.int64]) -> bool:

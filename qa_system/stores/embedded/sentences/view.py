@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qa_system.stores.sentences import SentenceColumns
 
-__all__ = ["HEAD", "SentenceView", "packed", "ranges"]
+__all__ = ["HEAD", "SentenceView", "packed", "ranges", "record_of"]
 
 HEAD: Final = np.dtype([("start", "<u4"), ("end", "<u4"), ("scale", "<f4"), ("terms", "<u4")])
 """What is kept of a sentence before its embedding; `terms` is how many it has."""
@@ -21,11 +21,13 @@ class SentenceView:
     """All sentences in the files, whether their reviews are still there or not.
 
     Args:
-        records: a `HEAD` and an embedding of 8-bit numbers for each, (n, 16 + dimension) bytes.
+        heads: of each, (n,).
+        vectors: embedding of each, (n, dimension).
         terms: hashes of all sentences' terms, one after the other, (t,).
     """
 
-    records: NDArray[np.int8]
+    heads: NDArray[np.void]
+    vectors: NDArray[np.int8]
     terms: NDArray[np.uint32]
 
     def columns(self, places: NDArray[np.int64]) -> SentenceColumns:
@@ -36,21 +38,25 @@ class SentenceView:
         """
         rows, firsts, counts, first_terms = places.T
         chosen = ranges(firsts, counts)
-        heads = np.ascontiguousarray(self.records[chosen, : HEAD.itemsize]).view(HEAD)[:, 0]
+        heads = self.heads[chosen]
         # Where the terms of a review end: they are as many as its sentences have together.
         before = np.concatenate([[0], np.cumsum(heads["terms"], dtype=np.int64)])
         ends = np.cumsum(counts)
         term_counts = before[ends] - before[ends - counts]
-        vectors = self.records[:, HEAD.itemsize :]
         return SentenceColumns(
             reviews=np.repeat(rows, counts),
             spans=np.stack([heads["start"], heads["end"]], axis=1),
-            vectors=vectors[chosen] if isinstance(chosen, slice) else vectors,
+            vectors=self.vectors[chosen] if isinstance(chosen, slice) else self.vectors,
             scales=np.ascontiguousarray(heads["scale"]),
             counts=np.ascontiguousarray(heads["terms"]),
             terms=self.terms[ranges(first_terms, term_counts)],
             places=None if isinstance(chosen, slice) else chosen,
         )
+
+
+def record_of(dimension: int) -> np.dtype[np.void]:
+    """Return how a sentence is kept: its `HEAD`, then its embedding."""
+    return np.dtype([("head", HEAD), ("vector", np.int8, (dimension,))])
 
 
 def packed(columns: SentenceColumns, dimension: int) -> tuple[bytes, bytes]:
@@ -60,13 +66,12 @@ def packed(columns: SentenceColumns, dimension: int) -> tuple[bytes, bytes]:
         columns: the sentences.
         dimension: of the embeddings in the file; one that is not there is kept as zeros.
     """
-    records = np.zeros((len(columns), HEAD.itemsize + dimension), np.int8)
-    heads = np.empty(len(columns), HEAD)
+    records = np.zeros(len(columns), record_of(dimension))
+    heads = records["head"]
     heads["start"], heads["end"] = columns.spans.T
     heads["scale"], heads["terms"] = columns.scales, columns.counts
-    records[:, : HEAD.itemsize] = heads.view(np.int8).reshape(len(columns), HEAD.itemsize)
     vectors = columns.vectors if columns.places is None else columns.vectors[columns.places]
-    records[:, HEAD.itemsize : HEAD.itemsize + vectors.shape[1]] = vectors
+    records["vector"][:, : vectors.shape[1]] = vectors
     return records.tobytes(), columns.terms.astype("<u4").tobytes()
 
 

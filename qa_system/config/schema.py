@@ -65,7 +65,7 @@ class RetrieverSettings(Strict):
     bm25_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Weighted sum: the share of BM25 in the joined score; the dense retriever has the rest. Of
     sentences: the share of the question's words."""
-    relevant: float = 0.5
+    relevant: float = 0.28
     """The score from which on a sentence bears on the question, and its review is considered."""
 
 
@@ -103,7 +103,7 @@ class ReaderSettings(Strict):
     evidence: Literal["sentences", "reviews"] = "sentences"
     """What is read: the best sentences of all reviews with their neighbours, up to `budget`; or the
     best `retriever.top_k` reviews whole."""
-    budget: Positive = 512
+    budget: Positive = 768
     """Tokens that are read for a question, its own in each window included; with `sentences`."""
     no_answer_threshold: float | None = None
     """Log-odds below which the reviews "don't say"; None: the one fitted with the model."""

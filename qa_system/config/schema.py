@@ -103,7 +103,7 @@ class ReaderSettings(Strict):
     evidence: Literal["sentences", "reviews"] = "sentences"
     """What is read: the best sentences of all reviews with their neighbours, up to `budget`; or the
     best `retriever.top_k` reviews whole."""
-    budget: Positive = 768
+    budget: Positive = 512
     """Tokens that are read for a question, its own in each window included; with `sentences`."""
     no_answer_threshold: float | None = None
     """Log-odds below which the reviews "don't say"; None: the one fitted with the model."""

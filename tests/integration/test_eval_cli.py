@@ -192,7 +192,7 @@ def test_calibrate_writes_into_a_copy_of_the_reader(qa_eval, root, sample, tmp_p
 
 
 @pytest.mark.slow
-def test_calibrate_for_sentences_writes_beside_the_calibration_for_reviews(qa_eval, root, sample, tmp_path):
+def test_calibrate_for_sentences_writes_beside_the_other(qa_eval, root, sample, tmp_path):
     mine = tmp_path / "reader"
     shutil.copytree(root / "models" / "reader", mine)
     before = json.loads((mine / "model.json").read_text())

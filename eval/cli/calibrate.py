@@ -46,6 +46,14 @@ def calibrate(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of --held-out.")] = 13,
+    sentences: Annotated[
+        bool,
+        typer.Option(
+            "--sentences",
+            help="Fit for evidence of sentences: ask all reviews of the items, and move the "
+            "calibration so that as few unanswerable questions are answered as from whole reviews.",
+        ),
+    ] = False,
     write: Annotated[
         bool, typer.Option("--write", help="Write the calibration into the model's folder.")
     ] = False,
@@ -56,15 +64,16 @@ def calibrate(
 
     from eval.datasets import load_dataset
     from eval.runs.provenance import made_with
-    from eval.tasks.calibration import calibrated, part_to_fit_on
+    from eval.tasks.calibration import calibrated, calibrated_of_sentences, part_to_fit_on
     from qa_system.models.locate import SAMPLE, locate
     from qa_system.readers.calibration import keep_calibration
 
     loaded = [load_dataset(SAMPLE if name is None else name, settings) for name in named]
     parts = [part_to_fit_on(each, split) for each in loaded]
-    fitted, runs = calibrated(loaded, settings, parts, held_out=held_out, seed=seed)
+    fit = calibrated_of_sentences if sentences else calibrated
+    fitted, runs = fit(loaded, settings, parts, held_out=held_out, seed=seed)
     if write:
-        keep_calibration(fitted, locate(settings.reader.model))
+        keep_calibration(fitted, locate(settings.reader.model), of_sentences=sentences)
     if as_json:
         models = {"reader": settings.reader.model}
         made = [

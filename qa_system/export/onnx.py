@@ -88,11 +88,14 @@ def export_model(
         )
     _check_packages()
     calibration = calibration_of(location)
+    of_sentences = calibration_of(location, of_sentences=True)
     network = load_reader(location) if task == "reader" else load_encoder(location)
     model = _converted(network, task, precision, where=str(location.path))
     manifest = _manifest(network, task, precision)
     if task == "reader" and calibration.fitted_on is not None:
         manifest["calibration"] = calibration.to_dict()
+    if task == "reader" and of_sentences.fitted_on not in (None, calibration.fitted_on):
+        manifest["calibration_of_sentences"] = of_sentences.to_dict()
     weights = _stored(model, manifest, difference_from)
     try:
         _write(Path(out), weights, load_tokenizer(network.tokenizer), manifest)

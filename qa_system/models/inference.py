@@ -157,7 +157,7 @@ def _session(location: ModelLocation, device: str, threads: int | None) -> Any:
             remedy="Install it: pip install 'qa-system[cpu]'.",
         ) from error
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is an exception, which says the same
     if threads is not None:
         options.intra_op_num_threads = threads
     available = onnxruntime.get_available_providers()

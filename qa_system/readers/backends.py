@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.errors import ModelError
-from qa_system.models.checkpoints import has_token_types, load_model, pad_id_of, positions_of
+from qa_system.models.checkpoints import has_token_types, load_model, pad_id_of
 from qa_system.models.inference import (
     IntArray,
     OnnxSession,
@@ -21,6 +21,7 @@ from qa_system.models.inference import (
     token_batches,
 )
 from qa_system.models.locate import ModelLocation
+from qa_system.models.positions import positions_of
 from qa_system.models.tokenizing import check_vocabulary
 from qa_system.readers.calibration import Calibration, calibration_of
 from qa_system.readers.spans import WindowLogits
@@ -47,7 +48,8 @@ class ReaderBackend(Protocol):
         tokenizer: the model's own, without truncation and padding.
         positions: tokens of a window at most; None: any number.
         pad_id: the id that short rows of a batch are filled with.
-        calibration: what was fitted with the model.
+        calibration: what was fitted with the model on whole reviews.
+        of_sentences: the same where the best sentences are read.
         on_gpu: whether it runs on one.
         pads: whether rows of different lengths may share a batch.
         precision: of its weights (`fp32`, `bf16`, `fp16`, `int8`).
@@ -57,6 +59,7 @@ class ReaderBackend(Protocol):
     positions: int | None
     pad_id: int
     calibration: Calibration
+    of_sentences: Calibration
     on_gpu: bool
     pads: bool
     precision: str
@@ -99,7 +102,12 @@ def load_backend(
         import torch
 
         torch.set_num_threads(threads)
-    return TorchBackend(model, load_tokenizer(location.path), calibration_of(location))
+    return TorchBackend(
+        model,
+        load_tokenizer(location.path),
+        calibration_of(location),
+        calibration_of(location, of_sentences=True),
+    )
 
 
 def score_windows(
@@ -192,6 +200,7 @@ class _Onnx:
         self.positions: int | None = manifest["max_seq_length"]
         self.pad_id: int = manifest.get("pad_id", 0)
         self.calibration = Calibration.from_manifest(manifest)
+        self.of_sentences = Calibration.from_manifest(manifest, of_sentences=True)
         self.on_gpu = self._session.on_gpu
         self.pads = False
         self.precision = self._session.precision
@@ -215,11 +224,16 @@ class TorchBackend:
     Args:
         model: one of transformers' `...ForQuestionAnswering`.
         tokenizer: its own, without truncation and padding.
-        calibration: what was fitted with it.
+        calibration: what was fitted with it on whole reviews.
+        of_sentences: the same where the best sentences are read; None: `calibration`.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Tokenizer, calibration: Calibration | None = None
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        calibration: Calibration | None = None,
+        of_sentences: Calibration | None = None,
     ) -> None:
         config = model.config
         self._model = model
@@ -228,6 +242,7 @@ class TorchBackend:
         self.positions = positions_of(model)
         self.pad_id = pad_id_of(config)
         self.calibration = calibration or Calibration()
+        self.of_sentences = of_sentences or self.calibration
         self.on_gpu = model.device.type == "cuda"
         self.pads = self.on_gpu
         self.precision = {"bfloat16": "bf16", "float16": "fp16"}.get(

@@ -19,8 +19,9 @@ from qa_system.arguments import checked
 from qa_system.config import StoreSettings
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
+from qa_system.review_ids import COPY_OF
+from qa_system.stores import checks
 from qa_system.stores.async_variants import AsyncVariants
-from qa_system.stores.checks import check_choice, check_encoder, check_share, trimmed
 from qa_system.stores.contract import PassageEncoder, ReviewStore
 from qa_system.stores.embedded.derived.ann import IndexKind
 from qa_system.stores.embedded.erasure import forget
@@ -35,7 +36,7 @@ from qa_system.stores.embedded.sentences.search import SentenceSearch
 from qa_system.stores.embedded.settings import check_settings
 from qa_system.stores.embedded.status import StoreStatus, read_status
 from qa_system.stores.embedded.writing import delete, fix_dimension, update, write
-from qa_system.stores.filters import Condition, parse_filters, to_sql
+from qa_system.stores.filters import Condition, copies_of, parse_filters, to_sql
 from qa_system.stores.filters.tree import Comparison, Node
 from qa_system.stores.filters.unknown import UnknownFields
 from qa_system.stores.sentences import SentenceRanking
@@ -97,8 +98,8 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         gpu: bool = DEFAULTS.gpu,
         group: str | None = DEFAULTS.group,
     ) -> None:
-        check_choice("similarity", similarity, get_args(Similarity))
-        check_choice("index", index, get_args(IndexKind))
+        checks.check_choice("similarity", similarity, get_args(Similarity))
+        checks.check_choice("index", index, get_args(IndexKind))
         self._path = Path(path)
         self._embedding_dim = embedding_dim
         self._similarity: Similarity = similarity
@@ -221,7 +222,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         whole_ties: bool = False,
     ) -> list[Document]:
         selected = self._condition(filters)
-        return self._search.by_words(trimmed(query), top_k, selected, whole_ties=whole_ties)
+        return self._search.by_words(checks.trimmed(query), top_k, selected, whole_ties=whole_ties)
 
     @override
     def search_by_embedding(
@@ -254,9 +255,8 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         bm25_weight: float = 0.5,
         relevant: float = 0.0,
     ) -> SentenceRanking:
-        check_share("bm25_weight", bm25_weight)
         return self._sentences.find(
-            trimmed(query),
+            checks.trimmed(query),
             embedding,
             top_k,
             self._condition(filters),
@@ -281,6 +281,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def check_encoder(self, identity: EncoderIdentity) -> None:
+        checks.check_identity(identity)
         with self._reading() as snapshot:
             self._check_encoder(snapshot.state, identity)
 
@@ -293,6 +294,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         on_progress: Callable[[int], None] | None = None,
         sentences: bool = True,
     ) -> int:
+        checks.check_passage_encoder(encoder)
         done = reembed(self._folder, encoder, batch_size, on_progress, divide=sentences)
         if self._embedding_dim is not None:
             self._embedding_dim = encoder.identity.dimension
@@ -300,6 +302,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def forget(self, review_ids: Sequence[str]) -> Forgotten:
+        self.update_by_filter(copies_of(review_ids), {COPY_OF: None})
         return forget(self._folder, review_ids)
 
     @override
@@ -446,4 +449,4 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
     def _check_encoder(self, state: State, identity: EncoderIdentity) -> None:
         place = str(self._path)
         dimension = self._dimension(state)
-        check_encoder(identity, state.encoder, dimension, where=place, store=place)
+        checks.check_encoder(identity, state.encoder, dimension, where=place, store=place)

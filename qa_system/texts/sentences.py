@@ -54,9 +54,9 @@ _CLOSING: Final = r"[\"'\u201d\u2019\u00bb)\]\u300d\u300f]"
 
 # A pattern begins with a set of characters where it can: a search leaps from one to the next.
 _MARKS: Final = re.compile(
-    rf"([{_ENDS}]+)((?:{_CLOSING}|(\s{{0,2}}(?:{_SMILEY}|{_EMOJI}))|[{_ENDS}]){{0,64}})(\s*)(\w*)"
+    rf"([{_ENDS}]+)(?!\w+=)((?:{_CLOSING}|(\s{{0,2}}(?:{_SMILEY}|{_EMOJI}))|[{_ENDS}]){{0,64}})(\s*)(\w*)"
 )
-"""Marks, what closes them (with a face?), white space, the next word."""
+"""Marks (not those of "/page?id=1"), what closes them (with a face?), white space, a word."""
 _LINE: Final = re.compile(r"[\n\r\u2028\u2029]\s*")
 """A line ends its sentence: titles and lists have no marks."""
 _SMILEY_AS_MARK: Final = re.compile(rf"{_SMILEY}\s*(?=[A-Z])")

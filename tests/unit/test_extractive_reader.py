@@ -286,6 +286,8 @@ def test_every_argument_is_serialised() -> None:
         "max_seq_length": 256,
         "stride": 64,
         "max_answer_length": 20,
+        "evidence": "reviews",
+        "budget": 256,
         "no_answer_threshold": 0.0,
         "temperature": 3.0,
         "batch_tokens": 1024,

@@ -52,6 +52,7 @@ def split(text: str, **more: int) -> list[str]:
         ["I like (new)", "I use it"],
         ["so loud!", "it broke.", "so I returned it"],
         ["See node.js, it was fun."],
+        ["Look at http://shop.com/page?id=1&x=2 now"],
         ["A *really* good and *very* light one"],
         ["1. open it ", "2. fill it"],
         ["I have USB 2. ", "Good."],

@@ -103,6 +103,8 @@ def verify(at: ElasticIndex) -> list[str]:
         health = at.client.cluster.health(index=state.index)
     if health["status"] == "red":
         errors.append(f"some shards of {state.index!r} are not there: the server misses a node")
+    else:
+        at.count(None)  # an index that is closed or blocked is well, and cannot be read
     if state.encoder is not None:
         query: Query = {
             "bool": {

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial, wraps
 from math import inf
 from types import UnionType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from qa_system.errors import EmptyQuestionError, InvalidArgumentError
 
@@ -110,8 +110,9 @@ def check_number(name: str, value: object, most: float | None = None) -> None:
         ...
     qa_system.errors.InvalidArgumentError: bm25_weight is 1.5. Set it to a number from 0 to 1.
     """
+    highest = inf if most is None else most
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= (inf if most is None else most):
+    if not is_number or not 0 <= cast("float", value) <= highest:
         upper = "on" if most is None else f"to {most:g}"
         raise InvalidArgumentError(
             f"{name} is {_shown(value)}", remedy=f"Set it to a number from 0 {upper}."

@@ -290,7 +290,7 @@ def draw(points: Mapping[str, Mapping[int | None, Mapping[str, float]]], target:
             ticks = [128, 256, 512, 1024, 2048]
             ax.set_xticks(ticks, list(map(str, ticks)), minor=False)
             ax.set_xticks([], minor=True)
-            ax.set(title=title, xlabel="tokens read for a question")
+            ax.set(title=title, xlabel="tokens read for a question", ylim=(0, 0.4))
         axes[0].set_ylabel("F1 (0 to 1)")
         legend(figure, axes[0])
     target.write_bytes(to_png(figure))

@@ -397,11 +397,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         Raises:
             StoreLockedError: another process is writing.
         """
-        if self._folder.ledger.exists():
-            with self._folder.writing(searchable=False):
-                pass  # takes the writer's lock, which is kept
-            self._folder.settle()
-            self._folder.build_approximate()
+        self._folder.build_index()
 
     @override
     def status(self) -> StoreStatus:

@@ -241,6 +241,14 @@ class StoreFolder:
         with self._following, self.reading() as snapshot:
             self.vectors.write_space(snapshot, space, dimension)
 
+    def build_index(self) -> None:
+        """Bring the derived indexes to the ledger's generation, the approximate one, too."""
+        if self.ledger.exists():
+            with self.writing(searchable=False):
+                pass  # takes the writer's lock, which is kept
+            self.settle()
+            self.build_approximate()
+
     def build_approximate(self) -> None:
         """Build the approximate index, if it is due; the writer's lock is held."""
         with self._following, self.ledger.snapshot() as snapshot:

@@ -33,6 +33,7 @@ from qa_system.stores.elastic.sentences.reading import (
     within,
 )
 from qa_system.stores.sentences import SentenceQuery, SentenceRanking, rank, score
+from qa_system.stores.sentences.bounds import CANDIDATES, MOST_DIVIDED
 
 __all__ = ["by_sentences"]
 
@@ -40,10 +41,6 @@ log = logging.getLogger(__name__)
 
 MOST_SENTENCES: Final = 15_000
 """Stored sentences that are all scored: some 1,000 reviews, which the server sends in 70 ms."""
-MOST_DIVIDED: Final = 1_000
-"""Documents that are divided for one question."""
-CANDIDATES: Final = 300
-"""Documents that each of the two searches finds, where there are too many to look into all."""
 
 
 def by_sentences(

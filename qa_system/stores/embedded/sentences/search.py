@@ -27,17 +27,14 @@ from qa_system.stores.sentences import (
     score,
     unembedded_columns,
 )
+from qa_system.stores.sentences.bounds import CANDIDATES, MOST_DIVIDED
 
 __all__ = ["SentenceSearch"]
 
 FloatArray = NDArray[np.float32]
 
 MOST_SENTENCES: Final = 200_000
-"""Stored sentences that are all scored."""
-MOST_DIVIDED: Final = 1_000
-"""Documents that are divided for one question."""
-CANDIDATES: Final = 300
-"""Documents that each of the two indexes finds, where there are too many to look into all."""
+"""Stored sentences that are all scored: 140,000 of 10,000 reviews take 37 ms of one core."""
 
 
 class SentenceSearch:

@@ -174,7 +174,8 @@ def test_a_title_is_read_and_a_terminal_obeys_nothing_of_a_review(tmp_path: Path
     sources = [str(tmp_path / "a.jsonl")]
     run_job(load_settings(None, {"store.path": store, "indexing.sources": sources}, environ={}))
     about = ("--item", "L1", "--store", store)
-    dim = qa("ask", "Is it bright enough for reading?", *about, cwd=tmp_path)
+    always = ("--set", "reader.no_answer_threshold=-20")
+    dim = qa("ask", "Is it bright enough for reading?", *about, *always, cwd=tmp_path)
     assert "Too dim for reading: Returned it." in dim.stdout
     red = qa("ask", "What colour is it?\x1b[2J", *about, cwd=tmp_path)
     assert "red\ufffd[2J and \ufffdbad." in red.stdout

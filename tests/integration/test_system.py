@@ -254,7 +254,7 @@ def test_the_decision_is_the_score_compared_with_the_threshold(
     ]
     with QASystem(settings.model_copy(update={"reader": reader})) as system:
         examined = system.examine(asked)
-        right = system.reader.calibration.right
+        right = system.reader.calibration_of_sentences.right
     for each in examined:
         decision = each.answers.decision
         assert decision is not None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from eval.runs.run import System
 from eval.tasks.candidates import Selection, temporary_index
@@ -132,26 +132,32 @@ def calibrated_of_sentences(
         with temporary_index(reviews, settings, embed=True) as placed:
             for evidence, own in runs.items():
                 own.append(_asked(asked, changed(placed, {"reader.evidence": evidence})))
-    pairs = [
-        (of_whole.output.get("log_odds"), of_sentences.output.get("log_odds"), 1 / len(one.rows))
-        for one, another in zip(runs["reviews"], runs["sentences"], strict=True)
-        for of_whole, of_sentences in zip(one.rows, another.rows, strict=True)
-        if not of_whole.answerable
+    before, weights = _unanswerable(runs["reviews"], names)
+    after, _ = _unanswerable(runs["sentences"], names)
+    share = float(weights[before < whole.threshold].sum() / weights.sum())
+    threshold = equally_cautious(after, weights, share)
+    moved = whole.moved(threshold - whole.threshold)
+    return replace(moved, fitted_on=names), runs["sentences"]
+
+
+def _unanswerable(
+    runs: Sequence[System], names: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the best log-odds of each unanswerable question, and how much it counts."""
+    found = [
+        (-np.inf if (odds := row.output.get("log_odds")) is None else odds, 1 / len(run.rows))
+        for run in runs
+        for row in run.rows
+        if not row.answerable
     ]
-    if not pairs:
+    if not found:
         raise EvaluationError(
             "a threshold needs questions without an answer",
             where=names,
             remedy="Fit on another data set or split.",
         )
-    before, after, weights = (
-        np.array([-np.inf if each is None else each for each in column])
-        for column in zip(*pairs, strict=True)
-    )
-    share = float(weights[before < whole.threshold].sum() / weights.sum())
-    threshold = equally_cautious(after, weights, share)
-    moved = whole.moved(threshold - whole.threshold)
-    return replace(moved, fitted_on=names), runs["sentences"]
+    log_odds, weights = np.array(found, dtype=np.float64).T
+    return log_odds, weights
 
 
 def _asked(labels: Sequence[Label], settings: Settings) -> System:

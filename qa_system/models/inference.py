@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -25,6 +26,7 @@ __all__ = [
     "choose_backend",
     "choose_torch_device",
     "choose_torch_precision",
+    "cores",
     "load_tokenizer",
     "pad",
     "token_batches",
@@ -61,6 +63,13 @@ def choose_backend(
         where=str(location.path),
         remedy=remedy,
     )
+
+
+def cores() -> int:
+    """Return how many of the machine's cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def load_tokenizer(folder: Path, config: Any = None) -> Tokenizer:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -16,6 +18,7 @@ from qa_system.models.inference import (
     choose_backend,
     choose_torch_device,
     choose_torch_precision,
+    cores,
     load_tokenizer,
     pad,
     token_batches,
@@ -53,6 +56,7 @@ class ReaderBackend(Protocol):
         on_gpu: whether it runs on one.
         pads: whether rows of different lengths may share a batch.
         precision: of its weights (`fp32`, `bf16`, `fp16`, `int8`).
+        workers: batches that are computed side by side, each by one thread.
     """
 
     tokenizer: Tokenizer
@@ -63,6 +67,7 @@ class ReaderBackend(Protocol):
     on_gpu: bool
     pads: bool
     precision: str
+    workers: int
 
     def logits(
         self, input_ids: IntArray, attention_mask: IntArray, token_type_ids: IntArray
@@ -86,8 +91,9 @@ def load_backend(
         backend: `auto` takes the one that the model is for.
         precision: `auto` takes the export's own, or bf16 where the hardware multiplies it.
         device: `auto` takes a GPU where there is one.
-        threads: threads inside one call; None leaves the choice to the library. torch has one
-            such setting for the whole process.
+        threads: of an export, windows that are read side by side, each by one thread; None: as
+            many as there are cores. Of a checkpoint, threads inside one call; None leaves the
+            choice to torch, which has one such setting for the whole process.
 
     Raises:
         ModelError: the model is of another kind, is damaged, or cannot run as asked.
@@ -130,33 +136,50 @@ def score_windows(
     Raises:
         ModelError: the model computes NaN or infinity.
     """
+    lengths = [len(window) for window in windows]
+    batches = list(token_batches(lengths, batch_tokens, padded=backend.pads))
+    parts = [[windows[row] for row in rows] for rows in batches]
+    workers = min(backend.workers, len(parts))
+    if workers > 1:
+        # Threads of a pass wait for each other after every layer; passes side by side do not.
+        with ThreadPoolExecutor(workers) as pool:
+            scored = list(pool.map(partial(_score, backend), parts))
+    else:
+        scored = [_score(backend, part) for part in parts]
     found: dict[int, WindowLogits] = {}
-    lengths_of = [len(window) for window in windows]
-    for rows in token_batches(lengths_of, batch_tokens, padded=backend.pads):
-        batch = [windows[row] for row in rows]
-        lengths = np.array([[len(window)] for window in batch])
-        start, end = backend.logits(
-            pad([window.input_ids for window in batch], backend.pad_id),
-            (np.arange(lengths.max()) < lengths).astype(np.int64),
-            pad([window.type_ids for window in batch]),
-        )
-        for row, window, starts, ends in zip(rows, batch, start, end, strict=True):
-            context = slice(window.context_start, window.context_start + len(window.offsets))
-            scored = WindowLogits(
-                start=starts[context],
-                end=ends[context],
-                null=float(starts[0] + ends[0]),
-                offsets=window.offsets,
+    for rows, part in zip(batches, scored, strict=True):
+        found.update(zip(rows.tolist(), part, strict=True))
+    for each in found.values():
+        if not all(np.isfinite(values).all() for values in (each.start, each.end, each.null)):
+            raise ModelError(
+                "the reader computes NaN or infinity",
+                where=where,
+                remedy="Check the reader's weights, or name another reader.",
             )
-            values = scored.start, scored.end, scored.null
-            if not all(np.isfinite(each).all() for each in values):
-                raise ModelError(
-                    "the reader computes NaN or infinity",
-                    where=where,
-                    remedy="Check the reader's weights, or name another reader.",
-                )
-            found[int(row)] = scored
     return [found[row] for row in range(len(windows))]
+
+
+def _score(backend: ReaderBackend, windows: Sequence[Window]) -> list[WindowLogits]:
+    """Score one batch."""
+    lengths = np.array([[len(window)] for window in windows])
+    start, end = backend.logits(
+        pad([window.input_ids for window in windows], backend.pad_id),
+        (np.arange(lengths.max()) < lengths).astype(np.int64),
+        pad([window.type_ids for window in windows]),
+    )
+    contexts = [
+        slice(window.context_start, window.context_start + len(window.offsets))
+        for window in windows
+    ]
+    return [
+        WindowLogits(
+            start=starts[context],
+            end=ends[context],
+            null=float(starts[0] + ends[0]),
+            offsets=window.offsets,
+        )
+        for window, context, starts, ends in zip(windows, contexts, start, end, strict=True)
+    ]
 
 
 def load_checkpoint(location: ModelLocation, *, new_head: bool = False, **options: Any) -> Any:
@@ -187,7 +210,7 @@ class _Onnx:
     def __init__(
         self, location: ModelLocation, precision: str, device: str, threads: int | None
     ) -> None:
-        self._session = OnnxSession(location, precision=precision, device=device, threads=threads)
+        self._session = OnnxSession(location, precision=precision, device=device, threads=1)
         manifest = self._session.manifest
         if manifest.get("task") != "reader":
             raise ModelError(
@@ -202,6 +225,7 @@ class _Onnx:
         self.calibration = Calibration.from_manifest(manifest)
         self.of_sentences = Calibration.from_manifest(manifest, of_sentences=True)
         self.on_gpu = self._session.on_gpu
+        self.workers = 1 if self.on_gpu else threads or cores()
         self.pads = False
         self.precision = self._session.precision
 
@@ -245,6 +269,7 @@ class TorchBackend:
         self.of_sentences = of_sentences or self.calibration
         self.on_gpu = model.device.type == "cuda"
         self.pads = self.on_gpu
+        self.workers = 1
         self.precision = {"bfloat16": "bf16", "float16": "fp16"}.get(
             str(model.dtype).removeprefix("torch."), "fp32"
         )

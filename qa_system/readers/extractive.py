@@ -78,7 +78,8 @@ class ExtractiveReader:
             the model, or 1.
         batch_tokens: padded tokens of a forward pass; None takes what measured best, and in
             int8 reads each window alone, so that its answer depends on nothing else.
-        threads: inside a forward pass on the CPU; None leaves it to the library.
+        threads: on the CPU: windows that an export reads side by side, or threads inside a
+            checkpoint's forward pass; None takes all cores.
         snippet_chars: characters of an answer's context, at most, unless the answer is longer.
 
     Raises:

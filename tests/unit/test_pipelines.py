@@ -185,7 +185,9 @@ def test_retrievers_of_one_encoder_have_it_once_in_memory(
     moved = shutil.copytree(locate("bundled:encoder").path, tmp_path / "moved")
     one, two = (DenseRetriever(store, {"model": str(moved)}) for _ in range(2))
     assert one._encoder.get() is two._encoder.get()
-    assert one._encoder.get() is not DenseRetriever(store, {"model": "bundled:encoder"})._encoder.get()
+    assert (
+        one._encoder.get() is not DenseRetriever(store, {"model": "bundled:encoder"})._encoder.get()
+    )
     held = weakref.ref(one._encoder.get())
     (moved / "new.json").write_text("{}")
     with pytest.raises(EncoderMismatchError):

@@ -65,7 +65,7 @@ class RetrieverSettings(Strict):
     bm25_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Weighted sum: the share of BM25 in the joined score; the dense retriever has the rest. Of
     sentences: the share of the question's words."""
-    relevant: float = 0.28
+    relevant: Annotated[float, Field(ge=0, le=1)] = 0.28
     """The score from which on a sentence bears on the question, and its review is considered."""
 
 

@@ -555,3 +555,32 @@ def test_stretches_are_the_numbers_in_them(places):
     expected = [n for first, count in places for n in range(first, first + count)]
     assert all(one[0] + one[1] <= other[0] for one, other in pairwise(places))
     assert np.arange(100)[ranges(firsts, counts)].tolist() == expected
+
+
+@pytest.mark.parametrize("width", [8, 16])
+def test_embeddings_of_zeros_have_a_dimension_and_no_sentences_have_none(
+    tmp_path: Path, width: int
+) -> None:
+    with FAISSDocumentStore(tmp_path / "store") as store:
+        blank = Document(id="blank", content=" ")
+        store.replace([blank], [], sentences={"blank": Sentences([], np.zeros((0, 16)))})
+        zeros = Document(id="zeros", content="Loud. Big.")
+        spans = [(0, 5), (6, 10)]
+        store.replace([zeros], [], sentences={"zeros": Sentences(spans, np.zeros((2, width)))})
+        with pytest.raises(EmbeddingError):
+            store.write_documents([Document(id="other", content="Red.", embedding=[1.0] * 3)])
+        found = store.search_sentences("loud?", np.ones(width))
+        assert [document.id for document in found.documents] == ["zeros"]
+        assert store.verify() == []
+
+
+def test_two_dimensions_in_one_write_are_refused(tmp_path: Path) -> None:
+    with FAISSDocumentStore(tmp_path / "store") as store:
+        documents = [Document(id=name, content="Loud.") for name in "ab"]
+        written = {
+            "a": Sentences([(0, 5)], np.ones((1, 3))),
+            "b": Sentences([(0, 5)], np.ones((1, 4))),
+        }
+        with pytest.raises(EmbeddingError):
+            store.replace(documents, [], sentences=written)
+        assert store.count_documents() == 0

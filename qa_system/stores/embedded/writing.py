@@ -69,12 +69,11 @@ def write(
         for document in documents
         if document.id in sentences
     }
-    widths = {len(each.vectors[0]) for each in divided.values() if each.scales.any()}
-    width = width or max(widths, default=None)
+    widths = {each.vectors.shape[1] for each in divided.values()} | {width or 0}
     try:
         with folder.writing() as transaction:
-            if width is not None:
-                fix_dimension(transaction, width)
+            for each_width in sorted(widths - {0}):
+                fix_dimension(transaction, each_width)
             if stale_ids:
                 transaction.delete(list(transaction.existing(stale_ids).values()))
             chosen = _chosen(transaction, stored, policy)

@@ -54,4 +54,5 @@ def written_columns(
                 where=where,
                 remedy="All embeddings of a store come from one encoder.",
             )
-    return columns_of(0, text, spans, matrix)
+    # Without a sentence there is no embedding, and none whose dimension could be the store's.
+    return columns_of(0, text, spans, matrix if spans else None)

@@ -16,6 +16,7 @@ from qa_system.stores.elastic.filters import ALL, Query
 from qa_system.stores.elastic.search import WINDOW, PointInTime
 from qa_system.stores.sentences import SentenceColumns, unembedded_columns
 from qa_system.stores.sentences.columns import joined
+from qa_system.stores.sentences.scoring import cosines_of_reviews
 
 __all__ = ["Extent", "Reviews", "read_extent", "read_reviews", "those", "within"]
 
@@ -183,6 +184,4 @@ def _cosine(source: Mapping[str, Any], vector: FloatArray) -> float:
     rows += [each["embedding"] for each in source.get("passages", []) if "embedding" in each]
     if not rows:
         return 0.0
-    matrix = np.array(rows, np.float32)
-    lengths = np.linalg.norm(matrix, axis=1)
-    return float(((matrix @ vector) / np.where(lengths == 0, 1, lengths)).max())
+    return float(cosines_of_reviews(np.array(rows, np.float32), vector).max())

@@ -59,6 +59,8 @@ def by_sentences(
     while state is not None:
         try:
             vector = None if given is None else query_matrix(given, state.dimension)[0]
+            if state.dimension is None:
+                vector = None  # words alone count where nothing has an embedding
             asked = SentenceQuery.of(query, vector, bm25_weight)
             search = _Search(at, state, query, asked, selected)
             found = search.find(top_k, relevant)

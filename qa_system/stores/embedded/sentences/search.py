@@ -28,6 +28,7 @@ from qa_system.stores.sentences import (
     unembedded_columns,
 )
 from qa_system.stores.sentences.bounds import CANDIDATES, MOST_DIVIDED
+from qa_system.stores.sentences.scoring import cosines_of_reviews
 
 __all__ = ["SentenceSearch"]
 
@@ -66,6 +67,8 @@ class SentenceSearch:
             vector = None
             if embedding is not None:
                 vector = query_matrix(embedding, snapshot.state.embedding_dim)[0]
+            if snapshot.state.embedding_dim is None:
+                vector = None  # words alone count where nothing has an embedding
             asked = SentenceQuery.of(query, vector, bm25_weight)
             view = self._folder.sentences.view(snapshot)
             reviews = snapshot.count() if condition is None else len(snapshot.rows(condition))
@@ -78,7 +81,7 @@ class SentenceSearch:
             if chosen is None and _is_much(places):
                 return None
             columns = _gather(snapshot, view, places)
-            of_review = None if vector is None else self._of_review(snapshot, columns, vector)
+            of_review = self._of_review(snapshot, columns, asked.vector)
             best = rank(columns, score(columns, asked, of_review), top_k, relevant, snapshot.ids)
             hits = [(row, found[0].score) for row, found in best.by_review.items()]
             documents = snapshot.documents(hits)
@@ -95,9 +98,11 @@ class SentenceSearch:
         return found
 
     def _of_review(
-        self, snapshot: Snapshot, columns: SentenceColumns, vector: FloatArray
+        self, snapshot: Snapshot, columns: SentenceColumns, vector: FloatArray | None
     ) -> FloatArray | None:
         """Return the cosine of the document that each sentence is of; None: it is not needed."""
+        if vector is None:
+            return None
         missing = np.unique(columns.reviews[columns.scales == 0])
         if not len(missing) or snapshot.state.embedding_dim is None:
             return None
@@ -111,8 +116,7 @@ class SentenceSearch:
         view = self._folder.vectors.view(snapshot)
         positions = view.positions(rows)
         vectors = view.vectors(positions)
-        lengths = np.linalg.norm(vectors, axis=1) * (np.linalg.norm(vector) or 1)
-        scores = (vectors @ vector) / np.where(lengths == 0, 1, lengths)
+        scores = cosines_of_reviews(vectors, vector)
         cosines = np.full(len(rows), -np.inf, np.float32)
         np.maximum.at(cosines, np.searchsorted(rows, view.rows[positions]), scores)
         cosines[np.isinf(cosines)] = 0

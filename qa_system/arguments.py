@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, wraps
 from math import inf
 from types import UnionType
 from typing import Any, Final, TypeVar, cast
 
-from qa_system.errors import EmptyQuestionError, InvalidArgumentError
+from qa_system.errors import ConfigError, EmptyQuestionError, InvalidArgumentError
 
 __all__ = [
     "MOST",
     "NAMES",
+    "check_choice",
     "check_count",
     "check_filters",
     "check_number",
@@ -117,6 +118,27 @@ def check_number(name: str, value: object, most: float | None = None) -> None:
         raise InvalidArgumentError(
             f"{name} is {_shown(value)}", remedy=f"Set it to a number from 0 {upper}."
         )
+
+
+def check_choice(name: str, value: str | None, choices: Sequence[str | None]) -> None:
+    """Refuse a value that is none of the choices.
+
+    Args:
+        name: of the argument that has the value.
+        value: to check.
+        choices: None among them lets the value be None.
+
+    Raises:
+        ConfigError: naming the choices.
+
+    >>> check_choice("similarity", "dot", ("cosine", "l2"))
+    Traceback (most recent call last):
+        ...
+    qa_system.errors.ConfigError: there is no similarity 'dot'. Choose of: cosine, l2.
+    """
+    if value not in choices:
+        named = ", ".join(each for each in choices if each is not None)
+        raise ConfigError(f"there is no {name} {value!r}", remedy=f"Choose of: {named}.")
 
 
 def check_filters(name: str, value: object) -> None:

@@ -66,7 +66,10 @@ SHARE_OF_WORDS: Final[Mapping[str, float | None]] = {
 }
 """How much the words count when a mode's retriever scores sentences; None: as the settings say."""
 SENTENCES: Final = 50
-"""Sentences that are retrieved for the reader: more than a budget holds."""
+"""Sentences that are retrieved for the reader at least."""
+TOKENS_OF_SENTENCE: Final = 10
+"""Fewer than a sentence costs with its neighbours and the question: more are retrieved than the
+budget holds."""
 
 allow_deserialization_module("qa_system.*")
 
@@ -195,7 +198,9 @@ def to_read(settings: Settings) -> Settings:
             settings,
             {
                 "retriever.mode": "sentences",
-                "retriever.top_k": max(SENTENCES, chosen.top_k),
+                "retriever.top_k": max(
+                    SENTENCES, chosen.top_k, settings.reader.budget // TOKENS_OF_SENTENCE
+                ),
                 "retriever.bm25_weight": chosen.bm25_weight if share is None else share,
             },
         )

@@ -7,6 +7,7 @@ from typing import Literal
 __all__ = [
     "AnswerMode",
     "Backend",
+    "Evidence",
     "IndexKind",
     "Misfits",
     "Precision",
@@ -18,6 +19,7 @@ AnswerMode = Literal["extract", "generate", "auto"]
 """What answers are: spans of reviews; generated, where the reviews support them; or generated, and
 spans where all that was generated is withheld."""
 Backend = Literal["auto", "onnx", "torch"]
+Evidence = Literal["sentences", "reviews"]
 IndexKind = Literal["auto", "flat", "hnsw", "ivf_flat", "ivf_pq", "sq8"]
 Misfits = Literal["drop", "reject"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]

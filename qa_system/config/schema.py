@@ -14,6 +14,7 @@ from pydantic import (
 
 from qa_system.config.choices import (
     Backend,
+    Evidence,
     Misfits,
     Precision,
     SourceFormat,
@@ -100,7 +101,7 @@ class ReaderSettings(Strict):
     max_seq_length: Annotated[int, Field(ge=16)] = 384
     stride: Annotated[int, Field(ge=0)] = 128
     max_answer_length: Positive = 40
-    evidence: Literal["sentences", "reviews"] = "sentences"
+    evidence: Evidence = "sentences"
     """What is read: the best sentences of all reviews with their neighbours, up to `budget`; or the
     best `retriever.top_k` reviews whole."""
     budget: Positive = 512

@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.dataclasses import ExtractedAnswer
 
-from qa_system.arguments import check_question, check_texts, checked
+from qa_system.arguments import check_choice, check_question, check_texts, checked
 from qa_system.config import ReaderSettings
+from qa_system.config.choices import Evidence
 from qa_system.errors import ConfigError, InvalidArgumentError
 from qa_system.models.locate import locate, stamp
 from qa_system.models.sharing import Shared
@@ -102,7 +103,7 @@ class ExtractiveReader:
         max_seq_length: int = DEFAULTS.max_seq_length,
         stride: int = DEFAULTS.stride,
         max_answer_length: int = DEFAULTS.max_answer_length,
-        evidence: Literal["sentences", "reviews"] = DEFAULTS.evidence,
+        evidence: Evidence = DEFAULTS.evidence,
         budget: int = DEFAULTS.budget,
         no_answer_threshold: float | None = DEFAULTS.no_answer_threshold,
         temperature: float | None = DEFAULTS.temperature,
@@ -112,6 +113,7 @@ class ExtractiveReader:
     ) -> None:
         if temperature is not None and not temperature > 0:
             raise ConfigError(f"temperature is {temperature}", remedy="Set it above 0.")
+        check_choice("evidence", evidence, get_args(Evidence))
         if no_answer_threshold is not None and math.isnan(no_answer_threshold):
             raise ConfigError("no_answer_threshold is not a number", remedy="Set a number.")
         self.model = model

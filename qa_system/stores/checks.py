@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
 from shlex import quote
 from typing import Any, Final
 
@@ -12,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.console.wording import counted
-from qa_system.errors import ConfigError, EmbeddingError, EncoderMismatchError, InvalidArgumentError
+from qa_system.errors import EmbeddingError, EncoderMismatchError, InvalidArgumentError
 from qa_system.records import EncoderIdentity
 
 __all__ = [
-    "check_choice",
     "check_encoder",
     "check_identity",
     "check_passage_encoder",
@@ -32,27 +30,6 @@ _LONGEST_WORD: Final = 255
 _HAN = r"\u3040-\u309f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[{_HAN}]|[^\W_{_HAN}]+")
 """A run of letters and digits; of Chinese and Hiragana, which have no blanks, each character."""
-
-
-def check_choice(name: str, value: str | None, choices: Sequence[str | None]) -> None:
-    """Refuse a value that is none of the choices.
-
-    Args:
-        name: of the argument that has the value.
-        value: to check.
-        choices: None among them lets the value be None.
-
-    Raises:
-        ConfigError: naming the choices.
-
-    >>> check_choice("similarity", "dot", ("cosine", "l2"))
-    Traceback (most recent call last):
-        ...
-    qa_system.errors.ConfigError: there is no similarity 'dot'. Choose of: cosine, l2.
-    """
-    if value not in choices:
-        named = ", ".join(each for each in choices if each is not None)
-        raise ConfigError(f"there is no {name} {value!r}", remedy=f"Choose of: {named}.")
 
 
 def check_identity(value: object, name: str = "identity") -> None:

@@ -13,7 +13,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from qa_system.arguments import checked
+from qa_system.arguments import check_choice, checked
 from qa_system.config import ElasticsearchSettings
 from qa_system.errors import ConfigError
 from qa_system.labels import aggregate, join_annotators
@@ -104,8 +104,8 @@ class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
         timeout: float = DEFAULTS.timeout,
         bulk: dict[str, Any] | None = None,
     ) -> None:
-        checks.check_choice("similarity", similarity, (None, *get_args(Similarity)))
-        checks.check_choice("index_options", index_options, get_args(IndexOptions))
+        check_choice("similarity", similarity, (None, *get_args(Similarity)))
+        check_choice("index_options", index_options, get_args(IndexOptions))
         self._settings: dict[str, Any] = {
             "url": url,
             "index": index,

@@ -15,7 +15,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from qa_system.arguments import checked
+from qa_system.arguments import check_choice, checked
 from qa_system.config import StoreSettings
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
@@ -98,8 +98,8 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         gpu: bool = DEFAULTS.gpu,
         group: str | None = DEFAULTS.group,
     ) -> None:
-        checks.check_choice("similarity", similarity, get_args(Similarity))
-        checks.check_choice("index", index, get_args(IndexKind))
+        check_choice("similarity", similarity, get_args(Similarity))
+        check_choice("index", index, get_args(IndexKind))
         self._path = Path(path)
         self._embedding_dim = embedding_dim
         self._similarity: Similarity = similarity

@@ -11,6 +11,9 @@ from haystack import Document
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qa_system import pipelines
+from qa_system.config import load_settings
+from qa_system.errors import ConfigError
 from qa_system.models.inference import load_tokenizer
 from qa_system.models.locate import locate
 from qa_system.readers.calibration import Calibration, keep_calibration
@@ -218,3 +221,14 @@ def test_sentences_have_a_calibration_of_their_own(root: Path, tmp_path: Path) -
     assert not mixed.answers
     [as_review] = ExtractiveReader(str(mine), evidence="reviews").read([QUESTION], [[divided]])
     assert [each.data for each in as_review.answers] == [each.data for each in whole.answers]
+
+
+def test_what_is_no_evidence_is_refused() -> None:
+    with pytest.raises(ConfigError, match="there is no evidence 'Sentences'"):
+        ExtractiveReader(evidence="Sentences")
+
+
+def test_more_sentences_are_retrieved_for_a_larger_budget() -> None:
+    for budget, sentences in ((512, 51), (5_000, 500), (64, 50)):
+        settings = load_settings(None, {"reader.budget": budget}, environ={})
+        assert pipelines.to_read(settings).retriever.top_k == sentences

@@ -229,6 +229,6 @@ def test_what_is_no_evidence_is_refused() -> None:
 
 
 def test_more_sentences_are_retrieved_for_a_larger_budget() -> None:
-    for budget, sentences in ((512, 51), (5_000, 500), (64, 50)):
+    for budget, retrieved in ((512, 51), (5_000, 500), (64, 50)):
         settings = load_settings(None, {"reader.budget": budget}, environ={})
-        assert pipelines.to_read(settings).retriever.top_k == sentences
+        assert pipelines.to_read(settings).retriever.top_k == retrieved

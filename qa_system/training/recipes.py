@@ -126,6 +126,8 @@ class ReaderRecipe(Schedule):
     negatives: HardNegatives = HardNegatives()
     dropout: Share = 0.1
     """Between the layers. Attention has none: on a CPU it costs a third of the time."""
+    frozen_layers: Annotated[int, Field(ge=0)] = 0
+    """The lowest layers that stay as they are, and with them the embeddings; 0: all learns."""
     max_seq_length: Annotated[int, Field(ge=16)] = 384
     stride: Annotated[int, Field(ge=0)] = 128
     max_answer_length: Positive = 40

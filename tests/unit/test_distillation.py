@@ -18,7 +18,8 @@ from transformers import (
 )
 
 from qa_system.errors import ConfigError, ModelError
-from qa_system.training.reader.distill import distillation_loss, keep_layers, kept_layers
+from qa_system.training.reader.distill import distillation_loss
+from qa_system.training.reader.layers import keep_layers, kept_layers
 
 
 def test_worked_by_hand() -> None:

@@ -27,6 +27,7 @@ from qa_system.errors import ConfigError, ModelError
 from qa_system.models.inference import pad, token_batches
 from qa_system.models.locate import locate
 from qa_system.readers.backends import ReaderBackend, load_backend
+from qa_system.training.reader.layers import freeze_layers, keep_layers
 from qa_system.training.reader.model import Reader, logits
 from qa_system.training.reader.targets import Target, collate, gather_targets, span_loss
 from qa_system.training.reader.train import fit_reader, start_reader
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from qa_system.training.trainer import TrainingSet
 
-__all__ = ["distill", "distillation_loss", "keep_layers", "kept_layers"]
+__all__ = ["distill", "distillation_loss"]
 
 FloatArray = NDArray[np.float32]
 
@@ -74,6 +75,7 @@ def distill(recipe: DistillTraining, out: str | Path) -> dict[str, Any]:
     _check_tokens(teacher, recipe.teacher, student, recipe.model)
     if recipe.layers is not None:
         keep_layers(student.model, recipe.layers)
+    freeze_layers(student.model, recipe.frozen_layers)
     sources = read_sources(recipe.train, recipe.dev, recipe.seed, student.cutter.fits)
     material = gather_targets(sources, recipe.negatives, student.cutter)
     judged = _teacher_logits(teacher, material.examples, run.checkpoints / CACHE)
@@ -118,54 +120,6 @@ def distillation_loss(
         log_target=True,
     )
     return temperature**2 * divergence.sum(dim=(0, 2)).mean()
-
-
-def kept_layers(there: int, kept: int) -> list[int]:
-    """Choose layers, evenly, the first and the last among them; of one, the first.
-
-    DistilBERT's choice of six from twelve (Sanh et al. 2019, section 3, and its code).
-
-    >>> kept_layers(12, 6), kept_layers(6, 3)
-    ([0, 2, 4, 7, 9, 11], [0, 2, 5])
-    """
-    return [int(place) for place in np.linspace(0, there - 1, kept).round()]
-
-
-def keep_layers(model: Any, kept: int) -> None:
-    """Take all but a few of a transformer's layers out of it.
-
-    Args:
-        model: one of transformers' models; it is changed.
-        kept: how many stay.
-
-    Raises:
-        ConfigError: it has fewer.
-        ModelError: its layers are not in one list, as BERT's and its like's are.
-    """
-    import torch
-
-    there = int(model.config.num_hidden_layers)
-    if kept > there:
-        raise ConfigError(
-            f"{kept} layers are to be kept, and the student's checkpoint has {there}",
-            remedy=f"Set layers to {there} at most.",
-        )
-    holders = [
-        (module, name)
-        for module in model.modules()
-        for name, child in module.named_children()
-        if isinstance(child, torch.nn.ModuleList) and len(child) == there
-    ]
-    if len(holders) != 1:
-        raise ModelError(
-            f"the layers of a {type(model).__name__} cannot be told from its other parts",
-            remedy="Name a BERT-like student, or a small checkpoint and no layers.",
-        )
-    [(module, name)] = holders
-    layers = getattr(module, name)
-    chosen = torch.nn.ModuleList(layers[place] for place in kept_layers(there, kept))
-    setattr(module, name, chosen)
-    model.config.num_hidden_layers = kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,4 @@
-"""The loss of a student against numbers worked by hand and against scipy; layers taken out."""
-
-from typing import Any
+"""The loss of a student against numbers worked by hand and against scipy."""
 
 import numpy as np
 import pytest
@@ -10,16 +8,8 @@ pytest.importorskip("torch")
 import torch
 from scipy.special import softmax
 from scipy.stats import entropy
-from transformers import (
-    BertConfig,
-    BertForQuestionAnswering,
-    DistilBertConfig,
-    DistilBertForQuestionAnswering,
-)
 
-from qa_system.errors import ConfigError, ModelError
 from qa_system.training.reader.distill import distillation_loss
-from qa_system.training.reader.layers import keep_layers, kept_layers
 
 
 def test_worked_by_hand() -> None:
@@ -69,46 +59,3 @@ def test_tokens_that_are_not_allowed_teach_nothing() -> None:
     assert (gradient[..., allowed[0]] != 0).all()
     same = distillation_loss(teacher, teacher, allowed, 2.0)
     assert float(same) == pytest.approx(0.0, abs=1e-6)
-
-
-def test_layers_are_kept_evenly() -> None:
-    assert kept_layers(4, 4) == [0, 1, 2, 3]
-    assert kept_layers(12, 2) == [0, 11]
-    assert kept_layers(6, 1) == [0]
-
-
-SMALL = {"vocab_size": 50, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
-
-
-@pytest.mark.parametrize(
-    ("model", "layers"),
-    [
-        (
-            lambda: BertForQuestionAnswering(BertConfig(num_hidden_layers=6, **SMALL)),
-            lambda model: model.bert.encoder.layer,
-        ),
-        (
-            lambda: DistilBertForQuestionAnswering(
-                DistilBertConfig(vocab_size=50, dim=16, n_layers=6, n_heads=2, hidden_dim=16)
-            ),
-            lambda model: model.distilbert.transformer.layer,
-        ),
-    ],
-)
-def test_every_second_layer_of_the_teacher(model: Any, layers: Any) -> None:
-    student = model()
-    before = list(layers(student))
-    keep_layers(student, 3)
-    assert [before.index(layer) for layer in layers(student)] == [0, 2, 5]
-    assert student.config.num_hidden_layers == 3
-    assert student(torch.tensor([[1, 2, 3]])).start_logits.shape == (1, 3)
-
-
-def test_errors_are_named() -> None:
-    bert = BertForQuestionAnswering(BertConfig(num_hidden_layers=2, **SMALL))
-    with pytest.raises(ConfigError, match=r"3 layers are to be kept, .* has 2"):
-        keep_layers(bert, 3)
-    bert.second = bert.bert.encoder
-    bert.other = torch.nn.ModuleList([torch.nn.Identity(), torch.nn.Identity()])
-    with pytest.raises(ModelError, match="cannot be told from its other parts"):
-        keep_layers(bert, 1)

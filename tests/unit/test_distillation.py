@@ -9,7 +9,7 @@ import torch
 from scipy.special import softmax
 from scipy.stats import entropy
 
-from qa_system.training.reader.distill import distillation_loss
+from qa_system.training.reader.distill import distillation_loss, student_loss
 
 
 def test_worked_by_hand() -> None:
@@ -59,3 +59,24 @@ def test_tokens_that_are_not_allowed_teach_nothing() -> None:
     assert (gradient[..., allowed[0]] != 0).all()
     same = distillation_loss(teacher, teacher, allowed, 2.0)
     assert float(same) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_window_without_a_label_has_the_teachers_word_alone() -> None:
+    # Softened by 1 the teacher says 1/4, 3/4 of the first window's starts, the student 1/2, 1/2:
+    # 1/4 log(1/2) + 3/4 log(3/2) = 0.1308, of two windows one. The second's label is one of two
+    # starts and one of two ends: log 4.
+    teacher = torch.zeros(2, 2, 2)
+    teacher[0, 0] = torch.tensor([1.0, 3.0]).log()
+    even = torch.zeros(2, 2, requires_grad=True)
+    batch = {
+        "teacher": teacher,
+        "allowed": torch.ones(2, 2, dtype=torch.bool),
+        "spans": torch.tensor([[[-1, -1]], [[0, 1]]]),
+    }
+    loss = student_loss(even, even, batch, alpha=0.25, temperature=1.0)
+    assert float(loss) == pytest.approx(0.25 * 0.130812 / 2 + 0.75 * np.log(4) / 2, abs=1e-5)
+    batch["spans"] = torch.full((2, 1, 2), -1)
+    unlabelled = student_loss(even, even, batch, alpha=0.25, temperature=1.0)
+    assert float(unlabelled) == pytest.approx(0.25 * 0.130812 / 2, abs=1e-5)
+    [gradient] = torch.autograd.grad(unlabelled, even)
+    assert torch.isfinite(gradient).all()

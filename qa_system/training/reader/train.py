@@ -13,6 +13,7 @@ from qa_system.readers.backends import TorchBackend
 from qa_system.readers.windows import WindowCutter
 from qa_system.records import Label
 from qa_system.training.reader.evaluate import calibrate, measure
+from qa_system.training.reader.examples import with_negatives
 from qa_system.training.reader.layers import freeze_layers
 from qa_system.training.reader.model import Reader, load_model, logits
 from qa_system.training.reader.targets import Target, collate, gather_targets, span_loss
@@ -50,7 +51,11 @@ def train_reader(recipe: ReaderTraining, out: str | Path) -> dict[str, Any]:
     reader = start_reader(recipe, run.device)
     freeze_layers(reader.model, recipe.frozen_layers)
     sources = read_sources(recipe.train, recipe.dev, recipe.seed, reader.cutter.fits)
-    material = gather_targets(sources, recipe.negatives, reader.cutter)
+    material = gather_targets(
+        sources,
+        lambda part: with_negatives(part.labels, recipe.negatives, part.seed),
+        reader.cutter,
+    )
     return fit_reader(run, reader, material, _training_set(reader, material.examples))
 
 

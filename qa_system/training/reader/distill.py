@@ -235,9 +235,10 @@ def student_loss(
     alpha: float,
     temperature: float,
 ) -> torch.Tensor:
-    """Return the mean over windows of `alpha` times the divergence, plus the rest times the labels'.
+    """Return the mean over windows of the teacher's part of the loss and the labels' part.
 
-    A window that nobody has labelled has the first part alone.
+    That is `alpha` times the divergence and `1 - alpha` times the loss of the labels, which a
+    window that nobody has labelled lacks.
 
     Args:
         start: the student's logits, shape (windows, tokens).

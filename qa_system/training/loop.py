@@ -143,7 +143,7 @@ class Shown(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
         self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any
     ) -> None:
         """Count the steps that a stopped run had done."""
-        self._shown.advance(state.global_step)
+        self._shown.go_on(state.global_step)
 
     def on_step_end(
         self, _args: TrainingArguments, _state: TrainerState, _control: TrainerControl, **_: Any

@@ -15,6 +15,7 @@ SCRIPTS = (
     ("precision",),
     ("retrieval_electronics",),
     ("harness",),
+    ("sentences",),
     ("book_figures",),
     ("elasticsearch",),
 )

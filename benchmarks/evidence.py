@@ -5,7 +5,8 @@
 
 Both ways of reading are asked each question in turn, in one process. The items have at least ten
 reviews. *Long* adds a review of 100,000 characters to each item, *huge* asks one item of 10,000
-reviews, which are SubjQA's. Indexing is timed with sentences and without, in turn, into stores
+reviews, which are SubjQA's. *Made* asks for single sentences among 4,000 that differ from others in
+one or two words. Indexing is timed with sentences and without, in turn, into stores
 that are deleted afterwards.
 """
 
@@ -41,6 +42,9 @@ LONG_BAR = 1.5
 HUGE_BAR = 0.150
 INDEXING_BAR = 2.0
 RUNS = 3
+MADE = 4_000
+ASKED = 200
+THINGS = ("screw", "button", "hinge", "strap", "cable", "lamp", "wheel", "zipper")
 NAMES = (
     "items of ten or more reviews",
     "with a review of 100,000 characters",
@@ -67,6 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     labels = [label for label in data.labels_of("test") if label.item_id in items]
     labels = labels[: chosen.questions]
     missed = ask(labels, reviews)
+    made()
     return int(index(reviews[: chosen.indexed]) or missed)
 
 
@@ -136,6 +141,50 @@ def timed(
             seconds[way].append(perf_counter() - start)
     measured = {way: sorted(each[5:]) for way, each in seconds.items()}
     return {way: (median(each), each[int(0.95 * len(each))]) for way, each in measured.items()}
+
+
+def made() -> None:
+    """Look for single sentences among 4,000 of a kind, in words of the question's own."""
+    from eval.report.tables import print_table
+    from qa_system.config import changed
+    from qa_system.records import Review
+
+    pairs = [(thing, place) for thing in THINGS for place in range(1, MADE // len(THINGS) + 1)]
+    said = [f"The {thing} in row {place} came loose." for thing, place in pairs]
+    reviews = [
+        Review(f"made-{start}", "made", " ".join(said[start : start + 10]))
+        for start in range(0, len(said), 10)
+    ]
+    asked = pairs[:: len(pairs) // ASKED]
+    found: Counter[str] = Counter()
+    with systems(reviews, ["sentences"]) as opened:
+        settings = opened["sentences"].settings
+        for mode in ("bm25", "dense", "hybrid"):
+            found[mode] = looked_up(changed(settings, {"retriever.mode": mode}), asked)
+    rows = {mode: {"found": number / len(asked)} for mode, number in found.items()}
+    title = f"{len(asked)} of {MADE} made sentences, found among the best 50"
+    print_table(title, rows, ["found"], [])
+
+
+def looked_up(settings: Settings, asked: Sequence[tuple[str, int]]) -> int:
+    """Return how many of the made sentences are among the best 50 for a question."""
+    from qa_system import pipelines
+    from qa_system.stores import open_store
+
+    found = 0
+    with open_store(settings.store) as store:
+        reading = pipelines.to_read(settings)
+        pipeline = pipelines.retrieve(store, reading)
+        for thing, place in asked:
+            question = f"Which {thing} got loose, was it row {place}?"
+            documents = pipeline.run({"query": question})["retriever"]["documents"]
+            wanted = f"The {thing} in row {place} came loose."
+            found += any(
+                (document.content or "")[start:end] == wanted
+                for document in documents
+                for start, end, *_ in document.meta["sentences"]
+            )
+    return found
 
 
 def index(reviews: Sequence[Review]) -> bool:

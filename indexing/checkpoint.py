@@ -33,6 +33,7 @@ __all__ = [
     "Told",
     "lock_of",
     "read_checkpoints",
+    "unwritable",
 ]
 
 LOCK_SECONDS = 0.5
@@ -190,7 +191,7 @@ class CheckpointFile:
                 remedy="Wait for it, or end it; it can be resumed.",
             ) from None
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
         try:
             self._db = self._open()
         except BaseException:
@@ -207,7 +208,7 @@ class CheckpointFile:
                     Path(f"{self.path}{suffix}").unlink(missing_ok=True)
                 return self._connect()
             except (OSError, sqlite3.DatabaseError) as error:
-                raise _unwritable(self.path, error) from error
+                raise unwritable(self.path, error) from error
 
     def _connect(self) -> sqlite3.Connection:
         with suppress(FileExistsError):
@@ -374,7 +375,7 @@ class CheckpointFile:
                 raise
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
 
 
 def _has_tables(db: sqlite3.Connection) -> bool:
@@ -397,7 +398,8 @@ def _is_running(path: Path) -> bool:
         return False
 
 
-def _unwritable(path: Path, error: Exception) -> JobError:
+def unwritable(path: Path, error: Exception) -> JobError:
+    """Return the error of a checkpoint that cannot be written, with what to do about it."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
     if path.is_dir() or isinstance(error, IsADirectoryError):
         first = "A folder is in its place: move it away"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from qa_system.retrievers.embedders import ReviewDocumentEmbedder as ReviewDocumentEmbedder
     from qa_system.retrievers.embedders import ReviewTextEmbedder as ReviewTextEmbedder
     from qa_system.retrievers.embedding import ReviewEmbeddingRetriever as ReviewEmbeddingRetriever
+    from qa_system.retrievers.sentences import SentenceRetriever as SentenceRetriever
     from qa_system.stores.elasticsearch import ElasticsearchReviewStore as ElasticsearchReviewStore
     from qa_system.stores.faiss import FAISSDocumentStore as FAISSDocumentStore
     from qa_system.system import QASystem as QASystem
@@ -60,6 +61,7 @@ _HOMES = {
     "ReviewDocumentEmbedder": "qa_system.retrievers.embedders",
     "ReviewEmbeddingRetriever": "qa_system.retrievers.embedding",
     "ReviewTextEmbedder": "qa_system.retrievers.embedders",
+    "SentenceRetriever": "qa_system.retrievers.sentences",
     "Settings": "qa_system.config.schema",
     "load_settings": "qa_system.config.loading",
 }

@@ -11,8 +11,9 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial, wraps
+from math import inf
 from types import UnionType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from qa_system.errors import EmptyQuestionError, InvalidArgumentError
 
@@ -21,9 +22,11 @@ __all__ = [
     "NAMES",
     "check_count",
     "check_filters",
+    "check_number",
     "check_question",
     "check_text",
     "check_texts",
+    "check_texts_inside",
     "checked",
 ]
 
@@ -96,6 +99,26 @@ def check_count(name: str, value: object, least: int = 1) -> None:
         raise InvalidArgumentError(f"{name} is {value}", remedy=f"Set it to {MOST} at most.")
 
 
+def check_number(name: str, value: object, most: float | None = None) -> None:
+    """Refuse what is no number, and one that is below 0 or too large.
+
+    Raises:
+        InvalidArgumentError: saying what it is.
+
+    >>> check_number("bm25_weight", 1.5, most=1)
+    Traceback (most recent call last):
+        ...
+    qa_system.errors.InvalidArgumentError: bm25_weight is 1.5. Set it to a number from 0 to 1.
+    """
+    highest = inf if most is None else most
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= cast("float", value) <= highest:
+        upper = "on" if most is None else f"to {most:g}"
+        raise InvalidArgumentError(
+            f"{name} is {_shown(value)}", remedy=f"Set it to a number from 0 {upper}."
+        )
+
+
 def check_filters(name: str, value: object) -> None:
     """Refuse None, and a filter with text that UTF-8 cannot hold; the stores check the rest.
 
@@ -104,6 +127,15 @@ def check_filters(name: str, value: object) -> None:
     """
     if value is None:
         raise InvalidArgumentError(f"{name} is None", remedy="Pass {} for all documents.")
+    check_texts_inside(name, value)
+
+
+def check_texts_inside(name: str, value: object) -> None:
+    """Refuse text that UTF-8 cannot hold, wherever it stands in lists and dictionaries.
+
+    Raises:
+        InvalidArgumentError: saying what it is.
+    """
     parts = [value]
     while parts:
         part = parts.pop()
@@ -146,6 +178,7 @@ def _check_policy(name: str, value: object) -> None:
 COUNTS: Final = {
     "batch_size": 1,
     "batch_tokens": 1,
+    "budget": 1,
     "from_": 0,
     "max_answer_length": 1,
     "max_length": 2,
@@ -171,12 +204,14 @@ NAMES: Final[Mapping[str, Callable[[str, object], None]]] = {
         ("by_item", "recreate_index", "whole_ties"), partial(_check_kind, kind=bool, said="a bool")
     ),
     **{name: partial(check_count, least=least) for name, least in COUNTS.items()},
+    "bm25_weight": partial(check_number, most=1),
     "documents": partial(_check_kind, kind=list | tuple, said="a list"),
     "filters": check_filters,
     "labels": partial(_check_kind, kind=Iterable, said="labels"),
     "meta": partial(_check_kind, kind=Mapping, said="a dictionary"),
     "path": partial(_check_kind, kind=str | os.PathLike, said="a path"),
     "policy": _check_policy,
+    "relevant": check_number,
 }
 """What is checked, by the name of the argument."""
 

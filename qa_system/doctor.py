@@ -202,14 +202,15 @@ def _store(settings: Settings) -> Finding:
         detail = error.what if error.where is None else f"{error.what} ({error.where})"
         return Finding("store", False, required=is_expected, detail=detail, remedy=error.remedy)
     filled_by = "no encoder" if status.encoder is None else status.encoder.name
-    return Finding(
-        "store",
-        ok=True,
-        required=False,
-        detail=f"{counted(status.documents, 'document')} of {counted(status.items, 'item')} "
-        f"in {status.path}, "
-        f"embedded by {filled_by}",
+    detail = (
+        f"{counted(status.documents, 'document')} of {counted(status.items, 'item')} "
+        f"in {status.path}, embedded by {filled_by}"
     )
+    undivided, remedy = status.documents - status.sentences, None
+    if undivided:
+        detail += f"; {counted(undivided, 'document')} without stored sentences"
+        remedy = "Questions about those take longer: qa-index reembed stores their sentences."
+    return Finding("store", ok=True, required=False, detail=detail, remedy=remedy)
 
 
 def _is_named(settings: Settings) -> bool:

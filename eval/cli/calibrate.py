@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,9 @@ from qa_system.console.app import print_json
 from qa_system.console.options import JsonOption, takes_settings
 
 if TYPE_CHECKING:
+    from eval.runs.run import System
     from qa_system.config import Settings
+    from qa_system.datasets.dataset import Dataset
     from qa_system.readers.calibration import Calibration
 
 __all__ = ["calibrate"]
@@ -46,6 +48,14 @@ def calibrate(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of --held-out.")] = 13,
+    sentences: Annotated[
+        bool,
+        typer.Option(
+            "--sentences",
+            help="Fit for evidence of sentences: ask all reviews of the items, and move the "
+            "calibration so that as few unanswerable questions are answered as from whole reviews.",
+        ),
+    ] = False,
     write: Annotated[
         bool, typer.Option("--write", help="Write the calibration into the model's folder.")
     ] = False,
@@ -55,28 +65,29 @@ def calibrate(
     named: list[str | None] = [None] if dataset is None else [*dataset]
 
     from eval.datasets import load_dataset
-    from eval.runs.provenance import made_with
-    from eval.tasks.calibration import calibrated, part_to_fit_on
+    from eval.tasks.calibration import calibrated, calibrated_of_sentences, part_to_fit_on
     from qa_system.models.locate import SAMPLE, locate
     from qa_system.readers.calibration import keep_calibration
 
     loaded = [load_dataset(SAMPLE if name is None else name, settings) for name in named]
     parts = [part_to_fit_on(each, split) for each in loaded]
-    fitted, runs = calibrated(loaded, settings, parts, held_out=held_out, seed=seed)
+    fit = calibrated_of_sentences if sentences else calibrated
+    fitted, runs = fit(loaded, settings, parts, held_out=held_out, seed=seed)
     if write:
-        keep_calibration(fitted, locate(settings.reader.model))
+        keep_calibration(fitted, locate(settings.reader.model), of_sentences=sentences)
     if as_json:
-        models = {"reader": settings.reader.model}
-        made = [
-            made_with(settings, data, part, models)
-            for data, part in zip(loaded, parts, strict=True)
-        ]
-        each = [
-            {"metrics": run.metrics, "made_with": how} for run, how in zip(runs, made, strict=True)
-        ]
-        print_json({"calibration": fitted.to_dict(), "runs": each})
+        told = [_run(settings, *each) for each in zip(loaded, parts, runs, strict=True)]
+        print_json({"calibration": fitted.to_dict(), "runs": told})
         return
     print_calibration(fitted)
+
+
+def _run(settings: Settings, data: Dataset, part: str | None, run: System) -> dict[str, Any]:
+    """Return the evaluation on a data set as JSON values."""
+    from eval.runs.provenance import made_with
+
+    models = {"reader": settings.reader.model}
+    return {"metrics": run.metrics, "made_with": made_with(settings, data, part, models)}
 
 
 def print_calibration(fitted: Calibration) -> None:

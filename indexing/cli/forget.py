@@ -63,13 +63,14 @@ def forget(
     folder = state_folder(settings).absolute()
     with open_store(settings.store) as opened:
         texts = _texts(opened, reviews)
+        same = _same_text(opened, reviews)
         given = settings.indexing.rejects
         reject_file = None if given is None else Path(given)
         jobs = erase_from_jobs(folder, reject_file, reviews, texts)
         forgotten = opened.forget(reviews)
     unknown = [each for each in reviews if each not in texts]
     if as_json:
-        found = {**asdict(forgotten), **asdict(jobs), "not_found": unknown}
+        found = {**asdict(forgotten), **asdict(jobs), "not_found": unknown, "same_text": same}
         print_json({"store": settings.store.place, "state": str(folder), **found})
     else:
         typer.echo(
@@ -81,6 +82,8 @@ def forget(
         note(f"there is no folder {folder}: where jobs ran elsewhere, name theirs by --state")
     if unknown:
         note(f"not in the store: {', '.join(map(repr, unknown))}")
+    if same:
+        note(f"the same text, posted to other items, is still there: {', '.join(map(repr, same))}")
     for path, number in jobs.remaining_rejects.items():
         note(f"{path} has {number:,} rejected rows of others, or of nobody that can be told")
     if forgotten.remaining:
@@ -113,7 +116,8 @@ def erase_from_jobs(
             if number or any(each.encode() in held for each in review_ids):
                 checkpoints += 1
                 for file in files:
-                    file.unlink(missing_ok=True)
+                    if not file.is_dir():
+                        file.unlink(missing_ok=True)
             removed += number
     reject_files = sorted(folder.glob("*.rejects.jsonl"))
     if rejects is not None and rejects.is_file():
@@ -135,6 +139,20 @@ def _texts(store: ReviewStore, review_ids: Sequence[str]) -> dict[str, str]:
             if isinstance(name, str):
                 texts[name] = document.content or ""
     return texts
+
+
+def _same_text(store: ReviewStore, review_ids: Sequence[str]) -> list[str]:
+    """Return the ids of the other reviews that were posted with these to several items."""
+    from qa_system.review_ids import COPY_OF
+    from qa_system.stores.filters import copies_of
+
+    named = {"field": "meta.review_id", "operator": "in", "value": list(review_ids)}
+    chosen = [each.meta.get(COPY_OF) for each in store.filter_documents(named)]
+    firsts = {*review_ids, *(each for each in chosen if isinstance(each, str))}
+    among = {"field": "meta.review_id", "operator": "in", "value": sorted(firsts)}
+    either = {"operator": "OR", "conditions": [among, copies_of(sorted(firsts))]}
+    found = {str(each.meta.get("review_id", each.id)) for each in store.filter_documents(either)}
+    return sorted(found - set(review_ids))
 
 
 def _erase_rejects(path: Path, review_ids: Sequence[str], texts: dict[str, str]) -> int:
@@ -174,7 +192,7 @@ def _locked(path: Path) -> Iterator[None]:
     """Hold the lock of a job, which is then not running."""
     from filelock import Timeout
 
-    from indexing.checkpoint import lock_of
+    from indexing.checkpoint import lock_of, unwritable
     from qa_system.errors import JobError
 
     try:
@@ -186,3 +204,5 @@ def _locked(path: Path) -> Iterator[None]:
             where=str(path),
             remedy="Wait for it, or end it; then run the same command again.",
         ) from None
+    except OSError as error:
+        raise unwritable(path, error) from error

@@ -244,7 +244,10 @@ def _guess(
         for name in there
     }
     taken = {getattr(columns, field) for field in ALIASES}
-    free = [name for name in there if name and name not in taken]
+    nested = {
+        name for row in sample for name, value in row.items() if isinstance(value, list | dict)
+    }
+    free = [name for name in there if name and name not in taken and name not in nested]
     guessed: dict[str, str | None] = {}
     for field in sorted(missing, reverse=True):  # the text first: it is the easier one
         others = [name for name in free if name not in guessed.values()]

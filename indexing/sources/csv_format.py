@@ -20,6 +20,8 @@ __all__ = ["Header", "csv_header", "read_csv"]
 
 DELIMITERS: Final = (",", "\t", ";", "|")
 _SEPARATOR_LINE: Final = re.compile(rb"sep=(.)\r?\n")
+_BLANK: Final = b" \t\r\n,;|"
+"""A line of these alone is empty; a spreadsheet writes the delimiters of its empty cells."""
 _UNNAMED: Final = re.compile(r"Unnamed: \d+|")
 """A number of rows that pandas wrote, and any other column without a name."""
 
@@ -67,7 +69,7 @@ def csv_header(head: Sequence[bytes], name: str, columns: Columns) -> Header:
         ConfigError: the first row names no columns, or one twice.
     """
     blank = 0
-    while blank < len(head) and not head[blank].removeprefix(BOM).strip():
+    while blank < len(head) and not head[blank].removeprefix(BOM).strip(_BLANK):
         blank += 1
     delimiters: Sequence[str] = DELIMITERS
     told = _SEPARATOR_LINE.fullmatch(head[blank]) if blank < len(head) else None

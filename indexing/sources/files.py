@@ -25,9 +25,10 @@ from indexing.sources.json_format import is_json_lines
 from indexing.sources.parquet_format import parquet_names
 from indexing.sources.rows import BadRow, Columns, Position, RawRow, Reject, Row, shorten
 from indexing.sources.streams import DATA_SUFFIXES, PARQUET, TextSource, failing, open_text
+from qa_system.arguments import check_text
 from qa_system.config import IndexingSettings
 from qa_system.datasets import subjqa, subjqa_rows
-from qa_system.errors import ConfigError, DataError
+from qa_system.errors import ConfigError, DataError, InvalidArgumentError
 from qa_system.models.locate import data_place
 from qa_system.review_ids import ID_RECIPE
 
@@ -198,7 +199,8 @@ def open_sources(settings: IndexingSettings, stdin: IO[bytes] | None = None) -> 
 
     Raises:
         ConfigError: no source is named, or a file has not the columns needed.
-        DataError: a source is missing, a file cannot be read, or is of no format known.
+        DataError: a source is missing, a file cannot be read, its name is not UTF-8, or it is of no
+            format known.
         MissingDependencyError: Parquet is read without pyarrow.
     """
     if not settings.sources:
@@ -209,12 +211,22 @@ def open_sources(settings: IndexingSettings, stdin: IO[bytes] | None = None) -> 
         )
     files: list[SourceFile] = []
     for place in dict.fromkeys(place for source in settings.sources for place in _expand(source)):
+        _check_name(place)
         file = _recognise(place, len(files), settings, stdin)
         if file is None:
             logger.warning("%s is empty", place)
         else:
             files.append(file)
     return Sources(tuple(files), settings)
+
+
+def _check_name(place: str) -> None:
+    try:
+        check_text("the name of a file", place)
+    except InvalidArgumentError as error:
+        raise DataError(
+            error.what, remedy="Rename it: checkpoints and rejects are UTF-8."
+        ) from None
 
 
 def _expand(source: str) -> list[str]:

@@ -31,16 +31,7 @@ if TYPE_CHECKING:
         read_yaml as read_yaml,
     )
     from qa_system.config.schema import (
-        AnyStoreSettings as AnyStoreSettings,
-    )
-    from qa_system.config.schema import (
-        BulkWriteSettings as BulkWriteSettings,
-    )
-    from qa_system.config.schema import (
         Device as Device,
-    )
-    from qa_system.config.schema import (
-        ElasticsearchSettings as ElasticsearchSettings,
     )
     from qa_system.config.schema import (
         EncoderSettings as EncoderSettings,
@@ -55,9 +46,6 @@ if TYPE_CHECKING:
         PassageSettings as PassageSettings,
     )
     from qa_system.config.schema import (
-        Positive as Positive,
-    )
-    from qa_system.config.schema import (
         RankerSettings as RankerSettings,
     )
     from qa_system.config.schema import (
@@ -69,10 +57,22 @@ if TYPE_CHECKING:
     from qa_system.config.schema import (
         Settings as Settings,
     )
-    from qa_system.config.schema import (
+    from qa_system.config.store_schema import (
+        AnyStoreSettings as AnyStoreSettings,
+    )
+    from qa_system.config.store_schema import (
+        BulkWriteSettings as BulkWriteSettings,
+    )
+    from qa_system.config.store_schema import (
+        ElasticsearchSettings as ElasticsearchSettings,
+    )
+    from qa_system.config.store_schema import (
+        Positive as Positive,
+    )
+    from qa_system.config.store_schema import (
         StoreSettings as StoreSettings,
     )
-    from qa_system.config.schema import (
+    from qa_system.config.store_schema import (
         Strict as Strict,
     )
 
@@ -87,19 +87,21 @@ _HOMES = {
         "read_yaml",
     ),
     "schema": (
-        "AnyStoreSettings",
-        "BulkWriteSettings",
         "Device",
-        "ElasticsearchSettings",
         "EncoderSettings",
         "GeneratorSettings",
         "IndexingSettings",
         "PassageSettings",
-        "Positive",
         "RankerSettings",
         "ReaderSettings",
         "RetrieverSettings",
         "Settings",
+    ),
+    "store_schema": (
+        "AnyStoreSettings",
+        "BulkWriteSettings",
+        "ElasticsearchSettings",
+        "Positive",
         "StoreSettings",
         "Strict",
     ),

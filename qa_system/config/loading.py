@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
+from qa_system.arguments import check_texts_inside
 from qa_system.config.plain_yaml import MAX_CHARS, load_yaml
-from qa_system.config.schema import Settings, place_store
+from qa_system.config.schema import Settings
 from qa_system.config.shipped import Kind, named, resource, shipped
+from qa_system.config.store_schema import place_store
 from qa_system.errors import ConfigError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -116,6 +118,7 @@ def changed(settings: Settings, overrides: Overrides) -> Settings:
 
 
 def _validated(tree: dict[str, Any], sources: Mapping[str, str], where: str | None) -> Settings:
+    check_texts_inside("the settings", tree)
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:

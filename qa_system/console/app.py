@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qa_system.console.noise import set_verbosity
+from qa_system.arguments import check_text
+from qa_system.console.noise import is_verbose, set_verbosity
 from qa_system.console.wording import printable
 from qa_system.errors import ConfigError, QASystemError
 
@@ -43,20 +44,48 @@ def command_line(help: str) -> typer.Typer:  # noqa: A002 (what Typer calls it)
 
 def run_app(app: typer.Typer) -> None:
     """Run a command line; an error becomes one message on stderr and an exit code."""
+    _mend_streams()
     arguments = set_verbosity(sys.argv[1:])
     # A server's client logs each of its retries with a traceback; what comes of them, we say.
     logging.getLogger("elastic_transport").setLevel(logging.ERROR)
     try:
+        _run(app, arguments)
+    except OSError as error:
+        if is_verbose():
+            logging.getLogger(__name__).debug("the system refused something", exc_info=True)
+        # Whoever read our output may have gone, or its disk is full: say nothing there at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"error: {printable(str(error))}\n")
+        sys.exit(1)
+
+
+def _run(app: typer.Typer, arguments: list[str]) -> None:
+    try:
+        for place, argument in enumerate(arguments, start=1):
+            check_text(f"argument {place}", argument)
         app(arguments)
     except QASystemError as error:
         if "--json" in arguments:
             print_json({"error": {**error.to_dict(), "message": str(error)}})
         sys.stderr.write(f"error: {printable(str(error))}\n")
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # Whoever read our output has gone; nothing is left to say, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    finally:
+        sys.stdout.flush()  # here an error has a message, at exit it has a traceback
+
+
+def _mend_streams() -> None:
+    """Make stdout and stderr take all that is written: closed ones, and those without Unicode."""
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None:
+            # What is opened next would get the number, and be written to.
+            null = os.open(os.devnull, os.O_WRONLY)
+            if null != number:
+                os.dup2(null, number)
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8"))
+        else:
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _common(
@@ -72,7 +101,8 @@ def print_json(value: Mapping[str, Any]) -> None:
     import orjson
 
     options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
-    sys.stdout.write(orjson.dumps(value, option=options).decode() + "\n")
+    sys.stdout.flush()
+    sys.stdout.buffer.write(orjson.dumps(value, option=options) + b"\n")  # UTF-8 on any terminal
     sys.stdout.flush()
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from qa_system.errors import ModelError
 from qa_system.export.fp16 import LARGEST, largest_activation, to_fp16
 from qa_system.export.networks import EMBEDDING, Network
+from qa_system.export.session import open_graph
 from qa_system.models.inference import load_tokenizer
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def compare(network: Network, model: ModelProto, *, padded: bool = True) -> None
     """
     import torch
 
-    session = _session(model)
+    session = open_graph(model)
     for rows, width in SHAPES:
         batch = example_batch(network, rows, width, padded=padded)
         feeds = {name: torch.from_numpy(value) for name, value in batch.items()}
@@ -104,7 +105,7 @@ def checked_fp16(network: Network, exact: ModelProto) -> ModelProto:
             remedy=remedy,
         )
     rounded = to_fp16(exact)
-    sessions = [_session(model) for model in (exact, rounded)]
+    sessions = [open_graph(model) for model in (exact, rounded)]
     for batch in probes(network):
         expected, found = (_run(session, batch) for session in sessions)
         for name, ours, theirs in zip(network.outputs, found, expected, strict=True):
@@ -153,14 +154,6 @@ def example_batch(network: Network, rows: int, width: int, *, padded: bool = Tru
     types = (np.arange(width) >= lengths // 3) * mask
     batch = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
     return {name: batch[name] for name in network.inputs}
-
-
-def _session(model: ModelProto) -> Any:
-    import onnxruntime
-
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
 
 
 def _run(session: Any, batch: Feeds) -> Any:

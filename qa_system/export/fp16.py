@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from qa_system.export.session import open_graph
+
 if TYPE_CHECKING:
     from onnx import ModelProto
 
@@ -65,7 +67,6 @@ def largest_activation(
     running that graph would not show what overflows on a GPU.
     """
     import onnx
-    import onnxruntime
 
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
@@ -74,11 +75,7 @@ def largest_activation(
     probe.graph.output.extend(
         onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known
     )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_graph(probe)
     taken = {node.name for node in session.get_inputs()}
     largest = 0.0
     for feeds in probes:

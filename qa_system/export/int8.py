@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from qa_system.export.session import open_graph
+
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
@@ -118,18 +120,13 @@ def _channel_maxima(
 ) -> dict[str, FloatArray]:
     """Measure the largest magnitude of each channel of each product's activations."""
     import onnx
-    import onnxruntime
 
     names = list(_products(model))
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     for name in names:
         probe.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_graph(probe)
     taken = {node.name for node in session.get_inputs()}
     maxima: dict[str, FloatArray] = {}
     for probe_feeds in probes:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qa_system.models.checkpoints import has_token_types, pad_id_of, positions_of
+from qa_system.models.checkpoints import has_token_types, pad_id_of
 from qa_system.models.inference import load_tokenizer
 from qa_system.models.locate import ModelLocation
 from qa_system.models.manifest import POSITIONS
+from qa_system.models.positions import positions_of
 from qa_system.readers.backends import load_checkpoint
 from qa_system.readers.windows import WindowCutter
 from qa_system.retrievers.sentence_models import SentenceModel, load_sentence_model

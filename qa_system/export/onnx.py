@@ -25,7 +25,7 @@ from qa_system.export.networks import Network, load_encoder, load_reader
 from qa_system.models.checkpoints import reason
 from qa_system.models.differences import difference_of
 from qa_system.models.inference import load_tokenizer
-from qa_system.models.locate import MANIFEST, locate, read_manifest, weights_sha256
+from qa_system.models.locate import MANIFEST, ModelLocation, locate, read_manifest, weights_sha256
 from qa_system.readers.calibration import calibration_of
 
 if TYPE_CHECKING:
@@ -87,12 +87,10 @@ def export_model(
             remedy="Name the checkpoint that it was exported from.",
         )
     _check_packages()
-    calibration = calibration_of(location)
+    calibrations = _calibrations(location) if task == "reader" else {}
     network = load_reader(location) if task == "reader" else load_encoder(location)
     model = _converted(network, task, precision, where=str(location.path))
-    manifest = _manifest(network, task, precision)
-    if task == "reader" and calibration.fitted_on is not None:
-        manifest["calibration"] = calibration.to_dict()
+    manifest = _manifest(network, task, precision) | calibrations
     weights = _stored(model, manifest, difference_from)
     try:
         _write(Path(out), weights, load_tokenizer(network.tokenizer), manifest)
@@ -103,6 +101,17 @@ def export_model(
             remedy="Name a folder that can be written, on a disk with room.",
         ) from error
     return manifest
+
+
+def _calibrations(location: ModelLocation) -> dict[str, Any]:
+    """Return the calibrations that training left with a reader, as its manifest has them."""
+    whole, of_sentences = calibration_of(location), calibration_of(location, of_sentences=True)
+    found = {}
+    if whole.fitted_on is not None:
+        found["calibration"] = whole.to_dict()
+    if of_sentences.fitted_on not in (None, whole.fitted_on):
+        found["calibration_of_sentences"] = of_sentences.to_dict()
+    return found
 
 
 def _check_free(out: Path) -> None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from qa_system.errors import ConfigError, ModelError
 from qa_system.generators.facts import GENERATOR, GeneratorFacts, Mode, read_facts
 from qa_system.generators.layout import SourceLayout
-from qa_system.models.checkpoints import load_config, load_model, load_part, positions_of
+from qa_system.models.checkpoints import load_config, load_model, load_part, reason
 from qa_system.models.inference import choose_torch_device, choose_torch_precision, load_tokenizer
 from qa_system.models.locate import ModelLocation
+from qa_system.models.positions import positions_of
 from qa_system.models.tokenizing import check_vocabulary
 
 if TYPE_CHECKING:
@@ -135,20 +136,19 @@ def load_seq2seq(
     is_rag = config.model_type == "rag"
     positions = positions_of(model.get_encoder())
     facts = _rag_facts(config) if is_rag else _parts_facts(location, positions)
-    from qa_system.generators.attention import share_keys
-
-    model = model.to(torch_device).eval()
-    share_keys(model, where=str(location.path))
+    model = _with_shared_keys(model.to(torch_device).eval(), where=str(location.path))
     length = _source_length(location, positions, max_source_length or facts.max_source_length)
     ids = config if is_rag else model.generation_config
     eos = _id("eos_token_id", location, ids, model.config)
     bos = _id("bos_token_id", location, ids, model.config, otherwise=eos)
+    start = _id("decoder_start_token_id", location, ids, model.config, otherwise=bos)
+    _check_writes(model, start, where=str(location.path))
     return Seq2Seq(
         model=model,
         tokenizer=tokenizer,
         layout=SourceLayout(tokenizer, template or facts.template, length),
         score_scale=facts.score_scale if score_scale is None else score_scale,
-        start_id=_id("decoder_start_token_id", location, ids, model.config, otherwise=bos),
+        start_id=start,
         eos_id=eos,
         pad_id=_id("pad_token_id", location, ids, model.config, otherwise=eos),
         mode=facts.mode,
@@ -158,6 +158,35 @@ def load_seq2seq(
         precision=PRECISIONS[str(dtype)],
         where=str(location.path),
     )
+
+
+def _with_shared_keys(model: Any, *, where: str) -> Any:
+    from qa_system.generators.attention import share_keys
+
+    share_keys(model, where=where)
+    return model
+
+
+def _check_writes(model: Any, token: int, *, where: str) -> None:
+    """Refuse a model that cannot write a token beside a text that is encoded already."""
+    import torch
+    from transformers.modeling_outputs import BaseModelOutput
+
+    ids = torch.full((1, 1), token, device=model.device)
+    try:
+        with torch.no_grad():
+            states = model.get_encoder()(input_ids=ids).last_hidden_state
+            model(
+                decoder_input_ids=ids,
+                encoder_outputs=BaseModelOutput(last_hidden_state=states),
+                attention_mask=torch.ones_like(ids),
+            )
+    except Exception as error:  # whatever a model may raise
+        raise ModelError(
+            f"the model ({type(model).__name__}) cannot write an answer: {reason(error)}",
+            where=where,
+            remedy=REMEDY,
+        ) from error
 
 
 def _parts_of(location: ModelLocation, dtype: Any) -> tuple[Any, Any, Any]:

@@ -23,10 +23,10 @@ __all__ = [
     "load_model",
     "load_part",
     "pad_id_of",
-    "positions_of",
     "prepare_tokenizer",
     "read_config",
     "reason",
+    "refuse_random",
     "refuse_unused_layers",
     "saved_names",
     "tensors_of",
@@ -35,7 +35,6 @@ __all__ = [
 LONGEST_REASON = 300
 NUMBERS = re.compile(r"(?<=\.)\d+(?=\.)")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-PROBE_TOKENS = 8
 
 
 def reason(error: Exception) -> str:
@@ -184,15 +183,9 @@ def _whole(
         model, report = load()
     except Exception as error:  # transformers, safetensors and torch share no base
         raise _unloadable(location, error, purpose, remedy) from error
-    lacking = [*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])]
-    missing = sorted(name for name in lacking if not unused or not name.startswith(unused))
-    if missing and not (new_head and 2 * len(missing) < len(model.state_dict())):
-        raise ModelError(
-            f"the checkpoint has no weights for {', '.join(missing[:3])}",
-            where=str(location.path),
-            remedy=remedy,
-        )
-    refuse_unused_layers(report["unexpected_keys"], model, where=str(location.path))
+    where = str(location.path)
+    _refuse_missing(report, model, where, remedy, new_head=new_head, unused=unused)
+    refuse_unused_layers(report["unexpected_keys"], model, where=where)
     return model.eval()
 
 
@@ -229,12 +222,91 @@ def refuse_unused_layers(names: Iterable[str], model: Any, *, where: str) -> Non
         )
 
 
+def refuse_random(
+    model: Any, *, where: str, remedy: str, new_head: bool = False, unused: str = ""
+) -> None:
+    """Refuse a model that another library has loaded, if weights of it were drawn at random.
+
+    If the first and the last row of each matrix are in the files, all is well. Otherwise
+    transformers, which may rename weights, is asked what it lacks.
+
+    Args:
+        model: one of transformers', loaded from a folder.
+        where: the folder, for the error.
+        remedy: what to name instead.
+        new_head: as in `load_model`.
+        unused: as in `load_part`.
+
+    Raises:
+        ModelError: naming weights that the checkpoint lacks.
+    """
+    if _has_files_matrices(model, unused):
+        return
+    _, report = type(model).from_pretrained(
+        model.name_or_path,
+        config=model.config,
+        local_files_only=True,
+        use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+    )
+    _refuse_missing(report, model, where, remedy, new_head=new_head, unused=unused)
+
+
+def _refuse_missing(
+    report: Any, model: Any, where: str, remedy: str, *, new_head: bool, unused: str
+) -> None:
+    lacking = [*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])]
+    missing = sorted(name for name in lacking if not unused or not name.startswith(unused))
+    if missing and not (new_head and 2 * len(missing) < len(model.state_dict())):
+        raise ModelError(
+            f"the checkpoint has no weights for {', '.join(missing[:3])}",
+            where=where,
+            remedy=remedy,
+        )
+
+
+def _has_files_matrices(model: Any, unused: str) -> bool:
+    from safetensors import safe_open
+
+    wanted = {
+        name: value
+        for name, value in model.named_parameters()
+        if value.dim() > 1 and not (unused and name.startswith(unused))
+    }
+    for path in _weights_of(model):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (it is no mapping)
+                # Whatever larger model a weight is a part of, its name ends alike.
+                for ending in wanted.keys() & {*endings(name)}:
+                    if _is_of(file.get_slice(name), wanted[ending]):
+                        del wanted[ending]
+    return not wanted
+
+
+def _is_of(saved: Any, loaded: torch.Tensor) -> bool:
+    """Tell whether a matrix is one in a file, by its first and its last row."""
+    import torch
+
+    if saved.get_shape() != [*loaded.shape]:
+        return False
+    rows = len(loaded)
+    return all(
+        torch.equal(saved[at : at + 1].to(loaded), loaded[at : at + 1]) for at in (0, rows - 1)
+    )
+
+
+def _weights_of(model: Any) -> list[Path]:
+    """Return the files with the weights of a model of transformers, in the folder of its origin."""
+    return sorted(Path(model.name_or_path).glob("*.safetensors"))
+
+
 def saved_names(model: Any) -> list[str]:
     """Return the names of the weights in the folder that a model of transformers comes from."""
     from safetensors import safe_open
 
     names: list[str] = []
-    for path in sorted(Path(model.name_or_path).glob("*.safetensors")):
+    for path in _weights_of(model):
         with safe_open(path, framework="pt") as file:
             names += file.keys()
     return names
@@ -301,69 +373,6 @@ def has_token_types(config: Any) -> bool:
 def pad_id_of(config: Any) -> int:
     """Return the id that a checkpoint's short rows are filled with; 0 where it has none."""
     return int(getattr(config, "pad_token_id", None) or 0)
-
-
-def positions_of(model: Any) -> int | None:
-    """Return how many tokens a model can read at once; None: any number.
-
-    It reads a short text, and is watched looking up where the tokens stand: the table's rows from
-    the first one on are its positions. A model without such a table says in its config how long
-    the texts were that it was trained on, or nothing.
-
-    Args:
-        model: one of transformers' models, without a decoder of its own that has to be fed.
-
-    Raises:
-        ModelError: it cannot read a text.
-    """
-    import torch
-    from torch.overrides import TorchFunctionMode
-
-    lookups: list[tuple[torch.Tensor, int]] = []
-
-    class Watch(TorchFunctionMode):
-        def __torch_function__(
-            self, function: Any, _: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            if function is torch.nn.functional.embedding:
-                lookups.append((args[0], args[1].shape[0]))
-            return function(*args, **(kwargs or {}))
-
-    config = model.config
-    ids = torch.full((1, PROBE_TOKENS), _ordinary_token(config), device=model.device)
-    was_training = model.training
-    model.eval()
-    try:
-        with Watch(), torch.no_grad():
-            # A head may want more than a text: Longformer's counts separators.
-            model.base_model(input_ids=ids, attention_mask=torch.ones_like(ids))
-    except Exception as error:  # whatever a model may raise
-        raise ModelError(
-            f"the model ({type(model).__name__}) cannot read a text: {reason(error)}",
-            remedy="Name a model that reads text.",
-        ) from error
-    finally:
-        model.train(was_training)
-    rooms = [
-        rows - int(places.flatten()[0])
-        for places, rows in lookups
-        if places.shape[:-1].numel() == 1
-        and places.numel() >= PROBE_TOKENS
-        and bool((places.flatten()[:PROBE_TOKENS].diff() == 1).all())
-    ]
-    if rooms:
-        return min(rooms)
-    trained = getattr(config, "max_position_embeddings", None)
-    return int(trained) if trained is not None and trained > 0 else None
-
-
-def _ordinary_token(config: Any) -> int:
-    """Return the id of a token that means nothing to the model."""
-    special: set[int] = set()
-    for name in ("pad", "bos", "eos", "cls", "sep", "mask", "decoder_start"):
-        value = getattr(config, f"{name}_token_id", None)
-        special.update(value if isinstance(value, list) else [] if value is None else [value])
-    return next(number for number in range(len(special) + 1) if number not in special)
 
 
 def _transformers(location: ModelLocation) -> Any:

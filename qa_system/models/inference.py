@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -25,6 +26,7 @@ __all__ = [
     "choose_backend",
     "choose_torch_device",
     "choose_torch_precision",
+    "cores",
     "load_tokenizer",
     "pad",
     "token_batches",
@@ -61,6 +63,13 @@ def choose_backend(
         where=str(location.path),
         remedy=remedy,
     )
+
+
+def cores() -> int:
+    """Return how many of the machine's cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def load_tokenizer(folder: Path, config: Any = None) -> Tokenizer:
@@ -157,7 +166,7 @@ def _session(location: ModelLocation, device: str, threads: int | None) -> Any:
             remedy="Install it: pip install 'qa-system[cpu]'.",
         ) from error
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is an exception, which says the same
     if threads is not None:
         options.intra_op_num_threads = threads
     available = onnxruntime.get_available_providers()

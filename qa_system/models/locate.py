@@ -145,7 +145,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     remedy = "Export the model again with `qa export`."
     try:
         manifest: dict[str, Any] = orjson.loads(path.read_bytes())
-        Manifest.model_validate(manifest)
+        Manifest.model_validate(manifest, strict=True)  # JSON has types
     except ValidationError as error:
         raise ModelError(
             f"the model's manifest cannot be used: {describe(error, {})}",

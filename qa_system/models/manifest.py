@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from qa_system.config.schema import Positive, Strict
+from qa_system.config.store_schema import Positive, Strict
 
 __all__ = ["POSITIONS", "Difference", "Manifest"]
 
@@ -41,6 +41,9 @@ class Manifest(Strict):
     """Of an encoder: tokens that it can read; None: any number."""
     pad_id: Annotated[int, Field(ge=0)] = 0
     calibration: dict[str, Any] | None = None
+    """Of a reader: what its log-odds mean where reviews are read whole."""
+    calibration_of_sentences: dict[str, Any] | None = None
+    """The same where the best sentences are read; None: as where reviews are read whole."""
     role: Literal["both", "question", "passage"] = "both"
     """What an encoder encodes."""
     dimension: Positive | None = None

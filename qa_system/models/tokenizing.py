@@ -201,9 +201,16 @@ def check_vocabulary(tokenizer: Tokenizer, model: Any, where: str) -> None:
         where: the model's folder, for the error.
 
     Raises:
-        ModelError: naming both numbers.
+        ModelError: naming both numbers; or the model has no such embeddings, as CANINE has none.
     """
-    rows = model.get_input_embeddings().weight.shape[0]
+    try:
+        rows = model.get_input_embeddings().weight.shape[0]
+    except (AttributeError, NotImplementedError) as error:
+        raise ModelError(
+            f"the model ({type(model).__name__}) has no table of embeddings for tokens",
+            where=where,
+            remedy="Name a model that reads the tokens of a tokenizer.json.",
+        ) from error
     added = tokenizer.get_added_tokens_decoder().items()
     reached = {
         *tokenizer.get_vocab(with_added_tokens=False).values(),

@@ -20,15 +20,16 @@ from sentence_transformers import CrossEncoder
 from qa_system.arguments import checked
 from qa_system.errors import ModelError
 from qa_system.models.checkpoints import (
-    positions_of,
     prepare_tokenizer,
     read_config,
     reason,
+    refuse_random,
     refuse_unused_layers,
     saved_names,
 )
 from qa_system.models.inference import choose_torch_device
 from qa_system.models.locate import ModelLocation, locate
+from qa_system.models.positions import positions_of
 from qa_system.stages import stage
 from qa_system.ties import best_documents
 
@@ -148,7 +149,7 @@ def load_cross_encoder(location: ModelLocation, device: str) -> CrossEncoder:
 
 
 def open_cross_encoder(
-    location: ModelLocation, device: str, *, remedy: str, **options: Any
+    location: ModelLocation, device: str, *, remedy: str, new_head: bool = False, **options: Any
 ) -> tuple[CrossEncoder, int | None]:
     """Load a cross-encoder, or what one is to be made of; a question and a text are read literally.
 
@@ -156,6 +157,7 @@ def open_cross_encoder(
         location: the folder, with weights in safetensors.
         device: as torch names it.
         remedy: what to name instead of a model that cannot be used.
+        new_head: whether weights that the checkpoint lacks may be drawn, to be trained.
         options: of `CrossEncoder`.
 
     Returns:
@@ -180,6 +182,7 @@ def open_cross_encoder(
             remedy=remedy,
         ) from error
     prepare_tokenizer(model.tokenizer, model.model, where=str(location.path))
+    refuse_random(model.model, where=str(location.path), remedy=remedy, new_head=new_head)
     refuse_unused_layers(saved_names(model.model), model.model, where=str(location.path))
     return model, positions_of(model.model)
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.errors import ModelError
-from qa_system.models.checkpoints import has_token_types, load_model, pad_id_of, positions_of
+from qa_system.models.checkpoints import has_token_types, load_model, pad_id_of
 from qa_system.models.inference import (
     IntArray,
     OnnxSession,
     choose_backend,
     choose_torch_device,
     choose_torch_precision,
+    cores,
     load_tokenizer,
     pad,
     token_batches,
 )
 from qa_system.models.locate import ModelLocation
+from qa_system.models.positions import positions_of
 from qa_system.models.tokenizing import check_vocabulary
 from qa_system.readers.calibration import Calibration, calibration_of
 from qa_system.readers.spans import WindowLogits
@@ -47,19 +51,23 @@ class ReaderBackend(Protocol):
         tokenizer: the model's own, without truncation and padding.
         positions: tokens of a window at most; None: any number.
         pad_id: the id that short rows of a batch are filled with.
-        calibration: what was fitted with the model.
+        calibration: what was fitted with the model on whole reviews.
+        of_sentences: the same where the best sentences are read.
         on_gpu: whether it runs on one.
         pads: whether rows of different lengths may share a batch.
         precision: of its weights (`fp32`, `bf16`, `fp16`, `int8`).
+        workers: batches that are computed side by side, each by one thread.
     """
 
     tokenizer: Tokenizer
     positions: int | None
     pad_id: int
     calibration: Calibration
+    of_sentences: Calibration
     on_gpu: bool
     pads: bool
     precision: str
+    workers: int
 
     def logits(
         self, input_ids: IntArray, attention_mask: IntArray, token_type_ids: IntArray
@@ -83,8 +91,9 @@ def load_backend(
         backend: `auto` takes the one that the model is for.
         precision: `auto` takes the export's own, or bf16 where the hardware multiplies it.
         device: `auto` takes a GPU where there is one.
-        threads: threads inside one call; None leaves the choice to the library. torch has one
-            such setting for the whole process.
+        threads: of an export, windows that are read side by side, each by one thread; None: as
+            many as there are cores. Of a checkpoint, threads inside one call; None leaves the
+            choice to torch, which has one such setting for the whole process.
 
     Raises:
         ModelError: the model is of another kind, is damaged, or cannot run as asked.
@@ -99,7 +108,12 @@ def load_backend(
         import torch
 
         torch.set_num_threads(threads)
-    return TorchBackend(model, load_tokenizer(location.path), calibration_of(location))
+    return TorchBackend(
+        model,
+        load_tokenizer(location.path),
+        calibration_of(location),
+        calibration_of(location, of_sentences=True),
+    )
 
 
 def score_windows(
@@ -122,33 +136,50 @@ def score_windows(
     Raises:
         ModelError: the model computes NaN or infinity.
     """
+    lengths = [len(window) for window in windows]
+    batches = list(token_batches(lengths, batch_tokens, padded=backend.pads))
+    parts = [[windows[row] for row in rows] for rows in batches]
+    workers = min(backend.workers, len(parts))
+    if workers > 1:
+        # Threads of a pass wait for each other after every layer; passes side by side do not.
+        with ThreadPoolExecutor(workers) as pool:
+            scored = list(pool.map(partial(_score, backend), parts))
+    else:
+        scored = [_score(backend, part) for part in parts]
     found: dict[int, WindowLogits] = {}
-    lengths_of = [len(window) for window in windows]
-    for rows in token_batches(lengths_of, batch_tokens, padded=backend.pads):
-        batch = [windows[row] for row in rows]
-        lengths = np.array([[len(window)] for window in batch])
-        start, end = backend.logits(
-            pad([window.input_ids for window in batch], backend.pad_id),
-            (np.arange(lengths.max()) < lengths).astype(np.int64),
-            pad([window.type_ids for window in batch]),
-        )
-        for row, window, starts, ends in zip(rows, batch, start, end, strict=True):
-            context = slice(window.context_start, window.context_start + len(window.offsets))
-            scored = WindowLogits(
-                start=starts[context],
-                end=ends[context],
-                null=float(starts[0] + ends[0]),
-                offsets=window.offsets,
+    for rows, part in zip(batches, scored, strict=True):
+        found.update(zip(rows.tolist(), part, strict=True))
+    for each in found.values():
+        if not all(np.isfinite(values).all() for values in (each.start, each.end, each.null)):
+            raise ModelError(
+                "the reader computes NaN or infinity",
+                where=where,
+                remedy="Check the reader's weights, or name another reader.",
             )
-            values = scored.start, scored.end, scored.null
-            if not all(np.isfinite(each).all() for each in values):
-                raise ModelError(
-                    "the reader computes NaN or infinity",
-                    where=where,
-                    remedy="Check the reader's weights, or name another reader.",
-                )
-            found[int(row)] = scored
     return [found[row] for row in range(len(windows))]
+
+
+def _score(backend: ReaderBackend, windows: Sequence[Window]) -> list[WindowLogits]:
+    """Score one batch."""
+    lengths = np.array([[len(window)] for window in windows])
+    start, end = backend.logits(
+        pad([window.input_ids for window in windows], backend.pad_id),
+        (np.arange(lengths.max()) < lengths).astype(np.int64),
+        pad([window.type_ids for window in windows]),
+    )
+    contexts = [
+        slice(window.context_start, window.context_start + len(window.offsets))
+        for window in windows
+    ]
+    return [
+        WindowLogits(
+            start=starts[context],
+            end=ends[context],
+            null=float(starts[0] + ends[0]),
+            offsets=window.offsets,
+        )
+        for window, context, starts, ends in zip(windows, contexts, start, end, strict=True)
+    ]
 
 
 def load_checkpoint(location: ModelLocation, *, new_head: bool = False, **options: Any) -> Any:
@@ -179,7 +210,7 @@ class _Onnx:
     def __init__(
         self, location: ModelLocation, precision: str, device: str, threads: int | None
     ) -> None:
-        self._session = OnnxSession(location, precision=precision, device=device, threads=threads)
+        self._session = OnnxSession(location, precision=precision, device=device, threads=1)
         manifest = self._session.manifest
         if manifest.get("task") != "reader":
             raise ModelError(
@@ -192,7 +223,9 @@ class _Onnx:
         self.positions: int | None = manifest["max_seq_length"]
         self.pad_id: int = manifest.get("pad_id", 0)
         self.calibration = Calibration.from_manifest(manifest)
+        self.of_sentences = Calibration.from_manifest(manifest, of_sentences=True)
         self.on_gpu = self._session.on_gpu
+        self.workers = 1 if self.on_gpu else threads or cores()
         self.pads = False
         self.precision = self._session.precision
 
@@ -215,11 +248,16 @@ class TorchBackend:
     Args:
         model: one of transformers' `...ForQuestionAnswering`.
         tokenizer: its own, without truncation and padding.
-        calibration: what was fitted with it.
+        calibration: what was fitted with it on whole reviews.
+        of_sentences: the same where the best sentences are read; None: `calibration`.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Tokenizer, calibration: Calibration | None = None
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        calibration: Calibration | None = None,
+        of_sentences: Calibration | None = None,
     ) -> None:
         config = model.config
         self._model = model
@@ -228,8 +266,10 @@ class TorchBackend:
         self.positions = positions_of(model)
         self.pad_id = pad_id_of(config)
         self.calibration = calibration or Calibration()
+        self.of_sentences = of_sentences or self.calibration
         self.on_gpu = model.device.type == "cuda"
         self.pads = self.on_gpu
+        self.workers = 1
         self.precision = {"bfloat16": "bf16", "float16": "fp16"}.get(
             str(model.dtype).removeprefix("torch."), "fp32"
         )

@@ -15,7 +15,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -36,6 +36,10 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+
+WHOLE: Final = "calibration"
+OF_SENTENCES: Final = "calibration_of_sentences"
+"""Entries of a model's manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +99,44 @@ class Calibration:
             answerable=replace(self.answerable, temperature=temperature),
         )
 
+    def moved(self, by: float) -> Calibration:
+        """Return the same for log-odds that are larger by so much, and mean the same.
+
+        >>> Calibration(threshold=1.0, right=Sigmoid(2.0, 3.0)).moved(0.5)
+        ... # doctest: +NORMALIZE_WHITESPACE
+        Calibration(threshold=1.5, right=Sigmoid(center=2.5, temperature=3.0),
+            answerable=Sigmoid(center=0.5, temperature=1.0), fitted_on=None)
+        """
+        right, answerable = (
+            Sigmoid(round(each.center + by, 3), each.temperature)
+            for each in (self.right, self.answerable)
+        )
+        return replace(
+            self, threshold=round(self.threshold + by, 3), right=right, answerable=answerable
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the entry of a model's manifest."""
         return asdict(self)
 
     @classmethod
     def from_manifest(
-        cls, manifest: Mapping[str, Any], *, where: Path | None = None
+        cls, manifest: Mapping[str, Any], *, where: Path | None = None, of_sentences: bool = False
     ) -> Calibration:
-        """Read the entry of a model's manifest; a model without one is not calibrated."""
-        entry = manifest.get("calibration")
+        """Read the entry of a model's manifest; a model without one is not calibrated.
+
+        Args:
+            manifest: an export's manifest, or a checkpoint's record.
+            where: its file, for errors.
+            of_sentences: read what was fitted where the best sentences are read; without it, as
+                without this, what was fitted on whole reviews.
+
+        Raises:
+            ModelError: the entry is damaged.
+        """
+        entry = manifest.get(WHOLE)
+        if of_sentences and manifest.get(OF_SENTENCES) is not None:
+            entry = manifest[OF_SENTENCES]
         if entry is None:
             return cls()
         try:
@@ -121,22 +153,35 @@ class Calibration:
             ) from error
 
 
-def calibration_of(location: ModelLocation) -> Calibration:
+def calibration_of(location: ModelLocation, *, of_sentences: bool = False) -> Calibration:
     """Return what was fitted with a model: in an export's manifest, in a checkpoint's record.
+
+    Args:
+        location: the model's.
+        of_sentences: see `Calibration.from_manifest`.
 
     Raises:
         ModelError: it is damaged.
     """
-    return Calibration.from_manifest(_record_of(location), where=_place_of_record(location))
+    record, where = _record_of(location), _place_of_record(location)
+    return Calibration.from_manifest(record, where=where, of_sentences=of_sentences)
 
 
-def keep_calibration(calibration: Calibration, location: ModelLocation) -> None:
+def keep_calibration(
+    calibration: Calibration, location: ModelLocation, *, of_sentences: bool = False
+) -> None:
     """Keep a calibration with its model, where every reader of it finds it.
+
+    Args:
+        calibration: what was fitted.
+        location: the model's.
+        of_sentences: whether it was fitted where the best sentences are read, not whole reviews.
 
     Raises:
         ModelError: it cannot be written.
     """
-    record = {**_record_of(location), "calibration": calibration.to_dict()}
+    entry = OF_SENTENCES if of_sentences else WHOLE
+    record = {**_record_of(location), entry: calibration.to_dict()}
     target = _place_of_record(location)
     temporary = target.with_suffix(f".{os.getpid()}.tmp")
     try:

@@ -18,6 +18,8 @@ from qa_system.models.locate import locate, stamp
 from qa_system.models.sharing import Shared
 from qa_system.readers.backends import ReaderBackend, load_backend, score_windows
 from qa_system.readers.calibration import Calibration
+from qa_system.readers.evidence import has_sentences, windows_of
+from qa_system.readers.reading import Reading, reading_of
 from qa_system.readers.spans import Span, best_spans
 from qa_system.readers.windows import WindowCutter
 from qa_system.records import Decision, title_end
@@ -39,32 +41,6 @@ depend on its company, and an answer on what else was asked. On a CPU it costs n
 
 QUESTIONS_AT_ONCE = 256
 """Questions whose windows are held at a time, however many are asked in one call."""
-
-
-NOTHING_TO_DECIDE = Decision(None, 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What the reader found for one question.
-
-    Args:
-        answers: those whose score reaches the threshold, best first; none of them means
-            "the reviews don't say".
-        candidates: the best spans whatever the threshold: an answer forced.
-        no_answer_probability: see `ExtractiveReader`.
-        log_odds: of each document's best span, in the order of the documents: how much each of
-            them answers. Minus infinity where a document has no text.
-        calibrated: the same, as log-odds that the document has an answer at all.
-        decision: whether there are answers, by the best candidate's score.
-    """
-
-    answers: tuple[ExtractedAnswer, ...]
-    candidates: tuple[ExtractedAnswer, ...]
-    no_answer_probability: float
-    log_odds: tuple[float, ...] = ()
-    calibrated: tuple[float, ...] = ()
-    decision: Decision = NOTHING_TO_DECIDE
 
 
 @component
@@ -92,13 +68,18 @@ class ExtractiveReader:
         max_seq_length: tokens of a window: question, a part of the review, special tokens.
         stride: tokens of the review that neighbouring windows share.
         max_answer_length: tokens of an answer at most.
+        evidence: `sentences` reads the best sentences that a `SentenceRetriever` found, each with
+            its neighbours; `reviews`, and a document without sentences, are read whole.
+        budget: tokens of the windows of sentences that are read for a question, its own tokens
+            and special ones included. The best sentence is read whatever it costs.
         no_answer_threshold: log-odds from which on an answer is given; None takes the one fitted
             with the model, or 0.
         temperature: log-odds in one unit of calibrated log-odds; None takes the one fitted with
             the model, or 1.
         batch_tokens: padded tokens of a forward pass; None takes what measured best, and in
             int8 reads each window alone, so that its answer depends on nothing else.
-        threads: inside a forward pass on the CPU; None leaves it to the library.
+        threads: on the CPU: windows that an export reads side by side, or threads inside a
+            checkpoint's forward pass; None takes all cores.
         snippet_chars: characters of an answer's context, at most, unless the answer is longer.
 
     Raises:
@@ -121,6 +102,8 @@ class ExtractiveReader:
         max_seq_length: int = DEFAULTS.max_seq_length,
         stride: int = DEFAULTS.stride,
         max_answer_length: int = DEFAULTS.max_answer_length,
+        evidence: Literal["sentences", "reviews"] = DEFAULTS.evidence,
+        budget: int = DEFAULTS.budget,
         no_answer_threshold: float | None = DEFAULTS.no_answer_threshold,
         temperature: float | None = DEFAULTS.temperature,
         batch_tokens: int | None = DEFAULTS.batch_tokens,
@@ -139,6 +122,8 @@ class ExtractiveReader:
         self.max_seq_length = max_seq_length
         self.stride = stride
         self.max_answer_length = max_answer_length
+        self.evidence = evidence
+        self.budget = budget
         self.no_answer_threshold = no_answer_threshold
         self.temperature = temperature
         self.batch_tokens = batch_tokens
@@ -164,6 +149,9 @@ class ExtractiveReader:
             batch_tokens=self.batch_tokens,
             threads=self.threads,
             snippet_chars=self.snippet_chars,
+            # Left out where it is the default: a pipeline of 0.1 is dumped as it was.
+            **({} if self.evidence == DEFAULTS.evidence else {"evidence": self.evidence}),
+            **({} if self.budget == DEFAULTS.budget else {"budget": self.budget}),
         )
 
     @classmethod
@@ -183,8 +171,16 @@ class ExtractiveReader:
 
     @property
     def calibration(self) -> Calibration:
-        """The threshold and temperature in force: the arguments, else the model's own."""
+        """The threshold and temperature in force: the arguments, else the model's own.
+
+        Where the best sentences are read, it is `calibration_of_sentences`.
+        """
         return self._ready().calibration
+
+    @property
+    def calibration_of_sentences(self) -> Calibration:
+        """The threshold and temperature in force where the best sentences are read."""
+        return self._ready().of_sentences
 
     @component.output_types(
         answers=list[ExtractedAnswer], no_answer_probability=float, decision=Decision
@@ -281,11 +277,6 @@ class ExtractiveReader:
                 where=self.model,
                 remedy=f"Set reader.max_seq_length to {backend.positions} at most{shorter}.",
             )
-        calibration = backend.calibration
-        if self.no_answer_threshold is not None:
-            calibration = replace(calibration, threshold=self.no_answer_threshold)
-        if self.temperature is not None:
-            calibration = calibration.at(self.temperature)
         batch_tokens = self.batch_tokens
         if batch_tokens is None:
             batch_tokens = GPU_BATCH_TOKENS if backend.on_gpu else CPU_BATCH_TOKENS
@@ -294,7 +285,13 @@ class ExtractiveReader:
         cutter = WindowCutter(
             backend.tokenizer, self.max_seq_length, self.stride, where=str(location.path)
         )
-        return _Loaded(backend, cutter, calibration, batch_tokens)
+        calibrations = self._in_force(backend.calibration), self._in_force(backend.of_sentences)
+        return _Loaded(backend, cutter, *calibrations, batch_tokens)
+
+    def _in_force(self, calibration: Calibration) -> Calibration:
+        if self.no_answer_threshold is not None:
+            calibration = replace(calibration, threshold=self.no_answer_threshold)
+        return calibration if self.temperature is None else calibration.at(self.temperature)
 
     def _read(
         self,
@@ -303,9 +300,8 @@ class ExtractiveReader:
         documents: Sequence[Sequence[Document]],
         top_k: int,
     ) -> Iterator[Reading]:
-        windows = loaded.cutter.cut(
-            questions, [[document.content for document in each] for each in documents]
-        )
+        budget = self.budget if self.evidence == "sentences" else None
+        windows = windows_of(loaded.cutter, questions, documents, budget)
         logits = iter(
             score_windows(
                 loaded.backend,
@@ -315,13 +311,15 @@ class ExtractiveReader:
             )
         )
         for question, each, cuts in zip(questions, documents, windows, strict=True):
+            is_divided = budget is not None and any(map(has_sentences, each))
+            calibration = loaded.of_sentences if is_divided else loaded.calibration
             borders = [title_end(document.content or "", document.meta) for document in each]
             spans = [
                 best_spans([next(logits) for _ in cut], top_k, self.max_answer_length, border)
                 for cut, border in zip(cuts, borders, strict=True)
             ]
             candidates = [
-                self._answer(question, document, document.content, span, loaded.calibration)
+                self._answer(question, document, document.content, span, calibration)
                 for document, found in zip(each, spans, strict=True)
                 for span in found
                 if document.content is not None
@@ -330,7 +328,8 @@ class ExtractiveReader:
                 candidates, lambda answer: answer.meta["log_odds"], _document_of
             )
             log_odds = tuple(found[0].log_odds if found else -math.inf for found in spans)
-            yield _reading(candidates[:top_k], loaded.calibration, log_odds)
+            read = sum(map(bool, cuts))
+            yield reading_of(candidates[:top_k], calibration, log_odds, read)
 
     def _answer(
         self, question: str, document: Document, content: str, span: Span, calibration: Calibration
@@ -360,22 +359,8 @@ class _Loaded:
     backend: ReaderBackend
     cutter: WindowCutter
     calibration: Calibration
+    of_sentences: Calibration
     batch_tokens: int
-
-
-def _reading(
-    candidates: Sequence[ExtractedAnswer], calibration: Calibration, log_odds: tuple[float, ...]
-) -> Reading:
-    best = candidates[0].score if candidates else None
-    decision = Decision(best, calibration.right(calibration.threshold))
-    return Reading(
-        answers=tuple(c for c in candidates if c.score >= decision.threshold),
-        candidates=tuple(candidates),
-        no_answer_probability=1.0 - calibration.answerable(max(log_odds, default=-math.inf)),
-        log_odds=log_odds,
-        calibrated=tuple(calibration.answerable.log_odds(each) for each in log_odds),
-        decision=decision,
-    )
 
 
 def snippet(text: str, start: int, end: int, size: int) -> tuple[str, int]:

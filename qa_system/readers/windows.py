@@ -8,7 +8,7 @@ say how sure the model is that this window holds no answer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +22,7 @@ from qa_system.models.tokenizing import encodable, places, take_literally, with_
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["MINIMUM_CONTEXT", "Window", "WindowCutter"]
+__all__ = ["MINIMUM_CONTEXT", "Room", "Window", "WindowCutter"]
 
 MINIMUM_CONTEXT = 32
 """Tokens of the review that a window must have room for; half of a window shorter than 64."""
@@ -48,6 +48,37 @@ class Window:
 
     def __len__(self) -> int:
         return len(self.input_ids)
+
+    def moved(self, characters: int) -> Window:
+        """Return the same window of a text that stands so many characters into its review."""
+        return replace(self, offsets=self.offsets + np.int32(characters)) if characters else self
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the windows of a question have room for.
+
+    Args:
+        overhead: tokens of the question and special tokens, which each window repeats.
+        context: tokens of a text that a window holds at most.
+        step: tokens of a text from the beginning of a window to that of the next.
+    """
+
+    overhead: int
+    context: int
+    step: int
+
+    def cost(self, tokens: int) -> int:
+        """Return the tokens of all windows of a text.
+
+        >>> room = Room(overhead=10, context=100, step=80)
+        >>> room.cost(0), room.cost(100), room.cost(101)
+        (0, 110, 141)
+        """
+        if tokens == 0:
+            return 0
+        further = max(0, -(-(tokens - self.context) // self.step))
+        return tokens + self.overhead + further * (self.overhead + self.context - self.step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +148,19 @@ class WindowCutter:
         """A question that leaves less is refused."""
         return min(MINIMUM_CONTEXT, self.max_seq_length // 2 - self._specials)
 
+    def room_beside(self, question: str) -> Room:
+        """Return what the windows of a question have room for.
+
+        Raises:
+            QuestionTooLongError: that is too little.
+        """
+        return self._room_beside(question, len(self._encode([question])[question].ids))
+
+    def token_ends(self, text: str) -> list[int]:
+        """Return the character after the last of each token of a text."""
+        ends: list[int] = self._encode([text])[text].offsets[:, 1].tolist()
+        return ends
+
     def fits(self, questions: Sequence[str]) -> list[bool]:
         """Tell which questions leave enough room for a review; `cut` refuses the others."""
         encoded = self._encode(questions)
@@ -152,17 +196,21 @@ class WindowCutter:
             for text, own, encoding in zip(distinct, taken, encodings, strict=True)
         }
 
-    def _windows(self, question: str, asked: _Text, read: _Text | None) -> list[Window]:
-        room = self.room(len(asked.ids))
+    def _room_beside(self, question: str, tokens: int) -> Room:
+        room = self.room(tokens)
         if room < self.least_room:
             raise QuestionTooLongError(
-                f"the question has {counted(len(asked.ids), 'token')}, which leaves room "
+                f"the question has {counted(tokens, 'token')}, which leaves room "
                 f"for {max(room, 0)} "
                 f"of the review in a window of {self.max_seq_length}",
                 where=f"{question[:60]}..." if len(question) > 60 else question,
                 remedy="Ask a shorter question, or set a larger reader.max_seq_length "
                 "if the model has the positions.",
             )
+        return Room(self._specials + tokens, room, room - min(self.stride, room // 2))
+
+    def _windows(self, question: str, asked: _Text, read: _Text | None) -> list[Window]:
+        room = self._room_beside(question, len(asked.ids))
         if read is None or len(read.ids) == 0:
             return []
         before, between, after = self._special_ids
@@ -171,10 +219,9 @@ class WindowCutter:
         head_types = np.concatenate(
             (types_before, np.full(len(asked.ids), self._question_type), types_between)
         )
-        step = room - min(self.stride, room // 2)
         windows = []
-        for start in range(0, len(read.ids), step):
-            stop = min(start + room, len(read.ids))
+        for start in range(0, len(read.ids), room.step):
+            stop = min(start + room.context, len(read.ids))
             context_types = np.full(stop - start, self._context_type)
             windows.append(
                 Window(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 
 from qa_system.arguments import checked
-from qa_system.config import EncoderSettings, RetrieverSettings
-from qa_system.retrievers.encoders import Encoder, shared_encoder
+from qa_system.config import RetrieverSettings
+from qa_system.retrievers.late_encoder import LateEncoder
 from qa_system.stages import stage
 from qa_system.stores import store_from_dict
 from qa_system.stores.contract import ReviewStore
@@ -49,8 +48,7 @@ class DenseRetriever:
         self.top_k = top_k
         self.filters = filters
         self.whole_ties = whole_ties
-        self._loaded: Encoder | None = None
-        self._loading = Lock()
+        self._encoder = LateEncoder(encoder, document_store.check_encoder)
 
     def to_dict(self) -> dict[str, Any]:
         """Serialise the component and its store."""
@@ -78,7 +76,7 @@ class DenseRetriever:
             EncoderMismatchError: they are not the same.
             ModelError: the encoder cannot be loaded.
         """
-        self._encoder()
+        self._encoder.get()
 
     @component.output_types(documents=list[Document])
     def run(
@@ -96,7 +94,7 @@ class DenseRetriever:
             top_k: takes the place of the component's own.
             whole_ties: takes the place of the component's own.
         """
-        encoder = self._encoder()
+        encoder = self._encoder.get()
         with stage("encode"):
             embedding = encoder.encode_questions([query])[0]
         with stage("dense"):
@@ -107,11 +105,3 @@ class DenseRetriever:
                 whole_ties=self.whole_ties if whole_ties is None else whole_ties,
             )
         return {"documents": documents}
-
-    def _encoder(self) -> Encoder:
-        with self._loading:
-            if self._loaded is None:
-                encoder = shared_encoder(EncoderSettings.model_validate(self.encoder or {}))
-                self.document_store.check_encoder(encoder.identity)
-                self._loaded = encoder
-            return self._loaded

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from threading import Lock
 from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 
 from qa_system.arguments import checked
-from qa_system.config import EncoderSettings
-from qa_system.retrievers.encoders import Encoder, shared_encoder
+from qa_system.retrievers.late_encoder import LateEncoder
 from qa_system.stages import stage
 from qa_system.stores import store_from_dict
 from qa_system.stores.contract import ReviewStore
@@ -45,8 +43,9 @@ class ReviewDocumentEmbedder:
     ) -> None:
         self.encoder = encoder
         self.document_store = document_store
-        self._loaded: Encoder | None = None
-        self._loading = Lock()
+        self._encoder = LateEncoder(
+            encoder, None if document_store is None else document_store.bind_encoder
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Serialise the component and its store."""
@@ -68,7 +67,7 @@ class ReviewDocumentEmbedder:
             EncoderMismatchError: the store was filled by another encoder.
             ModelError: the encoder cannot be loaded.
         """
-        self._encoder()
+        self._encoder.get()
 
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, list[Document]]:
@@ -78,7 +77,7 @@ class ReviewDocumentEmbedder:
             documents: a document without text gets no embedding. Where the encoder's settings
                 say `embed_title`, `meta["title"]` is read with the text.
         """
-        encoder = self._encoder()
+        encoder = self._encoder.get()
         places = [at for at, each in enumerate(documents) if (each.content or "").strip()]
         readable = [documents[at] for at in places]
         with stage("encode"):
@@ -90,15 +89,6 @@ class ReviewDocumentEmbedder:
         for at, vector in zip(places, vectors.tolist(), strict=True):
             embedded[at] = replace(documents[at], embedding=vector)
         return {"documents": embedded}
-
-    def _encoder(self) -> Encoder:
-        with self._loading:
-            if self._loaded is None:
-                encoder = shared_encoder(EncoderSettings.model_validate(self.encoder or {}))
-                if self.document_store is not None:
-                    self.document_store.bind_encoder(encoder.identity)
-                self._loaded = encoder
-            return self._loaded
 
 
 @component
@@ -116,8 +106,7 @@ class ReviewTextEmbedder:
 
     def __init__(self, encoder: dict[str, Any] | None = None) -> None:
         self.encoder = encoder
-        self._loaded: Encoder | None = None
-        self._loading = Lock()
+        self._encoder = LateEncoder(encoder)
 
     def to_dict(self) -> dict[str, Any]:
         """Serialise the encoder's settings."""
@@ -134,7 +123,7 @@ class ReviewTextEmbedder:
         Raises:
             ModelError: it cannot be loaded.
         """
-        self._encoder()
+        self._encoder.get()
 
     @component.output_types(embedding=list[float])
     def run(self, text: str) -> dict[str, list[float]]:
@@ -146,16 +135,10 @@ class ReviewTextEmbedder:
         Raises:
             ModelError: the model encodes passages only.
         """
-        encoder = self._encoder()
+        encoder = self._encoder.get()
         with stage("encode"):
             [vector] = encoder.encode_questions([text]).tolist()
         return {"embedding": vector}
-
-    def _encoder(self) -> Encoder:
-        with self._loading:
-            if self._loaded is None:
-                self._loaded = shared_encoder(EncoderSettings.model_validate(self.encoder or {}))
-            return self._loaded
 
 
 def _titles(documents: Sequence[Document]) -> list[str | None]:

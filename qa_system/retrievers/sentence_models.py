@@ -10,7 +10,7 @@ Importing this module imports nothing heavy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,18 +18,18 @@ from typing import Any, Literal
 
 from qa_system.errors import MissingDependencyError, ModelError
 from qa_system.models.checkpoints import (
-    endings,
     load_config,
     load_part,
-    positions_of,
     prepare_tokenizer,
     read_config,
     reason,
+    refuse_random,
     refuse_unused_layers,
     saved_names,
     tensors_of,
 )
 from qa_system.models.locate import ModelLocation
+from qa_system.models.positions import positions_of
 from qa_system.records import Similarity
 
 __all__ = ["DPR_TRAINED_LENGTH", "Role", "SentenceModel", "check_role", "load_sentence_model"]
@@ -191,25 +191,10 @@ def _load_own(location: ModelLocation, device: str, model_options: Any, config_o
             remedy=REMEDY,
         ) from error
     network = model[0].auto_model
-    names = saved_names(network)
-    _refuse_random(location, network, names)
-    refuse_unused_layers(names, network, where=str(location.path))
+    # Sentence embeddings are made of tokens, and nothing is read from a pooler.
+    refuse_random(network, where=str(location.path), remedy=REMEDY, unused="pooler.")
+    refuse_unused_layers(saved_names(network), network, where=str(location.path))
     return model
-
-
-def _refuse_random(location: ModelLocation, model: Any, names: Iterable[str]) -> None:
-    """Refuse a model most of whose weights are not in the checkpoint: they would be random."""
-    # Whatever larger model a weight is a part of, its name ends alike.
-    saved = {ending for name in names for ending in endings(name)}
-    wanted = [name for name, _ in model.named_parameters()]
-    there = sum(name in saved for name in wanted)
-    if 2 * there < len(wanted):
-        raise ModelError(
-            f"the checkpoint has weights for {there} of the {len(wanted)} parts of a "
-            f"{type(model).__name__}",
-            where=str(location.path),
-            remedy=REMEDY,
-        )
 
 
 def _dpr_role(location: ModelLocation, config: Mapping[str, Any]) -> Role:

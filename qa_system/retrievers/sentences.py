@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from threading import Lock
 from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 
 from qa_system.arguments import checked
-from qa_system.config import EncoderSettings, RetrieverSettings
-from qa_system.retrievers.encoders import Encoder, shared_encoder
+from qa_system.config import RetrieverSettings
+from qa_system.retrievers.late_encoder import LateEncoder
 from qa_system.stages import stage
 from qa_system.stores import store_from_dict
 from qa_system.stores.contract import ReviewStore
@@ -68,8 +67,7 @@ class SentenceRetriever:
         self.bm25_weight = bm25_weight
         self.relevant = relevant
         self.filters = filters
-        self._loaded: Encoder | None = None
-        self._loading = Lock()
+        self._encoder = LateEncoder(encoder, document_store.check_encoder)
 
     def to_dict(self) -> dict[str, Any]:
         """Serialise the component and its store."""
@@ -98,7 +96,7 @@ class SentenceRetriever:
             ModelError: the encoder cannot be loaded.
         """
         if self.bm25_weight < 1:
-            self._encoder()
+            self._encoder.get()
 
     @component.output_types(
         documents=list[Document], reviews=int, considered=int, all_considered=bool
@@ -124,7 +122,7 @@ class SentenceRetriever:
         """
         embedding = None
         if self.bm25_weight < 1:
-            encoder = self._encoder()
+            encoder = self._encoder.get()
             with stage("encode"):
                 embedding = encoder.encode_questions([query])[0]
         with stage("sentences"):
@@ -142,14 +140,6 @@ class SentenceRetriever:
             "considered": found.considered,
             "all_considered": found.is_whole,
         }
-
-    def _encoder(self) -> Encoder:
-        with self._loading:
-            if self._loaded is None:
-                encoder = shared_encoder(EncoderSettings.model_validate(self.encoder or {}))
-                self.document_store.check_encoder(encoder.identity)
-                self._loaded = encoder
-            return self._loaded
 
 
 def _with_sentences(document: Document, sentences: Sequence[RankedSentence]) -> Document:

@@ -12,6 +12,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 
 from qa_system.stores.searchable import SearchableStore
+from qa_system.stores.sentences import SentenceRanking
 
 __all__ = ["AsyncVariants"]
 
@@ -117,3 +118,17 @@ class AsyncVariants(SearchableStore):
     ) -> list[list[Document]]:
         """See `search_by_embeddings`."""
         return await to_thread(self.search_by_embeddings, embeddings, top_k, filters, whole_ties)
+
+    async def search_sentences_async(
+        self,
+        query: str,
+        embedding: Sequence[float] | NDArray[Any] | None = None,
+        top_k: int = 50,
+        filters: dict[str, Any] | None = None,
+        bm25_weight: float = 0.5,
+        relevant: float = 0.0,
+    ) -> SentenceRanking:
+        """See `search_sentences`."""
+        return await to_thread(
+            self.search_sentences, query, embedding, top_k, filters, bm25_weight, relevant
+        )

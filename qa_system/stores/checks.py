@@ -12,10 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.console.wording import counted
-from qa_system.errors import ConfigError, EmbeddingError, EncoderMismatchError
+from qa_system.errors import ConfigError, EmbeddingError, EncoderMismatchError, InvalidArgumentError
 from qa_system.records import EncoderIdentity
 
-__all__ = ["check_choice", "check_encoder", "query_matrix", "trimmed"]
+__all__ = [
+    "check_choice",
+    "check_encoder",
+    "check_identity",
+    "check_passage_encoder",
+    "query_matrix",
+    "trimmed",
+]
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +53,32 @@ def check_choice(name: str, value: str | None, choices: Sequence[str | None]) ->
     if value not in choices:
         named = ", ".join(each for each in choices if each is not None)
         raise ConfigError(f"there is no {name} {value!r}", remedy=f"Choose of: {named}.")
+
+
+def check_identity(value: object, name: str = "identity") -> None:
+    """Refuse what is no identity of an encoder.
+
+    Raises:
+        InvalidArgumentError: saying what it is.
+    """
+    if not isinstance(value, EncoderIdentity):
+        raise InvalidArgumentError(
+            f"{name} is {value!r:.60}, not an EncoderIdentity", remedy="Pass an EncoderIdentity."
+        )
+
+
+def check_passage_encoder(value: object) -> None:
+    """Refuse what is no encoder: it has no identity, or encodes no passages.
+
+    Raises:
+        InvalidArgumentError: saying what it is.
+    """
+    if not hasattr(value, "encode_passages"):
+        raise InvalidArgumentError(
+            f"encoder is {value!r:.60}, not an encoder",
+            remedy="Pass what has an identity and encodes passages.",
+        )
+    check_identity(getattr(value, "identity", None), "encoder.identity")
 
 
 def check_encoder(

@@ -51,6 +51,11 @@ class Status(Protocol):
         ...
 
     @property
+    def sentences(self) -> int:
+        """Documents whose sentences are stored."""
+        ...
+
+    @property
     def labels(self) -> int:
         """Labelled questions beside them."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Self, get_args
 
@@ -18,9 +18,9 @@ from qa_system.config import ElasticsearchSettings
 from qa_system.errors import ConfigError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
+from qa_system.review_ids import COPY_OF
+from qa_system.stores import checks
 from qa_system.stores.async_variants import AsyncVariants
-from qa_system.stores.checks import check_choice, check_encoder, query_matrix, trimmed
-from qa_system.stores.contract import PassageEncoder, ReviewStore
 from qa_system.stores.elastic import metadata, reviews, search, status, writing
 from qa_system.stores.elastic.bulk import BulkSettings, delete_selected
 from qa_system.stores.elastic.connection import Connection, Credentials
@@ -28,14 +28,19 @@ from qa_system.stores.elastic.documents import READ_WITH_EMBEDDING, decode
 from qa_system.stores.elastic.index import ElasticIndex, NewIndex
 from qa_system.stores.elastic.labels import LabelIndex
 from qa_system.stores.elastic.mapping import IndexOptions, IndexState
-from qa_system.stores.elastic.versions import aliases, erasure, promotion
-from qa_system.stores.elastic.versions.reembedding import reembed
+from qa_system.stores.elastic.sentences.search import by_sentences
+from qa_system.stores.elastic.versions import aliases, erasure
 from qa_system.stores.elastic.versions.selection import select, select_to_change
+from qa_system.stores.elastic.versions.versioned import VersionedStore
+from qa_system.stores.filters import copies_of
+from qa_system.stores.sentences import SentenceRanking
 from qa_system.stores.writes import (
     NO_PASSAGES,
+    NO_SENTENCES,
     DocumentsRejectedError,
     Forgotten,
     Passages,
+    Sentences,
     WriteReport,
 )
 
@@ -45,7 +50,7 @@ DEFAULTS = ElasticsearchSettings(type="elasticsearch")
 
 
 @checked
-class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
+class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
     """Keep reviews on an Elasticsearch server, and find them by words, meaning and metadata.
 
     It does not subclass `elasticsearch-haystack`'s `ElasticsearchDocumentStore`, whose writes hide
@@ -99,8 +104,8 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         timeout: float = DEFAULTS.timeout,
         bulk: dict[str, Any] | None = None,
     ) -> None:
-        check_choice("similarity", similarity, (None, *get_args(Similarity)))
-        check_choice("index_options", index_options, get_args(IndexOptions))
+        checks.check_choice("similarity", similarity, (None, *get_args(Similarity)))
+        checks.check_choice("index_options", index_options, get_args(IndexOptions))
         self._settings: dict[str, Any] = {
             "url": url,
             "index": index,
@@ -196,7 +201,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         whole_ties: bool = False,
     ) -> list[Document]:
         selected = select(self._at, filters)
-        return search.by_words(self._at, trimmed(query), top_k, selected, whole_ties)
+        return search.by_words(self._at, checks.trimmed(query), top_k, selected, whole_ties)
 
     @override
     def search_by_embedding(
@@ -206,7 +211,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         filters: dict[str, Any] | None = None,
         whole_ties: bool = False,
     ) -> list[Document]:
-        query = query_matrix([embedding], None)
+        query = checks.query_matrix([embedding], None)
         return self.search_by_embeddings(query, top_k, filters, whole_ties)[0]
 
     @override
@@ -217,8 +222,28 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         filters: dict[str, Any] | None = None,
         whole_ties: bool = False,
     ) -> list[list[Document]]:
-        queries, selected = query_matrix(embeddings, None), select(self._at, filters)
+        queries, selected = checks.query_matrix(embeddings, None), select(self._at, filters)
         return search.by_vectors(self._at, queries, top_k, selected, whole_ties)
+
+    @override
+    def search_sentences(
+        self,
+        query: str,
+        embedding: Sequence[float] | NDArray[Any] | None = None,
+        top_k: int = 50,
+        filters: dict[str, Any] | None = None,
+        bm25_weight: float = 0.5,
+        relevant: float = 0.0,
+    ) -> SentenceRanking:
+        return by_sentences(
+            self._at,
+            checks.trimmed(query),
+            embedding,
+            top_k,
+            select(self._at, filters),
+            bm25_weight=bm25_weight,
+            relevant=relevant,
+        )
 
     @override
     def write_documents(
@@ -235,6 +260,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         policy: DuplicatePolicy = DuplicatePolicy.OVERWRITE,
         stale_ids: Sequence[str] = (),
         passages: Mapping[str, Passages] = NO_PASSAGES,
+        sentences: Mapping[str, Sentences] = NO_SENTENCES,
     ) -> WriteReport:
         """Write documents as `write_documents` does, and tell all that came of it.
 
@@ -242,7 +268,7 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         with its reason, for the reject file of a job that goes on. `write_documents` and `replace`
         describe the arguments, and all other errors.
         """
-        return writing.write(self._at, documents, policy, stale_ids, passages)
+        return writing.write(self._at, documents, policy, stale_ids, passages, sentences)
 
     @override
     def replace(
@@ -250,8 +276,10 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
         documents: Sequence[Document],
         stale_ids: Sequence[str],
         passages: Mapping[str, Passages] = NO_PASSAGES,
+        sentences: Mapping[str, Sentences] = NO_SENTENCES,
     ) -> WriteReport:
-        return self.write_bulk(documents, DuplicatePolicy.OVERWRITE, stale_ids, passages)
+        overwrite = DuplicatePolicy.OVERWRITE
+        return self.write_bulk(documents, overwrite, stale_ids, passages, sentences)
 
     @override
     def loading(self) -> AbstractContextManager[None]:
@@ -298,27 +326,14 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
 
     @override
     def check_encoder(self, identity: EncoderIdentity) -> None:
+        checks.check_identity(identity)
         state = self._at.state(fresh=True)
         if state is not None:
             self._check_encoder(state, identity)
 
     @override
-    def update_embeddings(
-        self,
-        encoder: PassageEncoder,
-        *,
-        batch_size: int = 512,
-        on_progress: Callable[[int], None] | None = None,
-    ) -> int:
-        if self._at.rebind(encoder.identity):
-            return 0
-        with self.new_version(resume=True, encoder=encoder.identity) as built:
-            embedded = reembed(self._at, built._at, encoder, batch_size, on_progress)
-            self.promote(built, expected=self.count_documents())
-        return embedded
-
-    @override
     def forget(self, review_ids: Sequence[str]) -> Forgotten:
+        self.update_by_filter(copies_of(review_ids), {COPY_OF: None})
         return erasure.forget(self._at, self._labels, review_ids)
 
     @override
@@ -365,52 +380,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     def delete_labels(self, split: str | None = None, item_id: str | None = None) -> int:
         return self._labels.delete(split, item_id)
 
-    def new_version(
-        self, *, resume: bool | str = False, encoder: EncoderIdentity | None = None
-    ) -> ElasticsearchReviewStore:
-        """Begin the next version, which nobody reads before `promote`.
-
-        Args:
-            resume: go on with the version that an interrupted rebuild has left, if there is one
-                (with the same encoder); the name of a version: only with that one.
-            encoder: bind the new version to it.
-
-        Returns:
-            A store that writes into the new version.
-        """
-        name = promotion.begin(self._at, resume, encoder)
-        built = type(self)(**{**self._settings, "index": name})
-        if encoder is not None:
-            built.bind_encoder(encoder)
-        return built
-
-    def promote(self, built: ElasticsearchReviewStore, *, expected: int | None = None) -> None:
-        """Put a version that was built in the place of the one that is read, in one call.
-
-        The version that was read is kept for `rollback`, older ones are deleted.
-
-        Args:
-            built: what `new_version` returned.
-            expected: documents that it must hold; None: at least one.
-
-        Raises:
-            StoreError: it is not whole, or does not find its own documents; nothing changed.
-        """
-        promotion.promote(self._at, built._at, expected)
-
-    def rollback(self) -> str:
-        """Put the version before the one that is read in its place again; return its name.
-
-        Raises:
-            StoreNotFoundError: there is none.
-        """
-        return promotion.rollback(self._at)
-
-    def versions(self) -> list[str]:
-        """Return the names of the versions that are there, oldest first."""
-        base = aliases.base_of(self._at.name)
-        return [each.index for each in aliases.versions(self._at.client, base, self._at.where)]
-
     def stored_similarity(self) -> Similarity | None:
         """Return the similarity that the store was made with, None if it is not there.
 
@@ -439,4 +408,6 @@ class ElasticsearchReviewStore(AsyncVariants, ReviewStore):
     def _check_encoder(self, state: IndexState, identity: EncoderIdentity) -> None:
         # A version is re-embedded by the name that it stands behind.
         store = f"{self._settings['url']}/{aliases.base_of(self._at.name)}"
-        check_encoder(identity, state.encoder, state.dimension, where=self._at.where, store=store)
+        checks.check_encoder(
+            identity, state.encoder, state.dimension, where=self._at.where, store=store
+        )

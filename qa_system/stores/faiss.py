@@ -17,36 +17,36 @@ from typing_extensions import override
 
 from qa_system.arguments import checked
 from qa_system.config import StoreSettings
-from qa_system.errors import StoreMismatchError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import EncoderIdentity, Label, Similarity
+from qa_system.review_ids import COPY_OF
+from qa_system.stores import checks
 from qa_system.stores.async_variants import AsyncVariants
-from qa_system.stores.checks import check_choice, check_encoder, trimmed
 from qa_system.stores.contract import PassageEncoder, ReviewStore
 from qa_system.stores.embedded.derived.ann import IndexKind
 from qa_system.stores.embedded.erasure import forget
 from qa_system.stores.embedded.folder import StoreFolder
 from qa_system.stores.embedded.ledger import labels as label_index
 from qa_system.stores.embedded.ledger import metadata
-from qa_system.stores.embedded.ledger.snapshot import (
-    REVIEW,
-    Rows,
-    Snapshot,
-    State,
-    Transaction,
-)
+from qa_system.stores.embedded.ledger.snapshot import REVIEW, Snapshot
+from qa_system.stores.embedded.ledger.state import State
 from qa_system.stores.embedded.reembedding import reembed
 from qa_system.stores.embedded.search import Search
+from qa_system.stores.embedded.sentences.search import SentenceSearch
+from qa_system.stores.embedded.settings import check_settings
 from qa_system.stores.embedded.status import StoreStatus, read_status
-from qa_system.stores.embedded.writing import fix_dimension, update, write
-from qa_system.stores.filters import Condition, parse_filters, to_sql
+from qa_system.stores.embedded.writing import delete, fix_dimension, update, write
+from qa_system.stores.filters import Condition, copies_of, parse_filters, to_sql
 from qa_system.stores.filters.tree import Comparison, Node
 from qa_system.stores.filters.unknown import UnknownFields
+from qa_system.stores.sentences import SentenceRanking
 from qa_system.stores.writes import (
     NO_PASSAGES,
+    NO_SENTENCES,
     DuplicateIdError,
     Forgotten,
     Passages,
+    Sentences,
     WriteReport,
 )
 
@@ -98,8 +98,8 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         gpu: bool = DEFAULTS.gpu,
         group: str | None = DEFAULTS.group,
     ) -> None:
-        check_choice("similarity", similarity, get_args(Similarity))
-        check_choice("index", index, get_args(IndexKind))
+        checks.check_choice("similarity", similarity, get_args(Similarity))
+        checks.check_choice("index", index, get_args(IndexKind))
         self._path = Path(path)
         self._embedding_dim = embedding_dim
         self._similarity: Similarity = similarity
@@ -111,6 +111,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         )
         self._reading, self._writing = self._folder.reading, self._folder.writing
         self._search = Search(self._folder)
+        self._sentences = SentenceSearch(self._folder, self._search)
         self._unknown = UnknownFields()
 
     @override
@@ -149,7 +150,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def delete_documents(self, document_ids: list[str]) -> None:
-        self._delete(lambda snapshot: list(snapshot.existing(document_ids).values()))
+        delete(self._folder, lambda snapshot: list(snapshot.existing(document_ids).values()))
 
     @override
     def delete_all_documents(self, recreate_index: bool = False) -> None:
@@ -163,7 +164,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
     @override
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
         condition = self._condition(filters)
-        return self._delete(lambda snapshot: snapshot.rows(condition))
+        return delete(self._folder, lambda snapshot: snapshot.rows(condition))
 
     @override
     def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
@@ -221,7 +222,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         whole_ties: bool = False,
     ) -> list[Document]:
         selected = self._condition(filters)
-        return self._search.by_words(trimmed(query), top_k, selected, whole_ties=whole_ties)
+        return self._search.by_words(checks.trimmed(query), top_k, selected, whole_ties=whole_ties)
 
     @override
     def search_by_embedding(
@@ -244,6 +245,25 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         selected = self._condition(filters)
         return self._search.by_vectors(embeddings, top_k, selected, whole_ties=whole_ties)
 
+    @override
+    def search_sentences(
+        self,
+        query: str,
+        embedding: Sequence[float] | NDArray[Any] | None = None,
+        top_k: int = 50,
+        filters: dict[str, Any] | None = None,
+        bm25_weight: float = 0.5,
+        relevant: float = 0.0,
+    ) -> SentenceRanking:
+        return self._sentences.find(
+            checks.trimmed(query),
+            embedding,
+            top_k,
+            self._condition(filters),
+            bm25_weight=bm25_weight,
+            relevant=relevant,
+        )
+
     @property
     @override
     def encoder(self) -> EncoderIdentity | None:
@@ -261,6 +281,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def check_encoder(self, identity: EncoderIdentity) -> None:
+        checks.check_identity(identity)
         with self._reading() as snapshot:
             self._check_encoder(snapshot.state, identity)
 
@@ -271,14 +292,17 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         *,
         batch_size: int = 512,
         on_progress: Callable[[int], None] | None = None,
+        sentences: bool = True,
     ) -> int:
-        done = reembed(self._folder, encoder, batch_size, on_progress)
+        checks.check_passage_encoder(encoder)
+        done = reembed(self._folder, encoder, batch_size, on_progress, divide=sentences)
         if self._embedding_dim is not None:
             self._embedding_dim = encoder.identity.dimension
         return done
 
     @override
     def forget(self, review_ids: Sequence[str]) -> Forgotten:
+        self.update_by_filter(copies_of(review_ids), {COPY_OF: None})
         return forget(self._folder, review_ids)
 
     @override
@@ -292,6 +316,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         documents: Sequence[Document],
         stale_ids: Sequence[str],
         passages: Mapping[str, Passages] = NO_PASSAGES,
+        sentences: Mapping[str, Sentences] = NO_SENTENCES,
     ) -> WriteReport:
         began = monotonic()
         write(
@@ -301,6 +326,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
             dimension=self._embedding_dim,
             stale_ids=stale_ids,
             passages=passages,
+            sentences=sentences,
         )
         return WriteReport(len(documents), len(documents), seconds=monotonic() - began)
 
@@ -371,11 +397,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         Raises:
             StoreLockedError: another process is writing.
         """
-        if self._folder.ledger.exists():
-            with self._folder.writing(searchable=False):
-                pass  # takes the writer's lock, which is kept
-            self._folder.settle()
-            self._folder.build_approximate()
+        self._folder.build_index()
 
     @override
     def status(self) -> StoreStatus:
@@ -414,33 +436,13 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         with self._reading() as snapshot:
             return snapshot.has(to_sql(tree))
 
-    def _delete(self, select: Callable[[Transaction], Sequence[int] | Rows]) -> int:
-        if not self._folder.ledger.exists():
-            return 0
-        with self._writing() as transaction:
-            rows = select(transaction)
-            if len(rows):
-                transaction.delete(rows)
-            return len(rows)
-
     def _dimension(self, state: State) -> int | None:
         return self._embedding_dim if state.embedding_dim is None else state.embedding_dim
 
     def _check(self, snapshot: Snapshot) -> None:
-        """Refuse a store that was made with other settings."""
-        state = snapshot.state
-        for name, stored, given in (
-            ("similarity", state.similarity, self._similarity),
-            ("embedding_dim", state.embedding_dim, self._embedding_dim),
-        ):
-            if None not in (stored, given) and stored != given:
-                raise StoreMismatchError(
-                    f"the store has {name} {stored!r}, the settings say {given!r}",
-                    where=str(self._path),
-                    remedy=f"Set {name} to {stored!r}, or index into another folder.",
-                )
+        check_settings(snapshot.state, self._similarity, self._embedding_dim, path=self._path)
 
     def _check_encoder(self, state: State, identity: EncoderIdentity) -> None:
         place = str(self._path)
         dimension = self._dimension(state)
-        check_encoder(identity, state.encoder, dimension, where=place, store=place)
+        checks.check_encoder(identity, state.encoder, dimension, where=place, store=place)

@@ -25,6 +25,8 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 
 from qa_system.console.progress import Progress, progress
+from qa_system.errors import ModelError, QASystemError
+from qa_system.models.checkpoints import reason
 from qa_system.training.run import Run
 
 __all__ = ["Shown", "train"]
@@ -64,6 +66,9 @@ def train(
     Returns:
         What was logged: `loss` some hundred times, `eval_<score>` and the like at each
         measurement, each with its `step` and `epoch`.
+
+    Raises:
+        ModelError: the model cannot take a step.
     """
     _keep_freed_memory()
     steps = max(round(rows / run.schedule.batch_size * run.schedule.epochs), 1)
@@ -80,7 +85,16 @@ def train(
         for callback in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(callback)
         has_checkpoint = bool(_whole_checkpoints(run.checkpoints))
-        trainer.train(resume_from_checkpoint=has_checkpoint or None)
+        try:
+            trainer.train(resume_from_checkpoint=has_checkpoint or None)
+        except Exception as error:
+            if trainer.state.global_step or isinstance(error, QASystemError | OSError):
+                raise
+            raise ModelError(  # whatever a model may raise where it is trained
+                f"the model ({type(trainer.model).__name__}) cannot take its first step: "
+                f"{reason(error)}",
+                remedy="Name another model, or set another max_seq_length or batch_size.",
+            ) from error
     return list(trainer.state.log_history)
 
 

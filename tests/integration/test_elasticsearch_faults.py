@@ -171,13 +171,17 @@ def filled(elastic_store):
 
 
 def uses(store):
-    """Reading, searching, writing and loading."""
+    """Reading, searching, writing, deleting and loading."""
     document = Document(id="second", content="good")
     return {
         "read": store.count_documents,
         "search": lambda: store.search_bm25("good", 1),
         "write": lambda: store.write_documents([document], DuplicatePolicy.OVERWRITE),
         "delete": lambda: store.delete_by_filter({}),
+        "delete by id": lambda: store.delete_documents(["first"]),
+        "delete all": store.delete_all_documents,
+        "forget": lambda: store.forget(["first"]),
+        "verify": store.verify,
         "load": lambda: store.loading().__enter__(),
     }
 
@@ -193,10 +197,11 @@ def test_a_closed_index_is_told(filled):
     assert uses(store)["write"]() == 1
 
 
+DELETIONS = ("delete", "delete by id", "delete all", "forget")
 BLOCKS = {
-    "write": ({"write"}, '"index.blocks.write": null'),
-    "read_only": ({"write"}, '"index.blocks.read_only": null'),
-    "read": ({"read", "search"}, '"index.blocks.read": null'),
+    "write": ({"write", *DELETIONS}, '"index.blocks.write": null'),
+    "read_only": ({"write", *DELETIONS}, '"index.blocks.read_only": null'),
+    "read": ({"read", "search", "verify"}, '"index.blocks.read": null'),
     "read_only_allow_delete": ({"write"}, "flood stage"),
 }
 

@@ -192,6 +192,24 @@ def test_calibrate_writes_into_a_copy_of_the_reader(qa_eval, root, sample, tmp_p
 
 
 @pytest.mark.slow
+def test_calibrate_for_sentences_writes_beside_the_other(qa_eval, root, sample, tmp_path):
+    mine = tmp_path / "reader"
+    shutil.copytree(root / "models" / "reader", mine)
+    before = json.loads((mine / "model.json").read_text())
+    args = ("--dataset", sample, "--split", "dev", "--reader", mine)
+    said = qa_eval("calibrate", *args, "--sentences", "--write", "--json").stdout
+    fitted = json.loads(said)["calibration"]
+    after = json.loads((mine / "model.json").read_text())
+    assert after.pop("calibration_of_sentences") == fitted
+    before.pop("calibration_of_sentences", None)
+    assert after == before
+    moved = fitted["threshold"] - before["calibration"]["threshold"]
+    for kind in ("right", "answerable"):
+        center = before["calibration"][kind]["center"]
+        assert fitted[kind]["center"] - center == pytest.approx(moved, abs=2e-3)
+
+
+@pytest.mark.slow
 def test_benchmark_of_tiny_readers(qa_eval, sample, tmp_path):
     for name in ("bert", "distilbert"):
         save_reader(name, tmp_path / name)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from architectures import save_dpr, save_rag, save_reader
+from architectures import ARCHITECTURES, save_dpr, save_rag, save_reader
 from tiny_models import tiny_bart
 
 pytest.importorskip("torch")
@@ -20,6 +20,8 @@ from transformers import (
     BertModel,
     DistilBertConfig,
     DistilBertForQuestionAnswering,
+    MBartConfig,
+    MBartForQuestionAnswering,
 )
 
 from qa_system.config import EncoderSettings
@@ -193,6 +195,17 @@ def test_an_architecture_that_cannot_be_exported_is_named(
             export_model(save_reader(name, tmp_path / name), tmp_path / "out", task="reader")
         assert "\n" not in str(caught.value)
         assert "def forward" not in capfd.readouterr().err
+
+
+def test_a_graph_that_does_not_run_is_told_by_the_error_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], save_checkpoint: Save
+) -> None:
+    config = MBartConfig(vocab_size=30522, **ARCHITECTURES["bart"].options)
+    folder = save_checkpoint(MBartForQuestionAnswering(config), tmp_path / "mbart")
+    capfd.readouterr()
+    with pytest.raises(ModelError, match="MBartForQuestionAnswering cannot be exported"):
+        export_model(folder, tmp_path / "out", task="reader", precision="fp32")
+    assert "onnxruntime" not in capfd.readouterr().err
 
 
 def test_an_export_carries_the_positions_of_a_roberta(tmp_path: Path) -> None:

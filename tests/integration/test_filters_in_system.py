@@ -36,20 +36,20 @@ def of_split(operator, value):
 
 
 def test_an_empty_filter_selects_everything(system):
-    assert system.ask(QUESTION, filters={}).reviews_read > 0
-    read = {system.ask(QUESTION, item_id=ITEM, filters=each).reviews_read for each in ({}, None)}
-    assert read == {10}
+    assert system.ask(QUESTION, filters={}).read > 0
+    read = {system.ask(QUESTION, item_id=ITEM, filters=each).reviews for each in ({}, None)}
+    assert read == {13}
 
 
 def test_the_split_of_a_reviews_questions_is_filtered_by(system):
     read = {
-        split: system.ask(QUESTION, item_id=ITEM, filters=of_split("==", split)).reviews_read
+        split: system.ask(QUESTION, item_id=ITEM, filters=of_split("==", split)).reviews
         for split in ("train", "dev", "test", "none")
     }
     assert read["none"] == 0
     assert max(read.values()) > 0
     everything = of_split("in", ["train", "dev", "test"])
-    assert system.ask(QUESTION, item_id=ITEM, filters=everything).reviews_read == 10
+    assert system.ask(QUESTION, item_id=ITEM, filters=everything).reviews == 13
 
 
 @pytest.mark.parametrize("levels", [21, 30, 500, 50_000])
@@ -75,7 +75,7 @@ def test_an_item_adds_nothing_to_the_limits_of_a_filter(system, kinds):
         assert system.ask(QUESTION, filters=filters).error is None
         answers = system.ask(QUESTION, item_id=ITEM, filters=filters)
         assert answers.error is None
-    assert system.ask(QUESTION, item_id=ITEM, filters=deep).reviews_read == 10
+    assert system.ask(QUESTION, item_id=ITEM, filters=deep).reviews == 13
     wider = {"operator": "OR", "conditions": [wide, of_split("!=", "none")]}
     with pytest.raises(InvalidFilterError, match="501 conditions, and 500 can be"):
         system.ask(QUESTION, item_id=ITEM, filters=wider)
@@ -83,7 +83,7 @@ def test_an_item_adds_nothing_to_the_limits_of_a_filter(system, kinds):
 
 def test_a_misspelt_field_is_told(system, caplog):
     misspelt = {"field": "meta.star", "operator": ">", "value": 3}
-    assert system.ask(QUESTION, item_id=ITEM, filters=misspelt).reviews_read == 0
+    assert system.ask(QUESTION, item_id=ITEM, filters=misspelt).reviews == 0
     assert "did you mean 'stars'?" in caplog.text
 
 

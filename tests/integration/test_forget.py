@@ -12,6 +12,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from typer.testing import CliRunner
 
 from indexing.cli import app
+from indexing.cli.forget import erase_from_jobs
 from qa_system.errors import JobError, StoreLockedError
 from qa_system.records import AnswerSpan, Label
 from qa_system.stores.embedded.derived import ann
@@ -188,6 +189,40 @@ def test_the_command_reaches_what_jobs_remember(indexed):
     assert "1 document, sound" in run("verify", "--store", indexed).output
 
 
+def copy(name, of="review-of-ann"):
+    meta = {"review_id": name, "item_id": f"lamp-{name}", "copy_of": of}
+    return Document(id=name, content="The same.", meta=meta)
+
+
+@pytest.mark.parametrize("kind", ["embedded", "elasticsearch"])
+def test_a_copy_does_not_name_what_was_forgotten(tmp_path, request, kind):
+    if kind == "embedded":
+        made = FAISSDocumentStore(tmp_path / "store")
+    else:
+        made = request.getfixturevalue("elastic_store")()
+    with made as store:
+        store.write_documents([*others(2), copy("c1"), copy("c2", of="r1")])
+        assert store.forget(["review-of-ann"]).documents == 0
+        named = {each.id: each.meta.get("copy_of") for each in store.filter_documents()}
+        assert named == {"r0": None, "r1": None, "c1": None, "c2": "r1"}
+    if kind == "embedded":
+        assert held(tmp_path / "store", "review-of-ann") == set()
+
+
+@pytest.mark.parametrize("forgotten", ["first", "second"])
+def test_the_command_names_the_other_items_that_a_text_was_posted_to(tmp_path, forgotten):
+    rows = [{"review_id": each, "item_id": each, "text": TEXT} for each in ("first", "second")]
+    rows.append({"review_id": "third", "item_id": "third", "text": "Nobody has copied this."})
+    source = tmp_path / "reviews.jsonl"
+    source.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    run("run", "--source", source, "--store", tmp_path / "store", "--no-embed")
+    result = run("forget", forgotten, "--store", tmp_path / "store", "--json")
+    left = ({"first", "second"} - {forgotten}).pop()
+    assert json.loads(result.stdout)["same_text"] == [left]
+    told = run("forget", forgotten, "--store", tmp_path / "store").stderr
+    assert "same text" not in told
+
+
 def test_jobs_that_ran_elsewhere_are_found_in_their_folder(tmp_path, monkeypatch):
     """As those of a server, whose files are where they were started."""
     source, store, state = tmp_path / "r.jsonl", tmp_path / "store", tmp_path / "state"
@@ -239,3 +274,12 @@ def test_a_server_forgets_in_every_version(elastic_store, servers_folder):
         if not indexes:
             pytest.skip("the server's files are not here")
         assert held(indexes[0], *SECRETS) == set()
+
+
+def test_a_folder_in_the_place_of_a_job_s_lock(tmp_path):
+    jobs = tmp_path / "jobs"
+    jobs.mkdir()
+    (jobs / "job.sqlite").write_bytes(b"")
+    (jobs / "job.lock").mkdir()
+    with pytest.raises(JobError, match="move it away"):
+        erase_from_jobs(jobs, None, ["review-of-ann"], {})

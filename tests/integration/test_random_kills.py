@@ -205,6 +205,39 @@ def check_vectors(store, state, chosen):
     assert store.count_documents_by_filter(note) == same
 
 
+def check_sentences(store, state, chosen):
+    """Ask an item for every sentence, and compare with the embeddings themselves."""
+    documents, encoder = state["documents"], encoder_of(state)
+    assert store.status().sentences == sum(one["divided"] for one in documents.values())
+    if not documents:
+        return
+    name = chosen.choice(sorted(documents))
+    item, query = item_of(name), encoder.encode(f"a question about {name}")
+
+    def cosine(text):
+        embedding = encoder.encode(text)
+        return float(embedding @ query / np.linalg.norm(embedding) / np.linalg.norm(query))
+
+    expected = {}
+    for other, known in documents.items():
+        if item_of(other) == item:
+            passages = passages_of(other, known["version"])
+            whole = text_of(other, known["version"])
+            own = passages if known["passages"] else [whole]
+            near = max(map(cosine, own))
+            scores = [cosine(text) if known["divided"] else near for text in passages]
+            expected[other] = dict(zip((0, len(passages[0]) + 1), scores, strict=True))
+    only = {"field": "meta.item_id", "operator": "==", "value": item}
+    ranking = store.search_sentences("?", query, top_k=10_000, filters=only, bm25_weight=0.0)
+    found = {
+        document.id: {one.start: one.score for one in each}
+        for document, each in zip(ranking.documents, ranking.sentences, strict=True)
+    }
+    assert found.keys() == expected.keys()
+    for other, scores in expected.items():
+        assert found[other] == pytest.approx(scores, abs=0.02)
+
+
 def check(path, state, intent, seed, gone, tally):
     """Open the store, search, and return the state that it is in."""
     chosen = random.Random(seed)
@@ -219,6 +252,7 @@ def check(path, state, intent, seed, gone, tally):
         assert found == expected_content(state)
         check_words(store, state, chosen, gone)
         check_vectors(store, state, chosen)
+        check_sentences(store, state, chosen)
         assert store.verify() == []
         check_words(store, state, chosen, gone)
     return state

@@ -314,7 +314,9 @@ def test_update_embeddings_swaps_at_the_end(store):
 
 
 def test_update_embeddings_goes_on_where_it_was_stopped(store, tmp_path):
-    store.write_documents([review(str(n), embedding=[1.0, 0.0]) for n in range(10)])
+    store.write_documents(
+        [review(str(n), f"Battery {n} lasts.", embedding=[1.0, 0.0]) for n in range(10)]
+    )
     with pytest.raises(RuntimeError):
         store.update_embeddings(Encoder("new", 2, fail_after=4), batch_size=2)
     assert store.encoder is None

@@ -7,11 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BertConfig, BertForQuestionAnswering, BertModel
+from transformers import (
+    BertConfig,
+    BertForQuestionAnswering,
+    BertModel,
+    ReformerConfig,
+    ReformerModel,
+)
 from typer.testing import CliRunner
 
 from qa_system.cli import app
 from qa_system.datasets.dataset import read_dataset
+from qa_system.errors import ModelError
 
 pytestmark = pytest.mark.slow
 
@@ -121,6 +128,35 @@ def test_a_source_of_nothing_else_is_an_error_before_the_first_step(
     assert "none of 19 questions leaves room for a text" in str(done.exception)
     assert f"{bad}.json" in str(done.exception)
     assert not list((tmp_path / "out").glob("checkpoints/checkpoint-*"))
+
+
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_texts_longer_than_the_positions_are_an_error_before_the_first_step(
+    kind: str, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = "max_answer_length" if kind == "generator" else "max_seq_length"
+    monkeypatch.setitem(OF_KIND, kind, OF_KIND[kind] | {setting: 513})
+    data = squad(tmp_path / "train.json", "train", 20)
+    done = CliRunner().invoke(app, command(kind, models, data, data, tmp_path / "out"))
+    assert f"{setting} is 513, and the" in str(done.exception)
+    assert "has 512 positions" in str(done.exception)
+    assert not list((tmp_path / "out").glob("checkpoints/checkpoint-*"))
+
+
+@pytest.mark.parametrize("kind", ["reader", "ranker", "retriever"])
+def test_a_model_that_cannot_be_trained_as_it_is_used_is_named(
+    kind: str, tmp_path: Path, save_checkpoint: Callable[[Any, Path], Path]
+) -> None:
+    """A Reformer learns from texts of one length only, and reads any."""
+    sizes = {"hidden_size": 32, "attention_head_size": 16, "feed_forward_size": 64}
+    axial = {"axial_pos_shape": [32, 16], "axial_pos_embds_dim": [16, 16]}
+    config = ReformerConfig(vocab_size=30522, is_decoder=False, num_buckets=4, **sizes, **axial)
+    models = {kind: save_checkpoint(ReformerModel(config), tmp_path / "reformer")}
+    train = squad(tmp_path / "train.json", "train", 20)
+    dev = squad(tmp_path / "dev.json", "dev", 20)
+    done = CliRunner().invoke(app, command(kind, models, train, dev, tmp_path / "out"))
+    assert isinstance(done.exception, ModelError), done.exception
+    assert "cannot take its first step" in str(done.exception)
 
 
 @pytest.mark.parametrize("kind", ["reader", "distill"])

@@ -136,7 +136,8 @@ def test_it_answers_a_question_away_from_the_checkout(unpacked: Path, tmp_path: 
     report = run("indexing.cli", "run", "--source", "bundled:sample")
     assert report["written"] == report["read"] > 150
     answers = run("qa_system.cli", "ask", "How is the zipper?", "--item", "tent-fjellvik-2")
-    assert answers["reviews_read"] == 10
+    assert answers["reviews"] == 13
+    assert answers["read"] > 0
     found = run("eval.cli", "retriever", "--retriever", "bm25", "--k", "3")
     bm25, random = found["systems"]["bm25"], found["references"]["random"]
     assert bm25["metrics"]["recall@3"] > random["metrics"]["recall@3"]

@@ -18,9 +18,12 @@ from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 
 from qa_system.records import AnswerSpan, EncoderIdentity, Label
+from qa_system.stores.embedded import folder
 from qa_system.stores.embedded.derived import ann
+from qa_system.stores.embedded.sentences import files
 from qa_system.stores.faiss import FAISSDocumentStore
-from qa_system.stores.writes import Passages
+from qa_system.stores.writes import Passages, Sentences
+from qa_system.texts.sentences import sentences
 
 ITEMS = 7
 MOST = 300
@@ -81,7 +84,8 @@ def empty_state() -> State:
 
 
 def allow_small_indexes() -> None:
-    """Build approximate indexes over few vectors, in this process."""
+    """Build approximate indexes over few vectors, and copy few sentences, in this process."""
+    files.FEWEST_DEAD = folder.FORGOTTEN_AT = FEWEST_FOR_INDEX
     for kind in ann.FEWEST:
         ann.FEWEST[kind] = FEWEST_FOR_INDEX
 
@@ -113,6 +117,11 @@ def text_of(name: str, version: int) -> str:
 def spans_of(name: str, version: int) -> list[tuple[int, int]]:
     first, second = passages_of(name, version)
     return [(0, len(first)), (len(first) + 1, len(first) + 1 + len(second))]
+
+
+def sentences_of(text: str, encoder: Encoder) -> Sentences:
+    spans = sentences(text)
+    return Sentences(spans, encoder.encode_passages([text[start:end] for start, end in spans]))
 
 
 def document_of(name: str, version: int, note: int, encoder: Encoder | None) -> Document:
@@ -178,7 +187,12 @@ def after(operation: Operation, state: State) -> State:
     if kind in ("write", "update", "split"):
         for name in operation["names"]:
             version = documents[name]["version"] + 1 if name in documents else 0
-            documents[name] = {"version": version, "note": 0, "passages": kind == "split"}
+            documents[name] = {
+                "version": version,
+                "note": 0,
+                "passages": kind == "split",
+                "divided": kind == "write",
+            }
         gone = set(operation.get("stale", ()))
     elif kind in ("delete", "forget"):
         gone = set(operation["names"])
@@ -203,6 +217,8 @@ def after(operation: Operation, state: State) -> State:
     elif kind == "embed":
         changed |= {"encoder": operation["encoder"], "dimension": operation["dimension"]}
         changed |= {"bound": True}
+        divided = {name: {**one, "divided": True} for name, one in documents.items()}
+        changed["documents"] = divided
     elif kind == "index kind":
         changed["index"] = operation["index"]
     return {**state, **changed}
@@ -221,7 +237,11 @@ def perform(
             document_of(name, then["documents"][name]["version"], 0, encoder)
             for name in operation["names"]
         ]
-        store.write_documents(documents, DuplicatePolicy.OVERWRITE)
+        if kind == "update":
+            store.write_documents(documents, DuplicatePolicy.OVERWRITE)
+        else:
+            divided = {one.id: sentences_of(one.content or "", encoder) for one in documents}
+            store.replace(documents, [], sentences=divided)
     elif kind == "split":
         versions = {
             name: then["documents"].get(name, {"version": 0})["version"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +13,24 @@ from haystack import Document
 pytest.importorskip("transformers")
 
 import torch
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoTokenizer,
+    CanineConfig,
+    CanineForQuestionAnswering,
+    LlamaConfig,
+    LlamaForQuestionAnswering,
+)
 
-from architectures import ARCHITECTURES, save_reader
+from architectures import ARCHITECTURES, SIZES, fast, save_reader, tokenizer_of
 from qa_system.errors import ModelError, QASystemError
-from qa_system.models.checkpoints import positions_of
-from qa_system.models.locate import locate
+from qa_system.models.locate import ModelLocation, locate
+from qa_system.models.positions import positions_of
+from qa_system.rankers.cross_encoder import open_cross_encoder
 from qa_system.readers.backends import load_backend
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.readers.windows import WindowCutter
+from qa_system.retrievers.sentence_models import load_sentence_model
 
 QUESTION = "How long does the battery last?"
 TEXTS = [
@@ -148,12 +159,32 @@ def test_brackets_are_the_letters_that_transformers_makes_of_them(
     assert window.input_ids.tolist() == theirs(QUESTION, TYPED, split_special_tokens=True).input_ids
 
 
+def test_a_model_that_reads_characters_instead_of_tokens_is_named(tmp_path: Path) -> None:
+    sizes = SIZES | {"num_hash_buckets": 64, "pad_token_id": 0}
+    CanineForQuestionAnswering(CanineConfig(**sizes)).save_pretrained(tmp_path)
+    fast(tokenizer_of("bert")).save_pretrained(tmp_path)
+    for load in (load_backend, load_sentence_model):
+        with pytest.raises(ModelError, match="has no table of embeddings for tokens"):
+            load(locate(str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    "load",
+    [load_sentence_model, lambda location: open_cross_encoder(location, "cpu", remedy="None.")],
+    ids=["encoder", "ranker"],
+)
+def test_weights_that_were_not_loaded_are_an_error_whatever_their_names(
+    load: Callable[[ModelLocation], object], tmp_path: Path
+) -> None:
+    """A reader of Llama calls `transformer.` what its other models call `model.`"""
+    sizes = SIZES | {"num_key_value_heads": 2, "pad_token_id": 1, "vocab_size": 500}
+    LlamaForQuestionAnswering(LlamaConfig(**sizes)).save_pretrained(tmp_path)
+    fast(tokenizer_of("roberta")).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"has no weights for .*layers"):
+        load(locate(str(tmp_path)))
+
+
 def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused(tmp_path: Path) -> None:
-    import json
-
-    from qa_system.errors import ModelError
-    from qa_system.retrievers.sentence_models import load_sentence_model
-
     folder = save_reader("bert", tmp_path / "bert")
     file = folder / "tokenizer.json"
     tokenizer = json.loads(file.read_text(encoding="utf-8"))

@@ -19,6 +19,7 @@ from qa_system.rankers.reader_ranker import ReaderRanker
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.retrievers.bm25 import BM25Retriever
 from qa_system.retrievers.dense import DenseRetriever
+from qa_system.retrievers.sentences import SentenceRetriever
 from qa_system.stores import open_store
 from qa_system.stores.elasticsearch import ElasticsearchReviewStore
 from qa_system.stores.faiss import FAISSDocumentStore
@@ -32,6 +33,7 @@ CLASSES: list[type] = [
     ElasticsearchReviewStore,
     BM25Retriever,
     DenseRetriever,
+    SentenceRetriever,
     ReaderRanker,
     ExtractiveReader,
     RAGGenerator,
@@ -51,6 +53,8 @@ WRONG: dict[str, list[Any]] = {
         for key in ("document_ids", "metadata_fields", "review_ids", "stale_ids")
     },
     **{name: [-1, least - 1, 1.5, True, "5", 2**31] for name, least in COUNTS.items()},
+    "bm25_weight": [-0.1, float("nan"), True, "0.5", 1.5],
+    "relevant": [-0.1, float("nan"), True, "0.5"],
     "filters": [{"field": HALF}, {"conditions": [{"value": ["fine", {HALF: 1}]}]}],
     "documents": [None, "text", Document(content="x")],
     "labels": [None, 5],
@@ -58,6 +62,7 @@ WRONG: dict[str, list[Any]] = {
 CHECKED_ELSEWHERE = {
     # by the store, in its own words: an embedding, an encoder, what a version is made with
     *("embedding", "embeddings", "encoder", "identity", "passages", "built", "expected", "resume"),
+    *("sentences", "evidence"),
     # in __init__, where they are settings, and of components
     *("api_key_env", "backend", "bulk", "ca_certs_env", "chat_generator", "device"),
     *("document_store", "embedding_dim", "gpu", "index", "index_options", "length_penalty"),
@@ -131,6 +136,16 @@ def test_the_async_variants_refuse_the_same(
 ) -> None:
     with FAISSDocumentStore(tmp_path / "store") as store, pytest.raises(InvalidArgumentError):
         asyncio.run(call(store))
+
+
+@pytest.mark.parametrize("cls", [FAISSDocumentStore, ElasticsearchReviewStore])
+@pytest.mark.parametrize("wrong", [None, 5, "bundled:encoder", object()])
+def test_what_is_no_encoder_is_refused(cls: type, wrong: object) -> None:
+    with pytest.raises(InvalidArgumentError, match="not an encoder"):
+        cls.update_embeddings(object.__new__(cls), wrong)  # type: ignore[attr-defined]
+    for bind in ("bind_encoder", "check_encoder"):
+        with pytest.raises(InvalidArgumentError, match="not an EncoderIdentity"):
+            getattr(cls, bind)(object.__new__(cls), wrong)
 
 
 def test_positions_count_as_names() -> None:

@@ -136,3 +136,34 @@ def test_a_calibration_is_kept_in_the_record_of_a_checkpoint(tmp_path):
     (tmp_path / "training.json").write_text("{")
     with pytest.raises(ModelError, match="record of its training"):
         calibration_of(checkpoint)
+
+
+def test_what_was_fitted_on_sentences_is_kept_apart(tmp_path):
+    location = ModelLocation("mine", tmp_path, "torch")
+    whole = Calibration(threshold=-0.5, fitted_on="reviews")
+    keep_calibration(whole, location)
+    assert calibration_of(location, of_sentences=True) == whole
+    moved = whole.moved(0.75)
+    assert moved.threshold == 0.25
+    keep_calibration(moved, location, of_sentences=True)
+    assert calibration_of(location) == whole
+    assert calibration_of(location, of_sentences=True) == moved
+
+
+@given(st.lists(st.integers(-20, 20).map(float), min_size=1, max_size=30), st.floats(0, 1))
+def test_equal_caution_comes_as_near_as_any_threshold(odds, share):
+    from eval.tasks.calibration import equally_cautious
+
+    def away(threshold):
+        return abs(np.mean(np.array(odds) < threshold) - share)
+
+    found = equally_cautious(odds, [1.0] * len(odds), share)
+    assert away(found) == pytest.approx(min(away(t + 0.5) for t in [*odds, min(odds) - 1]))
+
+
+def test_equal_caution_counts_questions_without_any_answer():
+    from eval.tasks.calibration import equally_cautious
+
+    assert equally_cautious([-math.inf, 1.0, 3.0], [1, 1, 1], 2 / 3) == 2.0
+    assert equally_cautious([-math.inf, 1.0, 3.0], [1, 1, 1], 0.0) == 0.0
+    assert equally_cautious([-math.inf], [1], 0.5) == 0.0

@@ -74,9 +74,9 @@ def test_a_window_without_a_label_has_the_teachers_word_alone() -> None:
         "spans": torch.tensor([[[-1, -1]], [[0, 1]]]),
     }
     loss = student_loss(even, even, batch, alpha=0.25, temperature=1.0)
-    assert float(loss) == pytest.approx(0.25 * 0.130812 / 2 + 0.75 * np.log(4) / 2, abs=1e-5)
+    assert loss.item() == pytest.approx(0.25 * 0.130812 / 2 + 0.75 * np.log(4) / 2, abs=1e-5)
     batch["spans"] = torch.full((2, 1, 2), -1)
     unlabelled = student_loss(even, even, batch, alpha=0.25, temperature=1.0)
-    assert float(unlabelled) == pytest.approx(0.25 * 0.130812 / 2, abs=1e-5)
+    assert unlabelled.item() == pytest.approx(0.25 * 0.130812 / 2, abs=1e-5)
     [gradient] = torch.autograd.grad(unlabelled, even)
     assert torch.isfinite(gradient).all()

@@ -180,7 +180,7 @@ def test_weights_of_another_model_are_refused(dpr: Path, tmp_path: Path) -> None
     shutil.copytree(dpr / "context", tmp_path / "odd")
     (tmp_path / "odd" / "config.json").unlink()
     BertConfig(**SMALL | {"num_hidden_layers": 6}).save_pretrained(tmp_path / "odd")
-    with pytest.raises(ModelError, match=r"has weights for .* parts of a BertModel"):
+    with pytest.raises(ModelError, match="has no weights for "):
         load_encoder(EncoderSettings(model=str(tmp_path / "odd")))
 
 

@@ -286,6 +286,8 @@ def test_every_argument_is_serialised() -> None:
         "max_seq_length": 256,
         "stride": 64,
         "max_answer_length": 20,
+        "evidence": "reviews",
+        "budget": 256,
         "no_answer_threshold": 0.0,
         "temperature": 3.0,
         "batch_tokens": 1024,
@@ -335,7 +337,7 @@ def test_scores_that_are_no_numbers_are_an_error(value: float) -> None:
     from qa_system.readers.windows import Window
 
     class Broken:
-        pads, pad_id = False, 0
+        pads, pad_id, workers = False, 0, 2
 
         def logits(self, input_ids, attention_mask, token_type_ids):
             scores = np.zeros(input_ids.shape, dtype=np.float32)
@@ -345,4 +347,4 @@ def test_scores_that_are_no_numbers_are_an_error(value: float) -> None:
     ids = np.arange(4)
     window = Window(ids, np.zeros(4, dtype=np.int64), 1, np.array([[0, 1], [2, 3], [4, 5]]))
     with pytest.raises(ModelError, match="NaN or infinity"):
-        score_windows(Broken(), [window], 100)
+        score_windows(Broken(), [window, window], 100)

@@ -107,6 +107,8 @@ def test_damaged_files_are_model_errors(tmp_path: Path) -> None:
         ({"format": 2}, "format: must be 1, and is 2"),
         ({"max_seq_length": 0}, "max_seq_length: must be more than 0"),
         ({"max_seq_length": "many"}, "max_seq_length: must be a whole number"),
+        ({"max_seq_length": True}, "max_seq_length: must be a whole number, and is True"),
+        ({"pad_id": "0"}, "pad_id: must be a whole number, and is '0'"),
         ({"pad_id": -1}, "pad_id: must be 0 or more"),
         ({"task": "encoder"}, "an encoder has a dimension, a similarity and a max_seq_length"),
         ([], "must be keys with values"),

@@ -7,7 +7,7 @@ from haystack.dataclasses import Document
 
 from qa_system.stores.documents import encode_documents
 from qa_system.stores.embedded.ledger.database import Ledger
-from qa_system.stores.embedded.ledger.snapshot import Stored
+from qa_system.stores.embedded.ledger.state import Stored
 from qa_system.stores.faiss import FAISSDocumentStore
 
 

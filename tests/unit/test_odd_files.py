@@ -11,6 +11,7 @@ import zipfile
 
 import pytest
 
+from indexing.sources.aliases import UnknownColumnsError
 from indexing.sources.csv_format import csv_header
 from indexing.sources.files import open_sources
 from indexing.sources.rows import Columns, Reject
@@ -437,3 +438,27 @@ def test_a_json_text_nested_too_deep(tmp_path):
             file = write(tmp_path, (text % deep).encode(), "a.json")
             [row] = rows_of(file)
             assert row.record.reason == "nesting too deep"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_first_rows_of_empty_cells_are_blank(tmp_path, delimiter):
+    lines = ["||", " | |", "", "review_id|item_id|text", "r1|A|x", "r2|A|y"]
+    data = "\n".join(lines).replace("|", delimiter)
+    file = write(tmp_path, data.encode())
+    assert texts(file) == ["x", "y"]
+    assert [row.line for row in rows_of(file)] == [5, 6]
+    check_positions(file)
+
+
+@pytest.mark.parametrize(
+    ("data", "guessed"),
+    [
+        ({"reviews": [{"asin": "A", "reviewText": "x"}]}, {"text": None, "item_id": None}),
+        ({"asin": {"0": "A"}, "reviewText": {"0": "x"}}, {"text": None, "item_id": None}),
+        ({"product": {"id": "A"}, "text": "x", "product_group": "g"}, {"item_id": "product_group"}),
+    ],
+)
+def test_a_column_of_lists_or_objects_is_not_guessed(tmp_path, data, guessed):
+    with pytest.raises(UnknownColumnsError) as caught:
+        rows_of(write(tmp_path, json.dumps(data).encode(), "a.json"))
+    assert caught.value.columns == guessed

@@ -13,6 +13,7 @@ from qa_system.retrievers.bm25 import BM25Retriever
 from qa_system.retrievers.dense import DenseRetriever
 from qa_system.retrievers.encoders import load_encoder
 from qa_system.retrievers.normalize import ScoreNormalizer
+from qa_system.retrievers.sentences import SentenceRetriever
 from qa_system.stores.faiss import FAISSDocumentStore
 
 REVIEWS = {
@@ -135,6 +136,7 @@ def test_components_serialise_every_argument(store: FAISSDocumentStore) -> None:
     for component in (
         BM25Retriever(store, top_k=7, filters=LAMP),
         DenseRetriever(store, {"model": "bundled:encoder", "threads": 1}, top_k=7, filters=LAMP),
+        SentenceRetriever(store, top_k=7, bm25_weight=0.25, relevant=0.4, filters=LAMP),
     ):
         data = component.to_dict()
         again = type(component).from_dict(component.to_dict())
@@ -144,7 +146,8 @@ def test_components_serialise_every_argument(store: FAISSDocumentStore) -> None:
 
 
 def test_run_arguments_take_the_place_of_the_components(store: FAISSDocumentStore) -> None:
-    for component in (BM25Retriever(store, filters=LAMP), DenseRetriever(store, filters=LAMP)):
+    kinds = (BM25Retriever, DenseRetriever, SentenceRetriever)
+    for component in (kind(store, filters=LAMP) for kind in kinds):
         tent = {"field": "meta.item_id", "operator": "==", "value": "tent"}
         assert [d.id for d in component.run("bright?", filters=tent)["documents"]] == ["r4"]
         assert len(component.run("bright?", top_k=2)["documents"]) == 2
@@ -181,9 +184,11 @@ def test_retrievers_of_one_encoder_have_it_once_in_memory(
 
     moved = shutil.copytree(locate("bundled:encoder").path, tmp_path / "moved")
     one, two = (DenseRetriever(store, {"model": str(moved)}) for _ in range(2))
-    assert one._encoder() is two._encoder()
-    assert one._encoder() is not DenseRetriever(store, {"model": "bundled:encoder"})._encoder()
-    held = weakref.ref(one._encoder())
+    assert one._encoder.get() is two._encoder.get()
+    assert (
+        one._encoder.get() is not DenseRetriever(store, {"model": "bundled:encoder"})._encoder.get()
+    )
+    held = weakref.ref(one._encoder.get())
     (moved / "new.json").write_text("{}")
     with pytest.raises(EncoderMismatchError):
         DenseRetriever(store, {"model": str(moved)}).warm_up()

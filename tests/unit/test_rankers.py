@@ -351,7 +351,8 @@ class TestSystem:
         there = {"store.path": str(place)}
         with QASystem(settings_for("reader", **there, **{"ranker.prior": 3.0})) as ranking:
             [found] = ranking.examine([Question(BRIGHT, "lamp")], top_k=2)
-        with QASystem(settings_for("none", **there, **{"retriever.top_k": 30})) as plain:
+        whole = {"retriever.top_k": 30, "reader.evidence": "reviews"}
+        with QASystem(settings_for("none", **there, **whole)) as plain:
             [everything] = plain.examine([Question(BRIGHT, "lamp")], top_k=2)
         assert found.answers.answers == everything.answers.answers
         assert found.answers.reviews_read == 5

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 import tiny_models as tiny
 from qa_system.errors import ConfigError, ModelError, QuestionTooLongError
@@ -268,3 +269,36 @@ def test_bf16_is_computed_and_answers_in_floats(bart):
     expected = answer_log_probs(exact, exact.source_ids(QUESTION, [TEXT]), [[10, tiny.EOS]])
     assert found.dtype == torch.float32
     assert torch.allclose(found, expected, atol=0.5)
+
+
+SMALL = {
+    "d_model": 16,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 16,
+    "decoder_ffn_dim": 16,
+}
+ENDS = {"pad_token_id": tiny.PAD, "eos_token_id": tiny.EOS, "decoder_start_token_id": tiny.EOS}
+EXPERTS = {"num_experts": 2, "d_ff": 16, "d_kv": 8, "num_layers": 2, "num_heads": 2}
+VOCABULARIES = {"src_vocab_size": tiny.VOCABULARY, "tgt_vocab_size": tiny.VOCABULARY}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        (
+            "SwitchTransformers",
+            EXPERTS | {"vocab_size": tiny.VOCABULARY, "d_model": 16},
+            "cannot write an answer",
+        ),
+        ("FSMT", SMALL | VOCABULARIES | {"langs": ["a", "b"]}, "cannot read a text"),
+    ],
+)
+def test_a_model_that_does_not_read_and_write_as_others_do_is_named(name, options, said, tmp_path):
+    config = getattr(transformers, f"{name}Config")(**options, **ENDS)
+    model = getattr(transformers, f"{name}ForConditionalGeneration")(config)
+    tiny.save_seq2seq(tmp_path, model)
+    with pytest.raises(ModelError, match=said):
+        load_seq2seq(locate(str(tmp_path)), device="cpu")

@@ -1,5 +1,6 @@
 """Layers taken out of a model, and layers that training leaves as they are."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+import transformers
 from transformers import (
     BertConfig,
     BertForQuestionAnswering,
@@ -100,3 +102,41 @@ def test_nothing_is_frozen_unless_told() -> None:
     bert = BertForQuestionAnswering(BertConfig(num_hidden_layers=2, **SMALL))
     freeze_layers(bert, 0)
     assert all(weights.requires_grad for weights in bert.parameters())
+
+
+PAIRED = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 4, "vocab_size": 50}
+WINDOWED = {"sep_token_id": 2, "attention_window": [4, 4, 8, 8]}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        (
+            "ModernBert",
+            {"intermediate_size": 16, "pad_token_id": 1, "global_attn_every_n_layers": 2},
+        ),
+        ("Longformer", {"intermediate_size": 16, "pad_token_id": 1} | WINDOWED),
+        ("Qwen2", {"intermediate_size": 16, "num_key_value_heads": 2}),
+    ],
+)
+def test_what_a_config_says_of_each_layer_is_shortened_too(
+    name: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    config = getattr(transformers, f"{name}Config")(**PAIRED, **options)
+    student = getattr(transformers, f"{name}ForQuestionAnswering")(config).eval()
+    keep_layers(student, 2)
+    if name == "Longformer":
+        assert student.config.attention_window == [4, 8]
+    student.save_pretrained(tmp_path)
+    loaded = type(student).from_pretrained(tmp_path)
+    ids = torch.tensor([[0, 5, 2, 2, *range(3, 30), 2]])
+    with torch.no_grad():
+        expected, found = (model(ids).start_logits for model in (student, loaded))
+    assert torch.allclose(expected, found, atol=1e-5)
+
+
+def test_layers_that_a_config_says_more_of_are_an_error_before_training() -> None:
+    layers = {"num_layers": 2, "attention_types": [[["global", "local"], 1]]}
+    config = transformers.GPTNeoConfig(vocab_size=50, hidden_size=16, num_heads=2, **layers)
+    with pytest.raises(ModelError, match="layers of a GPTNeoForQuestionAnswering cannot be left"):
+        keep_layers(transformers.GPTNeoForQuestionAnswering(config), 1)

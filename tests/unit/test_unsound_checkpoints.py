@@ -14,14 +14,17 @@ from haystack import Document
 pytest.importorskip("transformers")
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    JinaEmbeddingsV3Config,
+    JinaEmbeddingsV3Model,
 )
 
 import tiny_models as tiny
-from architectures import save_reader
+from architectures import SIZES, fast, save_reader, tokenizer_of
 from qa_system.config import load_settings
 from qa_system.errors import ConfigError, ModelError
 from qa_system.export.onnx import export_model
@@ -92,6 +95,37 @@ def with_token(folder: Path, *, special: bool = False, **options: Any) -> int:
     tokenizer.add_tokens(["battery-life"], special_tokens=special)
     tokenizer.save_pretrained(folder)
     return int(rows)
+
+
+def without(folder: Path, part: str) -> None:
+    """Take the weights of a part out of a checkpoint's file."""
+    path = folder / "model.safetensors"
+    kept = {name: value for name, value in load_file(path).items() if part not in name}
+    save_file(kept, path, metadata={"format": "pt"})
+
+
+def test_a_part_of_an_encoder_that_is_not_there_is_an_error(reader: Path) -> None:
+    """Transformers would draw its weights at random, as many as they are."""
+    without(reader, "layer.1.attention.self.query.weight")
+    with pytest.raises(ModelError, match=r"has no weights for .*layer\.1\.attention.self.query"):
+        load_encoder(reader)
+
+
+def test_a_ranker_without_its_head_is_an_error(ranker: Path) -> None:
+    without(ranker, "classifier")
+    with pytest.raises(ModelError, match=r"has no weights for classifier"):
+        ask_ranker(ranker)
+
+
+def test_weights_that_transformers_renames_are_there(tmp_path: Path) -> None:
+    sizes = {"max_position_embeddings": 130, "pad_token_id": 1, "type_vocab_size": 1, **SIZES}
+    tokenizer = tokenizer_of("xlmr")
+    config = JinaEmbeddingsV3Config(vocab_size=tokenizer.get_vocab_size(), **sizes)
+    JinaEmbeddingsV3Model(config).save_pretrained(tmp_path)
+    fast(tokenizer).save_pretrained(tmp_path)
+    saved = load_file(tmp_path / "model.safetensors")
+    loaded = load_sentence_model(locate(str(tmp_path))).model[0].auto_model
+    assert saved.keys() != loaded.state_dict().keys()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -250,8 +250,8 @@ class BulkWriter:
                 self._reason = reason_of(error)
             elif status == 409:
                 conflicts.append(action)
-            elif action.kind == "delete":
-                report.deleted += status != 404
+            elif action.kind == "delete" and status in (200, 404):
+                report.deleted += status == 200
             elif status < 300:
                 report.written += 1
             else:

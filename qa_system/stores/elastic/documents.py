@@ -14,18 +14,29 @@ from numpy.typing import NDArray
 from qa_system.console.wording import counted
 from qa_system.errors import EmbeddingError, StoreError
 from qa_system.stores.analysis import analyze
-from qa_system.stores.documents import decode_document, encode_documents, encode_passages
+from qa_system.stores.documents import (
+    decode_document,
+    decoding,
+    encode_documents,
+    encode_passages,
+)
 from qa_system.stores.elastic.facts import add_facts
+from qa_system.stores.sentences import SentenceColumns
+from qa_system.stores.sentences.packing import pack, unpack
 from qa_system.stores.writes import Passages
 from qa_system.texts.passages import Spans
 
 __all__ = [
+    "PACKED",
     "READ",
     "READ_WHOLE",
     "READ_WITH_EMBEDDING",
     "decode",
     "encode",
+    "encode_sentences",
     "passages_of",
+    "sentences_of",
+    "written_sentences",
 ]
 
 READ: Final = [
@@ -34,8 +45,10 @@ READ: Final = [
 ]
 """What a document is made of again, and where its passages are."""
 READ_WITH_EMBEDDING: Final = [*READ, "embedding", "parts"]
-READ_WHOLE: Final = [*READ_WITH_EMBEDDING, "passages.embedding"]
-"""Everything that a document has to be written again with."""
+READ_WHOLE: Final = [*READ_WITH_EMBEDDING, "passages.embedding", "sentences.count"]
+"""Everything that a document has to be written again with, but for `PACKED`."""
+PACKED: Final = ["sentences.packed"]
+"""The column of its sentences: of `docvalue_fields`, for the source does not have it."""
 FLOAT32: Final = "float32"
 """Among a document's parts, says that its embedding is of 32-bit floats: those have decimals half
 as long, which the server reads twice as fast."""
@@ -51,6 +64,7 @@ def encode(
     *,
     embedding_required: bool,
     passages: Passages | None = None,
+    sentences: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Return the JSON that the server keeps.
 
@@ -60,6 +74,7 @@ def encode(
         dimension: numbers that its embeddings must have; None: the server decides.
         embedding_required: refuse a text without an embedding.
         passages: by which the document is found in place of an embedding of its own; None: none.
+        sentences: from `encode_sentences` or `written_sentences`; None: none are kept.
 
     Raises:
         DocumentTypeError: it is no document, its text is not UTF-8, or a passage is no part of it.
@@ -87,6 +102,7 @@ def encode(
         "blob_info": info,
         "sparse_embedding": sparse,
         "written": written,
+        "sentences": sentences,
     }
     embedding = _add_embeddings(source, document, passages, dimension, required=embedding_required)
     source = {key: value for key, value in source.items() if value is not None}
@@ -184,6 +200,46 @@ def passages_of(hit: Mapping[str, Any]) -> Passages | None:
         return None
     vectors = [each["embedding"] for each in source["passages"] if "embedding" in each]
     return Passages(_spans(source), np.array(vectors, np.float32) if vectors else None)
+
+
+def encode_sentences(columns: SentenceColumns) -> dict[str, Any]:
+    """Return a review's sentences as the server keeps them."""
+    return {"count": len(columns), "packed": base64.b64encode(pack(columns)).decode()}
+
+
+def written_sentences(hit: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a hit's sentences as the server keeps them, to be written again; None: it has none.
+
+    Args:
+        hit: with the fields of `READ_WHOLE` and of `PACKED`.
+    """
+    packed = hit.get("fields", {}).get(PACKED[0])
+    count = hit["_source"].get("sentences", {}).get("count")
+    return None if packed is None or count is None else {"count": count, "packed": packed[0]}
+
+
+@decoding
+def sentences_of(
+    hit: Mapping[str, Any], review: int, dimension: int | None
+) -> SentenceColumns | None:
+    """Return the sentences of a hit's review; None: it has none.
+
+    Args:
+        hit: with the field of `PACKED`.
+        review: the number that the review is given.
+        dimension: numbers in the index's embeddings; None: it has none.
+
+    Raises:
+        DamagedStoreError: they are not as they were written.
+    """
+    packed = hit.get("fields", {}).get(PACKED[0])
+    if packed is None:
+        return None
+    columns = unpack(base64.b64decode(packed[0]), review)
+    width = columns.vectors.shape[1]
+    if width not in (0, dimension):
+        raise ValueError(f"embeddings of sentences have {width} numbers instead of {dimension}")
+    return columns
 
 
 def _spans(source: Mapping[str, Any]) -> list[tuple[int, int]]:

@@ -26,6 +26,7 @@ from qa_system.stores.elastic.mapping import (
     embedding_fields,
     mappings,
     meta_of,
+    sentence_fields,
 )
 from qa_system.stores.elastic.versions import aliases
 from qa_system.stores.elastic.versions.upgrade import upgrade
@@ -84,6 +85,7 @@ class ElasticIndex:
         self.bulk = bulk
         self.where = f"index {name!r} on {connection.url}"
         self.unknown = UnknownFields()
+        self.told_damaged: set[str] = set()
         self._known: IndexState | None = None
         self._is_loading = False
         self._lock = Lock()
@@ -148,6 +150,12 @@ class ElasticIndex:
         fields = embedding_fields(state.similarity, state.index_options, dimension)
         with explained(self.where):
             self.client.indices.put_mapping(index=state.index, properties=fields)
+        self.forget()
+
+    def add_sentences(self, state: IndexState) -> None:
+        """Let the reviews of an index have sentences that was made before there were any."""
+        with explained(self.where):
+            self.client.indices.put_mapping(index=state.index, properties=sentence_fields())
         self.forget()
 
     def bind(self, state: IndexState, encoder: EncoderIdentity) -> None:

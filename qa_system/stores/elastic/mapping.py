@@ -10,6 +10,9 @@ only cuts at white space. Before format 3 the server analyzed `content` itself.
 
 A review that is found by its passages has no `embedding`; it has `passages`, each with its start,
 end and embedding, which the server keeps in one block with the review: they come and go together.
+
+A review's sentences are one value, `sentences.packed` (`stores.sentences.packing`). It is read from
+a column of its own, and left out of the document's source, which every search reads.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ __all__ = [
     "mappings",
     "meta_of",
     "read_state",
+    "sentence_fields",
 ]
 
 IndexOptions = Literal["flat", "hnsw", "int8_hnsw"]
@@ -60,6 +64,7 @@ _SIMILARITIES: Final[dict[Similarity, str]] = {
 }
 _OWNER: Final = "qa_system"
 _EMBEDDINGS: Final = ("embedding", "passages.embedding")
+_OBJECTS: Final = ("passages", "sentences")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,7 @@ class IndexState:
         shards: that it has.
         promoted: whether it was ever what the alias stands for.
         notes: what jobs have noted, as JSON values by name.
+        has_sentences: whether there is room for sentences; a version of before has none.
     """
 
     index: str
@@ -87,6 +93,7 @@ class IndexState:
     shards: int
     promoted: bool
     notes: Mapping[str, Any]
+    has_sentences: bool
 
 
 def embedding_fields(
@@ -113,6 +120,15 @@ def embedding_fields(
         "embedding": field,
         "passages": {"type": "nested", "dynamic": "strict", "properties": passage},
     }
+
+
+def sentence_fields() -> dict[str, Any]:
+    """Return the mapping of a review's sentences: how many there are, and all in one value."""
+    fields = {
+        "count": {"type": "integer", "index": False},
+        "packed": {"type": "binary", "doc_values": True},
+    }
+    return {"sentences": {"dynamic": "strict", "properties": fields}}
 
 
 def filter_fields() -> dict[str, Any]:
@@ -152,11 +168,13 @@ def mappings(
     return {
         "dynamic": "strict",
         "_meta": meta_of(similarity, encoder, promoted=promoted),
+        "_source": {"excludes": ["sentences.packed"]},
         "properties": {
             "content": {"type": "text", "index": False},
             "terms": TERMS,
             **embedding_fields(similarity, index_options, dimension),
             **filter_fields(),
+            **sentence_fields(),
             "meta": {"type": "object", "enabled": False},
             "meta_dates": stored,
             "blob": {"type": "binary"},
@@ -200,6 +218,8 @@ def read_state(index: str, described: Mapping[str, Any], where: str) -> IndexSta
         wanted["content"] = {"type": "text", "analyzer": "english"}
     if own["format"] == 1:
         del wanted["passages"]
+    if "sentences" not in mapping["properties"]:
+        del wanted["sentences"]
     fields = dict(_fields(mapping["properties"]))
     for name, field in _fields(wanted):
         found = fields.get(name, {})
@@ -223,11 +243,13 @@ def read_state(index: str, described: Mapping[str, Any], where: str) -> IndexSta
         shards=int(described["settings"]["index"]["number_of_shards"]),
         promoted=own["promoted"],
         notes=own.get("notes", {}),
+        has_sentences="sentences" in wanted,
     )
 
 
 def _fields(properties: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Name each field with what is said of it, and those of a passage."""
+    """Name each field with what is said of it, and those inside passages and sentences."""
     yield from properties.items()
-    for name, field in properties.get("passages", {}).get("properties", {}).items():
-        yield f"passages.{name}", field
+    for outer in _OBJECTS:
+        for name, field in properties.get(outer, {}).get("properties", {}).items():
+            yield f"{outer}.{name}", field

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,7 +31,17 @@ if TYPE_CHECKING:
 
     from qa_system.stores.elastic.index import ElasticIndex
 
-__all__ = ["WINDOW", "by_vectors", "by_words", "hits_of_each", "pages", "plain_score", "word_query"]
+__all__ = [
+    "WINDOW",
+    "PointInTime",
+    "by_vectors",
+    "by_words",
+    "hits_of_each",
+    "pages",
+    "plain_score",
+    "point_in_time",
+    "word_query",
+]
 
 WINDOW: Final = 10_000
 """Documents that the server returns in one answer (index.max_result_window), and candidates that a
@@ -296,6 +306,42 @@ def plain_score(score: float, similarity: Similarity) -> float:
     return 1 - 1 / score if score > 0 else -math.inf
 
 
+class PointInTime:
+    """An index as it was at one moment, whatever is written or promoted meanwhile.
+
+    Args:
+        client: the server's.
+        index: or alias, for errors.
+        opened: the server's name for it.
+    """
+
+    def __init__(self, client: Elasticsearch, index: str, opened: str) -> None:
+        self.client = client
+        self.index = index
+        self.opened = opened
+
+    def search(self, **body: Any) -> Any:
+        """Return the server's answer to a search."""
+        with explained(self.index):
+            found = self.client.search(pit={"id": self.opened, "keep_alive": _KEEP_ALIVE}, **body)
+        self.opened = found["pit_id"]
+        return found
+
+
+@contextmanager
+def point_in_time(client: Elasticsearch, index: str) -> Iterator[PointInTime]:
+    """Open an index as it is now, and let it go at the end."""
+    with explained(index):
+        opened = client.open_point_in_time(index=index, keep_alive=_KEEP_ALIVE)
+    point = PointInTime(client, index, opened["id"])
+    try:
+        yield point
+    finally:
+        # One that is left over, as when the client was closed first, expires by itself.
+        with suppress(StoreError), explained(index):
+            client.options(ignore_status=404).close_point_in_time(id=point.opened)
+
+
 def pages(
     client: Elasticsearch,
     index: str,
@@ -319,24 +365,19 @@ def pages(
         size: hits in one answer.
         **options: of the search.
     """
-    with explained(index):
-        opened = client.open_point_in_time(index=index, keep_alive=_KEEP_ALIVE)
-    point, after, left = opened["id"], None, math.inf if limit is None else limit
-    try:
+    after, left = None, math.inf if limit is None else limit
+    with point_in_time(client, index) as point:
         while left > 0:
             wanted = int(min(size, left))
-            with explained(index):
-                found = client.search(
-                    pit={"id": point, "keep_alive": _KEEP_ALIVE},
-                    query=query or {"match_all": {}},
-                    sort=[*sort, "_shard_doc"],
-                    size=wanted,
-                    source=source,
-                    search_after=after,
-                    track_total_hits=False,
-                    **options,
-                )
-            point = found["pit_id"]
+            found = point.search(
+                query=query or {"match_all": {}},
+                sort=[*sort, "_shard_doc"],
+                size=wanted,
+                source=source,
+                search_after=after,
+                track_total_hits=False,
+                **options,
+            )
             hits = deque(found["hits"]["hits"])
             left -= len(hits)
             is_last = len(hits) < wanted
@@ -345,7 +386,3 @@ def pages(
                 yield hits.popleft()
             if is_last:
                 return
-    finally:
-        # One that is left over, as when the client was closed first, expires by itself.
-        with suppress(StoreError), explained(index):
-            client.options(ignore_status=404).close_point_in_time(id=point)

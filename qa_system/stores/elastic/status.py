@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
 from qa_system.console.wording import counted
 from qa_system.records import EncoderIdentity, Similarity
+from qa_system.stores.documents import DamagedStoreError
 from qa_system.stores.elastic.connection import explained
+from qa_system.stores.elastic.documents import PACKED, sentences_of
 from qa_system.stores.elastic.filters import Query
 from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.mapping import IndexOptions
 from qa_system.stores.elastic.reviews import count_items
+from qa_system.stores.elastic.search import pages
 from qa_system.stores.elastic.versions import aliases
 
 __all__ = ["ElasticsearchStatus", "read_status", "verify"]
+
+DIVIDED: Final[Query] = {"exists": {"field": "sentences.count"}}
+"""Selects the documents whose sentences are stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,7 @@ class ElasticsearchStatus:
         documents: how many there are.
         items: distinct `meta.item_id`s.
         embedded: documents with an embedding.
+        sentences: documents whose sentences are stored.
         labels: labelled questions beside them.
         embedding_dim: numbers in an embedding; None before the first.
         similarity: how embeddings are compared.
@@ -42,6 +51,7 @@ class ElasticsearchStatus:
     documents: int
     items: int
     embedded: int
+    sentences: int
     labels: int
     embedding_dim: int | None
     similarity: Similarity
@@ -72,6 +82,7 @@ def read_status(at: ElasticIndex, labels: int) -> ElasticsearchStatus:
         documents=at.count(None),
         items=count_items(at),
         embedded=at.count({"term": {"parts": "embedding"}}),
+        sentences=at.count(DIVIDED),
         labels=labels,
         embedding_dim=at.new.embedding_dim if state is None else state.dimension,
         similarity=at.new.similarity_for(None) if state is None else state.similarity,
@@ -92,6 +103,8 @@ def verify(at: ElasticIndex) -> list[str]:
         health = at.client.cluster.health(index=state.index)
     if health["status"] == "red":
         errors.append(f"some shards of {state.index!r} are not there: the server misses a node")
+    else:
+        at.count(None)  # an index that is closed or blocked is well, and cannot be read
     if state.encoder is not None:
         query: Query = {
             "bool": {
@@ -107,4 +120,17 @@ def verify(at: ElasticIndex) -> list[str]:
                 f"embeddings have {state.dimension} numbers, "
                 f"the encoder's {state.encoder.dimension}"
             )
+    hits = pages(at.client, at.name, DIVIDED, False, docvalue_fields=PACKED)
+    damaged = sum(not _has_sentences(hit, state.dimension) for hit in hits)
+    if damaged:
+        errors.append(
+            f"the sentences of {counted(damaged, 'document')} are not as they were written"
+        )
     return errors
+
+
+def _has_sentences(hit: Mapping[str, Any], dimension: int | None) -> bool:
+    try:
+        return sentences_of(hit, 0, dimension) is not None
+    except DamagedStoreError:
+        return False

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
 
 from qa_system.console.wording import counted
-from qa_system.errors import StoreError, StoreNotFoundError
+from qa_system.errors import EmbeddingError, StoreError, StoreNotFoundError
 from qa_system.stores.documents import DocumentTypeError
 from qa_system.stores.elastic.bulk import MOST_ROUNDS, Action
 from qa_system.stores.elastic.connection import explained
-from qa_system.stores.elastic.documents import READ_WHOLE, decode, encode, passages_of
+from qa_system.stores.elastic.documents import (
+    PACKED,
+    READ_WHOLE,
+    decode,
+    encode,
+    encode_sentences,
+    passages_of,
+    written_sentences,
+)
 from qa_system.stores.elastic.filters import Query
 from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.mapping import IndexState
 from qa_system.stores.elastic.search import pages
+from qa_system.stores.sentences import SentenceColumns
+from qa_system.stores.sentences.written import written_columns
 from qa_system.stores.writes import (
     NO_PASSAGES,
+    NO_SENTENCES,
     DocumentsRejectedError,
     Passages,
     RejectedDocument,
+    Sentences,
     WriteReport,
     duplicate_ids,
 )
@@ -42,6 +55,7 @@ def write(
     policy: DuplicatePolicy,
     stale_ids: Sequence[str],
     passages: Mapping[str, Passages] = NO_PASSAGES,
+    sentences: Mapping[str, Sentences] = NO_SENTENCES,
 ) -> WriteReport:
     """Write documents, then delete stale ones; see `ElasticsearchReviewStore.write_bulk`."""
     _check_documents(documents)
@@ -50,8 +64,11 @@ def write(
     with at.connection.patient(at.bulk.retry_for):
         if documents:
             state = at.ensure()
+            if sentences and not state.has_sentences:
+                at.add_sentences(state)
+            encoding = _Encoding(at, state, passages, sentences)
             try:
-                _write(at, documents, passages, policy, state, report)
+                _write(at, documents, encoding, policy, report)
             except StoreNotFoundError:
                 at.forget()
                 raise
@@ -75,15 +92,25 @@ def delete(at: ElasticIndex, ids: Sequence[str]) -> None:
         raise DocumentsRejectedError(report.rejected, report.deleted, at.where)
 
 
-def existing(at: ElasticIndex, ids: Sequence[str]) -> list[str]:
-    """Return those of the ids that have a document, be it found by searches already or not."""
+def existing(at: ElasticIndex, ids: Sequence[str], *, divided: bool = False) -> list[str]:
+    """Return those of the ids that have a document, be it found by searches already or not.
+
+    Args:
+        at: the index.
+        ids: of documents.
+        divided: only of those with sentences.
+    """
     found: list[str] = []
     for start in range(0, len(ids), IDS_AT_ONCE):
         with explained(at.where):
             answer = at.client.mget(
-                index=at.name, ids=ids[start : start + IDS_AT_ONCE], source=False
+                index=at.name, ids=ids[start : start + IDS_AT_ONCE], source=["sentences.count"]
             )
-        found += [each["_id"] for each in answer["docs"] if each.get("found")]
+        found += [
+            each["_id"]
+            for each in answer["docs"]
+            if each.get("found") and (not divided or each["_source"])
+        ]
     return found
 
 
@@ -93,7 +120,8 @@ def update(at: ElasticIndex, selected: Query, meta: dict[str, Any]) -> int:
     for _ in range(MOST_ROUNDS):
         at.refresh()
         report = WriteReport()
-        hits = pages(at.client, at.name, selected, READ_WHOLE, seq_no_primary_term=True)
+        options: dict[str, Any] = {"seq_no_primary_term": True, "docvalue_fields": PACKED}
+        hits = pages(at.client, at.name, selected, READ_WHOLE, **options)
         while batch := list(islice(hits, CHANGED_AT_ONCE)):
             report.add(at.writer().write(_merged(at, batch, meta)))
         at.refresh()
@@ -127,9 +155,8 @@ def _check_documents(documents: Sequence[Document]) -> None:
 def _write(
     at: ElasticIndex,
     documents: Sequence[Document],
-    passages: Mapping[str, Passages],
+    encoding: _Encoding,
     policy: DuplicatePolicy,
-    state: IndexState,
     report: WriteReport,
 ) -> None:
     overwrite = policy is DuplicatePolicy.OVERWRITE
@@ -146,45 +173,73 @@ def _write(
         there = existing(at, list(chosen))
         if there or twice:
             raise duplicate_ids([*dict.fromkeys([*there, *twice])], at.where)
-    rejected: list[RejectedDocument] = []
-    actions = _actions(at, list(chosen.values()), passages, state, rejected, overwrite=overwrite)
-    report.add(at.writer().write(actions))
-    report.rejected += rejected
+    kind: Literal["create", "index"] = "index" if overwrite else "create"
+    report.add(at.writer().write(encoding.actions(list(chosen.values()), kind)))
+    report.rejected += encoding.rejected
 
 
-def _actions(
-    at: ElasticIndex,
-    documents: Sequence[Document],
-    passages: Mapping[str, Passages],
-    state: IndexState,
-    rejected: list[RejectedDocument],
-    *,
-    overwrite: bool,
-) -> Iterator[Action]:
-    """Encode documents one by one; those that cannot be are set aside."""
-    dimension, is_required = state.dimension, state.encoder is not None
-    for stamp, document in enumerate(documents, at.stamps(len(documents))):
-        own = passages.get(document.id)
-        try:
-            source = encode(
-                document, stamp, dimension, embedding_required=is_required, passages=own
-            )
-        except (StoreError, ValueError) as error:
-            reason = error.what if isinstance(error, StoreError) else str(error)
-            rejected.append(RejectedDocument(document.id, reason))
-            continue
-        if dimension is None:
-            dimension = _dimension(document, own)
-            if dimension is not None:
-                at.fix_dimension(state, dimension)
-        yield Action("index" if overwrite else "create", document.id, source, stamp)
+@dataclass(slots=True)
+class _Encoding:
+    """Documents that are encoded one by one; those that cannot be are set aside in `rejected`."""
+
+    at: ElasticIndex
+    state: IndexState
+    passages: Mapping[str, Passages]
+    sentences: Mapping[str, Sentences]
+    rejected: list[RejectedDocument] = field(default_factory=list)
+
+    def actions(
+        self, documents: Sequence[Document], kind: Literal["create", "index"]
+    ) -> Iterator[Action]:
+        """Return what writes the documents; the first embedding fixes the index's dimension."""
+        dimension, is_required = self.state.dimension, self.state.encoder is not None
+        for stamp, document in enumerate(documents, self.at.stamps(len(documents))):
+            passages, sentences = self.passages.get(document.id), self.sentences.get(document.id)
+            try:
+                kept = None
+                if sentences is not None:
+                    kept = written_columns(document, sentences, dimension)
+                source = encode(
+                    document,
+                    stamp,
+                    dimension,
+                    embedding_required=is_required,
+                    passages=passages,
+                    sentences=None if kept is None else encode_sentences(kept),
+                )
+                width = _dimension(document, passages, kept)
+            except (StoreError, ValueError) as error:
+                reason = error.what if isinstance(error, StoreError) else str(error)
+                self.rejected.append(RejectedDocument(document.id, reason))
+                continue
+            if dimension is None and width is not None:
+                dimension = width
+                self.at.fix_dimension(self.state, width)
+            yield Action(kind, document.id, source, stamp)
 
 
-def _dimension(document: Document, passages: Passages | None) -> int | None:
-    """Return how many numbers an accepted document's embeddings have; None: it has none."""
+def _dimension(
+    document: Document, passages: Passages | None, sentences: SentenceColumns | None
+) -> int | None:
+    """Return how many numbers an encoded document's embeddings have; None: it has none.
+
+    Raises:
+        EmbeddingError: those of its sentences have another number.
+    """
+    own: int | None = None
     if passages is not None:
-        return None if passages.embeddings is None else np.shape(passages.embeddings)[1]
-    return None if document.embedding is None else len(document.embedding)
+        own = None if passages.embeddings is None else np.shape(passages.embeddings)[1]
+    elif document.embedding is not None:
+        own = len(document.embedding)
+    if sentences is None or not sentences.vectors.size:
+        return own
+    width: int = sentences.vectors.shape[1]
+    if own not in (None, width):
+        raise EmbeddingError(
+            f"the embeddings of its sentences have {counted(width, 'number')} instead of {own}",
+            where=f"document {document.id!r}",
+        )
+    return width
 
 
 def _merged(
@@ -193,6 +248,13 @@ def _merged(
     for stamp, hit in enumerate(hits, at.stamps(len(hits))):
         document = decode(hit)
         document.meta.update(meta)
-        source = encode(document, stamp, None, embedding_required=False, passages=passages_of(hit))
+        source = encode(
+            document,
+            stamp,
+            None,
+            embedding_required=False,
+            passages=passages_of(hit),
+            sentences=written_sentences(hit),
+        )
         seen = (hit["_seq_no"], hit["_primary_term"])
         yield Action("index", document.id, source, stamp, seen)

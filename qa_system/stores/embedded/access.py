@@ -18,6 +18,7 @@ from qa_system.errors import StoreError
 __all__ = [
     "LEDGER",
     "PRIVATE",
+    "append_to",
     "create_file",
     "describe",
     "file_mode",
@@ -27,6 +28,7 @@ __all__ = [
     "open_file",
     "share",
     "share_file",
+    "sync_folder",
 ]
 
 LEDGER: Final = "store.sqlite3"
@@ -83,6 +85,24 @@ def open_file(path: Path, flags: int, mode: int | None = None) -> BinaryIO:
     file = os.fdopen(number, "r+b")
     _set_mode(path, wanted)  # whatever the process's umask takes away
     return file
+
+
+def append_to(path: Path, size: int) -> BinaryIO:
+    """Open a file for appending after its first `size` bytes; what a crash left there goes."""
+    file = open_file(path, os.O_CREAT)
+    file.truncate(size)
+    file.seek(size)
+    return file
+
+
+def sync_folder(path: Path) -> None:
+    """Write a folder's list of files to the disk, where the system can do that."""
+    if hasattr(os, "O_DIRECTORY"):
+        number = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def create_file(path: Path, mode: int | None = None) -> BinaryIO:

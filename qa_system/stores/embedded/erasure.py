@@ -13,7 +13,13 @@ import orjson
 
 from qa_system.errors import StoreError
 from qa_system.stores.embedded.folder import StoreFolder
-from qa_system.stores.embedded.layout import ANN_FILES, LEXICAL_FOLDER, VECTORS_FILE, remove_lexical
+from qa_system.stores.embedded.layout import (
+    ANN_FILES,
+    LEXICAL_FOLDER,
+    SENTENCES_FILE,
+    VECTORS_FILE,
+    remove_lexical,
+)
 from qa_system.stores.embedded.ledger import labels
 from qa_system.stores.embedded.ledger.snapshot import REVIEW
 from qa_system.stores.filters import Condition
@@ -45,11 +51,13 @@ def forget(folder: StoreFolder, review_ids: Sequence[str]) -> Forgotten:
         transaction.execute("PRAGMA secure_delete = ON")
         rows = transaction.rows(condition)
         transaction.delete(rows)
+        folder.sentences.copy(transaction)
         number = labels.delete_of_reviews(transaction, review_ids)
         # No index can follow from here: each is written anew, without what was deleted.
         transaction.forget(transaction.generation)
     folder.settle()
     folder.approximate.close()
+    folder.sentences.close()
     for path in earlier:
         _remove(path)
     folder.build_approximate()
@@ -61,7 +69,8 @@ def _derived(folder: Path) -> Iterator[Path]:
     """Yield what holds text or vectors beside the ledger."""
     for path in folder.iterdir():
         is_lexical = LEXICAL_FOLDER.fullmatch(path.name) and path.is_dir()
-        if is_lexical or VECTORS_FILE.fullmatch(path.name) or path.name in ANN_FILES:
+        is_file = VECTORS_FILE.fullmatch(path.name) or SENTENCES_FILE.fullmatch(path.name)
+        if is_lexical or is_file or path.name in ANN_FILES:
             yield path
 
 

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from threading import Lock, RLock
 from time import monotonic, sleep
-from typing import Final
+from typing import Any, Final
 from weakref import WeakSet
 
 from qa_system.errors import StoreError
@@ -23,9 +23,11 @@ from qa_system.stores.embedded.derived.vectors import StaleSnapshotError, Vector
 from qa_system.stores.embedded.derived.verification import find_errors
 from qa_system.stores.embedded.layout import check_free, own_paths
 from qa_system.stores.embedded.ledger.database import Ledger
-from qa_system.stores.embedded.ledger.snapshot import FORMAT, Snapshot, Transaction
+from qa_system.stores.embedded.ledger.snapshot import Snapshot, Transaction
+from qa_system.stores.embedded.ledger.state import FORMAT
 from qa_system.stores.embedded.ledger.upgrade import upgrade
 from qa_system.stores.embedded.lock import WriterLock
+from qa_system.stores.embedded.sentences.files import SentenceFiles, files_of
 
 __all__ = ["SETTLE_WAIT", "StoreFolder"]
 
@@ -77,11 +79,13 @@ class StoreFolder:
         self.ledger = Ledger(path, similarity)
         self.lexical = LexicalIndex(path)
         self.vectors = VectorFiles(path)
+        self.sentences = SentenceFiles(path)
         self.approximate = ApproximateIndex(path, index, gpu=gpu)
         self._check = check
         self._group = group
         self._lock = WriterLock(path)
         self._is_upgraded = False
+        self._deleted = 0
         self._is_checked = False
         self._is_told_of_group = False
         self._failed: dict[str, tuple[str, int]] = {}
@@ -183,13 +187,31 @@ class StoreFolder:
                 self._upgrade()
             with self.ledger.transaction(searchable=searchable) as transaction:
                 self._check(transaction)
+                before = transaction.state.sentences
                 yield transaction
+            self._tend_sentences(transaction, before)
             if searchable:
                 self._follower.request()
             if self.ledger.log_bytes() > LONGEST_LOG:
                 with self._following:
                     self._follow()
                     self.ledger.checkpoint()
+
+    def _tend_sentences(self, done: Transaction, before: dict[str, Any]) -> None:
+        """Remove the sentences that a write has replaced; copy the living if many are dead."""
+        self._deleted += done.deleted
+        if self._deleted >= FORGOTTEN_AT:
+            self.compact_sentences()
+        elif files_of(done.state.sentences) != files_of(before):
+            self.sentences.sweep(done.state)
+
+    def compact_sentences(self) -> None:
+        """Copy the living sentences into new files, if many are dead; the lock is held."""
+        self._deleted = 0
+        with self.ledger.transaction(searchable=False) as transaction:
+            if self.sentences.is_worn(transaction):
+                self.sentences.copy(transaction)
+        self.sentences.sweep(transaction.state)
 
     def _upgrade(self) -> None:
         """Bring a store of an earlier version to this one's format; the writer's lock is held."""
@@ -219,6 +241,14 @@ class StoreFolder:
         with self._following, self.reading() as snapshot:
             self.vectors.write_space(snapshot, space, dimension)
 
+    def build_index(self) -> None:
+        """Bring the derived indexes to the ledger's generation, the approximate one, too."""
+        if self.ledger.exists():
+            with self.writing(searchable=False):
+                pass  # takes the writer's lock, which is kept
+            self.settle()
+            self.build_approximate()
+
     def build_approximate(self) -> None:
         """Build the approximate index, if it is due; the writer's lock is held."""
         with self._following, self.ledger.snapshot() as snapshot:
@@ -236,6 +266,7 @@ class StoreFolder:
             self.settle()
             with self.reading() as snapshot:
                 errors = find_errors(snapshot, self.lexical, self.vectors, self.approximate)
+                errors += self.sentences.errors(snapshot)
             if not errors or (attempt and monotonic() > until):
                 break
             with self._owning() as is_owner:
@@ -263,6 +294,7 @@ class StoreFolder:
                     self._follow()
                     self._try(self.lexical.close)
                     self._try(self.build_approximate)
+                    self._try(self.compact_sentences)
                     self.ledger.checkpoint()
                     with suppress(OSError):
                         share(self.path, own_paths(self.path))
@@ -279,6 +311,7 @@ class StoreFolder:
         """Release files and lock as they are."""
         self.lexical.drop()
         self.vectors.close()
+        self.sentences.close()
         self.approximate.close()
         self.ledger.close()
         self._lock.release()

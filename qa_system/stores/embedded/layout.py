@@ -23,6 +23,7 @@ __all__ = [
     "LEDGER",
     "LEXICAL_FOLDER",
     "LEXICAL_STAMP",
+    "SENTENCES_FILE",
     "VECTORS_FILE",
     "VECTORS_STAMP",
     "check_free",
@@ -40,6 +41,7 @@ LEXICAL_FOLDER: Final = re.compile(f"lexical(?:-{_NUMBER})?")
 """`lexical` is that of a store written before the folder had an epoch."""
 VECTORS_FILE: Final = re.compile(rf"vectors-{_NUMBER}-{_NUMBER}\.(?:f32|rows)")
 ANN_FILES: Final = ("ann.json", "ann.json.new", "ann.faiss", "ann.faiss.new")
+SENTENCES_FILE: Final = re.compile(rf"sentences-{_NUMBER}-{_NUMBER}\.(?:records|terms)")
 VECTORS_STAMP: Final = re.compile(rf"vectors-{_NUMBER}\.json")
 _SEGMENT_ENDS: Final = r"[0-9]+\.del|idx|pos|term|fast|fieldnorm|store|temp|store\.temp"
 _LEXICAL_FILE: Final = re.compile(
@@ -151,6 +153,7 @@ def _is_named(path: Path) -> bool:
             (_NEW_LEDGER, name),
             (VECTORS_STAMP, named),
             (VECTORS_FILE, name),
+            (SENTENCES_FILE, name),
         )
     )
 
@@ -189,6 +192,8 @@ def _is_ours(path: Path) -> bool:
     if VECTORS_STAMP.fullmatch(name.removesuffix(".new")):
         return _is_stamped(path)
     if found := VECTORS_FILE.fullmatch(name):
+        return _is_stamped(folder / f"vectors-{found[1]}.json")
+    if found := SENTENCES_FILE.fullmatch(name):
         return _is_stamped(folder / f"vectors-{found[1]}.json")
     if name in ANN_FILES:
         stamp = folder / "ann.json" if "faiss" in name else path

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qa_system.errors import EmbeddingError
 from qa_system.records import EncoderIdentity
@@ -16,6 +17,8 @@ from qa_system.stores.contract import PassageEncoder
 from qa_system.stores.documents import Vector
 from qa_system.stores.embedded.folder import StoreFolder
 from qa_system.stores.embedded.ledger.snapshot import Transaction
+from qa_system.stores.sentences import SentenceColumns, columns_of
+from qa_system.texts.sentences import sentences
 
 __all__ = ["reembed"]
 
@@ -25,10 +28,19 @@ def reembed(
     encoder: PassageEncoder,
     batch_size: int,
     on_progress: Callable[[int], None] | None,
+    *,
+    divide: bool,
 ) -> int:
     """Embed every document that has content, then swap; return the number embedded just now.
 
     If only the question encoder is another one, the embeddings stay.
+
+    Args:
+        folder: the store's files.
+        encoder: encodes the documents' contents.
+        batch_size: documents encoded and written at a time.
+        on_progress: told the number of documents of each batch done.
+        divide: whether the documents are divided into sentences, too, which are embedded.
     """
     identity = encoder.identity
     with folder.writing(searchable=False) as transaction:
@@ -36,17 +48,22 @@ def reembed(
         if bound is not None and bound.differs_in_questions(identity):
             transaction.set(encoder=identity)
             return 0
-        space = _begin(transaction, identity)
+        space = _begin(folder, transaction, identity, divide=divide)
     done = 0
     while True:
         with folder.reading() as snapshot:
             batch = snapshot.unembedded(space, batch_size)
         if batch:
-            encoded = _encode(encoder, batch)
+            encoded, divided = _encode(encoder, batch, divide=divide)
             with folder.writing(searchable=False) as transaction:
                 # A document may have been deleted while it was being encoded.
                 still = set(transaction.still_there([row for row, _ in encoded]).tolist())
                 transaction.add_vectors(space, [pair for pair in encoded if pair[0] in still])
+                kept = [(row, columns) for row, columns in divided if row in still]
+                if kept:
+                    places = folder.sentences.append(transaction, [each for _, each in kept], space)
+                    rows = [row for row, _ in kept]
+                    transaction.add_places(space, zip(rows, places, strict=True))
             done += len(batch)
             if on_progress is not None:
                 on_progress(len(batch))
@@ -58,13 +75,18 @@ def reembed(
                 return done
 
 
-def _begin(transaction: Transaction, identity: EncoderIdentity) -> int:
+def _begin(
+    folder: StoreFolder, transaction: Transaction, identity: EncoderIdentity, *, divide: bool
+) -> int:
     pending = transaction.state.pending_space
     if pending is not None:
-        if transaction.state.pending_encoder == identity:
+        is_divided = str(pending) in transaction.state.sentences
+        if transaction.state.pending_encoder == identity and is_divided == divide:
             return pending
         transaction.drop_space(pending)
     space = transaction.begin_space()
+    if divide:
+        folder.sentences.begin(transaction, space, identity.dimension)
     transaction.set(pending_space=space, pending_encoder=identity)
     return space
 
@@ -82,10 +104,29 @@ def _swap(transaction: Transaction, space: int, identity: EncoderIdentity) -> No
 
 
 def _encode(
-    encoder: PassageEncoder, batch: Sequence[tuple[int, Sequence[str]]]
-) -> list[tuple[int, Vector]]:
+    encoder: PassageEncoder, batch: Sequence[tuple[int, str, Sequence[str]]], *, divide: bool
+) -> tuple[list[tuple[int, Vector]], list[tuple[int, SentenceColumns]]]:
+    """Return documents' vectors and their sentences; equal texts are encoded once."""
+    spans = [sentences(content) if divide else [] for _, content, _ in batch]
+    texts: list[str] = []
+    for (_, content, passages), own in zip(batch, spans, strict=True):
+        texts += [*passages, *(content[start:end] for start, end in own)]
+    distinct = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    matrix = _embed(encoder, list(distinct))[[distinct[text] for text in texts]]
+    vectors: list[tuple[int, Vector]] = []
+    divided: list[tuple[int, SentenceColumns]] = []
+    last = 0
+    for (row, content, passages), own in zip(batch, spans, strict=True):
+        first, middle = last, last + len(passages)
+        last = middle + len(own)
+        vectors.append((row, (matrix[first:middle].tobytes(), len(passages))))
+        if divide:
+            divided.append((row, columns_of(row, content, own, matrix[middle:last])))
+    return vectors, divided
+
+
+def _embed(encoder: PassageEncoder, texts: list[str]) -> NDArray[np.float32]:
     identity = encoder.identity
-    texts = [text for _, passages in batch for text in passages]
     matrix = np.asarray(encoder.encode_passages(texts), np.float32)
     if matrix.shape != (len(texts), identity.dimension) or not np.isfinite(matrix).all():
         raise EmbeddingError(
@@ -94,9 +135,4 @@ def _encode(
             where=identity.name,
             remedy="Check the encoder; the store still answers from its old embeddings.",
         )
-    encoded, first = [], 0
-    for row, passages in batch:
-        last = first + len(passages)
-        encoded.append((row, (matrix[first:last].tobytes(), len(passages))))
-        first = last
-    return encoded
+    return matrix

@@ -81,7 +81,7 @@ class Search:
             hits = _kept(snapshot, hits, top_k, whole_ties=whole_ties)
             return snapshot.documents(hits, lambda _, text, spans: best_passage(query, text, spans))
 
-        return self._retried(search)
+        return self.retried(search)
 
     def by_vectors(
         self, embeddings: Any, top_k: int, condition: Condition | None, *, whole_ties: bool
@@ -120,9 +120,10 @@ class Search:
                 for found in hits
             ]
 
-        return self._retried(search)
+        return self.retried(search)
 
-    def _retried(self, search: Callable[[Snapshot, int], Result]) -> Result:
+    def retried(self, search: Callable[[Snapshot, int], Result]) -> Result:
+        """Search a snapshot; if the indexes have moved on from it, a newer one."""
         for attempt in count():
             with self._folder.reading() as snapshot, suppress(StaleSnapshotError):
                 return search(snapshot, attempt)

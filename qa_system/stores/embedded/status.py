@@ -24,6 +24,8 @@ class StoreStatus:
         documents: how many there are.
         items: distinct `meta.item_id`s.
         embedded: documents with an embedding.
+        sentences: documents whose sentences are stored; of the others they are found anew for
+            every question.
         labels: labelled questions beside them.
         embedding_dim: numbers in an embedding; None before the first.
         similarity: how embeddings are compared.
@@ -39,6 +41,7 @@ class StoreStatus:
     documents: int
     items: int
     embedded: int
+    sentences: int
     labels: int
     embedding_dim: int | None
     similarity: Similarity
@@ -67,6 +70,7 @@ def read_status(
         documents=snapshot.count(),
         items=snapshot.count_items(),
         embedded=snapshot.count_embedded(),
+        sentences=snapshot.count_divided(),
         labels=label_index.count(snapshot, None, None),
         embedding_dim=dimension,
         similarity=state.similarity,

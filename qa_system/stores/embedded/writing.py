@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from sqlite3 import IntegrityError
 from typing import Any, Final
 
@@ -18,11 +18,20 @@ from qa_system.stores.documents import (
     stack_embeddings,
 )
 from qa_system.stores.embedded.folder import StoreFolder
-from qa_system.stores.embedded.ledger.snapshot import Stored, Transaction
+from qa_system.stores.embedded.ledger.snapshot import Rows, Transaction
+from qa_system.stores.embedded.ledger.state import Stored
 from qa_system.stores.filters import Condition
-from qa_system.stores.writes import NO_PASSAGES, DuplicateIdError, Passages, duplicate_ids
+from qa_system.stores.sentences.written import written_columns
+from qa_system.stores.writes import (
+    NO_PASSAGES,
+    NO_SENTENCES,
+    DuplicateIdError,
+    Passages,
+    Sentences,
+    duplicate_ids,
+)
 
-__all__ = ["fix_dimension", "update", "write"]
+__all__ = ["delete", "fix_dimension", "update", "write"]
 
 CHANGED_AT_ONCE: Final = 2_000
 
@@ -35,6 +44,7 @@ def write(
     dimension: int | None,
     stale_ids: Sequence[str] = (),
     passages: Mapping[str, Passages] = NO_PASSAGES,
+    sentences: Mapping[str, Sentences] = NO_SENTENCES,
 ) -> int:
     """Write documents, all or none, and return their number.
 
@@ -46,6 +56,7 @@ def write(
         stale_ids: ids of documents to delete in the same transaction.
         passages: of those documents, by id, that are found by their passages; they need no
             embedding of their own.
+        sentences: of those documents, by id; without, one is divided when it is searched.
     """
     if not documents and not stale_ids:
         return 0
@@ -53,13 +64,28 @@ def write(
         state = snapshot.state
     expected = dimension if state.embedding_dim is None else state.embedding_dim
     stored, width = _encode(documents, passages, expected, required=state.encoder is not None)
+    divided = {
+        document.id: written_columns(document, sentences[document.id], expected or width)
+        for document in documents
+        if document.id in sentences
+    }
+    widths = {each.vectors.shape[1] for each in divided.values()} | {width or 0}
     try:
         with folder.writing() as transaction:
-            if width is not None:
-                fix_dimension(transaction, width)
+            for each_width in sorted(widths - {0}):
+                fix_dimension(transaction, each_width)
             if stale_ids:
                 transaction.delete(list(transaction.existing(stale_ids).values()))
-            return _insert(transaction, stored, policy)
+            chosen = _chosen(transaction, stored, policy)
+            parts = [divided[each.values[0]] for each in chosen if each.values[0] in divided]
+            if parts:
+                places = iter(folder.sentences.append(transaction, parts))
+                chosen = [
+                    each._replace(sentences=next(places)) if each.values[0] in divided else each
+                    for each in chosen
+                ]
+            transaction.insert(chosen)
+            return len(stored if policy is DuplicatePolicy.OVERWRITE else chosen)
     except IntegrityError:
         raise _duplicates(folder, [each.values[0] for each in stored]) from None
 
@@ -110,6 +136,17 @@ def update(transaction: Transaction, condition: Condition | None, meta: dict[str
     return len(rows)
 
 
+def delete(folder: StoreFolder, select: Callable[[Transaction], Sequence[int] | Rows]) -> int:
+    """Delete the documents of the rows that are selected, and return their number."""
+    if not folder.ledger.exists():
+        return 0
+    with folder.writing() as transaction:
+        rows = select(transaction)
+        if len(rows):
+            transaction.delete(rows)
+        return len(rows)
+
+
 def fix_dimension(transaction: Transaction, dimension: int) -> None:
     """Record the numbers of an embedding with the store's first; refuse any other later.
 
@@ -126,10 +163,12 @@ def fix_dimension(transaction: Transaction, dimension: int) -> None:
         )
 
 
-def _insert(transaction: Transaction, documents: Sequence[Stored], policy: DuplicatePolicy) -> int:
+def _chosen(
+    transaction: Transaction, documents: Sequence[Stored], policy: DuplicatePolicy
+) -> Sequence[Stored]:
+    """Return the documents that are to be inserted, after the deletion of what they replace."""
     if policy in (DuplicatePolicy.NONE, DuplicatePolicy.FAIL):
-        transaction.insert(documents)
-        return len(documents)
+        return documents
     ids = [each.values[0] for each in documents]
     there = transaction.existing(ids)
     chosen: dict[str, int] = {}
@@ -141,8 +180,7 @@ def _insert(transaction: Transaction, documents: Sequence[Stored], policy: Dupli
             chosen.setdefault(name, place)
     if policy is DuplicatePolicy.OVERWRITE and there:
         transaction.delete(list(there.values()))
-    transaction.insert([documents[place] for place in chosen.values()])
-    return len(documents) if policy is DuplicatePolicy.OVERWRITE else len(chosen)
+    return [documents[place] for place in chosen.values()]
 
 
 def _duplicates(folder: StoreFolder, ids: Sequence[str]) -> DuplicateIdError:

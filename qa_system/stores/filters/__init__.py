@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from qa_system.stores.filters.sql import Condition, Matcher, json_extract, to_sql
-from qa_system.stores.filters.tree import InvalidFilterError, of_item, parse_filters
+from qa_system.stores.filters.tree import InvalidFilterError, copies_of, of_item, parse_filters
 
 __all__ = [
     "Condition",
     "InvalidFilterError",
     "Matcher",
+    "copies_of",
     "json_extract",
     "of_item",
     "parse_filters",

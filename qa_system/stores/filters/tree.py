@@ -8,7 +8,7 @@ A filter is limited, so that every store can hold it: see `MOST_LEVELS` and `MOS
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from reprlib import Repr
@@ -19,6 +19,7 @@ from haystack.errors import FilterError
 from haystack.utils.filters import COMPARISON_OPERATORS, LOGICAL_OPERATORS
 
 from qa_system.errors import StoreError
+from qa_system.review_ids import COPY_OF
 from qa_system.stores.filters.values import iso_date
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "InvalidFilterError",
     "Node",
     "comparisons",
+    "copies_of",
     "of_item",
     "parse_filters",
 ]
@@ -136,6 +138,15 @@ def of_item(item_id: str, filters: Mapping[str, Any] | None) -> dict[str, Any]:
     """
     item = {"field": _ITEM_FIELD, "operator": "==", "value": item_id}
     return {"operator": "AND", "conditions": [item, dict(filters)]} if filters else item
+
+
+def copies_of(review_ids: Iterable[str]) -> dict[str, Any]:
+    """Return the filter that selects the documents of reviews that are copies of these.
+
+    >>> copies_of(["r1"])
+    {'field': 'meta.copy_of', 'operator': 'in', 'value': ['r1']}
+    """
+    return {"field": f"meta.{COPY_OF}", "operator": "in", "value": list(review_ids)}
 
 
 def _adds_item(filters: Mapping[str, Any]) -> bool:

@@ -41,6 +41,8 @@ class SentenceColumns:
         scales: what a step is worth, (n,); 0 where a sentence has no embedding.
         counts: how many of `terms` each sentence has, (n,).
         terms: hashes of the distinct terms of each sentence without function words, (t,).
+        places: which row of `vectors` each sentence has, (n,); None: its own. So the embeddings
+            of a few sentences need not be copied out of a file of many.
     """
 
     reviews: NDArray[np.int64]
@@ -49,6 +51,7 @@ class SentenceColumns:
     scales: NDArray[np.float32]
     counts: NDArray[np.uint32]
     terms: NDArray[np.uint32]
+    places: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.reviews)

@@ -10,14 +10,14 @@ the question that a sentence has.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.stores.sentences.columns import SentenceColumns, terms_of
 
-__all__ = ["SentenceQuery", "cosines", "lexical", "presence", "score"]
+__all__ = ["SentenceQuery", "cosines", "cosines_of_reviews", "lexical", "presence", "score"]
 
 FloatArray = NDArray[np.float32]
 
@@ -74,7 +74,7 @@ def score(
     words = lexical(presence(columns.terms, columns.counts, query.terms))
     if query.vector is None:
         return words
-    meaning = cosines(columns.vectors, columns.scales, query.vector)
+    meaning = cosines(columns.vectors, columns.scales, query.vector, columns.places)
     if of_review is not None:
         meaning = np.where(columns.scales == 0, of_review, meaning)
     return combined(words, meaning, query.bm25_weight)
@@ -116,24 +116,57 @@ def lexical(found: NDArray[np.bool_]) -> FloatArray:
     # A word that no sentence has weighs more than one that one has: it is a part of the question.
     weights = np.log1p(len(found) / np.maximum(having, 0.5))
     total = weights.sum()
-    return np.asarray(found @ (weights / (total or 1.0)), np.float32)
+    shares = np.empty(len(found))
+    _dot(found.astype(np.float64), weights / (total or 1.0), shares)
+    return shares.astype(np.float32)
 
 
-def cosines(vectors: NDArray[np.int8], scales: FloatArray, query: FloatArray) -> FloatArray:
+def cosines(
+    vectors: NDArray[np.int8],
+    scales: FloatArray,
+    query: FloatArray,
+    places: NDArray[np.int64] | None = None,
+) -> FloatArray:
     """Return the cosine between a question and each sentence, (n,).
 
     Args:
         vectors: (n, dimension) steps; (n, 0): there are none.
         scales: what a step is worth, (n,).
         query: (dimension,) of length 1.
+        places: the row of `vectors` that each sentence has, (n,); None: its own.
     """
-    found = np.zeros(len(vectors), np.float32)
+    count = len(scales)
+    found = np.zeros(count, np.float32)
     if vectors.shape[1] == 0:
         return found
-    wide = np.empty((min(CHUNK, len(vectors)), vectors.shape[1]), np.float32)
-    for start in range(0, len(vectors), CHUNK):
-        chunk = vectors[start : start + CHUNK]
+    wide = np.empty((min(CHUNK, count), vectors.shape[1]), np.float32)
+    for start in range(0, count, CHUNK):
+        rows = slice(start, start + CHUNK)
+        chunk = vectors[rows if places is None else places[rows]]
         block = wide[: len(chunk)]
         np.copyto(block, chunk)
-        np.dot(block, query, out=found[start : start + len(chunk)])
+        _dot(block, query, found[start : start + len(chunk)])
     return found * scales
+
+
+def cosines_of_reviews(vectors: FloatArray, query: FloatArray) -> FloatArray:
+    """Return the cosine between a question and each embedding of a review, (n,).
+
+    Args:
+        vectors: (n, dimension) of any length; one of zeros has the cosine 0.
+        query: (dimension,) of length 1.
+    """
+    lengths = np.linalg.norm(vectors, axis=1)
+    found = np.empty(len(vectors), np.float32)
+    _dot(vectors, query, found)
+    lengths[lengths == 0] = 1
+    found /= lengths
+    return found
+
+
+def _dot(rows: NDArray[Any], vector: NDArray[Any], out: NDArray[Any]) -> None:
+    """Write the product of each row with a vector.
+
+    Not by BLAS, where a sum depends on the row's place: equal sentences would be no tie.
+    """
+    np.einsum("ij,j->i", rows, vector, out=out)

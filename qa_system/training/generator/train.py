@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from qa_system.config import EncoderSettings
 from qa_system.errors import DataError
 from qa_system.models.locate import locate, locate_checkpoint
+from qa_system.models.positions import check_length
 from qa_system.training.generator.bart_from_bert import build
 from qa_system.training.generator.denoising import denoising_examples
 from qa_system.training.generator.examples import Example, answer_examples
@@ -53,7 +54,7 @@ def train_generator(recipe: GeneratorTraining, out: str | Path) -> dict[str, Any
     Raises:
         MissingDependencyError: torch, transformers, accelerate or, for a question encoder,
             sentence-transformers is not installed.
-        ModelError: `recipe.model` is nothing to start from, or an encoder is none.
+        ModelError: `recipe.model` is nothing to start from, or has fewer positions.
         DataError: a data set or split is not there, or has nothing to learn from or measure on.
         ConfigError: the folder holds a trained model, or a stopped run with other settings.
     """
@@ -107,7 +108,7 @@ def _start(recipe: GeneratorTraining, run: Run) -> Seq2Seq:
     location = locate_checkpoint(recipe.model)
     if recipe.decoder_layers is not None:
         location = build(location, recipe.decoder_layers, run.checkpoints / START)
-    return start(
+    seq2seq = start(
         location,
         run.device,
         dropout=recipe.dropout,
@@ -115,6 +116,9 @@ def _start(recipe: GeneratorTraining, run: Run) -> Seq2Seq:
         max_source_length=recipe.max_source_length,
         score_scale=recipe.score_scale,
     )
+    where = str(location.path)
+    check_length("max_answer_length", recipe.max_answer_length, seq2seq.positions, where)
+    return seq2seq
 
 
 def _prior(recipe: GeneratorTraining, scale: float, run: Run) -> Prior | None:

@@ -15,9 +15,9 @@ from sentence_transformers import CrossEncoder
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss, ListNetLoss
 
-from qa_system.errors import ModelError
 from qa_system.models.checkpoints import has_token_types
 from qa_system.models.locate import ModelLocation
+from qa_system.models.positions import check_length
 from qa_system.rankers.cross_encoder import open_cross_encoder
 from qa_system.readers.windows import MINIMUM_CONTEXT
 from qa_system.training.evaluator import Evaluator
@@ -51,6 +51,7 @@ def start(location: ModelLocation, max_seq_length: int, device: torch.device) ->
         location,
         str(device),
         remedy="Name an encoder, a reader or a cross-encoder, in safetensors.",
+        new_head=True,
         num_labels=1,
         max_length=max_seq_length,
         model_kwargs={
@@ -67,12 +68,7 @@ def start(location: ModelLocation, max_seq_length: int, device: torch.device) ->
         model.tokenizer.model_input_names = [*names, "token_type_ids"]
         # That alone is not saved.
         model.tokenizer.init_kwargs["model_input_names"] = [*names, "token_type_ids"]
-    if positions is not None and max_seq_length > positions:
-        raise ModelError(
-            f"max_seq_length is {max_seq_length}, and the model has {positions} positions",
-            where=str(location.path),
-            remedy=f"Set max_seq_length to {positions} at most.",
-        )
+    check_length("max_seq_length", max_seq_length, positions, str(location.path))
     return model
 
 

@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 
 from qa_system.errors import ConfigError, ModelError
+from qa_system.models.checkpoints import reason
 
 __all__ = ["freeze_layers", "keep_layers", "kept_layers"]
+
+PER_LAYER = ("layer_types", "attention_window")
+"""What a config may have a list of, with a value for each layer."""
 
 
 def kept_layers(there: int, kept: int) -> list[int]:
@@ -31,7 +35,8 @@ def keep_layers(model: Any, kept: int) -> None:
 
     Raises:
         ConfigError: it has fewer.
-        ModelError: its layers are not in one list, as BERT's and its like's are.
+        ModelError: its layers are not in one list, as BERT's and its like's are, or its config
+            says more of each layer than can be shortened.
     """
     import torch
 
@@ -45,9 +50,19 @@ def keep_layers(model: Any, kept: int) -> None:
         model, remedy="Name a BERT-like student, or a small checkpoint and no layers."
     )
     layers = getattr(module, name)
-    chosen = torch.nn.ModuleList(layers[place] for place in kept_layers(there, kept))
+    places, config = kept_layers(there, kept), model.config
+    chosen = torch.nn.ModuleList(layers[place] for place in places)
     setattr(module, name, chosen)
-    model.config.num_hidden_layers = kept
+    for number, layer in enumerate(chosen):
+        part: Any
+        for part in layer.modules():
+            if hasattr(part, "layer_idx"):  # by which it finds its place in a cache
+                part.layer_idx = number
+    config.num_hidden_layers = kept
+    for name in PER_LAYER:
+        if isinstance(values := getattr(config, name, None), list) and len(values) == there:
+            setattr(config, name, [values[place] for place in places])
+    _check_whole(model)
 
 
 def freeze_layers(model: Any, frozen: int) -> None:
@@ -102,3 +117,19 @@ def _holder(model: Any, *, remedy: str) -> tuple[Any, str]:
             remedy=remedy,
         )
     return holders[0]
+
+
+def _check_whole(model: Any) -> None:
+    """Refuse a model that cannot be loaded by its config once it is saved."""
+    import torch
+
+    kind = type(model)
+    try:
+        with torch.device("meta"):
+            loaded = kind(type(model.config).from_dict(model.config.to_dict()))
+        loaded.load_state_dict(model.state_dict(), assign=True)
+    except Exception as error:  # whatever a config or a model may raise
+        raise ModelError(
+            f"layers of a {kind.__name__} cannot be left out: {reason(error)}",
+            remedy="Name a BERT-like student, or a small checkpoint and no layers.",
+        ) from error

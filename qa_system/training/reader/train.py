@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qa_system.models.inference import load_tokenizer
 from qa_system.models.locate import locate_checkpoint
+from qa_system.models.positions import check_length
 from qa_system.readers.backends import TorchBackend
 from qa_system.readers.windows import WindowCutter
 from qa_system.records import Label
@@ -63,18 +64,15 @@ def start_reader(recipe: ReaderTraining, device: torch.device) -> Reader:
     """Load what a reader's training starts from.
 
     Raises:
-        ModelError: no reader can start from it.
+        ModelError: no reader can start from it, or it has fewer positions.
     """
     location = locate_checkpoint(recipe.model)
     model = load_model(location, recipe.dropout, device)
-    tokenizer = load_tokenizer(location.path)
-    return Reader(
-        model,
-        TorchBackend(model, tokenizer),
-        location,
-        WindowCutter(tokenizer, recipe.max_seq_length, recipe.stride, where=str(location.path)),
-        recipe.max_answer_length,
-    )
+    backend = TorchBackend(model, load_tokenizer(location.path))
+    where, length = str(location.path), recipe.max_seq_length
+    cutter = WindowCutter(backend.tokenizer, length, recipe.stride, where=where)
+    check_length("max_seq_length", length, backend.positions, where)
+    return Reader(model, backend, location, cutter, recipe.max_answer_length)
 
 
 def fit_reader(

@@ -32,8 +32,8 @@ from sentence_transformers.util import pairwise_cos_sim
 from tokenizers import Tokenizer
 from transformers import set_seed
 
-from qa_system.errors import ModelError
 from qa_system.models.locate import ModelLocation
+from qa_system.models.positions import check_length
 from qa_system.models.tokenizing import take_literally
 from qa_system.retrievers.sentence_models import Role, check_role, load_sentence_model
 from qa_system.training.evaluator import Evaluator
@@ -90,12 +90,7 @@ def start(
     )
     if role is not None:
         check_role(location, loaded.role, role)
-    if loaded.positions is not None and max_seq_length > loaded.positions:
-        raise ModelError(
-            f"{location.name!r} has {loaded.positions} positions, fewer than {max_seq_length}",
-            where="max_seq_length",
-            remedy=f"Set at most {loaded.positions}.",
-        )
+    check_length("max_seq_length", max_seq_length, loaded.positions, str(location.path))
     loaded.model.max_seq_length = max_seq_length
     return loaded.model
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from qa_system.stores.elastic.documents import READ, decode, passages_of
 from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.search import pages
 from qa_system.stores.elastic.writing import existing, write
-from qa_system.stores.writes import DocumentsRejectedError, Passages
+from qa_system.stores.writes import DocumentsRejectedError, Passages, Sentences
+from qa_system.texts.sentences import sentences
 
 __all__ = ["reembed"]
 
@@ -29,6 +30,8 @@ def reembed(
     encoder: PassageEncoder,
     batch_size: int,
     on_progress: Callable[[int], None] | None,
+    *,
+    divide: bool,
 ) -> int:
     """Fill the next version of an index with another encoder's embeddings.
 
@@ -38,6 +41,7 @@ def reembed(
         encoder: encodes the documents' contents.
         batch_size: documents encoded and written at a time.
         on_progress: told the number of documents of each batch done.
+        divide: whether the documents are divided into sentences, too, which are embedded.
 
     Returns:
         How many documents were embedded.
@@ -53,10 +57,10 @@ def reembed(
     hits = pages(at.client, at.name, None, READ, size=batch_size)
     with built.loading():
         while batch := list(islice(hits, batch_size)):
-            there = set(existing(built, [hit["_id"] for hit in batch]))
+            there = set(existing(built, [hit["_id"] for hit in batch], divided=divide))
             left = [hit for hit in batch if hit["_id"] not in there]
-            documents, passages = _embedded(encoder, left)
-            report = write(built, documents, DuplicatePolicy.SKIP, (), passages)
+            documents, passages, divided = _embedded(encoder, left, divide=divide)
+            report = write(built, documents, DuplicatePolicy.OVERWRITE, (), passages, divided)
             if report.rejected:
                 raise DocumentsRejectedError(report.rejected, report.written, built.name)
             done += sum(document.content is not None for document in documents)
@@ -66,21 +70,26 @@ def reembed(
 
 
 def _embedded(
-    encoder: PassageEncoder, hits: Iterable[Mapping[str, Any]]
-) -> tuple[list[Document], dict[str, Passages]]:
-    """Return documents embedded anew, and the passages of those that have any, by id."""
+    encoder: PassageEncoder, hits: Iterable[Mapping[str, Any]], *, divide: bool
+) -> tuple[list[Document], dict[str, Passages], dict[str, Sentences]]:
+    """Return documents embedded anew; of those that have any, passages and sentences by id."""
     found = [(decode(hit), passages_of(hit)) for hit in hits]
-    texts = [_texts(*each) for each in found]
-    vectors = _encoded(encoder, [text for own in texts for text in own])
-    documents, passages, first = [], {}, 0
-    for (document, split), own in zip(found, texts, strict=True):
-        rows = vectors[first : first + len(own)]
-        first += len(own)
+    spans = [sentences(document.content or "") if divide else [] for document, _ in found]
+    texts: list[list[str]] = []
+    for (document, split), own in zip(found, spans, strict=True):
+        text = document.content or ""
+        texts += [_texts(document, split), [text[start:end] for start, end in own]]
+    parts = iter(_encoded(encoder, texts))
+    documents, passages, divided = [], {}, {}
+    for (document, split), own in zip(found, spans, strict=True):
+        rows, of_sentences = next(parts), next(parts)
         if split is not None:
             passages[document.id] = Passages(split.spans, rows)
-        embedding = rows[0].tolist() if own and split is None else None
+        if divide and document.content is not None:
+            divided[document.id] = Sentences(own, of_sentences)
+        embedding = rows[0].tolist() if len(rows) and split is None else None
         documents.append(replace(document, embedding=embedding))
-    return documents, passages
+    return documents, passages, divided
 
 
 def _texts(document: Document, passages: Passages | None) -> list[str]:
@@ -91,16 +100,18 @@ def _texts(document: Document, passages: Passages | None) -> list[str]:
     return [document.content[start:end] for start, end in passages.spans]
 
 
-def _encoded(encoder: PassageEncoder, texts: list[str]) -> NDArray[np.float32]:
+def _encoded(encoder: PassageEncoder, texts: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
+    """Return the embeddings of each list of texts; equal texts are encoded once."""
     identity = encoder.identity
-    matrix = np.asarray(encoder.encode_passages(texts) if texts else [], np.float32)
-    if texts and (
-        matrix.shape != (len(texts), identity.dimension) or not np.isfinite(matrix).all()
-    ):
+    places = {text: place for place, text in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
+    matrix = np.zeros((0, identity.dimension), np.float32)
+    if places:
+        matrix = np.asarray(encoder.encode_passages(list(places)), np.float32)
+    if matrix.shape != (len(places), identity.dimension) or not np.isfinite(matrix).all():
         raise EmbeddingError(
             f"the encoder gave an array of shape {matrix.shape} instead of"
-            f" ({len(texts)}, {identity.dimension}), or numbers that are not finite",
+            f" ({len(places)}, {identity.dimension}), or numbers that are not finite",
             where=identity.name,
             remedy="Check the encoder; the store still answers from its old embeddings.",
         )
-    return matrix
+    return [matrix[np.array([places[text] for text in own], np.intp)] for own in texts]

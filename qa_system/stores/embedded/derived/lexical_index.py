@@ -40,7 +40,8 @@ from qa_system.stores.embedded.derived.segments import (
 )
 from qa_system.stores.embedded.derived.substitute import Substitute
 from qa_system.stores.embedded.layout import LEXICAL_FOLDER, LEXICAL_STAMP, remove_lexical
-from qa_system.stores.embedded.ledger.snapshot import Snapshot, State
+from qa_system.stores.embedded.ledger.snapshot import Snapshot
+from qa_system.stores.embedded.ledger.state import State
 from qa_system.stores.embedded.stamps import FILES, read_stamp, write_stamp
 
 if TYPE_CHECKING:

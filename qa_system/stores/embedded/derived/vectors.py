@@ -15,15 +15,15 @@ import logging
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.stores.documents import decode_vectors
-from qa_system.stores.embedded.access import open_file
+from qa_system.stores.embedded.access import append_to
 from qa_system.stores.embedded.checksums import Checker, record_of
 from qa_system.stores.embedded.derived.vector_view import (
     Matrix,
@@ -269,7 +269,7 @@ class VectorFiles:
         known = stamp.get(FILES, {})
         sums = [known.get(path.name, (0, 0))[1] for path in paths]
         ends = (4 * count * dimension, 8 * count)
-        with _at(paths[0], ends[0]) as vectors, _at(paths[1], ends[1]) as rows:
+        with append_to(paths[0], ends[0]) as vectors, append_to(paths[1], ends[1]) as rows:
             for chunk, packed in snapshot.iter_vectors(space, stamp["last_row"]):
                 matrix = decode_vectors(packed, dimension)
                 if state.similarity == "cosine":
@@ -374,12 +374,3 @@ def _read_tail(snapshot: Snapshot, after: int) -> tuple[Rows, Matrix]:
         parts.append(decode_vectors(packed, state.embedding_dim))
     tail = np.concatenate(parts)
     return np.concatenate(rows), normalized(tail) if state.similarity == "cosine" else tail
-
-
-@contextmanager
-def _at(path: Path, size: int) -> Iterator[BinaryIO]:
-    """Open a file for appending after its first `size` bytes; what a crash left there goes."""
-    with open_file(path, os.O_CREAT) as file:
-        file.truncate(size)
-        file.seek(size)
-        yield file

@@ -24,13 +24,13 @@ from qa_system.records import Similarity
 from qa_system.stores.embedded.access import PRIVATE, create_file, share_file
 from qa_system.stores.embedded.layout import LEDGER
 from qa_system.stores.embedded.ledger.snapshot import (
-    FORMAT,
     ITEM,
     REVIEW,
     Snapshot,
     Transaction,
     embeddings_table,
 )
+from qa_system.stores.embedded.ledger.state import FORMAT
 from qa_system.stores.filters import Matcher
 
 __all__ = ["Ledger"]

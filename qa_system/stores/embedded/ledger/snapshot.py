@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, Final
 
 import numpy as np
 import orjson
 from haystack.dataclasses import Document
 from numpy.typing import NDArray
 
-from qa_system.records import EncoderIdentity, Similarity
+from qa_system.records import EncoderIdentity
 from qa_system.stores.documents import (
     COLUMNS,
     Vector,
@@ -21,27 +20,23 @@ from qa_system.stores.documents import (
     decode_vector,
     decoding,
 )
+from qa_system.stores.embedded.ledger.state import Place, State, Stored
 from qa_system.stores.filters import Condition, json_extract
 from qa_system.texts.passages import Spans
 
 __all__ = [
     "COUNT_COLUMN",
-    "FORMAT",
     "ITEM",
     "REVIEW",
     "Match",
     "Rows",
     "Snapshot",
-    "State",
-    "Stored",
     "Transaction",
     "embeddings_table",
 ]
 
 Rows = NDArray[np.int64]
 
-FORMAT: Final = 2
-"""1: a long review was several documents, one a passage. 2: it is one, with spans."""
 ITEM: Final = str(json_extract(["item_id"]))
 REVIEW: Final = str(json_extract(["review_id"]))
 COUNT_COLUMN: Final = "count INTEGER NOT NULL DEFAULT 1"
@@ -50,58 +45,6 @@ _READ_CHUNK: Final = 2_000
 
 Match = Callable[[int, str, Spans], int]
 """(row, its text, its passages) -> the number of the passage that matched."""
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What a store knows of itself.
-
-    Args:
-        store_id: tells this store's derived files from another's.
-        similarity: how embeddings are compared.
-        format: of the ledger; a newer one is refused.
-        generation: counts the writes.
-        history: tombstones are complete since this generation.
-        space: the embeddings that are searched; a re-embedding fills the next one.
-        spaces: how many embedding spaces were ever begun.
-        embedding_dim: numbers in an embedding; None before the first.
-        encoder: who made the embeddings; None where it is not known.
-        pending_space: the embeddings that a re-embedding is filling.
-        pending_encoder: who makes those.
-        notes: what jobs have noted, as JSON values by name.
-    """
-
-    store_id: str
-    similarity: Similarity
-    format: int = FORMAT
-    generation: int = 0
-    history: int = 0
-    space: int = 0
-    spaces: int = 1
-    embedding_dim: int | None = None
-    encoder: EncoderIdentity | None = None
-    pending_space: int | None = None
-    pending_encoder: EncoderIdentity | None = None
-    notes: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    @decoding
-    def load(cls, values: dict[str, Any]) -> State:
-        """Read the `store` table's rows."""
-        for name in ("encoder", "pending_encoder"):
-            if values.get(name) is not None:
-                values[name] = EncoderIdentity(**orjson.loads(values[name]))
-        if "notes" in values:
-            values["notes"] = orjson.loads(values["notes"])
-            if not isinstance(values["notes"], dict):
-                raise TypeError("the notes have no names")
-        state = cls(**values)
-        numbers = (state.format, state.generation, state.history, state.space, state.spaces)
-        if not all(type(number) is int for number in numbers):
-            raise TypeError("a count is no number")
-        if state.similarity not in get_args(Similarity):
-            raise ValueError(f"there is no similarity {state.similarity!r}")
-        return state
 
 
 @decoding
@@ -120,20 +63,6 @@ def _repeated(chunk: Sequence[tuple[int, bytes, int]]) -> tuple[Rows, list[Vecto
     if any(not 0 < count <= len(vector) for vector, count in zip(vectors, counts, strict=True)):
         raise ValueError("a vector has more embeddings than bytes, or none")
     return np.repeat(np.array(rows, np.int64), counts), [*zip(vectors, counts, strict=True)]
-
-
-class Stored(NamedTuple):
-    """A document as the ledger has it.
-
-    Args:
-        values: for `rows.COLUMNS`.
-        passages: the spans of its passages as JSON; None: it is one.
-        vector: its embeddings; None: it has none.
-    """
-
-    values: tuple[Any, ...]
-    passages: str | None = None
-    vector: Vector | None = None
 
 
 class Snapshot:
@@ -178,7 +107,9 @@ class Snapshot:
         sql = "SELECT row, id FROM documents WHERE row IN (SELECT value FROM json_each(?))"
         return dict(self.execute(sql, (orjson.dumps(list(rows)).decode(),)).fetchall())
 
-    def documents(self, hits: Sequence[tuple[int, float]], match: Match) -> list[Document]:
+    def documents(
+        self, hits: Sequence[tuple[int, float]], match: Match | None = None
+    ) -> list[Document]:
         """Load the documents of (row, score) pairs, in their order, without embeddings.
 
         The metadata of a review in passages says which of them matched: `passage_start` and
@@ -186,7 +117,8 @@ class Snapshot:
 
         Args:
             hits: what was found.
-            match: tells the number of the passage that matched, for a row, its text and spans.
+            match: tells the number of the passage that matched, for a row, its text and spans;
+                None: that is not asked.
         """
         scores = dict(hits)
         listed = orjson.dumps(list(scores)).decode()
@@ -198,7 +130,7 @@ class Snapshot:
         loaded = {}
         for row, passages, *values in cursor.fetchall():
             loaded[row] = document = decode_document(values, score=scores[row])
-            if passages is not None:
+            if passages is not None and match is not None:
                 spans = decode_spans(passages)
                 number = match(row, document.content or "", spans)
                 # A damaged vector file may name a passage that there is not.
@@ -224,11 +156,45 @@ class Snapshot:
         """Return what the ledger has of each row, in the rows' order."""
         listed = orjson.dumps(rows.tolist()).decode()
         condition = Condition("row IN (SELECT value FROM json_each(?))", (listed,))
-        what = f"vector, {self._count}, {self._passages}, {COLUMNS}"
+        what = f"row, vector, {self._count}, {self._passages}, {COLUMNS}"
+        places = {row: Place(*place) for row, *place in self.places(rows).tolist()}
         return [
-            Stored(tuple(values), passages, None if vector is None else (vector, count))
-            for vector, count, passages, *values in self.select(what, condition, "ORDER BY row")
+            Stored(
+                tuple(values),
+                passages,
+                None if vector is None else (vector, count),
+                places[row] if places[row].first_sentence >= 0 else None,
+            )
+            for row, vector, count, passages, *values in self.select(
+                what, condition, "ORDER BY row"
+            )
         ]
+
+    def places(self, rows: Rows) -> NDArray[np.int64]:
+        """Return where the sentences of documents are.
+
+        Args:
+            rows: of the documents, ascending.
+
+        Returns:
+            (n, 4): each row and its `Place`; -1, 0 and 0 where a document was not divided.
+        """
+        places = np.zeros((len(rows), 4), np.int64)
+        places[:, 0], places[:, 1] = rows, -1
+        if str(self.state.space) in self.state.sentences:
+            sql = f"SELECT row, {', '.join(Place._fields)} FROM sentences_{self.state.space}"
+            listed = orjson.dumps(rows.tolist()).decode()
+            cursor = self.execute(f"{sql} WHERE row IN (SELECT value FROM json_each(?))", (listed,))
+            found = np.fromiter(chain.from_iterable(cursor), np.int64).reshape(-1, 4)
+            places[np.searchsorted(rows, found[:, 0])] = found
+        return places
+
+    def count_divided(self) -> int:
+        """Count the documents whose sentences are stored."""
+        if str(self.state.space) not in self.state.sentences:
+            return 0
+        sql = f"SELECT count(*) FROM sentences_{self.state.space}"
+        return int(self.execute(sql).fetchone()[0])
 
     def last_row(self) -> int:
         """Return the highest row number that was ever assigned."""
@@ -237,6 +203,8 @@ class Snapshot:
 
     def count(self, condition: Condition | None = None) -> int:
         """Count the documents that a filter selects."""
+        if condition is None:
+            return int(self.execute("SELECT count(*) FROM documents").fetchone()[0])
         return int(self.select("count(*)", condition).fetchone()[0])
 
     def documents_of_reviews(self, review_ids: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -289,8 +257,8 @@ class Snapshot:
         sql = "SELECT count(*) FROM tombstones WHERE generation > ?"
         return int(self.execute(sql, (since,)).fetchone()[0])
 
-    def unembedded(self, space: int, limit: int) -> list[tuple[int, list[str]]]:
-        """Return (row, passages' texts) of the next documents that a space being filled lacks."""
+    def unembedded(self, space: int, limit: int) -> list[tuple[int, str, list[str]]]:
+        """Return (row, text, passages' texts) of the next documents that a new space lacks."""
         filled = f"SELECT ifnull(max(row), 0) FROM embeddings_{space}"
         cursor = self.execute(
             f"SELECT row, content, {self._passages} FROM documents"
@@ -298,8 +266,8 @@ class Snapshot:
             (limit,),
         )
         return [
-            (row, [content] if spans is None else [content[a:b] for a, b in decode_spans(spans)])
-            for row, content, spans in cursor
+            (row, text, [text] if spans is None else [text[a:b] for a, b in decode_spans(spans)])
+            for row, text, spans in cursor
         ]
 
     def still_there(self, rows: Sequence[int]) -> Rows:
@@ -317,6 +285,9 @@ class Snapshot:
 class Transaction(Snapshot):
     """A write that is wholly done when its block ends, and not at all if that raises."""
 
+    deleted = 0
+    """Documents that this write has deleted."""
+
     @property
     def generation(self) -> int:
         """The generation that this write begins."""
@@ -326,6 +297,16 @@ class Transaction(Snapshot):
     def _spaces(self) -> list[int]:
         pending = self.state.pending_space
         return [self.state.space] if pending is None else [self.state.space, pending]
+
+    @property
+    def _tables(self) -> list[str]:
+        """The tables that have a row for each document, or for some."""
+        divided = [space for space in self._spaces if str(space) in self.state.sentences]
+        return [
+            "documents",
+            *(f"embeddings_{space}" for space in self._spaces),
+            *(f"sentences_{space}" for space in divided),
+        ]
 
     def set(self, **values: Any) -> None:
         """Change what the store knows of itself."""
@@ -347,6 +328,9 @@ class Transaction(Snapshot):
             self.state.space,
             ((row, each.vector) for row, each in numbered if each.vector is not None),
         )
+        placed = [(row, each.sentences) for row, each in numbered if each.sentences is not None]
+        if placed:
+            self.add_places(self.state.space, placed)
 
     def add_vectors(self, space: int, vectors: Iterable[tuple[int, Vector]]) -> None:
         """Insert (row, vector) pairs into a space."""
@@ -355,24 +339,43 @@ class Transaction(Snapshot):
             ((row, numbers, count) for row, (numbers, count) in vectors),
         )
 
+    def add_places(self, space: int, places: Iterable[tuple[int, Place]]) -> None:
+        """Insert (row, place of its sentences) pairs into a space that has sentences."""
+        self._connection.executemany(
+            f"INSERT INTO sentences_{space} (row, {', '.join(Place._fields)}) VALUES (?, ?, ?, ?)",
+            ((row, *place) for row, place in places),
+        )
+
+    def set_sentences(self, space: int, noted: dict[str, Any]) -> None:
+        """Note what the files of a space's sentences are; its first makes room for their places."""
+        columns = ", ".join(f"{name} INTEGER NOT NULL" for name in Place._fields)
+        self.execute(
+            f"CREATE TABLE IF NOT EXISTS sentences_{space}"
+            f" (row INTEGER PRIMARY KEY, {columns}) STRICT"
+        )
+        self.set(sentences={**self.state.sentences, str(space): noted})
+
     def insert_many(self, sql: str, values: Iterable[Sequence[Any]]) -> int:
         """Run an INSERT for each of the values, and return the number of rows that it made."""
         return self._connection.executemany(sql, values).rowcount
 
     def delete(self, rows: Sequence[int] | Rows) -> None:
         """Delete the documents of existing rows."""
+        self.deleted += len(rows)
         listed = orjson.dumps(np.asarray(rows, dtype=np.int64).tolist()).decode()
         self.execute(
             "INSERT INTO tombstones SELECT value, ? FROM json_each(?)", (self.generation, listed)
         )
-        for table in ("documents", *(f"embeddings_{space}" for space in self._spaces)):
+        for table in self._tables:
             self.execute(
                 f"DELETE FROM {table} WHERE row IN (SELECT value FROM json_each(?))", (listed,)
             )
 
     def clear(self) -> None:
         """Delete every document; the derived indexes are then built anew."""
-        for table in ("documents", *(f"embeddings_{space}" for space in self._spaces)):
+        for space in self._spaces:
+            self._drop_sentences(space)
+        for table in self._tables:
             self.execute(f"DELETE FROM {table}")
         self.forget(self.generation)
 
@@ -403,6 +406,13 @@ class Transaction(Snapshot):
     def drop_space(self, space: int) -> None:
         """Delete a set of embeddings."""
         self.execute(f"DROP TABLE embeddings_{space}")
+        self._drop_sentences(space)
+
+    def _drop_sentences(self, space: int) -> None:
+        if str(space) in self.state.sentences:
+            self.execute(f"DROP TABLE sentences_{space}")
+            kept = {of: each for of, each in self.state.sentences.items() if of != str(space)}
+            self.set(sentences=kept)
 
 
 def embeddings_table(space: int) -> str:

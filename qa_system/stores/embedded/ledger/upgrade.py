@@ -10,13 +10,8 @@ import orjson
 from haystack.dataclasses import Document
 
 from qa_system.stores.documents import decode_document, decode_vectors, encode_documents
-from qa_system.stores.embedded.ledger.snapshot import (
-    COUNT_COLUMN,
-    FORMAT,
-    REVIEW,
-    Stored,
-    Transaction,
-)
+from qa_system.stores.embedded.ledger.snapshot import COUNT_COLUMN, REVIEW, Transaction
+from qa_system.stores.embedded.ledger.state import FORMAT, Stored
 from qa_system.stores.filters import Condition, json_extract
 from qa_system.stores.joining import is_passage, join, tell
 

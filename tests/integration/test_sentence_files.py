@@ -5,6 +5,7 @@ import multiprocessing
 import stat
 from contextlib import closing
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qa_system.errors import StoreError
+from qa_system.errors import EmbeddingError, StoreError
 from qa_system.records import EncoderIdentity
 from qa_system.stores.embedded import folder
 from qa_system.stores.embedded.sentences import files, search

@@ -177,6 +177,8 @@ class Answer:
         sources: the fewest reviews that have nearly all of the share in a generated answer (for a
             chat model: those that it cites), largest share first.
         generated: whether it was written by a generator.
+        exact: what the reader marked, where the answer is wider than that so as to keep its
+            meaning (`qa_system.answering.clauses`); None where `text` is what it marked.
     """
 
     text: str
@@ -190,6 +192,7 @@ class Answer:
     support: float | None = None
     sources: tuple[str, ...] = ()
     generated: bool = False
+    exact: AnswerSpan | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as JSON values."""
@@ -205,6 +208,7 @@ class Answer:
             "support": self.support,
             "sources": list(self.sources),
             "generated": self.generated,
+            "exact": None if self.exact is None else asdict(self.exact),
         }
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from qa_system.answering.clauses import widen
 from qa_system.generators.grounding import nearest
 from qa_system.readers.extractive import snippet
-from qa_system.records import Answer
+from qa_system.records import Answer, AnswerSpan
 from qa_system.stores.joining import is_passage
 from qa_system.ties import best_first
 
@@ -32,7 +33,7 @@ STORE_FIELDS = frozenset(
 
 
 def extracted_answers(reading: Reading) -> tuple[Answer, ...]:
-    """Return the best span of each review, best first."""
+    """Return the best span of each review, best first, with the words that its meaning needs."""
     by_review: dict[str, Answer] = {}
     for extracted in reading.answers:
         answer = _read_answer(extracted)
@@ -44,15 +45,23 @@ def _read_answer(extracted: ExtractedAnswer) -> Answer:
     document, span = extracted.document, extracted.document_offset
     if document is None or span is None or extracted.data is None:
         raise TypeError("the reader returned an answer without its document")
+    content, before = document.content or "", _offset(document)
+    shown = extracted.context if extracted.context is not None else extracted.data
+    exact = None
+    start, end = widen(content, span.start, span.end)
+    if (start, end) != (span.start, span.end):
+        exact = AnswerSpan(extracted.data, before + span.start, before + span.end)
+        shown, _ = snippet(content, start, end, len(shown))
     return Answer(
-        text=extracted.data,
+        text=content[start:end],
         confidence=extracted.score,
         review_id=_review_of(document),
         item_id=document.meta.get("item_id"),
-        start=_offset(document) + span.start,
-        end=_offset(document) + span.end,
-        snippet=extracted.context if extracted.context is not None else extracted.data,
+        start=before + start,
+        end=before + end,
+        snippet=shown,
         meta=_meta_of(document),
+        exact=exact,
     )
 
 

@@ -19,7 +19,7 @@ def distill(
     student: Annotated[
         str | None,
         typer.Argument(
-            help="Train this checkpoint, which has the same tokenizer.",
+            help="Train this checkpoint, whose tokenizer differs in special tokens at most.",
             show_default="the teacher",
         ),
     ] = None,

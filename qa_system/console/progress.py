@@ -12,7 +12,7 @@ __all__ = ["Progress", "progress"]
 
 
 class Progress:
-    """What the work calls as it goes on: `advance` by units done."""
+    """What the work calls as it proceeds: `advance` by units done."""
 
     def __init__(self, title: str, unit: str, total: int | None, stream: TextIO) -> None:
         self._title = title
@@ -22,6 +22,12 @@ class Progress:
         self._start = monotonic()
         self._last_line = self._start
         self.done = 0
+        self._done_before = 0
+
+    def go_on(self, units: int) -> None:
+        """Count what a stopped run had done, which says nothing of the rate."""
+        self._done_before += units
+        self.advance(units)
 
     def advance(self, units: int = 1, *, total: int | None = None) -> None:
         """Count units of work as done, and say how many there are in all if that became clearer."""
@@ -34,7 +40,7 @@ class Progress:
 
     def _write_line(self, now: float) -> None:
         elapsed = now - self._start
-        rate = self.done / elapsed if elapsed > 0 else 0.0
+        rate = (self.done - self._done_before) / elapsed if elapsed > 0 else 0.0
         of_total = "" if self._total is None else f" of {self._total:,}"
         left = ""
         if self._total is not None and rate > 0:
@@ -81,7 +87,7 @@ class _Bar(Progress):
     def advance(self, units: int = 1, *, total: int | None = None) -> None:
         self.done += units
         self._total = self._total if total is None else total
-        rate = self.done / max(monotonic() - self._start, 1e-9)
+        rate = (self.done - self._done_before) / max(monotonic() - self._start, 1e-9)
         self._bar.update(
             self._task, advance=units, total=self._total, rate=f"{_rate(rate)} {self._unit}/s"
         )

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import shutil
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from transformers import (
@@ -19,6 +22,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer import TRAINER_STATE_NAME
 
 from qa_system.console.progress import Progress, progress
 from qa_system.errors import ModelError, QASystemError
@@ -29,6 +33,9 @@ __all__ = ["Shown", "train"]
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Of glibc's `mallopt` (malloc.h)."""
+
+CHECKPOINT_SECONDS = 600
+"""Between two checkpoints at most: what a killed run has to do again."""
 
 _ABOUT_TIME = ("_runtime", "_per_second")
 _log = logging.getLogger(__name__)
@@ -69,11 +76,15 @@ def train(
     with progress("training", unit="steps", total=steps) as shown:
         trainer = build(
             args=arguments,
-            callbacks=[Shown(shown, score), EarlyStoppingCallback(run.schedule.patience)],
+            callbacks=[
+                Shown(shown, score),
+                EarlyStoppingCallback(run.schedule.patience),
+                RegularCheckpoints(),
+            ],
         )
         for callback in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(callback)
-        has_checkpoint = any(run.checkpoints.glob("checkpoint-*"))
+        has_checkpoint = bool(_whole_checkpoints(run.checkpoints))
         try:
             trainer.train(resume_from_checkpoint=has_checkpoint or None)
         except Exception as error:
@@ -85,6 +96,20 @@ def train(
                 remedy="Name another model, or set another max_seq_length or batch_size.",
             ) from error
     return list(trainer.state.log_history)
+
+
+def _whole_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints that can be gone on from; those that a kill cut short are deleted."""
+    whole = []
+    for checkpoint in folder.glob("checkpoint-*"):
+        try:  # transformers writes it last
+            TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        except (FileNotFoundError, ValueError):
+            _log.info("%s is incomplete: deleted", checkpoint)
+            shutil.rmtree(checkpoint)
+        else:
+            whole.append(checkpoint)
+    return whole
 
 
 def _arguments(run: Run, steps: int, score: str) -> dict[str, Any]:
@@ -132,7 +157,7 @@ class Shown(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
         self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any
     ) -> None:
         """Count the steps that a stopped run had done."""
-        self._shown.advance(state.global_step)
+        self._shown.go_on(state.global_step)
 
     def on_step_end(
         self, _args: TrainingArguments, _state: TrainerState, _control: TrainerControl, **_: Any
@@ -160,6 +185,26 @@ class Shown(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
                     if name.startswith("eval_") and not name.endswith(_ABOUT_TIME)
                 ),
             )
+
+
+class RegularCheckpoints(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
+    """A checkpoint at least every `CHECKPOINT_SECONDS`, beside those of the measurements."""
+
+    def __init__(self) -> None:
+        self._saved = monotonic()
+
+    def on_step_end(
+        self, _args: TrainingArguments, _state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Ask for a checkpoint where the last one is old."""
+        if monotonic() - self._saved >= CHECKPOINT_SECONDS:
+            control.should_save = True
+
+    def on_save(
+        self, _args: TrainingArguments, _state: TrainerState, _control: TrainerControl, **_: Any
+    ) -> None:
+        """Remember when it was."""
+        self._saved = monotonic()
 
 
 def _keep_freed_memory() -> None:

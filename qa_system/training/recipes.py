@@ -37,8 +37,10 @@ __all__ = [
     "RetrieverTraining",
     "Schedule",
     "Source",
+    "TaughtSource",
     "TeacherSettings",
     "Training",
+    "UnlabelledPairs",
     "load_training",
 ]
 
@@ -126,6 +128,8 @@ class ReaderRecipe(Schedule):
     negatives: HardNegatives = HardNegatives()
     dropout: Share = 0.1
     """Between the layers. Attention has none: on a CPU it costs a third of the time."""
+    frozen_layers: Annotated[int, Field(ge=0)] = 0
+    """The lowest layers that stay as they are, and with them the embeddings; 0: all learns."""
     max_seq_length: Annotated[int, Field(ge=16)] = 384
     stride: Annotated[int, Field(ge=0)] = 128
     max_answer_length: Positive = 40
@@ -332,11 +336,35 @@ class GeneratorTraining(Training):
         return super().models() | {role: name for role, name in encoders.items() if name}
 
 
+class TaughtSource(Source):
+    """A data set that a student learns from."""
+
+    labelled: bool = True
+    """False: its answers, if it has any, are not looked at; the teacher alone judges its texts."""
+
+
+class UnlabelledPairs(Strict):
+    """Questions of the labelled sources, paired with texts that the teacher alone judges."""
+
+    same_item: AtLeastZero = 0.0
+    """With other texts of the same item (of all texts where there are no items): the ones that
+    BM25 finds for the question. As a share of the source's questions."""
+    exchanged: AtLeastZero = 0.0
+    """With the text that answers them, after one of their words was exchanged for a word of
+    another question. As a share of the questions that have an answer."""
+
+
 class DistillTraining(ReaderTraining):
     """How `qa distill` trains; `model` is the student."""
 
     teacher: str
-    """A reader: a checkpoint, or an export of one."""
+    """A reader: a checkpoint, or an export of one, whose tokenizer differs from the student's in
+    the special tokens at most."""
+    train: tuple[TaughtSource, ...]
+    pairs: UnlabelledPairs = UnlabelledPairs()
+    soft_targets: str | None = None
+    """The folder that keeps what the teacher says of each window, so that other runs need not ask
+    again. None: it is kept until the run is done."""
     layers: Positive | None = None
     """Layers of the student's checkpoint that are kept, evenly chosen; None: all of them."""
     alpha: Share = 0.5

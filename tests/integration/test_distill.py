@@ -13,12 +13,14 @@ pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
 import torch
+from safetensors.numpy import load_file
 from transformers import AutoModelForQuestionAnswering, BertConfig, BertForQuestionAnswering
 
 from qa_system.cli.distill import distill as command
 from qa_system.datasets.dataset import read_dataset
-from qa_system.errors import ModelError
+from qa_system.errors import ConfigError, ModelError
 from qa_system.models.inference import load_tokenizer
+from qa_system.readers.backends import TorchBackend
 from qa_system.readers.windows import WindowCutter
 from qa_system.training.reader.distill import distill, distillation_loss
 from qa_system.training.reader.examples import examples_of
@@ -108,14 +110,92 @@ def test_from_the_command_line(teacher: Path, tmp_path: Path) -> None:
     assert record == orjson.loads((tmp_path / "out" / "training.json").read_bytes())
 
 
-def test_a_student_with_other_tokens_is_refused(teacher: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
+def other_tokenizer(teacher: Path, out: Path, change: Callable[[Any], None]) -> Path:
+    """Copy a checkpoint, and change its tokenizer's JSON."""
+    out.mkdir()
     for file in teacher.iterdir():
-        (other / file.name).write_bytes(file.read_bytes())
-    tokenizer = orjson.loads((other / "tokenizer.json").read_bytes())
-    vocabulary = tokenizer["model"]["vocab"]
-    vocabulary["unheard-of"] = vocabulary.pop("[unused0]")
-    (other / "tokenizer.json").write_bytes(orjson.dumps(tokenizer))
-    with pytest.raises(ModelError, match="have other vocabularies"):
-        distill(recipe(teacher, model=str(other)), tmp_path / "out")
+        (out / file.name).write_bytes(file.read_bytes())
+    tokenizer = orjson.loads((out / "tokenizer.json").read_bytes())
+    change(tokenizer)
+    (out / "tokenizer.json").write_bytes(orjson.dumps(tokenizer))
+    return out
+
+
+def test_a_student_with_other_tokens_is_refused(teacher: Path, tmp_path: Path) -> None:
+    def forget_good(tokenizer: Any) -> None:
+        vocabulary = tokenizer["model"]["vocab"]
+        vocabulary["unheard-of"] = vocabulary.pop("good")
+
+    other = other_tokenizer(teacher, tmp_path / "other", forget_good)
+    with pytest.raises(ModelError, match="divide a text into other tokens"):
+        distill(recipe(teacher, model=str(other), epochs=0.1), tmp_path / "out")
+
+
+def test_a_teacher_with_other_special_tokens(teacher: Path, tmp_path: Path) -> None:
+    """As MPNet has two separators between question and text, and BERT one."""
+
+    def two_separators(tokenizer: Any) -> None:
+        pair = tokenizer["post_processor"]["pair"]
+        [middle] = [
+            place
+            for place, part in enumerate(pair)
+            if "SpecialToken" in part and 0 < place < len(pair) - 1
+        ]
+        pair.insert(middle, pair[middle])
+
+    other = other_tokenizer(teacher, tmp_path / "other", two_separators)
+    soft = tmp_path / "soft"
+    record = distill(
+        recipe(other, model=str(teacher), epochs=0.1, soft_targets=str(soft)), tmp_path / "out"
+    )
+    assert record["counts"]["windows"] > 0
+    assert record["settings"]["model"] == str(teacher)
+    [file] = soft.rglob("*.safetensors")
+    length = record["counts"]["windows"]
+    assert len(load_file(file)["keys"]) <= length
+    with pytest.raises(ConfigError, match=r"up to 513 tokens .* has 512 positions") as caught:
+        distill(
+            recipe(other, model=str(teacher), max_seq_length=512, stride=0), tmp_path / "longer"
+        )
+    assert "max_seq_length to 511" in str(caught.value)
+
+
+def test_soft_targets_are_asked_for_once_and_pairs_need_no_labels(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    ask = TorchBackend.logits
+
+    def counted(self: TorchBackend, ids: Any, *further: Any) -> Any:
+        nonlocal asked
+        asked += len(ids)
+        return ask(self, ids, *further)
+
+    soft = str(tmp_path / "soft")
+    pairs = {"same_item": 0.5, "exchanged": 0.5}
+    first = recipe(teacher, epochs=0.2, pairs=pairs, soft_targets=soft)
+    record = distill(first, tmp_path / "first")
+    assert record["counts"]["same_item_unlabelled"] > 0
+    assert record["counts"]["exchanged"] > 0
+    files = {path: path.read_bytes() for path in Path(soft).rglob("*") if path.is_file()}
+    assert files
+    monkeypatch.setattr(TorchBackend, "logits", counted)
+    again = recipe(teacher, epochs=0.2, pairs=pairs, soft_targets=soft, alpha=0.9)
+    distill(again, tmp_path / "again")
+    measured = asked
+    assert {path: path.read_bytes() for path in Path(soft).rglob("*") if path.is_file()} == files
+    # The same with a teacher that has to be asked: all of its windows more, each once.
+    asked = 0
+    distill(again.model_copy(update={"soft_targets": None}), tmp_path / "anew")
+    windows = sum(len(load_file(path)["keys"]) for path in files)
+    assert asked == measured + windows
+
+
+def test_a_source_without_labels(teacher: Path, tmp_path: Path) -> None:
+    train = [{"path": "bundled:sample", "split": "dev", "labelled": False}]
+    record = distill(recipe(teacher, train=train, alpha=1.0), tmp_path / "unlabelled")
+    assert record["counts"]["unlabelled"] > 0
+    assert "examples" not in record["counts"]
+    distill(recipe(teacher, alpha=1.0, learning_rate=1e-12, epochs=0.1), tmp_path / "far")
+    far = divergence(teacher, tmp_path / "far")
+    assert divergence(teacher, tmp_path / "unlabelled") < 0.5 * far

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from haystack import Document
-from transformers import BertConfig, BertModel
+from safetensors.torch import load_file
+from transformers import BertConfig, BertModel, TrainerCallback, TrainerState
 
 from qa_system.errors import ConfigError, DataError, ModelError
 from qa_system.readers.extractive import ExtractiveReader
+from qa_system.training import loop
 from qa_system.training.reader.train import train_reader
 from qa_system.training.recipes import ReaderTraining
 
@@ -113,10 +116,45 @@ def test_a_killed_run_goes_on_where_it_was(recipe: dict[str, Any], tmp_path: Pat
     with pytest.raises(ConfigError, match="other weights"):
         train_reader(ReaderTraining.model_validate(recipe), out)
     start.write_bytes(weights)
+    cut_short = out / "checkpoints" / "checkpoint-999999"  # as a kill while it is written leaves it
+    cut_short.mkdir()
+    (cut_short / "model.safetensors").write_bytes(b"")
     record = train_reader(ReaderTraining.model_validate(recipe), out)
     steps = [entry["step"] for entry in record["history"] if "eval_f1" in entry]
     assert steps == sorted(set(steps))
     assert len(steps) >= 6
+
+
+def test_checkpoints_are_written_by_the_clock_too(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ReaderTraining.model_validate(recipe | {"evaluations": 1, "epochs": 0.2})
+    written: list[str] = []
+
+    def remember(_: TrainerCallback, _args: object, state: TrainerState, *_more: object) -> None:
+        written.append(f"{state.global_step} of {state.max_steps}")
+
+    monkeypatch.setattr(loop.RegularCheckpoints, "on_save", lambda *each, **_: remember(*each))
+    train_reader(settings, tmp_path / "at-the-end")
+    at_the_end = list(written)
+    assert len(at_the_end) == 1
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    train_reader(settings, tmp_path / "every-step")
+    steps = int(at_the_end[0].split()[-1])
+    assert written[1:] == [f"{step} of {steps}" for step in range(1, steps + 1)]
+
+
+def test_frozen_layers_are_those_of_the_start(recipe: dict[str, Any], tmp_path: Path) -> None:
+    train_reader(ReaderTraining.model_validate(recipe | {"frozen_layers": 1}), tmp_path / "reader")
+    start = load_file(Path(recipe["model"]) / "model.safetensors")
+    trained = load_file(tmp_path / "reader" / "model.safetensors")
+    changed = {
+        name.removeprefix("bert.").removeprefix("encoder.").partition(".attention")[0]
+        for name, weights in trained.items()
+        if "attention" in name or "embeddings" in name
+        if not torch.equal(weights, start[name.removeprefix("bert.")])
+    }
+    assert changed == {"layer.1"}
 
 
 def test_what_cannot_be_trained_is_said(recipe: dict[str, Any], tmp_path: Path) -> None:

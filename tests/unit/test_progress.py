@@ -50,3 +50,19 @@ def test_slow_work_has_a_rate_other_than_none(monkeypatch: pytest.MonkeyPatch) -
         "training: 1 of 10 steps, 0.25/s, 36 s left",
         "training: 100 of 200 steps, 12/s, 8 s left",
     ]
+
+
+def test_what_a_stopped_run_had_done_says_nothing_of_the_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([0.0, 1.0, 4.0])
+    monkeypatch.setattr(module, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(module, "LINE_SECONDS", 0.0)
+    stream = io.StringIO()
+    with progress("training", unit="steps", total=100, stream=stream) as shown:
+        shown.go_on(90)
+        shown.advance(2)
+    assert stream.getvalue().splitlines() == [
+        "training: 90 of 100 steps, 0/s",
+        "training: 92 of 100 steps, 0.5/s, 16 s left",
+    ]

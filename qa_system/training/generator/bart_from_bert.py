@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from qa_system.errors import ConfigError, ModelError
 from qa_system.models.inference import load_tokenizer
 from qa_system.models.locate import ModelLocation
-from qa_system.training.reader.distill import kept_layers
+from qa_system.training.reader.layers import kept_layers
 
 if TYPE_CHECKING:
     from transformers import BartConfig, BartForConditionalGeneration

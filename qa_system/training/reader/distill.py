@@ -7,12 +7,15 @@ distributions softened by the temperature T, plus `(1 - alpha)` times the loss o
 gradients of softened distributions shrink by T^2, hence the factor. As a reader's second loss
 while it is fine-tuned: Sanh et al., DistilBERT, 2019, section 4.)
 
-The teacher reads every window once, before the first epoch: its logits are kept in a
-memory-mapped file beside the checkpoints, where a run that was stopped finds them again.
+A teacher needs no labels, so a student learns from unlabelled pairs of question and text, too,
+where the divergence is all of the loss.
+
+The teacher reads every window once, before the first epoch, and what it says is kept.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,34 +25,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_system.console.progress import progress
 from qa_system.errors import ConfigError, ModelError
-from qa_system.models.checkpoints import reason
-from qa_system.models.inference import pad, token_batches
-from qa_system.models.locate import locate
+from qa_system.models.locate import locate, weights_sha256
 from qa_system.readers.backends import ReaderBackend, load_backend
+from qa_system.readers.windows import Window, WindowCutter
+from qa_system.training.reader.examples import Example, with_negatives
+from qa_system.training.reader.layers import freeze_layers, keep_layers
 from qa_system.training.reader.model import Reader, logits
+from qa_system.training.reader.pairs import unlabelled_pairs
+from qa_system.training.reader.soft_targets import soft_targets
 from qa_system.training.reader.targets import Target, collate, gather_targets, span_loss
 from qa_system.training.reader.train import fit_reader, start_reader
-from qa_system.training.recipes import DistillTraining
+from qa_system.training.recipes import DistillTraining, TaughtSource
 from qa_system.training.run import begin
-from qa_system.training.sources import read_sources
+from qa_system.training.sources import Part, read_sources
 
 if TYPE_CHECKING:
     import torch
 
     from qa_system.training.trainer import TrainingSet
 
-__all__ = ["distill", "distillation_loss", "keep_layers", "kept_layers"]
+__all__ = ["distill", "distillation_loss", "student_loss"]
 
 FloatArray = NDArray[np.float32]
 
-PER_LAYER = ("layer_types", "attention_window")
-"""What a config may have a list of, with a value for each layer."""
-
-CACHE = "teacher.npy"
-BATCH_TOKENS = 4096
-"""Of the teacher's forward passes."""
+SOFT_TARGETS = "soft-targets"
 
 
 def distill(recipe: DistillTraining, out: str | Path) -> dict[str, Any]:
@@ -65,7 +65,8 @@ def distill(recipe: DistillTraining, out: str | Path) -> dict[str, Any]:
     Raises:
         MissingDependencyError: torch, transformers or accelerate is not installed.
         ModelError: the teacher or the student is no such model, or they read other tokens.
-        DataError: a data set or split is not there, or has nothing to learn from or measure on.
+        DataError: a data set or split is not there, or has nothing to learn from or measure on; a
+            file of soft targets is damaged.
         ConfigError: the folder holds a trained model, or a stopped run with other settings; the
             student is asked for more layers than its checkpoint has.
     """
@@ -75,15 +76,29 @@ def distill(recipe: DistillTraining, out: str | Path) -> dict[str, Any]:
     precision = "auto" if location.format == "onnx" else recipe.precision
     teacher = load_backend(location, precision=precision, device=recipe.device)
     student = start_reader(recipe, run.device)
-    _check_tokens(teacher, recipe.teacher, student, recipe.model)
     if recipe.layers is not None:
         keep_layers(student.model, recipe.layers)
+    freeze_layers(student.model, recipe.frozen_layers)
     sources = read_sources(recipe.train, recipe.dev, recipe.seed, student.cutter.fits)
-    material = gather_targets(sources, recipe.negatives, student.cutter)
-    judged = _teacher_logits(teacher, material.examples, run.checkpoints / CACHE)
+    material = gather_targets(sources, partial(_examples_in, recipe=recipe), student.cutter)
+    judged = soft_targets(
+        teacher,
+        weights_sha256(location),
+        _for_the_teacher(material.examples, student, teacher, recipe),
+        Path(recipe.soft_targets or run.checkpoints / SOFT_TARGETS),
+    )
     taught = [_Taught(*pair) for pair in zip(material.examples, judged, strict=True)]
     loss = partial(_loss, alpha=recipe.alpha, temperature=recipe.temperature)
     return fit_reader(run, student, material, _training_set(student, taught, loss))
+
+
+def _examples_in(part: Part, recipe: DistillTraining) -> tuple[Sequence[Example], Counter[str]]:
+    if isinstance(part.source, TaughtSource) and not part.source.labelled:
+        examples = [Example(label.question, label.context, None) for label in part.labels]
+        return examples, Counter(unlabelled=len(examples))
+    labelled, counts = with_negatives(part.labels, recipe.negatives, part.seed)
+    unlabelled, counted = unlabelled_pairs(part.labels, recipe.pairs, part.seed)
+    return labelled + unlabelled, counts + counted
 
 
 def distillation_loss(
@@ -124,145 +139,54 @@ def distillation_loss(
     return temperature**2 * divergence.sum(dim=(0, 2)).mean()
 
 
-def kept_layers(there: int, kept: int) -> list[int]:
-    """Choose layers, evenly, the first and the last among them; of one, the first.
-
-    DistilBERT's choice of six from twelve (Sanh et al. 2019, section 3, and its code).
-
-    >>> kept_layers(12, 6), kept_layers(6, 3)
-    ([0, 2, 4, 7, 9, 11], [0, 2, 5])
-    """
-    return [int(place) for place in np.linspace(0, there - 1, kept).round()]
-
-
-def keep_layers(model: Any, kept: int) -> None:
-    """Take all but a few of a transformer's layers out of it.
-
-    Args:
-        model: one of transformers' models; it is changed.
-        kept: how many stay.
-
-    Raises:
-        ConfigError: it has fewer.
-        ModelError: its layers are not in one list, as BERT's and its like's are, or its config
-            says more of each layer than can be shortened.
-    """
-    import torch
-
-    there = int(model.config.num_hidden_layers)
-    if kept > there:
-        raise ConfigError(
-            f"{kept} layers are to be kept, and the student's checkpoint has {there}",
-            remedy=f"Set layers to {there} at most.",
-        )
-    holders = [
-        (module, name)
-        for module in model.modules()
-        for name, child in module.named_children()
-        if isinstance(child, torch.nn.ModuleList) and len(child) == there
-    ]
-    if len(holders) != 1:
-        raise ModelError(
-            f"the layers of a {type(model).__name__} cannot be told from its other parts",
-            remedy="Name a BERT-like student, or a small checkpoint and no layers.",
-        )
-    [(module, name)] = holders
-    layers = getattr(module, name)
-    places, config = kept_layers(there, kept), model.config
-    chosen = torch.nn.ModuleList(layers[place] for place in places)
-    setattr(module, name, chosen)
-    for number, layer in enumerate(chosen):
-        part: Any
-        for part in layer.modules():
-            if hasattr(part, "layer_idx"):  # by which it finds its place in a cache
-                part.layer_idx = number
-    config.num_hidden_layers = kept
-    for name in PER_LAYER:
-        if isinstance(values := getattr(config, name, None), list) and len(values) == there:
-            setattr(config, name, [values[place] for place in places])
-    _check_whole(model)
-
-
-def _check_whole(model: Any) -> None:
-    """Refuse a model that cannot be loaded by its config once it is saved."""
-    import torch
-
-    kind = type(model)
-    try:
-        with torch.device("meta"):
-            loaded = kind(type(model.config).from_dict(model.config.to_dict()))
-        loaded.load_state_dict(model.state_dict(), assign=True)
-    except Exception as error:  # whatever a config or a model may raise
-        raise ModelError(
-            f"layers of a {kind.__name__} cannot be left out: {reason(error)}",
-            remedy="Name a BERT-like student, or a small checkpoint and no layers.",
-        ) from error
-
-
 @dataclass(frozen=True, slots=True)
 class _Taught:
-    """A target, and the teacher's start and end logits of its window, shape (2, tokens)."""
+    """A target, and the teacher's logits of its window's null token and text."""
 
     target: Target
     teacher: FloatArray
 
 
-def _check_tokens(teacher: ReaderBackend, teacher_name: str, student: Reader, name: str) -> None:
-    if teacher.tokenizer.get_vocab() != student.backend.tokenizer.get_vocab():
-        raise ModelError(
-            f"the teacher {teacher_name!r} and the student {name!r} have other "
-            "vocabularies, so the logits of one say nothing about the other's tokens",
-            remedy="Name a student with the teacher's tokenizer, or none, so that it is "
-            "cut out of the teacher: qa distill TEACHER --layers 3.",
-        )
-    if teacher.positions is not None and student.cutter.max_seq_length > teacher.positions:
-        raise ConfigError(
-            f"max_seq_length is {student.cutter.max_seq_length}, "
-            f"and the teacher has {teacher.positions} positions",
-            where=teacher_name,
-            remedy=f"Set max_seq_length to {teacher.positions} at most.",
-        )
-
-
-def _teacher_logits(
-    teacher: ReaderBackend, targets: Sequence[Target], cache: Path
-) -> list[FloatArray]:
-    """Return the teacher's logits of each window, from the cache if an earlier run left them."""
-    lengths = [len(target.window) for target in targets]
-    ends = np.cumsum(lengths)
-    if not cache.is_file():
-        _write_logits(teacher, targets, lengths, ends, cache)
-    kept: FloatArray = np.load(cache, mmap_mode="r", allow_pickle=False)
-    return [kept[:, end - length : end] for length, end in zip(lengths, ends, strict=True)]
-
-
-def _write_logits(
-    teacher: ReaderBackend,
+def _for_the_teacher(
     targets: Sequence[Target],
-    lengths: Sequence[int],
-    ends: NDArray[np.int64],
-    cache: Path,
-) -> None:
-    unfinished = cache.with_suffix(".part")
-    kept = np.lib.format.open_memmap(
-        unfinished, mode="w+", dtype=np.float32, shape=(2, int(ends[-1]))
+    student: Reader,
+    teacher: ReaderBackend,
+    recipe: DistillTraining,
+) -> list[Window]:
+    """Lay the windows of targets out for the teacher: the same tokens, its own special ones."""
+    longest = student.cutter.max_seq_length
+    cutter = WindowCutter(teacher.tokenizer, longest, recipe.stride, where=recipe.teacher)
+    # As much room for the text, whatever special tokens there are beside it.
+    longest += student.cutter.room(0) - cutter.room(0)
+    if teacher.positions is not None and longest > teacher.positions:
+        raise ConfigError(
+            f"windows of up to {longest} tokens are read, "
+            f"and the teacher has {teacher.positions} positions",
+            where=recipe.teacher,
+            remedy=f"Set max_seq_length to {recipe.max_seq_length - longest + teacher.positions} "
+            "at most.",
+        )
+    cutter = WindowCutter(teacher.tokenizer, longest, recipe.stride, where=recipe.teacher)
+    pairs = list(
+        dict.fromkeys((target.example.question, target.example.context) for target in targets)
     )
-    with progress("asking the teacher", unit="windows", total=len(targets)) as shown:
-        for rows in token_batches(lengths, BATCH_TOKENS, padded=teacher.pads):
-            windows = [targets[row].window for row in rows]
-            of_batch = np.array([[len(window)] for window in windows])
-            computed = teacher.logits(
-                pad([window.input_ids for window in windows], teacher.pad_id),
-                (np.arange(of_batch.max()) < of_batch).astype(np.int64),
-                pad([window.type_ids for window in windows]),
+    cut = cutter.cut([question for question, _ in pairs], [[text] for _, text in pairs])
+    windows_of = {pair: windows for pair, [windows] in zip(pairs, cut, strict=True)}
+    found = []
+    for target in targets:
+        windows = windows_of[target.example.question, target.example.context]
+        window = windows[target.place] if target.place < len(windows) else None
+        if window is None or not np.array_equal(window.offsets, target.window.offsets):
+            raise ModelError(
+                f"the teacher {recipe.teacher!r} and the student {recipe.model!r} divide a text "
+                f"into other tokens, so the logits of one say nothing about the other's: "
+                f"{target.example.context[:60]!r}",
+                remedy="Name a student whose tokenizer differs from the teacher's in the special "
+                "tokens alone, or none, so that it is cut out of the teacher: "
+                "qa distill TEACHER --layers 3.",
             )
-            for place, row in enumerate(rows):
-                length, end = lengths[row], ends[row]
-                kept[:, end - length : end] = [each[place, :length] for each in computed]
-            shown.advance(len(rows))
-    kept.flush()
-    del kept
-    unfinished.replace(cache)
+        found.append(window)
+    return found
 
 
 def _training_set(
@@ -284,7 +208,10 @@ def _collate(rows: Sequence[_Taught], pad_id: int) -> dict[str, torch.Tensor]:
     batch = collate([row.target for row in rows], pad_id)
     teacher = np.zeros((2, *batch["input_ids"].shape), dtype=np.float32)
     for place, row in enumerate(rows):
-        teacher[:, place, : row.teacher.shape[1]] = row.teacher
+        window = row.target.window
+        teacher[:, place, 0] = row.teacher[:, 0]
+        text = slice(window.context_start, window.context_start + len(window.offsets))
+        teacher[:, place, text] = row.teacher[:, 1:]
     return {**batch, "teacher": torch.from_numpy(teacher)}
 
 
@@ -296,10 +223,37 @@ def _loss(
     alpha: float,
     temperature: float,
 ) -> torch.Tensor:
+    start, end = logits(model, batch, has_token_types)
+    return student_loss(start, end, batch, alpha=alpha, temperature=temperature)
+
+
+def student_loss(
+    start: torch.Tensor,
+    end: torch.Tensor,
+    batch: dict[str, torch.Tensor],
+    *,
+    alpha: float,
+    temperature: float,
+) -> torch.Tensor:
+    """Return the mean over windows of the teacher's part of the loss and the labels' part.
+
+    That is `alpha` times the divergence and `1 - alpha` times the loss of the labels, which a
+    window that nobody has labelled lacks.
+
+    Args:
+        start: the student's logits, shape (windows, tokens).
+        end: likewise.
+        batch: `teacher`, start and end logits, shape (2, windows, tokens); `allowed` and `spans`
+            as `span_loss` takes them, all -1 where there is no label.
+        alpha: weight of the teacher.
+        temperature: as `distillation_loss` takes it.
+    """
     import torch
 
-    start, end = logits(model, batch, has_token_types)
-    allowed = batch["allowed"]
+    allowed, spans = batch["allowed"], batch["spans"]
     taught = distillation_loss(torch.stack([start, end]), batch["teacher"], allowed, temperature)
-    labelled = span_loss(start, end, allowed, batch["spans"])
-    return alpha * taught + (1 - alpha) * labelled
+    labelled = spans[:, 0, 0] >= 0
+    if not labelled.any():
+        return alpha * taught
+    by_labels = span_loss(start[labelled], end[labelled], allowed[labelled], spans[labelled])
+    return alpha * taught + (1 - alpha) * labelled.float().mean() * by_labels

@@ -12,7 +12,7 @@ from qa_system.records import Label
 from qa_system.training.negatives import answering_texts, ranked_by_bm25
 from qa_system.training.recipes import HardNegatives
 
-__all__ = ["Example", "examples_of", "with_negatives"]
+__all__ = ["Example", "drawn", "examples_of", "found_by_bm25", "with_negatives"]
 
 CANDIDATES = 10
 """Of BM25's ranking, from which a hard negative is drawn."""
@@ -20,11 +20,14 @@ CANDIDATES = 10
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A question, a text, and every annotator's answer in it, in characters; none: no answer."""
+    """A question, a text, and every annotator's answer in it, in characters.
+
+    No spans: it has no answer. None: nobody has labelled it.
+    """
 
     question: str
     context: str
-    spans: tuple[tuple[int, int], ...]
+    spans: tuple[tuple[int, int], ...] | None
 
 
 def examples_of(labels: Iterable[Label]) -> tuple[list[Example], int]:
@@ -78,10 +81,10 @@ def with_negatives(
         )
 
     for kind, texts_for in (
-        ("same_item", _found_by_bm25(labels) if negatives.same_item else None),
+        ("same_item", found_by_bm25(labels, asked) if negatives.same_item else None),
         ("other_item", _of_other_items(labels, draw)),
     ):
-        for label in _drawn(asked, getattr(negatives, kind), draw):
+        for label in drawn(asked, getattr(negatives, kind), draw):
             texts = [] if texts_for is None else texts_for(label)
             if fitting := [text for text in texts if is_negative(label, text)]:
                 examples.append(Example(label.question, draw.choice(fitting), ()))
@@ -89,8 +92,8 @@ def with_negatives(
     return examples, counts
 
 
-def _drawn(labels: Sequence[Label], share: float, draw: random.Random) -> list[Label]:
-    """Return each label as often as the share says; its fraction is drawn at random."""
+def drawn(labels: Sequence[Label], share: float, draw: random.Random) -> list[Label]:
+    """Return each label as often as the share says, the labels that its fraction means drawn."""
     whole, rest = divmod(share, 1)
     return list(labels) * int(whole) + draw.sample(labels, round(rest * len(labels)))
 
@@ -98,11 +101,16 @@ def _drawn(labels: Sequence[Label], share: float, draw: random.Random) -> list[L
 Texts = Callable[[Label], Sequence[str]]
 
 
-def _found_by_bm25(labels: Sequence[Label]) -> Texts:
-    """Return a function that ranks the texts of a label's item, or all where it has none."""
+def found_by_bm25(labels: Sequence[Label], asked: Sequence[Label]) -> Texts:
+    """Return a function that ranks the texts of a label's item, or all where it has none.
+
+    Args:
+        labels: whose texts compete.
+        asked: the labels that the function takes.
+    """
     texts = {label.context: label.item_id for label in labels}
-    asked = [(label.question, label.item_id) for label in labels if label.answers]
-    found = ranked_by_bm25(texts, asked, CANDIDATES)
+    questions = [(label.question, label.item_id) for label in asked]
+    found = ranked_by_bm25(texts, questions, CANDIDATES)
     return lambda label: found[label.question, label.item_id]
 
 

@@ -10,7 +10,7 @@ text that has one or of one that has none, is the null token's.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,7 @@ from qa_system.labels import gold_texts
 from qa_system.models.inference import pad
 from qa_system.readers.windows import Window, WindowCutter
 from qa_system.records import Label
-from qa_system.training.reader.examples import Example, with_negatives
-from qa_system.training.recipes import HardNegatives
+from qa_system.training.reader.examples import Example
 from qa_system.training.sources import Material, Part, Sources, gather
 
 if TYPE_CHECKING:
@@ -38,21 +37,27 @@ class Target:
     Args:
         window: the input.
         spans: first and last token of each answer, as positions in the window; the null token's
-            alone, (0, 0), if the window has none.
+            alone, (0, 0), if the window has none; nothing at all if nobody has labelled it.
+        example: that the window was cut from.
+        place: of the window among those of the example's text.
     """
 
     window: Window
     spans: tuple[tuple[int, int], ...]
+    example: Example
+    place: int
 
 
 def gather_targets(
-    sources: Sources, negatives: HardNegatives, cutter: WindowCutter
+    sources: Sources,
+    examples_in: Callable[[Part], tuple[Sequence[Example], Counter[str]]],
+    cutter: WindowCutter,
 ) -> Material[Target, Sequence[Label]]:
     """Turn sources into targets to learn from, and labels to measure on.
 
     Args:
         sources: of a recipe.
-        negatives: questions that are paired with a text that does not answer them.
+        examples_in: a part of `train` -> its examples, and counts of them by kind.
         cutter: cuts texts into the reader's windows.
 
     Raises:
@@ -61,7 +66,7 @@ def gather_targets(
     """
 
     def targets_in(part: Part) -> tuple[list[Target], Counter[str]]:
-        examples, counts = with_negatives(part.labels, negatives, part.seed)
+        examples, counts = examples_in(part)
         if counts["unlocated"] and not any(example.spans for example in examples):
             raise DataError(
                 f"none of the answers to {counts['unlocated']} questions was found in its text",
@@ -90,7 +95,7 @@ def targets_of(examples: Sequence[Example], cutter: WindowCutter) -> list[Target
         [example.question for example in examples], [[example.context] for example in examples]
     )
     return [
-        Target(window, spans)
+        Target(window, spans, example, place)
         for example, [windows] in zip(examples, cut, strict=True)
         for place, window in enumerate(windows)
         if (
@@ -103,9 +108,11 @@ def targets_of(examples: Sequence[Example], cutter: WindowCutter) -> list[Target
 
 
 def _spans_in(
-    window: Window, marked: Sequence[tuple[int, int]], *, first: bool, last: bool
+    window: Window, marked: Sequence[tuple[int, int]] | None, *, first: bool, last: bool
 ) -> tuple[tuple[int, int], ...] | None:
     """Return the answers in a window, in tokens; None if it holds parts of answers alone."""
+    if marked is None:
+        return ()
     begins, ends = window.offsets[:, 0], window.offsets[:, 1]
     spans: dict[tuple[int, int], None] = {}
     is_cut = False
@@ -167,10 +174,10 @@ def collate(targets: Sequence[Target], pad_id: int) -> dict[str, torch.Tensor]:
     for row, window in enumerate(windows):
         own = slice(window.context_start, window.context_start + len(window.offsets))
         allowed[row, own] = window.offsets[:, 0] < window.offsets[:, 1]
-    most = max(len(target.spans) for target in targets)
+    most = max(1, *(len(target.spans) for target in targets))
     spans = np.full((len(targets), most, 2), -1, dtype=np.int64)
     for row, target in enumerate(targets):
-        spans[row, : len(target.spans)] = target.spans
+        spans[row, : len(target.spans)] = np.reshape(target.spans, (-1, 2))
     arrays: dict[str, Any] = {
         "input_ids": pad([window.input_ids for window in windows], pad_id),
         "attention_mask": (np.arange(width) < lengths).astype(np.int64),

@@ -14,6 +14,8 @@ from qa_system.readers.backends import TorchBackend
 from qa_system.readers.windows import WindowCutter
 from qa_system.records import Label
 from qa_system.training.reader.evaluate import calibrate, measure
+from qa_system.training.reader.examples import with_negatives
+from qa_system.training.reader.layers import freeze_layers
 from qa_system.training.reader.model import Reader, load_model, logits
 from qa_system.training.reader.targets import Target, collate, gather_targets, span_loss
 from qa_system.training.recipes import ReaderTraining
@@ -42,14 +44,19 @@ def train_reader(recipe: ReaderTraining, out: str | Path) -> dict[str, Any]:
 
     Raises:
         MissingDependencyError: torch, transformers or accelerate is not installed.
-        ModelError: `recipe.model` is nothing to start from.
+        ModelError: `recipe.model` is nothing to start from, or its layers cannot be frozen.
         DataError: a data set or split is not there, or has nothing to learn from or measure on.
         ConfigError: the folder holds a trained model, or a stopped run with other settings.
     """
     run = begin(recipe, out)
     reader = start_reader(recipe, run.device)
+    freeze_layers(reader.model, recipe.frozen_layers)
     sources = read_sources(recipe.train, recipe.dev, recipe.seed, reader.cutter.fits)
-    material = gather_targets(sources, recipe.negatives, reader.cutter)
+    material = gather_targets(
+        sources,
+        lambda part: with_negatives(part.labels, recipe.negatives, part.seed),
+        reader.cutter,
+    )
     return fit_reader(run, reader, material, _training_set(reader, material.examples))
 
 

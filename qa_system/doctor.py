@@ -192,6 +192,7 @@ _NAMED = 5
 
 def _store(settings: Settings) -> Finding:
     from qa_system.stores import open_store
+    from qa_system.stores.checks import reembed_command
 
     try:
         with open_store(settings.store) as store:
@@ -209,7 +210,8 @@ def _store(settings: Settings) -> Finding:
     undivided, remedy = status.documents - status.sentences, None
     if undivided:
         detail += f"; {counted(undivided, 'document')} without stored sentences"
-        remedy = "Questions about those take longer: qa-index reembed stores their sentences."
+        command = reembed_command(settings.store.place, status.encoder)
+        remedy = f"Questions about those take longer; this stores their sentences: {command}"
     return Finding("store", ok=True, required=False, detail=detail, remedy=remedy)
 
 

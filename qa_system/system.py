@@ -414,7 +414,9 @@ class QASystem:
         )
 
     def _in_order(self, documents: Sequence[Document], reading: Reading) -> tuple[Document, ...]:
-        if reading is not NOTHING_READ and self._reads_sentences:
+        if reading is NOTHING_READ:  # the generator alone reads
+            return tuple(documents[: self.settings.generator.documents])
+        if self._reads_sentences:
             pairs = zip(documents, reading.log_odds, strict=True)
             return tuple(document for document, odds in pairs if math.isfinite(odds))
         if not pipelines.reader_ranks(self.settings):

@@ -39,7 +39,7 @@ Reason = Literal[
 ]
 
 RESERVED: Final = frozenset(
-    ("review_id", "item_id", "content_hash", "passage_start", "passage_end")
+    ("review_id", "item_id", "content_hash", "passage_start", "passage_end", "sentences")
 )
 """Metadata that the store keeps for itself."""
 RENAMED: Final = ("title", "stars", "date", "author")

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
+from typing import Final
 
 from haystack import Document
 
@@ -15,6 +18,10 @@ from qa_system.readers.windows import Room, Window, WindowCutter
 from qa_system.ties import tie_breaker
 
 __all__ = ["Candidate", "Stretch", "candidates_of", "choose", "has_sentences", "windows_of"]
+
+
+ENTRY: Final = 5
+"""Numbers of a sentence in `meta["sentences"]`."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -124,11 +131,12 @@ def has_sentences(document: Document) -> bool:
 def _candidates(place: int, document: Document) -> Iterator[Candidate]:
     listed, length = document.meta.get("sentences"), len(document.content or "")
     for entry in listed if isinstance(listed, list | tuple) else ():
-        match entry:
-            case [int(start), int(end), int() | float() as score, int(before), int(after)] if (
-                0 <= before <= start < end <= after <= length
-            ):
-                yield Candidate(place, score, Stretch(start, end), Stretch(before, after))
+        is_of_numbers = isinstance(entry, list | tuple) and all(isinstance(x, Real) for x in entry)
+        if not is_of_numbers or len(entry) != ENTRY or not all(map(isfinite, entry)):
+            continue
+        start, end, before, after = map(int, (*entry[:2], *entry[3:]))
+        if 0 <= before <= start < end <= after <= length:
+            yield Candidate(place, float(entry[2]), Stretch(start, end), Stretch(before, after))
 
 
 def choose(

@@ -9,7 +9,7 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from qa_system.arguments import checked
 from qa_system.config import RetrieverSettings
 from qa_system.stages import stage
-from qa_system.stores import store_from_dict
+from qa_system.stores import with_store
 from qa_system.stores.contract import ReviewStore
 
 __all__ = ["BM25Retriever"]
@@ -66,9 +66,7 @@ class BM25Retriever:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> BM25Retriever:
         """Build the component from what `to_dict` gave."""
-        parameters = data["init_parameters"]
-        parameters["document_store"] = store_from_dict(parameters["document_store"])
-        return default_from_dict(cls, data)
+        return default_from_dict(cls, with_store(data))
 
     @component.output_types(documents=list[Document])
     def run(

@@ -10,7 +10,7 @@ from qa_system.arguments import checked
 from qa_system.config import RetrieverSettings
 from qa_system.retrievers.late_encoder import LateEncoder
 from qa_system.stages import stage
-from qa_system.stores import store_from_dict
+from qa_system.stores import with_store
 from qa_system.stores.contract import ReviewStore
 
 __all__ = ["DenseRetriever"]
@@ -65,9 +65,7 @@ class DenseRetriever:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> DenseRetriever:
         """Build the component from what `to_dict` gave."""
-        parameters = data["init_parameters"]
-        parameters["document_store"] = store_from_dict(parameters["document_store"])
-        return default_from_dict(cls, data)
+        return default_from_dict(cls, with_store(data))
 
     def warm_up(self) -> None:
         """Load the encoder and hold it against the one that filled the store.

@@ -11,7 +11,7 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from qa_system.arguments import checked
 from qa_system.retrievers.late_encoder import LateEncoder
 from qa_system.stages import stage
-from qa_system.stores import store_from_dict
+from qa_system.stores import with_store
 from qa_system.stores.contract import ReviewStore
 
 __all__ = ["ReviewDocumentEmbedder", "ReviewTextEmbedder"]
@@ -55,10 +55,7 @@ class ReviewDocumentEmbedder:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ReviewDocumentEmbedder:
         """Build the component from what `to_dict` returned."""
-        parameters = data["init_parameters"]
-        if parameters.get("document_store") is not None:
-            parameters["document_store"] = store_from_dict(parameters["document_store"])
-        return default_from_dict(cls, data)
+        return default_from_dict(cls, with_store(data))
 
     def warm_up(self) -> None:
         """Load the encoder, and let the store record it.

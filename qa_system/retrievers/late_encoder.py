@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any
 
-from qa_system.config import EncoderSettings
+from pydantic import ValidationError
+
+from qa_system.config import EncoderSettings, describe
+from qa_system.errors import ConfigError
 from qa_system.records import EncoderIdentity
 from qa_system.retrievers.encoders import Encoder, shared_encoder
 
@@ -35,13 +38,24 @@ class LateEncoder:
         """Return the encoder.
 
         Raises:
+            ConfigError: the settings are wrong.
             EncoderMismatchError: the store refuses it.
             ModelError: it cannot be loaded.
         """
         with self._loading:
             if self._loaded is None:
-                encoder = shared_encoder(EncoderSettings.model_validate(self._settings or {}))
+                encoder = shared_encoder(_settings_of(self._settings))
                 if self._accept is not None:
                     self._accept(encoder.identity)
                 self._loaded = encoder
             return self._loaded
+
+
+def _settings_of(given: Mapping[str, Any] | None) -> EncoderSettings:
+    try:
+        return EncoderSettings.model_validate({} if given is None else given)
+    except ValidationError as error:
+        raise ConfigError(
+            describe(error, {}, whole="encoder"),
+            remedy="Pass a dictionary with the keys of `encoder:` in the configuration.",
+        ) from None

@@ -12,7 +12,7 @@ from qa_system.arguments import checked
 from qa_system.config import RetrieverSettings
 from qa_system.retrievers.late_encoder import LateEncoder
 from qa_system.stages import stage
-from qa_system.stores import store_from_dict
+from qa_system.stores import with_store
 from qa_system.stores.contract import ReviewStore
 from qa_system.stores.joining import is_passage
 from qa_system.stores.sentences import RankedSentence
@@ -84,9 +84,7 @@ class SentenceRetriever:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SentenceRetriever:
         """Build the component from what `to_dict` returned."""
-        parameters = data["init_parameters"]
-        parameters["document_store"] = store_from_dict(parameters["document_store"])
-        return default_from_dict(cls, data)
+        return default_from_dict(cls, with_store(data))
 
     def warm_up(self) -> None:
         """Load the encoder, if it is needed, and compare it with the one that filled the store.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,13 @@ _HOMES = {
     "FAISSDocumentStore": "qa_system.stores.faiss",
 }
 
-__all__ = ["ElasticsearchReviewStore", "FAISSDocumentStore", "open_store", "store_from_dict"]
+__all__ = [
+    "ElasticsearchReviewStore",
+    "FAISSDocumentStore",
+    "open_store",
+    "store_from_dict",
+    "with_store",
+]
 
 
 def open_store(
@@ -126,6 +133,18 @@ def store_from_dict(data: dict[str, Any]) -> ReviewStore:
         )
     store: ReviewStore = getattr(import_module(home), name).from_dict(data)
     return store
+
+
+def with_store(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a component's `to_dict` returned, with its store made; `data` stays as it is.
+
+    Raises:
+        StoreError: the store is none of this package's.
+    """
+    parameters = dict(data["init_parameters"])
+    if parameters.get("document_store") is not None:
+        parameters["document_store"] = store_from_dict(parameters["document_store"])
+    return {**data, "init_parameters": parameters}
 
 
 def __getattr__(name: str) -> Any:

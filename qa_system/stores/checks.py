@@ -19,6 +19,8 @@ __all__ = [
     "check_identity",
     "check_passage_encoder",
     "query_matrix",
+    "query_vector",
+    "reembed_command",
     "trimmed",
 ]
 
@@ -82,7 +84,7 @@ def check_encoder(
     if bound == encoder or (bound is None and dimension in (None, encoder.dimension)):
         return
     use = "Use that encoder" if bound is None else f"Use that encoder ({bound.options})"
-    command = f"qa-index reembed --store {quote(store)} {encoder.options}"
+    command = reembed_command(store, encoder)
     if bound is not None and bound.differs_in_questions(encoder):
         what = (
             f"the store takes questions by {bound.question_name or bound.name!r}, "
@@ -101,6 +103,20 @@ def check_encoder(
         where=where,
         remedy=remedy,
     )
+
+
+def reembed_command(store: str, encoder: EncoderIdentity | None) -> str:
+    """Return the command that embeds a store's documents and sentences.
+
+    Args:
+        store: as `--store` takes it: a folder or a server's address.
+        encoder: by which; None: the configured one.
+
+    >>> reembed_command("my store", None)
+    "qa-index reembed --store 'my store'"
+    """
+    command = f"qa-index reembed --store {quote(store)}"
+    return command if encoder is None else f"{command} {encoder.options}"
 
 
 def trimmed(question: str) -> str:
@@ -155,3 +171,18 @@ def query_matrix(embeddings: Any, dimension: int | None) -> NDArray[np.float32]:
             remedy="Ask with the encoder that filled the store.",
         )
     return queries
+
+
+def query_vector(embedding: Any, dimension: int | None) -> NDArray[np.float32]:
+    """Return one embedding, (dimension,).
+
+    Raises:
+        EmbeddingError: as `query_matrix`, or there are several.
+    """
+    queries = query_matrix(embedding, dimension)
+    if len(queries) != 1:
+        raise EmbeddingError(
+            f"there are {len(queries)} embeddings for one question", remedy="Pass one."
+        )
+    vector: NDArray[np.float32] = queries[0]
+    return vector

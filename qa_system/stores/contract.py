@@ -367,7 +367,8 @@ class ReviewStore(SearchableStore, Protocol):
         The embedded store compares every derived index with the ledger. One that lags behind the
         last write is no error: it is brought up to date, or waited for, first. An error means
         that something else has changed a file; if the file that is named is deleted, it is built
-        anew. A server's index is asked for missing shards and missing embeddings.
+        anew, but for those of sentences, which a re-embedding makes again. A server's index is
+        asked for missing shards and missing embeddings.
 
         Raises:
             StoreMismatchError: a server's index was changed by something else.

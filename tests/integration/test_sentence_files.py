@@ -6,6 +6,7 @@ import stat
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -585,3 +586,44 @@ def test_two_dimensions_in_one_write_are_refused(tmp_path: Path) -> None:
         with pytest.raises(EmbeddingError):
             store.replace(documents, [], sentences=written)
         assert store.count_documents() == 0
+
+
+def test_a_review_that_left_the_item_meanwhile_is_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_item = {"field": "meta.item_id", "operator": "==", "value": "A"}
+    with FAISSDocumentStore(tmp_path / "store") as store:
+        documents = [
+            Document(id=f"r{number}", content="It is loud.", meta={"item_id": "A"})
+            for number in range(4)
+        ]
+        store.replace(documents, [], sentences={one.id: Sentences([(0, 11)]) for one in documents})
+        found_first = search.SentenceSearch._candidates
+
+        def candidates(self: Any, *given: Any) -> list[str]:
+            ids = found_first(self, *given)
+            one = {"field": "id", "operator": "==", "value": "r3"}
+            store.update_by_filter(one, {"item_id": "B"})
+            return ids
+
+        monkeypatch.setattr(search, "MOST_SENTENCES", 1)
+        monkeypatch.setattr(search.SentenceSearch, "_candidates", candidates)
+        found = store.search_sentences("loud?", filters=of_item)
+        assert {document.id for document in found.documents} == {"r0", "r1", "r2"}
+        assert not found.is_whole
+
+
+def test_a_write_that_drops_damaged_sentences_tells(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = tmp_path / "store"
+    with FAISSDocumentStore(place) as store:
+        documents = [Document(id=name, content="It is loud.") for name in "ab"]
+        store.replace(documents, [], sentences={name: Sentences([(0, 11)]) for name in "ab"})
+    next(place.glob("sentences-*.terms")).unlink()
+    with FAISSDocumentStore(place) as store:
+        document = Document(id="c", content="It is loud.")
+        store.replace([document], [], sentences={"c": Sentences([(0, 11)])})
+        assert store.status().sentences == 1
+    assert "the sentences of 2 documents" in caplog.text
+    assert f"qa-index reembed --store {place}" in caplog.text

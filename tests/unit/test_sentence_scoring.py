@@ -26,9 +26,9 @@ def embedded(number: int, text: str, vectors: np.ndarray) -> SentenceColumns:
 def test_words_by_hand() -> None:
     columns = unembedded_columns(enumerate(TEXTS))
     found = score(columns, SentenceQuery.of("How loud is the bass on the bus?", None, 0.5))
-    # Four sentences: three have "loud", two "bass", none "bus", which counts as if half had it.
-    loud, bass, bus = math.log1p(4 / 3), math.log1p(4 / 2), math.log1p(4 / 0.5)
-    whole = loud + bass + bus
+    # Four sentences: three have "loud", two "bass", none "bus", which weighs as much as "bass".
+    loud, bass = math.log1p(4 / 3), math.log1p(4 / 2)
+    whole = loud + bass + bass
     expected = [(loud + bass) / whole, 0, loud / whole, (loud + bass) / whole]
     assert found.tolist() == pytest.approx(expected, abs=1e-6)
 
@@ -37,7 +37,8 @@ def test_the_sum_by_hand() -> None:
     vectors = np.array([[3.0, 4.0], [-1.0, 0.0], [0.0, 0.0]], np.float32)
     columns = joined([embedded(n, "Bass.", vectors[n : n + 1]) for n in range(3)])
     query = SentenceQuery.of("bass?", np.array([2.0, 0.0], np.float32), 0.25)
-    expected = [0.25 + 0.75 * 0.6, 0.25 - 0.75, 0.25]
+    # The third has no embedding: its words alone count, unless its review has one.
+    expected = [0.25 + 0.75 * 0.6, 0.25 - 0.75, 1.0]
     assert score(columns, query).tolist() == pytest.approx(expected, abs=0.004)
     of_review = np.array([0.9, 0.9, 0.8], np.float32)
     assert score(columns, query, of_review)[2] == pytest.approx(0.25 + 0.75 * 0.8)

@@ -81,7 +81,9 @@ def _begin(
     pending = transaction.state.pending_space
     if pending is not None:
         is_divided = str(pending) in transaction.state.sentences
-        if transaction.state.pending_encoder == identity and is_divided == divide:
+        is_sound = folder.sentences.is_sound(transaction.state, pending)
+        is_same = transaction.state.pending_encoder == identity and is_divided == divide
+        if is_same and is_sound:
             return pending
         transaction.drop_space(pending)
     space = transaction.begin_space()

@@ -128,9 +128,10 @@ def quantized(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArra
     Args:
         embeddings: (n, dimension); one of zeros stays one.
     """
-    lengths = np.linalg.norm(embeddings, axis=1)
-    largest = np.abs(embeddings).max(axis=1, initial=0.0)
-    steps = np.rint(embeddings * (STEPS / np.where(largest == 0, 1, largest))[:, None])
+    wide = embeddings.astype(np.float64)  # of 32 bits, squares of large numbers are infinite
+    lengths = np.linalg.norm(wide, axis=1)
+    largest = np.abs(wide).max(axis=1, initial=0.0)
+    steps = np.rint(wide * (STEPS / np.where(largest == 0, 1, largest))[:, None])
     scales = largest / np.where(lengths == 0, 1, lengths) / STEPS
     return steps.astype(np.int8), scales.astype(np.float32)
 

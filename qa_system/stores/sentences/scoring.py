@@ -50,7 +50,7 @@ class SentenceQuery:
         """
         vector = None
         if embedding is not None:
-            length = float(np.linalg.norm(embedding))
+            length = float(np.linalg.norm(embedding.astype(np.float64)))
             vector = np.asarray(embedding / (length or 1.0), np.float32)
         return cls(np.array(terms_of(text), np.uint32), vector, bm25_weight)
 
@@ -64,7 +64,8 @@ def score(
         columns: the sentences that are compared with each other.
         query: the question.
         of_review: (n,) the cosine of the review that a sentence is of, in place of its own where
-            it has no embedding; None: 0 there.
+            it has no embedding; NaN where the review has none, either: its words alone count.
+            None: all of those are NaN.
 
     >>> from qa_system.stores.sentences.columns import columns_of
     >>> columns = columns_of(1, "Loud bass. Big.", [(0, 10), (11, 15)], None)
@@ -75,9 +76,10 @@ def score(
     if query.vector is None:
         return words
     meaning = cosines(columns.vectors, columns.scales, query.vector, columns.places)
-    if of_review is not None:
-        meaning = np.where(columns.scales == 0, of_review, meaning)
-    return combined(words, meaning, query.bm25_weight)
+    without = np.float32(np.nan) if of_review is None else of_review
+    meaning = np.where(columns.scales == 0, without, meaning)
+    both = combined(words, meaning, query.bm25_weight)
+    return np.where(np.isnan(meaning), words, both)
 
 
 def combined(words: FloatArray, meaning: FloatArray, bm25_weight: float) -> FloatArray:
@@ -113,8 +115,10 @@ def lexical(found: NDArray[np.bool_]) -> FloatArray:
     ['1.0', '0.387']
     """
     having = found.sum(axis=0)
-    # A word that no sentence has weighs more than one that one has: it is a part of the question.
-    weights = np.log1p(len(found) / np.maximum(having, 0.5))
+    weights = np.log1p(len(found) / np.maximum(having, 1))
+    # A word that no sentence has is a part of the question, or a typo. It weighs as much as the
+    # rarest that is there: more would make all scores sink with the number of sentences.
+    weights[having == 0] = weights[having > 0].max(initial=0.0)
     total = weights.sum()
     shares = np.empty(len(found))
     _dot(found.astype(np.float64), weights / (total or 1.0), shares)
@@ -156,7 +160,7 @@ def cosines_of_reviews(vectors: FloatArray, query: FloatArray) -> FloatArray:
         vectors: (n, dimension) of any length; one of zeros has the cosine 0.
         query: (dimension,) of length 1.
     """
-    lengths = np.linalg.norm(vectors, axis=1)
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1).astype(np.float32)
     found = np.empty(len(vectors), np.float32)
     _dot(vectors, query, found)
     lengths[lengths == 0] = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from operator import index
 
 import numpy as np
 from haystack.dataclasses import Document
@@ -35,7 +36,12 @@ def written_columns(
     """
     where = f"document {document.id!r}"
     text = document.content or ""
-    spans = [(int(start), int(end)) for start, end in sentences.spans]
+    try:
+        spans = [(index(start), index(end)) for start, end in sentences.spans]
+    except (TypeError, ValueError):
+        raise DocumentTypeError(
+            f"the sentences are {sentences.spans!r:.60}, not pairs of whole numbers", where=where
+        ) from None
     in_order = all(before[1] <= after[0] for before, after in pairwise(spans))
     if not in_order or not all(0 <= start < end <= len(text) for start, end in spans):
         raise DocumentTypeError(
@@ -47,12 +53,18 @@ def written_columns(
     if sentences.embeddings is not None:
         matrix = np.asarray(sentences.embeddings, np.float32)
         width = matrix.shape[-1] if dimension is None else dimension
-        if matrix.shape != (len(spans), width) or not np.isfinite(matrix).all():
+        if matrix.shape != (len(spans), width):
             raise EmbeddingError(
-                f"the embeddings of its {len(spans)} sentences have the shape {matrix.shape}"
-                f" instead of ({len(spans)}, {width}), or hold NaN or infinity",
+                f"the embeddings of its sentences have the shape {matrix.shape} instead of"
+                f" ({len(spans)}, {width})",
                 where=where,
                 remedy="All embeddings of a store come from one encoder.",
+            )
+        if not np.isfinite(matrix).all():
+            raise EmbeddingError(
+                "the embeddings of its sentences hold NaN or infinity",
+                where=where,
+                remedy="Check the encoder that they came from.",
             )
     # Without a sentence there is no embedding, and none whose dimension could be the store's.
     return columns_of(0, text, spans, matrix if spans else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Any, Final
 
 import numpy as np
@@ -179,9 +180,9 @@ def _hits(index: PointInTime, query: Query, size: int, **options: Any) -> list[d
 
 
 def _cosine(source: Mapping[str, Any], vector: FloatArray) -> float:
-    """Return the cosine of a document, by the nearest of its passages; 0 without any."""
+    """Return the cosine of a document, by the nearest of its passages; NaN without any."""
     rows = [source["embedding"]] if source.get("embedding") is not None else []
     rows += [each["embedding"] for each in source.get("passages", []) if "embedding" in each]
     if not rows:
-        return 0.0
+        return nan
     return float(cosines_of_reviews(np.array(rows, np.float32), vector).max())

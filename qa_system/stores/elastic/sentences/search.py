@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from qa_system.console.wording import counted
 from qa_system.errors import StoreError
-from qa_system.stores.checks import query_matrix
+from qa_system.stores.checks import query_vector, reembed_command
 from qa_system.stores.elastic.filters import Query
 from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.mapping import IndexState
@@ -32,6 +32,7 @@ from qa_system.stores.elastic.sentences.reading import (
     those,
     within,
 )
+from qa_system.stores.elastic.versions.aliases import base_of
 from qa_system.stores.sentences import SentenceQuery, SentenceRanking, rank, score
 from qa_system.stores.sentences.bounds import CANDIDATES, MOST_DIVIDED
 
@@ -54,11 +55,11 @@ def by_sentences(
     relevant: float,
 ) -> SentenceRanking:
     """Return the best sentences, and their documents; see `SearchableStore.search_sentences`."""
-    given = None if embedding is None else query_matrix(embedding, None)
+    given = None if embedding is None else query_vector(embedding, None)
     state = at.state_with_dimension()
     while state is not None:
         try:
-            vector = None if given is None else query_matrix(given, state.dimension)[0]
+            vector = None if given is None else query_vector(given, state.dimension)
             if state.dimension is None:
                 vector = None  # words alone count where nothing has an embedding
             asked = SentenceQuery.of(query, vector, bm25_weight)
@@ -133,10 +134,13 @@ class _Search:
             self.at.told_damaged.add(self.state.index)
             log.warning(
                 "%s: the stored sentences of %s cannot be used (%r is one): they are divided when a"
-                " question comes; qa-index reembed makes them again",
+                " question comes; %s makes them again",
                 self.at.where,
                 counted(len(reviews.damaged), "review"),
                 reviews.damaged[0],
+                reembed_command(
+                    f"{self.at.connection.url}/{base_of(self.at.name)}", self.state.encoder
+                ),
             )
 
 

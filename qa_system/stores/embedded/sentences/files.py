@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from qa_system.console.wording import counted
 from qa_system.errors import StoreError
+from qa_system.stores.checks import reembed_command
 from qa_system.stores.embedded.access import append_to, sync_folder
 from qa_system.stores.embedded.checksums import Checker
 from qa_system.stores.embedded.checksums import record_of as checksum_of
@@ -43,6 +44,8 @@ log = logging.getLogger(__name__)
 
 DEAD_SHARE: Final = 0.25
 FEWEST_DEAD: Final = 10_000
+ATTEMPTS: Final = 5
+"""Snapshots whose files are not there until those that are asked for count as damaged."""
 COPIED_AT_ONCE: Final = 2_000
 """Reviews whose sentences are copied together into the next epoch's files."""
 
@@ -58,11 +61,15 @@ class SentenceFiles:
         self._folder = folder
         self._checker = Checker()
         self._known: tuple[dict[str, Any], SentenceView] | None = None
-        self._suspected: dict[str, Any] | None = None
         self._unusable: dict[str, Any] | None = None
 
-    def view(self, snapshot: Snapshot) -> SentenceView | None:
+    def view(self, snapshot: Snapshot, attempt: int) -> SentenceView | None:
         """Return the sentences that a snapshot names; None: there are none, or they are damaged.
+
+        Args:
+            snapshot: one generation.
+            attempt: how often it was tried before with other snapshots. Another process may
+                replace files between a snapshot and a look at them, a few times in a row.
 
         Raises:
             StaleSnapshotError: the files may have been replaced since the snapshot.
@@ -77,14 +84,13 @@ class SentenceFiles:
         try:
             view = self._map(noted)
         except (OSError, ValueError) as error:
-            if self._suspected != noted:
-                self._suspected = noted
+            if attempt < ATTEMPTS:
                 raise StaleSnapshotError from error
             self._unusable = noted
             log.warning(
                 "the sentences in %s cannot be used, and reviews are divided when they are asked"
-                " about: %s; qa-index reembed makes them again",
-                *(self._folder, error),
+                " about: %s; %s makes them again",
+                *(self._folder, error, self._remedy(snapshot)),
             )
             return None
         self._known = noted, view
@@ -114,9 +120,7 @@ class SentenceFiles:
         space = transaction.state.space if space is None else space
         width = max(part.vectors.shape[1] for part in parts)
         noted = transaction.state.sentences.get(str(space))
-        if noted is None or self._damage(noted) is not None:
-            if noted is not None:
-                transaction.execute(f"DELETE FROM sentences_{space}")
+        if noted is None or self._is_dropped(transaction, space):
             dimension = max(width, transaction.state.embedding_dim or 0)
             noted = self._begun(space, dimension)
         elif noted["dimension"] < width:
@@ -128,12 +132,29 @@ class SentenceFiles:
     def copy(self, transaction: Transaction) -> None:
         """Copy what is alive in each space into files of a new epoch."""
         for space, noted in transaction.state.sentences.items():
-            if self._damage(noted) is None:
-                copied = self._copied(transaction, int(space), noted["dimension"])
-            else:
-                transaction.execute(f"DELETE FROM sentences_{space}")
+            if self._is_dropped(transaction, int(space)):
                 copied, _ = self._written(self._begun(int(space), noted["dimension"]), [])
+            else:
+                copied = self._copied(transaction, int(space), noted["dimension"])
             transaction.set_sentences(int(space), copied)
+
+    def is_sound(self, state: State, space: int) -> bool:
+        """Tell whether a space's files are as they were written; so they are if it has none."""
+        noted = state.sentences.get(str(space))
+        return noted is None or self._damage(noted) is None
+
+    def _is_dropped(self, transaction: Transaction, space: int) -> bool:
+        """Drop the sentences of a space whose files are damaged, and tell; else return False."""
+        damage = self._damage(transaction.state.sentences[str(space)])
+        if damage is None:
+            return False
+        lost = transaction.execute(f"DELETE FROM sentences_{space}").rowcount
+        log.warning(
+            "%s: the sentences of %s in %s are dropped, and divided when they are asked about; %s"
+            " makes them again",
+            *(damage, counted(lost, "document"), self._folder, self._remedy(transaction)),
+        )
+        return True
 
     def is_worn(self, snapshot: Snapshot) -> bool:
         """Tell whether so many sentences are dead that the rest is better copied."""
@@ -161,7 +182,7 @@ class SentenceFiles:
             damage = self._damage(noted)
             if damage is not None:
                 self._unusable, self._known = noted, None
-                found.append(f"{damage}; qa-index reembed makes the sentences again")
+                found.append(f"{damage}; {self._remedy(snapshot)} makes the sentences again")
                 continue
             wrong = int(
                 snapshot.execute(
@@ -174,9 +195,12 @@ class SentenceFiles:
                 found.append(f"the sentences of {counted(wrong, 'document')} are not there")
         return found
 
+    def _remedy(self, snapshot: Snapshot) -> str:
+        return reembed_command(str(self._folder), snapshot.state.encoder)
+
     def close(self) -> None:
         """Let the files go."""
-        self._known = self._suspected = self._unusable = None
+        self._known = self._unusable = None
 
     def _damage(self, noted: dict[str, Any]) -> str | None:
         return self._checker.damage(self._folder, noted["files"], may_grow=True)

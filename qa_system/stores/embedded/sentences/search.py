@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from qa_system.stores.checks import query_matrix
+from qa_system.stores.checks import query_vector
 from qa_system.stores.embedded.folder import StoreFolder
 from qa_system.stores.embedded.ledger.snapshot import Rows, Snapshot
 from qa_system.stores.embedded.search import Search
@@ -63,18 +63,18 @@ class SentenceSearch:
         """Return the best sentences, and their documents; see `SearchableStore`."""
         chosen: list[str] | None = None
 
-        def look(snapshot: Snapshot, _attempt: int) -> SentenceRanking | None:
+        def look(snapshot: Snapshot, attempt: int) -> SentenceRanking | None:
             vector = None
             if embedding is not None:
-                vector = query_matrix(embedding, snapshot.state.embedding_dim)[0]
+                vector = query_vector(embedding, snapshot.state.embedding_dim)
             if snapshot.state.embedding_dim is None:
                 vector = None  # words alone count where nothing has an embedding
             asked = SentenceQuery.of(query, vector, bm25_weight)
-            view = self._folder.sentences.view(snapshot)
+            view = self._folder.sentences.view(snapshot, attempt)
             reviews = snapshot.count() if condition is None else len(snapshot.rows(condition))
             if chosen is None and reviews > MOST_SENTENCES:
                 return None
-            rows = snapshot.rows(condition if chosen is None else _those(chosen))
+            rows = snapshot.rows(condition if chosen is None else _those(chosen, condition))
             places = snapshot.places(rows)
             if view is None:
                 places[:, 1:] = (-1, 0, 0)
@@ -112,14 +112,14 @@ class SentenceSearch:
         return chosen
 
     def _cosines(self, snapshot: Snapshot, rows: Rows, vector: FloatArray) -> FloatArray:
-        """Return the cosine of each document, by the nearest of its passages; 0 without any."""
+        """Return the cosine of each document, by the nearest of its passages; NaN without any."""
         view = self._folder.vectors.view(snapshot)
         positions = view.positions(rows)
         vectors = view.vectors(positions)
         scores = cosines_of_reviews(vectors, vector)
         cosines = np.full(len(rows), -np.inf, np.float32)
         np.maximum.at(cosines, np.searchsorted(rows, view.rows[positions]), scores)
-        cosines[np.isinf(cosines)] = 0
+        cosines[np.isinf(cosines)] = np.nan
         return cosines
 
     def _candidates(self, query: str, embedding: Any, condition: Condition | None) -> list[str]:
@@ -130,8 +130,12 @@ class SentenceSearch:
         return list(dict.fromkeys(document.id for document in found))
 
 
-def _those(ids: list[str]) -> Condition:
-    return Condition("id IN (SELECT value FROM json_each(?))", (orjson.dumps(ids).decode(),))
+def _those(ids: list[str], condition: Condition | None) -> Condition:
+    """Return the condition of some documents; the filter may not select them any more."""
+    sql, parameters = "id IN (SELECT value FROM json_each(?))", (orjson.dumps(ids).decode(),)
+    if condition is None:
+        return Condition(sql, parameters)
+    return Condition(f"{sql} AND ({condition.sql})", (*parameters, *condition.parameters))
 
 
 def _is_much(places: NDArray[np.int64]) -> bool:

@@ -123,7 +123,7 @@ def test_a_supported_answer_is_given_with_its_review(folder: Path, scripted: Scr
     assert answers.decision == Decision(max(supports), 0.5)
     assert not answers.decision.abstains
     assert answers.reviews_read == 3
-    assert {"read", "dense", "total"} <= set(answers.timings)
+    assert {"read", "sentences", "total"} <= set(answers.timings)
     assert answers.to_dict()["answers"][0]["sources"] == ["r3"]
 
 

@@ -486,8 +486,10 @@ def expected_of(live, query, item):
     weights = {}
     for word in words:
         having = sum(word in each for each, _ in found.values())
-        weights[word] = np.log1p(len(found) / max(having, 0.5))
-    total = sum(weights.values())
+        weights[word] = np.log1p(len(found) / having) if having else None
+    rarest = max((weight for weight in weights.values() if weight is not None), default=0.0)
+    weights = {word: rarest if weight is None else weight for word, weight in weights.items()}
+    total = sum(weights.values()) or 1.0
     return {
         key: 0.5 * sum(weights[w] for w in words if w in each) / total + 0.5 * cosine
         for key, (each, cosine) in found.items()

@@ -47,9 +47,9 @@ def test_ours_need_what_they_say(tmp_path):
         pipeline = pipelines.retrieve(store, settings_of(name))
         assert "retriever" in pipeline.graph.nodes
         assert mode.scorer is None or mode.scorer in pipeline.graph.nodes
-        has_encoder = any("Dense" in type(pipeline.get_component(each)).__name__
-                          for each in pipeline.graph.nodes)  # fmt: skip
-        assert has_encoder == mode.needs_embeddings == (mode.scorer is not None)
+        kinds = {type(pipeline.get_component(each)).__name__ for each in pipeline.graph.nodes}
+        assert mode.needs_embeddings == bool(kinds & {"DenseRetriever", "SentenceRetriever"})
+        assert (mode.scorer is not None) == ("DenseRetriever" in kinds)
 
 
 def test_a_registered_one_retrieves_and_is_read(tmp_path, newest):
@@ -66,7 +66,7 @@ def test_a_registered_one_retrieves_and_is_read(tmp_path, newest):
 
 
 def test_an_unknown_name_is_an_error_that_names_the_known(newest):
-    with pytest.raises(ConfigError, match="bm25, dense, hybrid, newest") as caught:
+    with pytest.raises(ConfigError, match="bm25, dense, hybrid, sentences, newest") as caught:
         mode_of(settings_of("hybridised"))
     assert "'hybridised'" in caught.value.what
 

@@ -38,7 +38,6 @@ PLACES = (
 )
 
 EXCEPT = {
-    "README.md": ("an old door, don't ask",),
     "docs/decisions/0006": ("`double.price`",),
     "tests/unit/test_beams.py": (".double()",),
     "tests/unit/test_training_generator_loss.py": (".double()",),

@@ -65,7 +65,7 @@ _BRACKET: Final = re.compile(r"\)(?<=[a-z]\))(?=[A-Z][a-z]|I\s)")
 """A bracket with no space behind it: "is it (new)Simple"."""
 _GLUED: Final = re.compile(r"[A-Z](?<=[a-z][A-Z])[a-z]*(?=\s)")
 """A capital inside a word: "was easyThe set-up"; also "iPhone", so that `_OPENERS` decide."""
-_LABEL: Final = re.compile(r"[PC](?:ros?|ons?|ROS?|ONS?)\s?:")
+_LABEL: Final = re.compile(r"(?:Pros?|Cons?|PROS?|CONS?)\s?:")
 _BULLET: Final = re.compile(r"[*\u2022\u2023\u25aa\u25cf\u00b7](?<!\*\*)\s+(?=[^\s*])")
 _EMPHASIS: Final = re.compile(r"\*\w(?:[^*\n]{0,60}\w)?\*")
 """"*really* good": its second star is no bullet."""

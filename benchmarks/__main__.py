@@ -16,6 +16,7 @@ SCRIPTS = (
     ("retrieval_electronics",),
     ("harness",),
     ("sentences",),
+    ("evidence",),
     ("book_figures",),
     ("elasticsearch",),
 )

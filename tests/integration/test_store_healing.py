@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -642,3 +643,17 @@ def test_a_reader_sees_complete_answers_while_indexes_are_built_anew(root, tmp_p
         values = [message[column] for message in counts]
         assert values == sorted(values)
         assert 300 <= values[0] < values[-1] <= 300 + 3 * len(damages)
+
+
+def test_verify_does_not_go_on_with_a_view_that_contradicts_the_ledger(tmp_path):
+    with FAISSDocumentStore(tmp_path / "store") as store:
+        store.write_documents(
+            [Document(id=f"r{n}", content="Loud.", embedding=[1.0, float(n)]) for n in range(4)]
+        )
+        store.delete_documents(["r1"])
+        store.search_by_embedding([1.0, 0.0])
+        vectors = store._folder.vectors
+        assert not vectors._view.live.all()
+        vectors._view = replace(vectors._view, live=np.ones(len(vectors._view.rows), np.bool_))
+        assert store.verify() == []
+        assert [hit.id for hit in store.search_by_embedding([0.0, 1.0], 2)] == ["r3", "r2"]

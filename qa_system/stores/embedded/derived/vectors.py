@@ -146,7 +146,8 @@ class VectorFiles:
 
     def give_up(self, snapshot: Snapshot) -> None:
         """Use the files no more as they are now: they are ahead of the ledger, or contradict it."""
-        self._unusable = self._read_stamp(snapshot)
+        # Without the view: it is of those files, and would be returned after they are built anew.
+        self._unusable, self._view = self._read_stamp(snapshot), None
 
     def _live(self, snapshot: Snapshot, rows: Rows, epoch: int, since: int) -> NDArray[np.bool_]:
         state, known = snapshot.state, self._view

@@ -38,6 +38,7 @@ __all__ = [
     "TorchBackend",
     "load_backend",
     "load_checkpoint",
+    "rows_of_logits",
     "score_windows",
 ]
 
@@ -136,6 +137,42 @@ def score_windows(
     Raises:
         ModelError: the model computes NaN or infinity.
     """
+    scored = [
+        _of_text(window, start, end)
+        for window, (start, end) in zip(
+            windows, rows_of_logits(backend, windows, batch_tokens), strict=True
+        )
+    ]
+    for each in scored:
+        if not all(np.isfinite(values).all() for values in (each.start, each.end, each.null)):
+            raise ModelError(
+                "the reader computes NaN or infinity",
+                where=where,
+                remedy="Check the reader's weights, or name another reader.",
+            )
+    return scored
+
+
+def _of_text(window: Window, start: FloatArray, end: FloatArray) -> WindowLogits:
+    context = slice(window.context_start, window.context_start + len(window.offsets))
+    return WindowLogits(
+        start=start[context],
+        end=end[context],
+        null=float(start[0] + end[0]),
+        offsets=window.offsets,
+    )
+
+
+def rows_of_logits(
+    backend: ReaderBackend, windows: Sequence[Window], batch_tokens: int
+) -> list[tuple[FloatArray, FloatArray]]:
+    """Return the start and end logits of all tokens of each window, and of the padding after them.
+
+    Args:
+        backend: as in `score_windows`.
+        windows: likewise.
+        batch_tokens: likewise.
+    """
     lengths = [len(window) for window in windows]
     batches = list(token_batches(lengths, batch_tokens, padded=backend.pads))
     parts = [[windows[row] for row in rows] for rows in batches]
@@ -143,43 +180,23 @@ def score_windows(
     if workers > 1:
         # Threads of a pass wait for each other after every layer; passes side by side do not.
         with ThreadPoolExecutor(workers) as pool:
-            scored = list(pool.map(partial(_score, backend), parts))
+            computed = list(pool.map(partial(_logits, backend), parts))
     else:
-        scored = [_score(backend, part) for part in parts]
-    found: dict[int, WindowLogits] = {}
-    for rows, part in zip(batches, scored, strict=True):
-        found.update(zip(rows.tolist(), part, strict=True))
-    for each in found.values():
-        if not all(np.isfinite(values).all() for values in (each.start, each.end, each.null)):
-            raise ModelError(
-                "the reader computes NaN or infinity",
-                where=where,
-                remedy="Check the reader's weights, or name another reader.",
-            )
+        computed = [_logits(backend, part) for part in parts]
+    found: dict[int, tuple[FloatArray, FloatArray]] = {}
+    for rows, logits in zip(batches, computed, strict=True):
+        found.update(zip(rows.tolist(), zip(*logits, strict=True), strict=True))
     return [found[row] for row in range(len(windows))]
 
 
-def _score(backend: ReaderBackend, windows: Sequence[Window]) -> list[WindowLogits]:
-    """Score one batch."""
+def _logits(backend: ReaderBackend, windows: Sequence[Window]) -> tuple[FloatArray, FloatArray]:
+    """Return the logits of one batch."""
     lengths = np.array([[len(window)] for window in windows])
-    start, end = backend.logits(
+    return backend.logits(
         pad([window.input_ids for window in windows], backend.pad_id),
         (np.arange(lengths.max()) < lengths).astype(np.int64),
         pad([window.type_ids for window in windows]),
     )
-    contexts = [
-        slice(window.context_start, window.context_start + len(window.offsets))
-        for window in windows
-    ]
-    return [
-        WindowLogits(
-            start=starts[context],
-            end=ends[context],
-            null=float(starts[0] + ends[0]),
-            offsets=window.offsets,
-        )
-        for window, context, starts, ends in zip(windows, contexts, start, end, strict=True)
-    ]
 
 
 def load_checkpoint(location: ModelLocation, *, new_head: bool = False, **options: Any) -> Any:

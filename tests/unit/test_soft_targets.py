@@ -21,6 +21,7 @@ class Teacher:
 
     pads = True
     pad_id = 0
+    workers = 1
     precision = "fp32"
 
     def __init__(self, worst: float = 0.0, patience: int = 10**9) -> None:

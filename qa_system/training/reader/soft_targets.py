@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from qa_system.console.progress import progress
 from qa_system.errors import DataError, ModelError
-from qa_system.models.inference import pad, token_batches
+from qa_system.readers.backends import rows_of_logits
 
 if TYPE_CHECKING:
     from qa_system.readers.backends import ReaderBackend
@@ -75,27 +75,17 @@ def _key(window: Window) -> bytes:
 
 
 def _ask(teacher: ReaderBackend, windows: Sequence[Window]) -> list[FloatArray]:
-    found: dict[int, FloatArray] = {}
-    lengths = [len(window) for window in windows]
-    for rows in token_batches(lengths, BATCH_TOKENS, padded=teacher.pads):
-        batch = [windows[row] for row in rows]
-        of_batch = np.array([[len(window)] for window in batch])
-        computed = np.stack(
-            teacher.logits(
-                pad([window.input_ids for window in batch], teacher.pad_id),
-                (np.arange(of_batch.max()) < of_batch).astype(np.int64),
-                pad([window.type_ids for window in batch]),
-            )
-        )
-        for place, (row, window) in enumerate(zip(rows, batch, strict=True)):
-            text = np.arange(window.context_start, window.context_start + len(window.offsets))
-            found[int(row)] = computed[:, place, np.concatenate(([0], text))].astype(np.float32)
-    if not all(np.isfinite(logits).all() for logits in found.values()):
+    found = []
+    rows = rows_of_logits(teacher, windows, BATCH_TOKENS)
+    for window, logits in zip(windows, rows, strict=True):
+        text = np.arange(window.context_start, window.context_start + len(window.offsets))
+        found.append(np.stack(logits)[:, np.concatenate(([0], text))].astype(np.float32))
+    if not all(np.isfinite(logits).all() for logits in found):
         raise ModelError(
             "the teacher computes NaN or infinity",
             remedy="Check the teacher's weights, or name another teacher.",
         )
-    return [found[row] for row in range(len(windows))]
+    return found
 
 
 def _write(judged: dict[bytes, FloatArray], folder: Path) -> None:

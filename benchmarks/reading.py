@@ -61,6 +61,7 @@ class Session:
     """An ONNX session of the reader's graph, as `score_windows` takes it."""
 
     pad_id = 0
+    workers = 1
 
     def __init__(self, graph: bytes, threads: int = 1, *, pads: bool = False) -> None:
         import onnxruntime

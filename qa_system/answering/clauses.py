@@ -23,13 +23,14 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 _SUBJECTS = r"(?:I|it|they|we|you|he|she|this|that|these|those|there|the|a|an|my|its|our)\b"
 _CLAUSE_ENDS = re.compile(
-    r"""[.!?;:]+(?=\s|$) | (?<=[a-z])[.!?]+(?=[A-Z]) | \n | ,(?=\s)
+    r"""(?<![.!?;:])[.!?;:]+(?=\s|$) | (?<=[a-z])[.!?]+(?=[A-Z]) | \n | ,(?=\s)
     | \s[-–—]+\s | --+ | […()\[\]"“”]
     | \b(?:but|because|although|though|whereas|however|since|unless)\b"""
     rf"| \b(?:so|and|or|while|that)\b(?=\s+{_SUBJECTS})",
     re.VERBOSE,
 )
-"""Where a clause ends and the next one begins."""
+"""Where a clause ends and the next one begins. A run of punctuation is tried at its first character
+only: at each of them, a long run would take quadratic time."""
 
 
 def _words(listed: str) -> frozenset[str]:

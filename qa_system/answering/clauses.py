@@ -97,15 +97,18 @@ def widen(text: str, start: int, end: int) -> tuple[int, int]:
     ['it does not buffer at all', 'Great', 'fluoride free']
     """
     span = start, end
-    while (wider := _widen_once(text, *span)) != span:
+    ends = [found.span() for found in _CLAUSE_ENDS.finditer(text)]
+    while (wider := _widen_once(text, ends, *span)) != span:
         if len(_WORD.findall(text, *wider)) > MOST_WORDS:
             return start, end
         span = wider
     return span
 
 
-def _widen_once(text: str, start: int, end: int) -> tuple[int, int]:
-    clause = _clause_of(text, start, end)
+def _widen_once(
+    text: str, ends: Sequence[tuple[int, int]], start: int, end: int
+) -> tuple[int, int]:
+    clause = _clause_of(text, ends, start, end)
     if not clause.inside:
         return start, end
     if _is_negated(clause):
@@ -173,10 +176,9 @@ def _compares(word: _Word) -> bool:
     return word.text in _COMPARATIVES or word.text.endswith("er")
 
 
-def _clause_of(text: str, start: int, end: int) -> _Clause:
-    ends = list(_CLAUSE_ENDS.finditer(text))
-    first = max((found.end() for found in ends if found.end() <= start), default=0)
-    last = min((found.start() for found in ends if found.start() >= end), default=len(text))
+def _clause_of(text: str, ends: Sequence[tuple[int, int]], start: int, end: int) -> _Clause:
+    first = max((after for _, after in ends if after <= start), default=0)
+    last = min((before for before, _ in ends if before >= end), default=len(text))
     words = [
         _Word(found.group().lower(), found.start(), found.end())
         for found in _WORD.finditer(text, first, last)

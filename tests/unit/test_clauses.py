@@ -24,6 +24,12 @@ def widened(text: str, span: str) -> str:
         ("Works great without wifi.", "wifi", "Works great without wifi"),
         ("There is no noise.", "noise", "There is no noise"),
         ("Never had a problem with it.", "a problem with it", "Never had a problem with it"),
+        # ... with six words between them at most.
+        (
+            "It does not come with a cable for fast charging.",
+            "charging",
+            "It does not come with a cable for fast charging",
+        ),
         # ... and behind it.
         ("The battery does not last, sadly.", "The battery", "The battery does not last"),
         ("Bluetooth isn't included.", "Bluetooth", "Bluetooth isn't included"),
@@ -71,6 +77,21 @@ def test_a_span_is_widened_to_what_it_means(text: str, span: str, expected: str)
         ("The strap, which is red, holds.", "The strap"),
         ("No fuss\nWorks well", "Works well"),
         ("I have not seen any of the many films of that year in colour.", "in colour"),
+        ("It does not come with a cable for the fast charging.", "charging"),
+        ("The strap hides nothing.", "The strap"),
+        ("It is gluten/free.", "gluten"),
+        ("The strap,which is red, holds.", "The strap"),
+        ("It is rather a toy than a tool.", "a toy"),
+        # A clause ends at a dash, a bracket, a quotation mark, an ellipsis, or a conjunction.
+        ("It does not buffer - great sound.", "great sound"),
+        ("It does not buffer--great sound.", "great sound"),
+        ("It does not buffer (great sound).", "great sound"),
+        ("It does not buffer “great sound”.", "great sound"),
+        ("It does not buffer… great sound.", "great sound"),
+        ("I do not mind because it is cheap.", "cheap"),
+        ("It is not loud so the sound is fine.", "fine"),
+        ("It is not loud or the sound is bad.", "bad"),
+        ("It is not loud while the sound is fine.", "fine"),
     ],
 )
 def test_a_span_that_loses_nothing_stays(text: str, span: str) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "endings",
+    "check_weights",
     "has_token_types",
     "load_config",
     "load_model",
@@ -26,9 +26,6 @@ __all__ = [
     "prepare_tokenizer",
     "read_config",
     "reason",
-    "refuse_random",
-    "refuse_unused_layers",
-    "saved_names",
     "tensors_of",
 ]
 
@@ -185,15 +182,15 @@ def _whole(
         raise _unloadable(location, error, purpose, remedy) from error
     where = str(location.path)
     _refuse_missing(report, model, where, remedy, new_head=new_head, unused=unused)
-    refuse_unused_layers(report["unexpected_keys"], model, where=where)
+    _refuse_unused_layers(report["unexpected_keys"], model, where=where)
     return model.eval()
 
 
-def refuse_unused_layers(names: Iterable[str], model: Any, *, where: str) -> None:
+def _refuse_unused_layers(names: Iterable[str], model: Any, *, where: str) -> None:
     """Refuse a checkpoint with more layers than its config says: the model would lack them.
 
     A weight of such a layer has the name of a weight of the model, but for the layer's number. The
-    heads and poolers of other tasks have not.
+    weights of another task's head or pooler do not.
 
     Args:
         names: of the checkpoint's weights, or of those that the model has not taken; each may be
@@ -209,8 +206,8 @@ def refuse_unused_layers(names: Iterable[str], model: Any, *, where: str) -> Non
     unused = sorted(
         name
         for name in names
-        if not taken.intersection(endings(name))
-        and any(NUMBERS.sub("N", ending) in layers for ending in endings(name))
+        if not taken.intersection(_endings(name))
+        and any(NUMBERS.sub("N", ending) in layers for ending in _endings(name))
     )
     if unused:
         raise ModelError(
@@ -222,13 +219,14 @@ def refuse_unused_layers(names: Iterable[str], model: Any, *, where: str) -> Non
         )
 
 
-def refuse_random(
+def check_weights(
     model: Any, *, where: str, remedy: str, new_head: bool = False, unused: str = ""
 ) -> None:
-    """Refuse a model that another library has loaded, if weights of it were drawn at random.
+    """Refuse a model that another library has loaded, if its weights are not the checkpoint's.
 
-    If the first and the last row of each matrix are in the files, all is well. Otherwise
-    transformers, which may rename weights, is asked what it lacks.
+    Either some were drawn at random, or the checkpoint has more layers. If the first and the last
+    row of each matrix are in the files, none was drawn. Otherwise transformers, which may rename
+    weights, is asked what it lacks.
 
     Args:
         model: one of transformers', loaded from a folder.
@@ -238,19 +236,20 @@ def refuse_random(
         unused: as in `load_part`.
 
     Raises:
-        ModelError: naming weights that the checkpoint lacks.
+        ModelError: naming weights that the checkpoint lacks, or weights of layers that the model
+            lacks.
     """
-    if _has_files_matrices(model, unused):
-        return
-    _, report = type(model).from_pretrained(
-        model.name_or_path,
-        config=model.config,
-        local_files_only=True,
-        use_safetensors=True,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,
-    )
-    _refuse_missing(report, model, where, remedy, new_head=new_head, unused=unused)
+    if not _has_files_matrices(model, unused):
+        _, report = type(model).from_pretrained(
+            model.name_or_path,
+            config=model.config,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+        _refuse_missing(report, model, where, remedy, new_head=new_head, unused=unused)
+    _refuse_unused_layers(_saved_names(model), model, where=where)
 
 
 def _refuse_missing(
@@ -277,8 +276,8 @@ def _has_files_matrices(model: Any, unused: str) -> bool:
     for path in _weights_of(model):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 (it is no mapping)
-                # Whatever larger model a weight is a part of, its name ends alike.
-                for ending in wanted.keys() & {*endings(name)}:
+                # A weight's name in a larger model ends with its name in this one.
+                for ending in wanted.keys() & {*_endings(name)}:
                     if _is_of(file.get_slice(name), wanted[ending]):
                         del wanted[ending]
     return not wanted
@@ -297,12 +296,12 @@ def _is_of(saved: Any, loaded: torch.Tensor) -> bool:
 
 
 def _weights_of(model: Any) -> list[Path]:
-    """Return the files with the weights of a model of transformers, in the folder of its origin."""
+    """Return the files of weights in the folder that a model of transformers was loaded from."""
     return sorted(Path(model.name_or_path).glob("*.safetensors"))
 
 
-def saved_names(model: Any) -> list[str]:
-    """Return the names of the weights in the folder that a model of transformers comes from."""
+def _saved_names(model: Any) -> list[str]:
+    """Return the names of the weights in these files."""
     from safetensors import safe_open
 
     names: list[str] = []
@@ -312,7 +311,7 @@ def saved_names(model: Any) -> list[str]:
     return names
 
 
-def endings(name: str) -> list[str]:
+def _endings(name: str) -> list[str]:
     """Return a weight's names inside each model that it may be a part of, the whole name first."""
     parts = name.split(".")
     return [".".join(parts[at:]) for at in range(len(parts))]

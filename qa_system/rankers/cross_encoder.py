@@ -19,14 +19,7 @@ from sentence_transformers import CrossEncoder
 
 from qa_system.arguments import checked
 from qa_system.errors import ModelError
-from qa_system.models.checkpoints import (
-    prepare_tokenizer,
-    read_config,
-    reason,
-    refuse_random,
-    refuse_unused_layers,
-    saved_names,
-)
+from qa_system.models.checkpoints import check_weights, prepare_tokenizer, read_config, reason
 from qa_system.models.inference import choose_torch_device
 from qa_system.models.locate import ModelLocation, locate
 from qa_system.models.positions import positions_of
@@ -182,8 +175,7 @@ def open_cross_encoder(
             remedy=remedy,
         ) from error
     prepare_tokenizer(model.tokenizer, model.model, where=str(location.path))
-    refuse_random(model.model, where=str(location.path), remedy=remedy, new_head=new_head)
-    refuse_unused_layers(saved_names(model.model), model.model, where=str(location.path))
+    check_weights(model.model, where=str(location.path), remedy=remedy, new_head=new_head)
     return model, positions_of(model.model)
 
 

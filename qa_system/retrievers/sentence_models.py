@@ -18,14 +18,12 @@ from typing import Any, Literal
 
 from qa_system.errors import MissingDependencyError, ModelError
 from qa_system.models.checkpoints import (
+    check_weights,
     load_config,
     load_part,
     prepare_tokenizer,
     read_config,
     reason,
-    refuse_random,
-    refuse_unused_layers,
-    saved_names,
     tensors_of,
 )
 from qa_system.models.locate import ModelLocation
@@ -192,8 +190,7 @@ def _load_own(location: ModelLocation, device: str, model_options: Any, config_o
         ) from error
     network = model[0].auto_model
     # Sentence embeddings are made of tokens, and nothing is read from a pooler.
-    refuse_random(network, where=str(location.path), remedy=REMEDY, unused="pooler.")
-    refuse_unused_layers(saved_names(network), network, where=str(location.path))
+    check_weights(network, where=str(location.path), remedy=REMEDY, unused="pooler.")
     return model
 
 

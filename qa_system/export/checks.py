@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qa_system.errors import ModelError
 from qa_system.export.fp16 import LARGEST, largest_activation, to_fp16
 from qa_system.export.networks import EMBEDDING, Network
-from qa_system.export.session import open_graph
+from qa_system.export.session import open_graph, run_graph
 from qa_system.models.inference import load_tokenizer
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def compare(network: Network, model: ModelProto, *, padded: bool = True) -> None
             expected = network.module(**feeds)
         expected = expected if isinstance(expected, tuple) else (expected,)
         attended = batch["attention_mask"].astype(bool)
-        found = _run(session, batch)
+        found = run_graph(session, batch)
         for name, ours, theirs in zip(network.outputs, found, expected, strict=True):
             counted = slice(None) if name == EMBEDDING else attended
             computed = theirs.numpy()[counted]
@@ -107,7 +107,7 @@ def checked_fp16(network: Network, exact: ModelProto) -> ModelProto:
     rounded = to_fp16(exact)
     sessions = [open_graph(model) for model in (exact, rounded)]
     for batch in probes(network):
-        expected, found = (_run(session, batch) for session in sessions)
+        expected, found = (run_graph(session, batch) for session in sessions)
         for name, ours, theirs in zip(network.outputs, found, expected, strict=True):
             worst = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
             if not worst <= FP16_TOLERANCE:
@@ -154,8 +154,3 @@ def example_batch(network: Network, rows: int, width: int, *, padded: bool = Tru
     types = (np.arange(width) >= lengths // 3) * mask
     batch = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
     return {name: batch[name] for name in network.inputs}
-
-
-def _run(session: Any, batch: Feeds) -> Any:
-    taken = {node.name for node in session.get_inputs()}
-    return session.run(None, {name: ids for name, ids in batch.items() if name in taken})

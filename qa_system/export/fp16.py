@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_system.export.session import open_graph
+from qa_system.export.session import open_graph, run_graph
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -76,11 +76,9 @@ def largest_activation(
         onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known
     )
     session = open_graph(probe)
-    taken = {node.name for node in session.get_inputs()}
     largest = 0.0
     for feeds in probes:
-        found = session.run(names, {name: feeds[name] for name in feeds if name in taken})
-        for values in found:
+        for values in run_graph(session, feeds, names):
             if values.dtype == np.float32 and values.size:
                 magnitude = np.abs(values)
                 ours = magnitude[magnitude < MEANT_AS_INFINITE]

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_system.export.session import open_graph
+from qa_system.export.session import open_graph, run_graph
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -127,11 +127,9 @@ def _channel_maxima(
     for name in names:
         probe.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     session = open_graph(probe)
-    taken = {node.name for node in session.get_inputs()}
     maxima: dict[str, FloatArray] = {}
-    for probe_feeds in probes:
-        feeds = {name: ids for name, ids in probe_feeds.items() if name in taken}
-        for name, values in zip(names, session.run(names, feeds), strict=True):
+    for feeds in probes:
+        for name, values in zip(names, run_graph(session, feeds, names), strict=True):
             largest = np.abs(values).reshape(-1, values.shape[-1]).max(axis=0)
             maxima[name] = np.maximum(maxima.get(name, np.float32(0)), largest)
     return maxima

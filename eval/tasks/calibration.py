@@ -21,6 +21,7 @@ from qa_system.datasets.splitting import hold_out
 from qa_system.errors import DataError, EvaluationError
 from qa_system.readers.calibration import Calibration, calibration_of, fit_calibration
 from qa_system.records import Label
+from qa_system.retrievers.registry import mode_of
 from qa_system.system import QASystem
 
 __all__ = ["calibrated", "calibrated_of_sentences", "equally_cautious", "fit_to", "part_to_fit_on"]
@@ -99,12 +100,12 @@ def calibrated_of_sentences(
     held_out: float | None = None,
     seed: int = 13,
 ) -> tuple[Calibration, list[System]]:
-    """Move the reader's calibration to where it is as cautious with sentences as with reviews.
+    """Move the reader's calibration so that it is as cautious with sentences as with reviews.
 
-    A label tells about one review, and another one may answer its question, so that the best F1 of
-    a whole pipeline is that of hardly any answer. So the threshold is not fitted to F1: it is the
-    one with which the pipeline that reads sentences abstains on as many unanswerable questions as
-    the one that reads whole reviews.
+    The threshold is not fitted to F1. A label tells about one review, and another one may answer
+    its question: a pipeline has the best F1 if it answers hardly any question. Instead, the
+    pipeline that reads sentences abstains on as many unanswerable questions as the one that reads
+    whole reviews.
 
     Args:
         data: each has the same weight.
@@ -125,11 +126,12 @@ def calibrated_of_sentences(
 
     labels, names = _labels(data, parts, held_out, seed)
     whole = calibration_of(locate(settings.reader.model))
+    embed = mode_of(settings).needs_embeddings
     runs: dict[str, list[System]] = {"reviews": [], "sentences": []}
     for each, asked in zip(data, labels, strict=True):
         about = {label.item_id for label in asked}
         reviews = [one for one in each.reviews if None in about or one.item_id in about]
-        with temporary_index(reviews, settings, embed=True) as placed:
+        with temporary_index(reviews, settings, embed=embed) as placed:
             for evidence, own in runs.items():
                 own.append(_asked(asked, changed(placed, {"reader.evidence": evidence})))
     before, weights = _unanswerable(runs["reviews"], names)
@@ -169,7 +171,7 @@ def _asked(labels: Sequence[Label], settings: Settings) -> System:
 def _labels(
     data: Sequence[Dataset], parts: Sequence[str | None], held_out: float | None, seed: int
 ) -> tuple[list[tuple[Label, ...]], str]:
-    """Return the questions of each data set, and what to call them all."""
+    """Return the questions of each data set, and the name of all of them in a report."""
     labels = [tuple(each.labels_of(part)) for each, part in zip(data, parts, strict=True)]
     if held_out is not None:
         labels = [hold_out(each, held_out, seed)[1] for each in labels]
@@ -219,10 +221,11 @@ def equally_cautious(log_odds: ArrayLike, weights: ArrayLike, share: float) -> f
     Args:
         log_odds: of the best answer to each question; minus infinity: there is none.
         weights: how much each question counts.
-        share: of the questions that shall not be answered, 0 to 1.
+        share: of the questions that are not to be answered, 0 to 1.
 
     Returns:
-        The middle between the two log-odds where the share is nearest; beyond the outermost, by 1.
+        The middle between the two log-odds where the share is nearest; 1 beyond the outermost if
+        it is nearest there.
 
     >>> equally_cautious([1.0, 2.0, 4.0, 5.0], [1, 1, 1, 1], 0.5)
     3.0
@@ -236,6 +239,6 @@ def equally_cautious(log_odds: ArrayLike, weights: ArrayLike, share: float) -> f
     below = np.concatenate(([never], never + np.cumsum(weight[order]))) / weight.sum()
     edges = np.concatenate(([odds[order[0]] - 2], odds[order], [odds[order[-1]] + 2]))
     away = np.abs(below - share)
-    away[np.diff(edges) <= 0] = np.inf  # no threshold parts equal log-odds
+    away[np.diff(edges) <= 0] = np.inf  # no threshold lies between equal log-odds
     chosen = int(np.argmin(away))
     return float((edges[chosen] + edges[chosen + 1]) / 2)

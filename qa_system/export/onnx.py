@@ -104,7 +104,7 @@ def export_model(
 
 
 def _calibrations(location: ModelLocation) -> dict[str, Any]:
-    """Return the calibrations that training left with a reader, as its manifest has them."""
+    """Return the calibrations that were fitted with a reader, as entries of its manifest."""
     whole, of_sentences = calibration_of(location), calibration_of(location, of_sentences=True)
     found = {}
     if whole.fitted_on is not None:

@@ -41,9 +41,9 @@ class Manifest(Strict):
     """Of an encoder: tokens that it can read; None: any number."""
     pad_id: Annotated[int, Field(ge=0)] = 0
     calibration: dict[str, Any] | None = None
-    """Of a reader: what its log-odds mean where reviews are read whole."""
+    """Of a reader: what its log-odds mean if it reads whole reviews."""
     calibration_of_sentences: dict[str, Any] | None = None
-    """The same where the best sentences are read; None: as where reviews are read whole."""
+    """The same if it reads the best sentences; None: `calibration`."""
     role: Literal["both", "question", "passage"] = "both"
     """What an encoder encodes."""
     dimension: Positive | None = None

@@ -1,4 +1,4 @@
-"""How many tokens a model can read at once: found out by letting it read a text."""
+"""How many tokens a model can read at once, found out by having it read a text."""
 
 from __future__ import annotations
 

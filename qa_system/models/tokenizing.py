@@ -193,7 +193,7 @@ def _nearest(kept: NDArray[np.bool_], *, forwards: bool) -> NDArray[np.int64]:
 def check_vocabulary(tokenizer: Tokenizer, model: Any, where: str) -> None:
     """Refuse a tokenizer that makes tokens for which a model has no embedding.
 
-    Special tokens that stand around no text do not count: in a text they are plain letters.
+    A special token counts only if it is put around a text: in a text, it is read as letters.
 
     Args:
         tokenizer: the model's.

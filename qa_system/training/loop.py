@@ -35,7 +35,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Of glibc's `mallopt` (malloc.h)."""
 
 CHECKPOINT_SECONDS = 600
-"""Between two checkpoints at most: what a killed run has to do again."""
+"""Between two checkpoints, at most; a killed run does so much again."""
 
 _ABOUT_TIME = ("_runtime", "_per_second")
 _log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def train(
         except Exception as error:
             if trainer.state.global_step or isinstance(error, QASystemError | OSError):
                 raise
-            raise ModelError(  # whatever a model may raise where it is trained
+            raise ModelError(  # a model may raise anything
                 f"the model ({type(trainer.model).__name__}) cannot take its first step: "
                 f"{reason(error)}",
                 remedy="Name another model, or set another max_seq_length or batch_size.",
@@ -99,7 +99,7 @@ def train(
 
 
 def _whole_checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints that can be gone on from; those that a kill cut short are deleted."""
+    """Return the checkpoints that a run can go on from; delete those that a kill cut short."""
     whole = []
     for checkpoint in folder.glob("checkpoint-*"):
         try:  # transformers writes it last
@@ -203,7 +203,7 @@ class RegularCheckpoints(TrainerCallback):  # type: ignore[misc]  # transformers
     def on_save(
         self, _args: TrainingArguments, _state: TrainerState, _control: TrainerControl, **_: Any
     ) -> None:
-        """Remember when it was."""
+        """Remember when the last checkpoint was written."""
         self._saved = monotonic()
 
 

@@ -129,7 +129,7 @@ class ReaderRecipe(Schedule):
     dropout: Share = 0.1
     """Between the layers. Attention has none: on a CPU it costs a third of the time."""
     frozen_layers: Annotated[int, Field(ge=0)] = 0
-    """The lowest layers that stay as they are, and with them the embeddings; 0: all learns."""
+    """How many of the lowest layers do not learn, and with them the embeddings; 0: all learn."""
     max_seq_length: Annotated[int, Field(ge=16)] = 384
     stride: Annotated[int, Field(ge=0)] = 128
     max_answer_length: Positive = 40
@@ -340,17 +340,17 @@ class TaughtSource(Source):
     """A data set that a student learns from."""
 
     labelled: bool = True
-    """False: its answers, if it has any, are not looked at; the teacher alone judges its texts."""
+    """False: its answers are not used; the student learns from the teacher alone."""
 
 
 class UnlabelledPairs(Strict):
     """Questions of the labelled sources, paired with texts that the teacher alone judges."""
 
     same_item: AtLeastZero = 0.0
-    """With other texts of the same item (of all texts where there are no items): the ones that
-    BM25 finds for the question. As a share of the source's questions."""
+    """With texts of the same item that BM25 finds for the question (of any item where labels name
+    none). As a share of the source's questions."""
     exchanged: AtLeastZero = 0.0
-    """With the text that answers them, after one of their words was exchanged for a word of
+    """With the text that answers them, after one word of the question was exchanged for a word of
     another question. As a share of the questions that have an answer."""
 
 
@@ -363,8 +363,8 @@ class DistillTraining(ReaderTraining):
     train: tuple[TaughtSource, ...]
     pairs: UnlabelledPairs = UnlabelledPairs()
     soft_targets: str | None = None
-    """The folder that keeps what the teacher says of each window, so that other runs need not ask
-    again. None: it is kept until the run is done."""
+    """The folder that keeps the teacher's logits, so that other runs need not ask it again. None:
+    they are kept until the run is done."""
     layers: Positive | None = None
     """Layers of the student's checkpoint that are kept, evenly chosen; None: all of them."""
     alpha: Share = 0.5

@@ -153,7 +153,7 @@ def _for_the_teacher(
     teacher: ReaderBackend,
     recipe: DistillTraining,
 ) -> list[Window]:
-    """Lay the windows of targets out for the teacher: the same tokens, its own special ones."""
+    """Return the windows of targets for the teacher: the same text, its own special tokens."""
     longest = student.cutter.max_seq_length
     cutter = WindowCutter(teacher.tokenizer, longest, recipe.stride, where=recipe.teacher)
     # As much room for the text, whatever special tokens there are beside it.
@@ -237,8 +237,8 @@ def student_loss(
 ) -> torch.Tensor:
     """Return the mean over windows of the teacher's part of the loss and the labels' part.
 
-    That is `alpha` times the divergence and `1 - alpha` times the loss of the labels, which a
-    window that nobody has labelled lacks.
+    That is `alpha` times the divergence and `1 - alpha` times the loss of the labels. A window
+    without a label has the first part only.
 
     Args:
         start: the student's logits, shape (windows, tokens).

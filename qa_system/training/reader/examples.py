@@ -93,7 +93,7 @@ def with_negatives(
 
 
 def drawn(labels: Sequence[Label], share: float, draw: random.Random) -> list[Label]:
-    """Return each label as often as the share says, the labels that its fraction means drawn."""
+    """Return each label as often as the share says; its fraction is a sample of the labels."""
     whole, rest = divmod(share, 1)
     return list(labels) * int(whole) + draw.sample(labels, round(rest * len(labels)))
 

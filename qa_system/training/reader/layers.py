@@ -1,4 +1,4 @@
-"""A transformer's layers: some taken out of it, or the lowest left as they are in training."""
+"""A transformer's layers: take some out, or keep training from changing the lowest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qa_system.models.checkpoints import reason
 __all__ = ["freeze_layers", "keep_layers", "kept_layers"]
 
 PER_LAYER = ("layer_types", "attention_window")
-"""What a config may have a list of, with a value for each layer."""
+"""Fields of a config that may be a list with a value for each layer."""
 
 
 def kept_layers(there: int, kept: int) -> list[int]:
@@ -35,8 +35,8 @@ def keep_layers(model: Any, kept: int) -> None:
 
     Raises:
         ConfigError: it has fewer.
-        ModelError: its layers are not in one list, as BERT's and its like's are, or its config
-            says more of each layer than can be shortened.
+        ModelError: its layers are not in one list, as those of BERT are, or its config says more
+            about each layer than can be shortened.
     """
     import torch
 
@@ -66,10 +66,10 @@ def keep_layers(model: Any, kept: int) -> None:
 
 
 def freeze_layers(model: Any, frozen: int) -> None:
-    """Leave the lowest layers of a transformer as they are in training, and what is below them.
+    """Keep training from changing the lowest layers of a transformer, and what is below them.
 
-    What is not one of its layers stays as it is, too, but for the head: embeddings, and weights
-    that all layers share. So no gradient is computed below the lowest layer that learns.
+    The embeddings and the weights that all layers share do not change either; the head does. So no
+    gradient is computed below the lowest layer that learns.
 
     Args:
         model: one of transformers' models with a head; it is changed.
@@ -77,7 +77,7 @@ def freeze_layers(model: Any, frozen: int) -> None:
 
     Raises:
         ConfigError: it has fewer.
-        ModelError: its layers are not in one list, as BERT's and its like's are.
+        ModelError: its layers are not in one list, as those of BERT are.
 
     >>> from transformers import BertConfig, BertForQuestionAnswering
     >>> config = BertConfig(vocab_size=9, hidden_size=4, num_attention_heads=1, intermediate_size=4)
@@ -120,7 +120,7 @@ def _holder(model: Any, *, remedy: str) -> tuple[Any, str]:
 
 
 def _check_whole(model: Any) -> None:
-    """Refuse a model that cannot be loaded by its config once it is saved."""
+    """Refuse a model that, once it is saved, cannot be loaded with its config."""
     import torch
 
     kind = type(model)

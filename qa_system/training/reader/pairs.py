@@ -1,7 +1,7 @@
 """Questions paired with texts that nobody has labelled, for a teacher to judge.
 
-Labels come from texts that were chosen for their question, so a student has rarely met one that
-speaks of the same thing and does not answer: another review of the item, or the text that answers
+Labels come from texts that were chosen for their question. So a student has rarely met a text that
+is about the same item and does not answer: another review of the item, or the text that answers
 "How is the strap?" when the question is "How is the screen?".
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from qa_system.records import Label
 from qa_system.stores.function_words import FUNCTION_WORDS
@@ -22,7 +22,7 @@ __all__ = ["unlabelled_pairs", "with_another_word"]
 _WORD = re.compile(r"[^\W\d_]+")
 
 Slot = tuple[str, str]
-"""The function words around a word; "": a word of another kind, or none."""
+"""The function words before and after a word; "": another word, or none."""
 
 
 def unlabelled_pairs(
@@ -72,7 +72,7 @@ def with_another_word(
 
     Args:
         question: to be changed.
-        words: to take its place, by the function words that they stand between.
+        words: that can take the place of a word, by the function words around them.
         draw: chooses the place and the word.
 
     >>> words = {("the", ""): ["strap", "screen"]}
@@ -91,7 +91,7 @@ def with_another_word(
     return question[: found.start()] + draw.choice(others) + question[found.end() :]
 
 
-def _words_by_slot(questions: Mapping[str, object]) -> dict[Slot, list[str]]:
+def _words_by_slot(questions: Iterable[str]) -> dict[Slot, list[str]]:
     """Return the content words of questions by their slot, a frequent word more than once."""
     words: dict[Slot, list[str]] = defaultdict(list)
     for question in questions:

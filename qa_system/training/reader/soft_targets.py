@@ -1,4 +1,4 @@
-"""What a teacher says of windows, kept in files, so that no window is read twice.
+"""The logits that a teacher computes for windows, kept in files, so that it reads none twice.
 
 A folder holds the files of one teacher: its name is the digest of the teacher's weights and their
 precision. Each file is in safetensors: `keys`, the digests of its windows; `ends`, where the
@@ -31,7 +31,7 @@ FloatArray = NDArray[np.float32]
 BATCH_TOKENS = 4096
 """Of the teacher's forward passes."""
 WINDOWS_PER_FILE = 512
-"""What a stopped run has to ask again, at most."""
+"""Windows that a run asks again at most after it was stopped."""
 
 
 def soft_targets(
@@ -42,7 +42,7 @@ def soft_targets(
     Args:
         teacher: reads the windows that no file has.
         weights: the digest of its weights.
-        windows: as the teacher's tokenizer lays them out, with repetitions.
+        windows: of the teacher's tokenizer; the same one may come more than once.
         folder: of the files; it need not exist.
 
     Returns:

@@ -204,6 +204,7 @@ def test_calibrate_for_sentences_writes_beside_the_other(qa_eval, root, sample, 
     before.pop("calibration_of_sentences", None)
     assert after == before
     moved = fitted["threshold"] - before["calibration"]["threshold"]
+    assert moved != 0
     for kind in ("right", "answerable"):
         center = before["calibration"][kind]["center"]
         assert fitted[kind]["center"] - center == pytest.approx(moved, abs=2e-3)

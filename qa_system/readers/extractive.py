@@ -158,7 +158,7 @@ class ExtractiveReader:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ExtractiveReader:
-        """Build the component from what `to_dict` gave."""
+        """Build the component from what `to_dict` returned."""
         return default_from_dict(cls, data)
 
     def warm_up(self) -> None:

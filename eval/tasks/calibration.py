@@ -18,7 +18,7 @@ from qa_system.config import Settings, changed
 from qa_system.console.wording import counted
 from qa_system.datasets.dataset import Dataset
 from qa_system.datasets.splitting import hold_out
-from qa_system.errors import DataError, EvaluationError
+from qa_system.errors import ConfigError, DataError, EvaluationError
 from qa_system.readers.calibration import Calibration, calibration_of, fit_calibration
 from qa_system.records import Label
 from qa_system.retrievers.registry import mode_of
@@ -118,12 +118,14 @@ def calibrated_of_sentences(
         The calibration, and the evaluation of the pipeline that reads sentences on each data set.
 
     Raises:
+        ConfigError: reviews are read whole with these settings.
         EvaluationError: no question is unanswerable, or the pipeline fails on all.
         DataError: there is no such split.
         ModelError: the reader cannot be loaded.
     """
     from qa_system.models.locate import locate
 
+    _refuse_whole_reviews(settings)
     labels, names = _labels(data, parts, held_out, seed)
     whole = calibration_of(locate(settings.reader.model))
     embed = mode_of(settings).needs_embeddings
@@ -140,6 +142,17 @@ def calibrated_of_sentences(
     threshold = equally_cautious(after, weights, share)
     moved = whole.moved(threshold - whole.threshold)
     return replace(moved, fitted_on=names), runs["sentences"]
+
+
+def _refuse_whole_reviews(settings: Settings) -> None:
+    from qa_system.pipelines import reads_sentences
+
+    if not reads_sentences(changed(settings, {"reader.evidence": "sentences"})):
+        raise ConfigError(
+            "with a ranker, or a retriever of another package, reviews are read whole",
+            remedy="Fit for sentences without a ranker, with retriever.mode bm25, dense, hybrid or "
+            "sentences.",
+        )
 
 
 def _unanswerable(

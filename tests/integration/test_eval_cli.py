@@ -210,6 +210,13 @@ def test_calibrate_for_sentences_writes_beside_the_other(qa_eval, root, sample, 
         assert fitted[kind]["center"] - center == pytest.approx(moved, abs=2e-3)
 
 
+def test_calibrate_for_sentences_needs_sentences(qa_eval, sample):
+    args = ("--dataset", sample, "--split", "dev", "--sentences", "--set", "ranker.type=reader")
+    done = qa_eval("calibrate", *args, check=False)
+    assert done.returncode == 2
+    assert "reviews are read whole" in done.stderr
+
+
 @pytest.mark.slow
 def test_benchmark_of_tiny_readers(qa_eval, sample, tmp_path):
     for name in ("bert", "distilbert"):

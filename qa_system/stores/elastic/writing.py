@@ -104,7 +104,9 @@ def existing(at: ElasticIndex, ids: Sequence[str], *, divided: bool = False) -> 
     for start in range(0, len(ids), IDS_AT_ONCE):
         with explained(at.where):
             answer = at.client.mget(
-                index=at.name, ids=ids[start : start + IDS_AT_ONCE], source=["sentences.count"]
+                index=at.name,
+                ids=ids[start : start + IDS_AT_ONCE],
+                source=["sentences.count"] if divided else False,
             )
         found += [
             each["_id"]

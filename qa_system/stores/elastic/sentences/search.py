@@ -15,7 +15,7 @@ from typing import Any, Final
 from qa_system.console.wording import counted
 from qa_system.errors import StoreError
 from qa_system.stores.checks import query_vector, reembed_command
-from qa_system.stores.elastic.filters import Query
+from qa_system.stores.elastic.filters import Query, with_ids
 from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.mapping import IndexState
 from qa_system.stores.elastic.search import (
@@ -29,7 +29,6 @@ from qa_system.stores.elastic.sentences.reading import (
     Reviews,
     read_extent,
     read_reviews,
-    those,
     within,
 )
 from qa_system.stores.elastic.versions.aliases import base_of
@@ -103,7 +102,7 @@ class _Search:
             selected, size = self.selected, extent.reviews
             if not is_whole:
                 ids = within(index, selected, self._candidates(), MOST_SENTENCES)
-                selected, size = those(ids), len(ids)
+                selected, size = with_ids(ids), len(ids)
             reviews = read_reviews(index, selected, size, self.state.dimension)
             if reviews.version not in (None, self.state.index):
                 return None

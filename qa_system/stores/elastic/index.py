@@ -18,7 +18,7 @@ from qa_system.errors import (
 from qa_system.records import EncoderIdentity, Similarity
 from qa_system.stores.elastic.bulk import BulkSettings, BulkWriter
 from qa_system.stores.elastic.connection import Connection, explained
-from qa_system.stores.elastic.filters import Query
+from qa_system.stores.elastic.filters import ALL, Query
 from qa_system.stores.elastic.mapping import (
     FORMAT,
     IndexOptions,
@@ -280,7 +280,7 @@ class ElasticIndex:
         if self.state() is None:
             return 0
         with explained(self.where):
-            found = self.client.count(index=self.name, query=selected or {"match_all": {}})
+            found = self.client.count(index=self.name, query=selected or ALL)
         missing = found["_shards"]["failed"]
         if missing:
             raise StoreUnavailableError(

@@ -19,7 +19,7 @@ from qa_system.records import Similarity
 from qa_system.stores.analysis import analyze, function_terms
 from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.documents import READ, decode
-from qa_system.stores.elastic.filters import Query
+from qa_system.stores.elastic.filters import ALL, Query
 from qa_system.stores.elastic.mapping import FORMAT, IndexState
 from qa_system.stores.function_words import FUNCTION_WORD_WEIGHT
 from qa_system.stores.matching import best_passage
@@ -370,7 +370,7 @@ def pages(
         while left > 0:
             wanted = int(min(size, left))
             found = point.search(
-                query=query or {"match_all": {}},
+                query=query or ALL,
                 sort=[*sort, "_shard_doc"],
                 size=wanted,
                 source=source,

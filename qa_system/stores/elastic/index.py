@@ -153,7 +153,7 @@ class ElasticIndex:
         self.forget()
 
     def add_sentences(self, state: IndexState) -> None:
-        """Let the reviews of an index have sentences that was made before there were any."""
+        """Add the fields of sentences to an index that was made before there were any."""
         with explained(self.where):
             self.client.indices.put_mapping(index=state.index, properties=sentence_fields())
         self.forget()

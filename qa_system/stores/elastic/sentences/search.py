@@ -1,8 +1,8 @@
 """How an index's sentences are found: every one of the reviews that a filter selects.
 
-They are scored here, by the code of the embedded store, and so have the same scores. What a filter
-selects has to come over the network for that; where it is too much, the reviews that the index's
-own searches find are looked into.
+They are scored here, by the code of the embedded store, and so have the same scores. For that they
+come over the network. Where a filter selects too many, only the sentences of candidates are scored:
+of the reviews that the index's own searches find.
 """
 
 from __future__ import annotations
@@ -128,12 +128,12 @@ class _Search:
         return list(dict.fromkeys(each.id for each in mixed if each is not None))
 
     def _tell_damage(self, reviews: Reviews) -> None:
-        """Tell once what each question would meet."""
+        """Warn of damaged sentences, once for each version: every question meets them."""
         if self.state.index not in self.at.told_damaged:
             self.at.told_damaged.add(self.state.index)
             log.warning(
-                "%s: the stored sentences of %s cannot be used (%r is one): they are divided when a"
-                " question comes; %s makes them again",
+                "%s: the stored sentences of %s cannot be used (%r is one): each question divides"
+                " those reviews anew; %s stores their sentences again",
                 self.at.where,
                 counted(len(reviews.damaged), "review"),
                 reviews.damaged[0],

@@ -13,7 +13,6 @@ from itertools import chain, zip_longest
 from typing import Any, Final
 
 from qa_system.console.wording import counted
-from qa_system.errors import StoreError
 from qa_system.stores.checks import query_vector, reembed_command
 from qa_system.stores.elastic.filters import Query, with_ids
 from qa_system.stores.elastic.index import ElasticIndex
@@ -23,6 +22,7 @@ from qa_system.stores.elastic.search import (
     by_vectors,
     by_words,
     point_in_time,
+    retried,
 )
 from qa_system.stores.elastic.sentences.reading import (
     Extent,
@@ -55,25 +55,15 @@ def by_sentences(
 ) -> SentenceRanking:
     """Return the best sentences, and their documents; see `SearchableStore.search_sentences`."""
     given = None if embedding is None else query_vector(embedding, None)
-    state = at.state_with_dimension()
-    while state is not None:
-        try:
-            vector = None if given is None else query_vector(given, state.dimension)
-            if state.dimension is None:
-                vector = None  # words alone count where nothing has an embedding
-            asked = SentenceQuery.of(query, vector, bm25_weight)
-            search = _Search(at, state, query, asked, selected)
-            found = search.find(top_k, relevant)
-        except StoreError:
-            fresh = at.state_with_dimension(fresh=True)
-            if fresh == state:
-                raise
-        else:
-            if found is not None:
-                return found
-            fresh = at.state_with_dimension(fresh=True)
-        state = fresh  # another version was promoted meanwhile
-    return SentenceRanking([], [], 0, 0)
+
+    def look(state: IndexState) -> SentenceRanking | None:
+        vector = None if given is None else query_vector(given, state.dimension)
+        if state.dimension is None:
+            vector = None  # words alone count where nothing has an embedding
+        asked = SentenceQuery.of(query, vector, bm25_weight)
+        return _Search(at, state, query, asked, selected).find(top_k, relevant)
+
+    return retried(at.state_with_dimension, look) or SentenceRanking([], [], 0, 0)
 
 
 @dataclass(frozen=True, slots=True)

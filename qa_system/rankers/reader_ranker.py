@@ -87,7 +87,7 @@ class ReaderRanker:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ReaderRanker:
-        """Build the component from what `to_dict` gave."""
+        """Build the component from what `to_dict` returned."""
         parameters = data["init_parameters"]
         parameters["reader"] = ExtractiveReader.from_dict(parameters["reader"])
         return default_from_dict(cls, data)

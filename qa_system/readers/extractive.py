@@ -158,7 +158,7 @@ class ExtractiveReader:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ExtractiveReader:
-        """Build the component from what `to_dict` gave."""
+        """Build the component from what `to_dict` returned."""
         return default_from_dict(cls, data)
 
     def warm_up(self) -> None:
@@ -330,8 +330,7 @@ class ExtractiveReader:
                 candidates, lambda answer: answer.meta["log_odds"], _document_of
             )
             log_odds = tuple(found[0].log_odds if found else -math.inf for found in spans)
-            read = sum(map(bool, cuts))
-            yield reading_of(candidates[:top_k], calibration, log_odds, read)
+            yield reading_of(candidates[:top_k], calibration, log_odds)
 
     def _answer(
         self, question: str, document: Document, content: str, span: Span, calibration: Calibration

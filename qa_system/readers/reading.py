@@ -29,7 +29,6 @@ class Reading:
             them answers. Minus infinity where nothing of a document was read.
         calibrated: the same, as log-odds that the document has an answer at all.
         decision: whether there are answers, by the best candidate's score.
-        read: documents that were read, whole or in part.
     """
 
     answers: tuple[ExtractedAnswer, ...]
@@ -38,14 +37,15 @@ class Reading:
     log_odds: tuple[float, ...] = ()
     calibrated: tuple[float, ...] = ()
     decision: Decision = NOTHING_TO_DECIDE
-    read: int = 0
+
+    @property
+    def read(self) -> int:
+        """How many documents were read, whole or in part."""
+        return sum(map(math.isfinite, self.log_odds))
 
 
 def reading_of(
-    candidates: Sequence[ExtractedAnswer],
-    calibration: Calibration,
-    log_odds: tuple[float, ...],
-    read: int,
+    candidates: Sequence[ExtractedAnswer], calibration: Calibration, log_odds: tuple[float, ...]
 ) -> Reading:
     """Return what was found, with the probabilities and the decision of a calibration.
 
@@ -53,7 +53,6 @@ def reading_of(
         candidates: the best spans, best first.
         calibration: what their log-odds mean.
         log_odds: of each document's best span.
-        read: documents that were read, whole or in part.
     """
     best = candidates[0].score if candidates else None
     decision = Decision(best, calibration.right(calibration.threshold))
@@ -64,5 +63,4 @@ def reading_of(
         log_odds=log_odds,
         calibrated=tuple(calibration.answerable.log_odds(each) for each in log_odds),
         decision=decision,
-        read=read,
     )

@@ -65,7 +65,7 @@ class BM25Retriever:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> BM25Retriever:
-        """Build the component from what `to_dict` gave."""
+        """Build the component from what `to_dict` returned."""
         return default_from_dict(cls, with_store(data))
 
     @component.output_types(documents=list[Document])

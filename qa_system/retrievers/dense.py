@@ -64,11 +64,11 @@ class DenseRetriever:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> DenseRetriever:
-        """Build the component from what `to_dict` gave."""
+        """Build the component from what `to_dict` returned."""
         return default_from_dict(cls, with_store(data))
 
     def warm_up(self) -> None:
-        """Load the encoder and hold it against the one that filled the store.
+        """Load the encoder, and compare it with the one that filled the store.
 
         Raises:
             EncoderMismatchError: they are not the same.

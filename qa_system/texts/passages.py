@@ -14,6 +14,8 @@ Spans = Sequence[tuple[int, int]]
 
 # A "word" of more than 64 characters (a URL, a script without spaces) is cut.
 _WORD = re.compile(r"\S{1,64}")
+# Not the rules of `sentences`: a store keeps a hash of its passages' places (`hash_of`), and other
+# places would have every long review embedded again.
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]]*$")
 
 

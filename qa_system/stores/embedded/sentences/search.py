@@ -71,10 +71,16 @@ class SentenceSearch:
                 vector = None  # words alone count where nothing has an embedding
             asked = SentenceQuery.of(query, vector, bm25_weight)
             view = self._folder.sentences.view(snapshot, attempt)
-            reviews = snapshot.count() if condition is None else len(snapshot.rows(condition))
+            selected = None if condition is None else snapshot.rows(condition)
+            reviews = snapshot.count() if selected is None else len(selected)
             if chosen is None and reviews > MOST_SENTENCES:
                 return None
-            rows = snapshot.rows(condition if chosen is None else _those(chosen, condition))
+            if chosen is None:
+                rows = snapshot.rows() if selected is None else selected
+            else:
+                rows = snapshot.rows(_those(chosen))
+                if selected is not None:  # the filter may not select all of them any more
+                    rows = np.intersect1d(rows, selected, assume_unique=True)
             places = snapshot.places(rows)
             if view is None:
                 places[:, 1:] = (-1, 0, 0)
@@ -104,7 +110,7 @@ class SentenceSearch:
         if vector is None:
             return None
         missing = np.unique(columns.reviews[columns.scales == 0])
-        if not len(missing) or snapshot.state.embedding_dim is None:
+        if not len(missing):
             return None
         cosines = self._cosines(snapshot, missing, vector)
         found = np.searchsorted(missing, columns.reviews).clip(max=len(missing) - 1)
@@ -130,12 +136,8 @@ class SentenceSearch:
         return list(dict.fromkeys(document.id for document in found))
 
 
-def _those(ids: list[str], condition: Condition | None) -> Condition:
-    """Return the condition of some documents; the filter may not select them any more."""
-    sql, parameters = "id IN (SELECT value FROM json_each(?))", (orjson.dumps(ids).decode(),)
-    if condition is None:
-        return Condition(sql, parameters)
-    return Condition(f"{sql} AND ({condition.sql})", (*parameters, *condition.parameters))
+def _those(ids: list[str]) -> Condition:
+    return Condition("id IN (SELECT value FROM json_each(?))", (orjson.dumps(ids).decode(),))
 
 
 def _is_much(places: NDArray[np.int64]) -> bool:

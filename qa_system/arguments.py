@@ -100,7 +100,7 @@ def check_count(name: str, value: object, least: int = 1) -> None:
         raise InvalidArgumentError(f"{name} is {value}", remedy=f"Set it to {MOST} at most.")
 
 
-def check_number(name: str, value: object, most: float | None = None) -> None:
+def check_number(name: str, value: object, most: float = inf) -> None:
     """Refuse what is no number, and one that is below 0 or too large.
 
     Raises:
@@ -111,10 +111,9 @@ def check_number(name: str, value: object, most: float | None = None) -> None:
         ...
     qa_system.errors.InvalidArgumentError: bm25_weight is 1.5. Set it to a number from 0 to 1.
     """
-    highest = inf if most is None else most
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= cast("float", value) <= highest:
-        upper = "on" if most is None else f"to {most:g}"
+    if not is_number or not 0 <= cast("float", value) <= most:
+        upper = "on" if most == inf else f"to {most:g}"
         raise InvalidArgumentError(
             f"{name} is {_shown(value)}", remedy=f"Set it to a number from 0 {upper}."
         )

@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -214,6 +214,30 @@ def lasting_elastic_store(elasticsearch_url: str) -> Iterator[Callable[..., Any]
     """The same for all tests of a module."""
     with _elastic_stores(elasticsearch_url) as make:
         yield make
+
+
+@pytest.fixture(params=["embedded", "elasticsearch"])
+def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Makes either store: the same one again each time, in whatever settings."""
+    if request.param == "elasticsearch":
+        yield request.getfixturevalue("elastic_store")
+        return
+    from qa_system.stores.faiss import FAISSDocumentStore
+
+    with ExitStack() as stores:
+
+        def make(**options: Any) -> FAISSDocumentStore:
+            opened = FAISSDocumentStore(tmp_path / "store", **options)
+            return stores.enter_context(closing(opened))
+
+        yield make
+
+
+@pytest.fixture
+def store(make_store: Callable[..., Any]) -> Iterator[Any]:
+    """Either store, empty, with the cosine; a module with a `store` of its own has that one."""
+    with closing(make_store(similarity="cosine")) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qa_system.arguments import check_text
-from qa_system.console.noise import is_verbose, set_verbosity
+from qa_system.console.noise import set_verbosity
 from qa_system.console.wording import printable
 from qa_system.errors import ConfigError, QASystemError
 
@@ -51,8 +51,7 @@ def run_app(app: typer.Typer) -> None:
     try:
         _run(app, arguments)
     except OSError as error:
-        if is_verbose():
-            logging.getLogger(__name__).debug("the system refused something", exc_info=True)
+        logging.getLogger(__name__).debug("the operating system refused a call", exc_info=True)
         # Whoever read our output may have gone, or its disk is full: say nothing there at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
@@ -79,7 +78,7 @@ def _mend_streams() -> None:
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
         if stream is None:
-            # What is opened next would get the number, and be written to.
+            # Otherwise the next file that is opened gets this number, and our output lands in it.
             null = os.open(os.devnull, os.O_WRONLY)
             if null != number:
                 os.dup2(null, number)

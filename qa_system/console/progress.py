@@ -25,7 +25,7 @@ class Progress:
         self._done_before = 0
 
     def go_on(self, units: int) -> None:
-        """Count what a stopped run had done, which says nothing of the rate."""
+        """Count units that a stopped run had done; the rate leaves them out."""
         self._done_before += units
         self.advance(units)
 

@@ -25,6 +25,7 @@ from qa_system.stores.elastic import metadata, reviews, search, status, writing
 from qa_system.stores.elastic.bulk import BulkSettings, delete_selected
 from qa_system.stores.elastic.connection import Connection, Credentials
 from qa_system.stores.elastic.documents import READ_WITH_EMBEDDING, decode
+from qa_system.stores.elastic.filters import ALL
 from qa_system.stores.elastic.index import ElasticIndex, NewIndex
 from qa_system.stores.elastic.labels import LabelIndex
 from qa_system.stores.elastic.mapping import IndexOptions, IndexState
@@ -298,7 +299,7 @@ class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
         if recreate_index:
             self._at.delete()
         elif self._at.state() is not None:
-            delete_selected(self._at.writer(), {"match_all": {}})
+            delete_selected(self._at.writer(), ALL)
 
     @override
     def delete_by_filter(self, filters: dict[str, Any]) -> int:

@@ -2,7 +2,7 @@
 
 import base64
 import logging
-from contextlib import closing, suppress
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -87,9 +87,7 @@ def test_ids_order_and_scores_are_the_embedded_stores(both):
                 (None, 0.5),
             ):
                 wanted, found = (
-                    store.search_sentences(
-                        question, given, 7, filters, 0.5 if weight is None else weight, 0.4
-                    )
+                    store.search_sentences(question, given, 7, filters, weight, 0.4)
                     for store in (ours, theirs)
                 )
                 assert [each.id for each in found.documents] == [
@@ -350,8 +348,10 @@ def test_a_reader_finds_the_sentences_of_a_promoted_version(elastic_store):
 def test_an_interrupted_re_embedding_is_resumed_with_sentences(elastic_store):
     store = elastic_store(similarity=None)
     fill(store)
-    with suppress(EmbeddingError):
+    with pytest.raises(EmbeddingError):
         store.update_embeddings(Encoder(fails_at=1), batch_size=1, sentences=False)
+    begun = store.versions()[-1]
     # The one that was done has no sentences: it is done again.
     assert store.update_embeddings(Encoder(), batch_size=1) == 2
+    assert store.status().index == begun
     assert store.status().sentences == 2

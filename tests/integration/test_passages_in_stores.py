@@ -1,7 +1,5 @@
 """A review in passages is one document of its own id, in the embedded store and on a server."""
 
-from contextlib import closing
-
 import numpy as np
 import pytest
 from haystack.dataclasses import Document
@@ -18,29 +16,6 @@ LIGHT, STRAP, PRICE = SPANS
 VECTORS = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]], np.float32)
 OTHER = [0.0, 0.0, 0.0, 1.0]
 PASSAGE_IDS = ["r1#0", "r1#1", "r1#2"]
-
-
-@pytest.fixture(params=["embedded", "elasticsearch"])
-def make(request, tmp_path):
-    """Makes the same store again each time, in whatever settings."""
-    if request.param == "elasticsearch":
-        yield request.getfixturevalue("elastic_store")
-        return
-    stores = []
-
-    def make(**options):
-        stores.append(FAISSDocumentStore(tmp_path / "store", **options))
-        return stores[-1]
-
-    yield make
-    for store in stores:
-        store.close()
-
-
-@pytest.fixture
-def store(make):
-    with closing(make(similarity="cosine")) as store:
-        yield store
 
 
 def review(name="r1", item="B0", text=TEXT, embedding=None, **meta):
@@ -171,7 +146,7 @@ def test_a_filter_deletes_it_with_its_passages(store):
 
 
 @pytest.mark.parametrize("similarity", ["dot_product", "cosine", "l2"])
-def test_a_review_is_as_near_as_its_nearest_passage(make, similarity):
+def test_a_review_is_as_near_as_its_nearest_passage(make_store, similarity):
     draw = np.random.default_rng(5)
     documents, passages, vectors = [], {}, {}
     for n in range(300):
@@ -183,7 +158,7 @@ def test_a_review_is_as_near_as_its_nearest_passage(make, similarity):
         if count > 1:
             spans = [(5 * number, 5 * number + 4) for number in range(count)]
             passages[f"r{n}"] = Passages(spans, own)
-    with make(similarity=similarity) as store:
+    with make_store(similarity=similarity) as store:
         store.replace(documents, [], passages)
         store.delete_documents([f"r{n}" for n in range(0, 300, 10)])
         here = [f"r{n}" for n in range(300) if n % 10]

@@ -52,18 +52,14 @@ def test_a_version_is_re_embedded_by_the_name_that_it_stands_behind(elastic_stor
         assert command_in_error(version, identity) == command_in_error(store, identity)
 
 
-@pytest.mark.parametrize("kind", ["folder", "server"])
-def test_another_question_encoder_is_taken_without_embedding(kind, tmp_path, request):
+def test_another_question_encoder_is_taken_without_embedding(tmp_path, make_store):
     from architectures import save_dpr
 
     passages, questions = map(str, save_dpr(tmp_path / "one"))
     others = str(save_dpr(tmp_path / "two", seed=4)[1])
     pair = load_encoder(EncoderSettings(model=passages, question_model=questions))
     other = load_encoder(EncoderSettings(model=passages, question_model=others))
-    if kind == "folder":
-        store = FAISSDocumentStore(tmp_path / "store")
-    else:
-        store = request.getfixturevalue("elastic_store")(similarity="dot_product")
+    store = make_store(similarity="dot_product")
     # No encoder makes this embedding: it would be another one, had the review been embedded again.
     vector = np.ones(pair.identity.dimension, dtype=np.float32)
     with store:

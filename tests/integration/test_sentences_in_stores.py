@@ -25,29 +25,6 @@ VECTORS = {
 }
 
 
-@pytest.fixture(params=["embedded", "elasticsearch"])
-def make(request, tmp_path):
-    """Makes the same store again each time, in whatever settings."""
-    if request.param == "elasticsearch":
-        yield request.getfixturevalue("elastic_store")
-        return
-    stores = []
-
-    def make(**options):
-        stores.append(FAISSDocumentStore(tmp_path / "store", **options))
-        return stores[-1]
-
-    yield make
-    for store in stores:
-        store.close()
-
-
-@pytest.fixture
-def store(make):
-    with closing(make(similarity="cosine")) as store:
-        yield store
-
-
 def review(name, text, item="B0", embedding=None, **meta):
     own = {"review_id": name, "item_id": item, "content_hash": f"hash of {name}"}
     return Document(id=name, content=text, meta={**meta, **own}, embedding=embedding)
@@ -241,10 +218,10 @@ def test_what_is_forgotten_is_not_found(store):
     assert store.verify() == []
 
 
-def test_the_store_is_opened_again(make):
-    with closing(make(similarity="cosine")) as store:
+def test_the_store_is_opened_again(make_store):
+    with closing(make_store(similarity="cosine")) as store:
         both(store)
-    with closing(make(similarity="cosine")) as store:
+    with closing(make_store(similarity="cosine")) as store:
         assert sorted(found(store, "Is the bass red?", Y)) == GOLDEN
         assert store.status().sentences == 2
         assert store.verify() == []

@@ -21,7 +21,7 @@ import orjson
 from qa_system.console.wording import counted
 from qa_system.errors import StoreError, StoreNotFoundError, StoreUnavailableError
 from qa_system.stores.elastic.connection import blocked, closed, explained, reason_of
-from qa_system.stores.elastic.filters import Query
+from qa_system.stores.elastic.filters import Query, with_ids
 from qa_system.stores.elastic.search import WINDOW, pages
 from qa_system.stores.writes import RejectedDocument, WriteReport
 
@@ -333,7 +333,7 @@ def delete_selected(writer: BulkWriter, query: Query) -> int:
         if not report.conflicts:
             return deleted
         # Whoever was changed meanwhile may not be selected any more.
-        query = {"bool": {"filter": [query, {"ids": {"values": report.conflicts}}]}}
+        query = with_ids(report.conflicts, query)
     raise StoreError(
         f"{counted(deleted, 'document')} deleted; {len(report.conflicts):,} are changed by "
         "somebody "

@@ -46,9 +46,9 @@ READ: Final = [
 """What a document is made of again, and where its passages are."""
 READ_WITH_EMBEDDING: Final = [*READ, "embedding", "parts"]
 READ_WHOLE: Final = [*READ_WITH_EMBEDDING, "passages.embedding", "sentences.count"]
-"""Everything that a document has to be written again with, but for `PACKED`."""
+"""Together with `PACKED`, everything that is needed to write a document again."""
 PACKED: Final = ["sentences.packed"]
-"""The column of its sentences: of `docvalue_fields`, for the source does not have it."""
+"""The column of its sentences, for `docvalue_fields`: it is not in the source."""
 FLOAT32: Final = "float32"
 """Among a document's parts, says that its embedding is of 32-bit floats: those have decimals half
 as long, which the server reads twice as fast."""

@@ -17,6 +17,7 @@ __all__ = [
     "is_of_any_format",
     "terms",
     "to_query",
+    "with_ids",
 ]
 
 Query = dict[str, Any]
@@ -117,6 +118,16 @@ def _bounds(path: tuple[str, ...], keys: Range) -> dict[str, str]:
     if keys.operator[0] == ">":
         return {**bound, "lt": fact(path, f"{keys.kind}~")}  # after all digits and letters
     return {**bound, "gte": fact(path, keys.kind)}
+
+
+def with_ids(ids: Sequence[str], selected: Query | None = None) -> Query:
+    """Return the query for documents by id, of those that another one selects; None: of all.
+
+    >>> with_ids(["r1"])
+    {'ids': {'values': ['r1']}}
+    """
+    named: Query = {"ids": {"values": list(ids)}}
+    return named if selected is None else {"bool": {"filter": [selected, named]}}
 
 
 def is_of_any_format(tree: Node) -> bool:

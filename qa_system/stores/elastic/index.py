@@ -18,7 +18,7 @@ from qa_system.errors import (
 from qa_system.records import EncoderIdentity, Similarity
 from qa_system.stores.elastic.bulk import BulkSettings, BulkWriter
 from qa_system.stores.elastic.connection import Connection, explained
-from qa_system.stores.elastic.filters import Query
+from qa_system.stores.elastic.filters import ALL, Query
 from qa_system.stores.elastic.mapping import (
     FORMAT,
     IndexOptions,
@@ -153,7 +153,7 @@ class ElasticIndex:
         self.forget()
 
     def add_sentences(self, state: IndexState) -> None:
-        """Let the reviews of an index have sentences that was made before there were any."""
+        """Add the fields of sentences to an index that was made before there were any."""
         with explained(self.where):
             self.client.indices.put_mapping(index=state.index, properties=sentence_fields())
         self.forget()
@@ -280,7 +280,7 @@ class ElasticIndex:
         if self.state() is None:
             return 0
         with explained(self.where):
-            found = self.client.count(index=self.name, query=selected or {"match_all": {}})
+            found = self.client.count(index=self.name, query=selected or ALL)
         missing = found["_shards"]["failed"]
         if missing:
             raise StoreUnavailableError(

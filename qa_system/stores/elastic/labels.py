@@ -12,6 +12,7 @@ from qa_system.labels import decode_label, encode_label
 from qa_system.records import Label
 from qa_system.stores.elastic.bulk import Action, delete_selected
 from qa_system.stores.elastic.connection import explained
+from qa_system.stores.elastic.filters import ALL
 from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.search import pages
 from qa_system.stores.elastic.versions.aliases import base_of, create
@@ -135,4 +136,4 @@ def _actions(labels: Iterable[Label], first: int) -> list[Action]:
 def _query(split: str | None, item_id: str | None) -> dict[str, Any]:
     asked = {"split": split, "item_id": item_id}
     terms = [{"term": {field: value}} for field, value in asked.items() if value is not None]
-    return {"bool": {"filter": terms}} if terms else {"match_all": {}}
+    return {"bool": {"filter": terms}} if terms else ALL

@@ -81,7 +81,7 @@ class IndexState:
         shards: that it has.
         promoted: whether it was ever what the alias stands for.
         notes: what jobs have noted, as JSON values by name.
-        has_sentences: whether there is room for sentences; a version of before has none.
+        has_sentences: whether it has the fields of sentences; it may be older than those.
     """
 
     index: str
@@ -248,7 +248,7 @@ def read_state(index: str, described: Mapping[str, Any], where: str) -> IndexSta
 
 
 def _fields(properties: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Name each field with what is said of it, and those inside passages and sentences."""
+    """Yield the name and mapping of each field, also of those in passages and sentences."""
     yield from properties.items()
     for outer in _OBJECTS:
         for name, field in properties.get(outer, {}).get("properties", {}).items():

@@ -14,7 +14,7 @@ import orjson
 from qa_system.stores.documents import decode_meta
 from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.facts import TEXT
-from qa_system.stores.elastic.filters import Query
+from qa_system.stores.elastic.filters import ALL, Query
 from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.mapping import FORMAT, KEYWORDS
 from qa_system.stores.elastic.search import WINDOW, pages
@@ -112,7 +112,7 @@ def _terms(at: ElasticIndex, field: str, selected: Query | None) -> Iterator[str
             found = at.client.search(
                 index=at.name,
                 size=0,
-                query=selected or {"match_all": {}},
+                query=selected or ALL,
                 aggs={"values": {"composite": composite}},
                 track_total_hits=False,
             )

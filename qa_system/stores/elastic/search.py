@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 from haystack.dataclasses import Document
@@ -19,7 +19,7 @@ from qa_system.records import Similarity
 from qa_system.stores.analysis import analyze, function_terms
 from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.documents import READ, decode
-from qa_system.stores.elastic.filters import Query
+from qa_system.stores.elastic.filters import ALL, Query
 from qa_system.stores.elastic.mapping import FORMAT, IndexState
 from qa_system.stores.function_words import FUNCTION_WORD_WEIGHT
 from qa_system.stores.matching import best_passage
@@ -40,8 +40,11 @@ __all__ = [
     "pages",
     "plain_score",
     "point_in_time",
+    "retried",
     "word_query",
 ]
+
+Found = TypeVar("Found")
 
 WINDOW: Final = 10_000
 """Documents that the server returns in one answer (index.max_result_window), and candidates that a
@@ -100,24 +103,47 @@ def by_words(
     at: ElasticIndex, text: str, top_k: int, selected: Query | None, whole_ties: bool = False
 ) -> list[Document]:
     """Return the documents that share words with a question, best first."""
-    state = at.state()
-    while state is not None:
+
+    def look(state: IndexState) -> list[dict[str, Any]]:
+        # In a version that was promoted meanwhile `content` is not looked into: an error.
         query = word_query(text, selected, state.format)
-        if query is None:
-            break
+        return [] if query is None else _sharing_words(at, state, query, top_k)
+
+    match = partial(best_passage, text)
+    hits = retried(at.state, look) or []
+    found = [decode(hit, score=_score(hit), match=match) for hit in hits]
+    return best_documents(found, top_k, whole_ties=whole_ties)
+
+
+def retried(
+    state_of: Callable[..., IndexState | None], look: Callable[[IndexState], Found | None]
+) -> Found | None:
+    """Return what is found in the version that is read, though another one is promoted meanwhile.
+
+    Args:
+        state_of: of the index, `state` or `state_with_dimension`.
+        look: returns what is found in a version; None: it has met another one.
+
+    Returns:
+        What it returned; None where there is no index.
+
+    Raises:
+        StoreError: from `look`, and the version is still the one that is read.
+    """
+    state = state_of()
+    while state is not None:
         try:
-            hits = _sharing_words(at, state, query, top_k)
+            found = look(state)
         except StoreError:
-            # Another version was promoted meanwhile, in which `content` is not looked into.
-            fresh = at.state(fresh=True)
+            fresh = state_of(fresh=True)
             if fresh == state:
                 raise
-            state = fresh
         else:
-            match = partial(best_passage, text)
-            found = [decode(hit, score=_score(hit), match=match) for hit in hits]
-            return best_documents(found, top_k, whole_ties=whole_ties)
-    return []
+            if found is not None:
+                return found
+            fresh = state_of(fresh=True)
+        state = fresh
+    return None
 
 
 def _sharing_words(
@@ -164,25 +190,20 @@ def by_vectors(
             where=at.name,
             remedy=f"Ask for {WINDOW:,} or fewer.",
         )
-    state = at.state_with_dimension()
-    while True:
-        if state is None or state.dimension is None:
-            return [[] for _ in queries]
-        try:
-            responses = _nearest_and_ties(at, state, queries, top_k, selected)
-        except StoreError:
-            fresh = at.state_with_dimension(fresh=True)
-            if fresh == state:
-                raise
-        else:
-            if all(hit["_index"] == state.index for hits in responses for hit in hits):
-                near = partial(_near_document, similarity=state.similarity)
-                return [
-                    best_documents(map(near, hits), top_k, whole_ties=whole_ties)
-                    for hits in responses
-                ]
-            fresh = at.state_with_dimension(fresh=True)
-        state = fresh  # another version was promoted meanwhile
+
+    def look(state: IndexState) -> tuple[Similarity, list[list[dict[str, Any]]]] | None:
+        if state.dimension is None:
+            return state.similarity, [[] for _ in queries]
+        responses = _nearest_and_ties(at, state, queries, top_k, selected)
+        is_same = all(hit["_index"] == state.index for hits in responses for hit in hits)
+        return (state.similarity, responses) if is_same else None
+
+    found = retried(at.state_with_dimension, look)
+    if found is None:
+        return [[] for _ in queries]
+    similarity, responses = found
+    near = partial(_near_document, similarity=similarity)
+    return [best_documents(map(near, hits), top_k, whole_ties=whole_ties) for hits in responses]
 
 
 def _nearest_and_ties(
@@ -370,7 +391,7 @@ def pages(
         while left > 0:
             wanted = int(min(size, left))
             found = point.search(
-                query=query or {"match_all": {}},
+                query=query or ALL,
                 sort=[*sort, "_shard_doc"],
                 size=wanted,
                 source=source,

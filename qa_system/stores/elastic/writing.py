@@ -26,7 +26,7 @@ from qa_system.stores.elastic.documents import (
     passages_of,
     written_sentences,
 )
-from qa_system.stores.elastic.filters import Query
+from qa_system.stores.elastic.filters import Query, with_ids
 from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.mapping import IndexState
 from qa_system.stores.elastic.search import pages
@@ -104,7 +104,9 @@ def existing(at: ElasticIndex, ids: Sequence[str], *, divided: bool = False) -> 
     for start in range(0, len(ids), IDS_AT_ONCE):
         with explained(at.where):
             answer = at.client.mget(
-                index=at.name, ids=ids[start : start + IDS_AT_ONCE], source=["sentences.count"]
+                index=at.name,
+                ids=ids[start : start + IDS_AT_ONCE],
+                source=["sentences.count"] if divided else False,
             )
         found += [
             each["_id"]
@@ -130,8 +132,7 @@ def update(at: ElasticIndex, selected: Query, meta: dict[str, Any]) -> int:
             raise DocumentsRejectedError(report.rejected, updated, at.where)
         if not report.conflicts:
             return updated
-        again: Query = {"ids": {"values": report.conflicts}}
-        selected = {"bool": {"filter": [selected, again]}}
+        selected = with_ids(report.conflicts, selected)
     raise StoreError(
         f"{counted(updated, 'document')} updated; {len(report.conflicts):,} are changed by "
         "somebody else all the time",

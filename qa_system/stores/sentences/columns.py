@@ -21,6 +21,7 @@ from qa_system.texts.sentences import sentences
 __all__ = [
     "SentenceColumns",
     "columns_of",
+    "joined",
     "quantized",
     "term_hash",
     "terms_of",
@@ -123,7 +124,7 @@ def joined(parts: Sequence[SentenceColumns]) -> SentenceColumns:
 
 
 def quantized(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return embeddings of length 1 as steps, and what a step of each is worth.
+    """Scale embeddings to length 1; return them as steps, and what a step of each is worth.
 
     Args:
         embeddings: (n, dimension); one of zeros stays one.

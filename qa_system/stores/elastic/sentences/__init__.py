@@ -1,1 +1,1 @@
-"""The sentences of an index: where a filter selects few, all of them; else those of candidates."""
+"""Search among the sentences of an index: all that a filter selects, or those of candidates."""

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from qa_system.stores.documents import DamagedStoreError
 from qa_system.stores.elastic.documents import PACKED, READ, decode, sentences_of
-from qa_system.stores.elastic.filters import ALL, Query
+from qa_system.stores.elastic.filters import ALL, Query, with_ids
 from qa_system.stores.elastic.search import WINDOW, PointInTime
 from qa_system.stores.sentences import SentenceColumns, unembedded_columns
 from qa_system.stores.sentences.columns import joined
 from qa_system.stores.sentences.scoring import cosines_of_reviews
 
-__all__ = ["Extent", "Reviews", "read_extent", "read_reviews", "those", "within"]
+__all__ = ["Extent", "Reviews", "read_extent", "read_reviews", "within"]
 
 FloatArray = NDArray[np.float32]
 
@@ -62,18 +62,12 @@ def within(index: PointInTime, selected: Query | None, ids: Sequence[str], most:
         ids: the best first.
         most: sentences.
     """
-    query = those(ids, selected)
+    query = with_ids(ids, selected)
     hits = _hits(index, query, len(ids), source=False, docvalue_fields=[_COUNT])
     sizes = {hit["_id"]: hit.get("fields", {}).get(_COUNT, [0])[0] for hit in hits}
     there = [each for each in ids if each in sizes]
     ends = np.cumsum([sizes[each] for each in there])
     return there[: max(1, int(np.searchsorted(ends, most, "right")))]
-
-
-def those(ids: Sequence[str], selected: Query | None = None) -> Query:
-    """Return the query by ids, among the documents that another one selects."""
-    named: Query = {"ids": {"values": list(ids)}}
-    return named if selected is None else {"bool": {"filter": [selected, named]}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +100,7 @@ class Reviews:
         cosines = np.zeros(len(self.ids), np.float32)
         places = {self.ids[number]: number for number in missing.tolist()}
         source = ["embedding", "passages.embedding"]
-        for hit in _hits(self.index, those(list(places)), len(places), source=source):
+        for hit in _hits(self.index, with_ids(list(places)), len(places), source=source):
             cosines[places[hit["_id"]]] = _cosine(hit["_source"], vector)
         chosen: FloatArray = cosines[self.columns.reviews]
         return chosen
@@ -122,7 +116,7 @@ class Reviews:
             scores: by number.
         """
         ids = [self.ids[number] for number in scores]
-        found = _hits(self.index, those(ids), len(ids), source=READ)
+        found = _hits(self.index, with_ids(ids), len(ids), source=READ)
         hits = {hit["_id"]: hit for hit in found}
         return [decode(hits[self.ids[number]], score) for number, score in scores.items()]
 
@@ -159,7 +153,7 @@ def read_reviews(
 
 
 def _texts(index: PointInTime, numbers: Mapping[str, int]) -> Iterable[tuple[int, str]]:
-    for hit in _hits(index, those(list(numbers)), len(numbers), source=["content"]):
+    for hit in _hits(index, with_ids(list(numbers)), len(numbers), source=["content"]):
         text = hit["_source"].get("content")
         if text is not None:
             yield numbers[hit["_id"]], text

@@ -1,8 +1,8 @@
 """How an index's sentences are found: every one of the reviews that a filter selects.
 
-They are scored here, by the code of the embedded store, and so have the same scores. What a filter
-selects has to come over the network for that; where it is too much, the reviews that the index's
-own searches find are looked into.
+They are scored here, by the code of the embedded store, and so have the same scores. For that they
+come over the network. Where a filter selects too many, only the sentences of candidates are scored:
+of the reviews that the index's own searches find.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from itertools import chain, zip_longest
 from typing import Any, Final
 
 from qa_system.console.wording import counted
-from qa_system.errors import StoreError
 from qa_system.stores.checks import query_vector, reembed_command
-from qa_system.stores.elastic.filters import Query
+from qa_system.stores.elastic.filters import Query, with_ids
 from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.mapping import IndexState
 from qa_system.stores.elastic.search import (
@@ -23,13 +22,13 @@ from qa_system.stores.elastic.search import (
     by_vectors,
     by_words,
     point_in_time,
+    retried,
 )
 from qa_system.stores.elastic.sentences.reading import (
     Extent,
     Reviews,
     read_extent,
     read_reviews,
-    those,
     within,
 )
 from qa_system.stores.elastic.versions.aliases import base_of
@@ -56,25 +55,15 @@ def by_sentences(
 ) -> SentenceRanking:
     """Return the best sentences, and their documents; see `SearchableStore.search_sentences`."""
     given = None if embedding is None else query_vector(embedding, None)
-    state = at.state_with_dimension()
-    while state is not None:
-        try:
-            vector = None if given is None else query_vector(given, state.dimension)
-            if state.dimension is None:
-                vector = None  # words alone count where nothing has an embedding
-            asked = SentenceQuery.of(query, vector, bm25_weight)
-            search = _Search(at, state, query, asked, selected)
-            found = search.find(top_k, relevant)
-        except StoreError:
-            fresh = at.state_with_dimension(fresh=True)
-            if fresh == state:
-                raise
-        else:
-            if found is not None:
-                return found
-            fresh = at.state_with_dimension(fresh=True)
-        state = fresh  # another version was promoted meanwhile
-    return SentenceRanking([], [], 0, 0)
+
+    def look(state: IndexState) -> SentenceRanking | None:
+        vector = None if given is None else query_vector(given, state.dimension)
+        if state.dimension is None:
+            vector = None  # words alone count where nothing has an embedding
+        asked = SentenceQuery.of(query, vector, bm25_weight)
+        return _Search(at, state, query, asked, selected).find(top_k, relevant)
+
+    return retried(at.state_with_dimension, look) or SentenceRanking([], [], 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +92,7 @@ class _Search:
             selected, size = self.selected, extent.reviews
             if not is_whole:
                 ids = within(index, selected, self._candidates(), MOST_SENTENCES)
-                selected, size = those(ids), len(ids)
+                selected, size = with_ids(ids), len(ids)
             reviews = read_reviews(index, selected, size, self.state.dimension)
             if reviews.version not in (None, self.state.index):
                 return None
@@ -129,12 +118,12 @@ class _Search:
         return list(dict.fromkeys(each.id for each in mixed if each is not None))
 
     def _tell_damage(self, reviews: Reviews) -> None:
-        """Tell once what each question would meet."""
+        """Warn of damaged sentences, once for each version: every question meets them."""
         if self.state.index not in self.at.told_damaged:
             self.at.told_damaged.add(self.state.index)
             log.warning(
-                "%s: the stored sentences of %s cannot be used (%r is one): they are divided when a"
-                " question comes; %s makes them again",
+                "%s: the stored sentences of %s cannot be used (%r is one): each question divides"
+                " those reviews anew; %s stores their sentences again",
                 self.at.where,
                 counted(len(reviews.damaged), "review"),
                 reviews.damaged[0],

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from qa_system.stores.elastic.bulk import delete_selected
 from qa_system.stores.elastic.connection import explained
-from qa_system.stores.elastic.filters import Query
+from qa_system.stores.elastic.filters import Query, with_ids
 from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.labels import LabelIndex
 from qa_system.stores.elastic.versions import aliases
@@ -51,7 +51,7 @@ def forget(at: ElasticIndex, labels: LabelIndex, review_ids: Sequence[str]) -> F
 def _queries(review_ids: Sequence[str]) -> Iterator[Query]:
     for start in range(0, len(review_ids), IDS_AT_ONCE):
         ids = list(review_ids[start : start + IDS_AT_ONCE])
-        either: list[dict[str, Any]] = [{"terms": {"review_id": ids}}, {"ids": {"values": ids}}]
+        either: list[dict[str, Any]] = [{"terms": {"review_id": ids}}, with_ids(ids)]
         yield {"bool": {"should": either}}
 
 

@@ -1,4 +1,4 @@
-"""A store's versions as it offers them: one is read, the next is built aside."""
+"""The versions of a store on a server: one is read while the next is built beside it."""
 
 from __future__ import annotations
 

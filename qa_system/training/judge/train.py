@@ -26,7 +26,7 @@ from qa_system.training.sources import Part, read_sources
 
 __all__ = ["train_judge"]
 
-MEASURED_QUESTIONS = 400
+MEASURED_QUESTIONS = 150
 """Of each source of dev, drawn at random: every sentence of their texts is judged."""
 
 

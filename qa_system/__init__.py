@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qa_system.generators.chat import ReviewChat as ReviewChat
     from qa_system.generators.rag import RAGGenerator as RAGGenerator
     from qa_system.generators.scoring import GeneratedAnswerScorer as GeneratedAnswerScorer
+    from qa_system.judging.judge import Judge as Judge
     from qa_system.readers.extractive import ExtractiveReader as ExtractiveReader
     from qa_system.records import Answer as Answer
     from qa_system.records import Answers as Answers
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from qa_system.retrievers.embedders import ReviewDocumentEmbedder as ReviewDocumentEmbedder
     from qa_system.retrievers.embedders import ReviewTextEmbedder as ReviewTextEmbedder
     from qa_system.retrievers.embedding import ReviewEmbeddingRetriever as ReviewEmbeddingRetriever
+    from qa_system.retrievers.judged import JudgedSentenceRetriever as JudgedSentenceRetriever
     from qa_system.retrievers.sentences import SentenceRetriever as SentenceRetriever
     from qa_system.stores.elasticsearch import ElasticsearchReviewStore as ElasticsearchReviewStore
     from qa_system.stores.faiss import FAISSDocumentStore as FAISSDocumentStore
@@ -51,6 +53,8 @@ _HOMES = {
     "ExtractiveReader": "qa_system.readers.extractive",
     "FAISSDocumentStore": "qa_system.stores.faiss",
     "GeneratedAnswerScorer": "qa_system.generators.scoring",
+    "Judge": "qa_system.judging.judge",
+    "JudgedSentenceRetriever": "qa_system.retrievers.judged",
     "Label": "qa_system.records",
     "QASystem": "qa_system.system",
     "QASystemError": "qa_system.errors",

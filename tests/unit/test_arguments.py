@@ -19,6 +19,7 @@ from qa_system.rankers.reader_ranker import ReaderRanker
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.retrievers.bm25 import BM25Retriever
 from qa_system.retrievers.dense import DenseRetriever
+from qa_system.retrievers.judged import JudgedSentenceRetriever
 from qa_system.retrievers.sentences import SentenceRetriever
 from qa_system.stores import open_store
 from qa_system.stores.elasticsearch import ElasticsearchReviewStore
@@ -33,6 +34,7 @@ CLASSES: list[type] = [
     ElasticsearchReviewStore,
     BM25Retriever,
     DenseRetriever,
+    JudgedSentenceRetriever,
     SentenceRetriever,
     ReaderRanker,
     ExtractiveReader,

@@ -48,7 +48,9 @@ def test_ours_need_what_they_say(tmp_path):
         assert "retriever" in pipeline.graph.nodes
         assert mode.scorer is None or mode.scorer in pipeline.graph.nodes
         kinds = {type(pipeline.get_component(each)).__name__ for each in pipeline.graph.nodes}
-        assert mode.needs_embeddings == bool(kinds & {"DenseRetriever", "SentenceRetriever"})
+        assert mode.needs_embeddings == bool(
+            kinds & {"DenseRetriever", "JudgedSentenceRetriever", "SentenceRetriever"}
+        )
         assert (mode.scorer is not None) == ("DenseRetriever" in kinds)
 
 

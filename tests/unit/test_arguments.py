@@ -63,7 +63,17 @@ WRONG: dict[str, list[Any]] = {
 }
 CHECKED_ELSEWHERE = {
     # by the store, in its own words: an embedding, an encoder, what a version is made with
-    *("embedding", "embeddings", "encoder", "identity", "passages", "built", "expected", "resume"),
+    *(
+        "embedding",
+        "embeddings",
+        "encoder",
+        "judge",
+        "identity",
+        "passages",
+        "built",
+        "expected",
+        "resume",
+    ),
     *("sentences", "evidence"),
     # in __init__, where they are settings, and of components
     *("api_key_env", "backend", "bulk", "ca_certs_env", "chat_generator", "device"),

@@ -68,7 +68,9 @@ def test_a_registered_one_retrieves_and_is_read(tmp_path, newest):
 
 
 def test_an_unknown_name_is_an_error_that_names_the_known(newest):
-    with pytest.raises(ConfigError, match="bm25, dense, hybrid, sentences, newest") as caught:
+    with pytest.raises(
+        ConfigError, match="bm25, dense, hybrid, sentences, judged, newest"
+    ) as caught:
         mode_of(settings_of("hybridised"))
     assert "'hybridised'" in caught.value.what
 

@@ -12,10 +12,20 @@ import orjson
 from qa_system.errors import DataError
 from qa_system.opinions import Quote
 
-__all__ = ["Aspect", "Digest", "decode_digest", "encode_digest", "is_stale", "version_of"]
+__all__ = [
+    "MOST_QUOTES",
+    "Aspect",
+    "Digest",
+    "decode_digest",
+    "encode_digest",
+    "is_stale",
+    "version_of",
+]
 
 GROWN: Final = 0.20
 """The share of new reviews from which on a digest is stale."""
+MOST_QUOTES: Final = 100
+"""Of an aspect: for it, against it, and of neither kind, each."""
 SHRUNK: Final = 0.05
 """The share of its reviews that are gone, or say something else, from which on it is stale."""
 
@@ -30,7 +40,8 @@ class Aspect:
         against: reviews that speak ill of it.
         support: reviews that speak of it at all; copies of a review count once.
         share: `support` of all the item's reviews, copies counted once.
-        quotes: what they say, one a review: those for and against first, in turns.
+        quotes: what they say, one a review: those for it, then those against it, then those that
+            are neither or both; of each kind at most a hundred, the surest first.
     """
 
     label: str

@@ -48,6 +48,7 @@ __all__ = [
     "ClosedError",
     "ConfigError",
     "DataError",
+    "DigestNotFoundError",
     "EmbeddingError",
     "EmptyQuestionError",
     "EncoderMismatchError",
@@ -243,6 +244,12 @@ class UnknownItemError(QuestionError):
 
     public_message = "There are no reviews of this item."
     exit_code = 1
+
+
+class DigestNotFoundError(QASystemError):
+    """The store has reviews of an item, and no digest of them."""
+
+    public_message = "There is no digest of this item's reviews yet."
 
 
 class JobError(QASystemError):

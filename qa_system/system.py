@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -20,6 +20,8 @@ from qa_system.answering.answers import (
 )
 from qa_system.answering.asking import Steps, failed, questions_of
 from qa_system.answering.counting import is_of_one_item, materials_of
+from qa_system.answering.digests import digest_of
+from qa_system.answering.examination import NOTHING_READ, Examination
 from qa_system.answering.finding import Finder, Found
 from qa_system.arguments import checked
 from qa_system.config import Settings, changed, load_settings
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from haystack import Document
 
     from qa_system.consensus.summary import Consensus, Material
+    from qa_system.digests import Digest
     from qa_system.generators.chat import ReviewChat
     from qa_system.generators.rag import Generated, RAGGenerator
     from qa_system.readers.extractive import ExtractiveReader
@@ -45,27 +48,6 @@ __all__ = ["Examination", "Mode", "QASystem"]
 
 SPANS = 64
 """Spans requested from the reader: as many as there are sentences that may be quoted."""
-
-NOTHING_READ = Reading((), (), 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Examination:
-    """How a question was answered: the answers, and everything that led to them.
-
-    Args:
-        documents: those that were read, whole or in part, best first: as retrieved or ranked; if
-            the reader is the ranker, by its best span in each.
-        reading: what the reader found in them, including spans below its threshold; empty if
-            answers were generated and the reader was not asked.
-        answers: what `ask` returns.
-        drafts: what was generated from the first of the documents, best first, withheld or not.
-    """
-
-    documents: tuple[Document, ...]
-    reading: Reading
-    answers: Answers
-    drafts: tuple[Draft, ...] = ()
 
 
 @checked
@@ -302,6 +284,20 @@ class QASystem:
             else Examination((), NOTHING_READ, failed(question, steps.errors[at], timings))
             for at, question in enumerate(asked)
         ]
+
+    def digest(self, item_id: str) -> Digest:
+        """Return what an item's reviews say of its aspects, as `qa-index digest` has kept it.
+
+        Args:
+            item_id: the item, compared exactly as it is.
+
+        Raises:
+            ClosedError: the system was closed.
+            UnknownItemError: the store has no review of the item.
+            DigestNotFoundError: no digest was made of them; the remedy names the command.
+        """
+        self._refuse_if_closed()
+        return digest_of(self._store, item_id, self.settings.store.place)
 
     async def ask_async(
         self,

@@ -48,7 +48,7 @@ class Found:
 def find_aspects(
     texts: Sequence[str],
     catalogue: Catalogue,
-    embed: Embed,
+    embed: Embed | None,
     number: int,
     names: Collection[str] = (),
 ) -> list[Found]:
@@ -57,7 +57,8 @@ def find_aspects(
     Args:
         texts: of the item's reviews, copies left out.
         catalogue: how all reviews use words.
-        embed: returns an embedding of each of some phrases, (n, dimension).
+        embed: returns an embedding of each of some phrases, (n, dimension); None: none mean the
+            same.
         number: how many are returned, at most.
         names: stems of the item's own name, which is no aspect of it.
     """
@@ -68,14 +69,14 @@ def find_aspects(
         for stems, phrase in phrases.items()
         if len(phrase.reviews) >= fewest and phrase.nominal and stems[-1] not in names
     }
-    scores = {stems: _score(phrase, len(texts), catalogue) for stems, phrase in chosen.items()}
+    scores = {stems: _score(phrase, catalogue) for stems, phrase in chosen.items()}
     best = sorted(chosen, key=lambda stems: (-scores[stems], stems))[:CANDIDATES]
     found = _without_parts([chosen[stems] for stems in best], scores)
-    merged = _of_one_meaning(found, embed)
+    merged = found if embed is None else _of_one_meaning(found, embed)
     return sorted(merged, key=lambda each: (-each.score, each.label))[:number]
 
 
-def _score(phrase: Phrase, reviews: int, catalogue: Catalogue) -> float:
+def _score(phrase: Phrase, catalogue: Catalogue) -> float:
     """Return how good an aspect a phrase is: of many reviews, rare elsewhere, a part's name."""
     head = phrase.stems[-1]
     rarity = max(map(catalogue.rarity, phrase.stems))

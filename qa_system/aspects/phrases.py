@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from math import log2
 from typing import Final
 
-from qa_system.aspects.words import Word, is_content, is_nominal, is_of_product, is_topic, runs, words
+from qa_system.aspects.words import (
+    Word,
+    is_content,
+    is_nominal,
+    is_of_product,
+    is_topic,
+    runs,
+    words,
+)
 
 __all__ = ["Catalogue", "Phrase", "Stems", "phrases_of"]
 

@@ -99,8 +99,8 @@ class ReviewStore(SearchableStore, DigestStore, Protocol):
     """A store that is searched, and knows reviews, encoders and labels.
 
     `FAISSDocumentStore` (the embedded store: a folder) and `ElasticsearchReviewStore` (a server)
-    are two. Their methods are described here, in `SearchableStore` and in `DigestStore`; where the two differ, the
-    method says so.
+    are two. Their methods are described here, in `SearchableStore` and in `DigestStore`; where the
+    two differ, the method says so.
     """
 
     @property

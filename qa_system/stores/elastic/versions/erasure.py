@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from time import monotonic, sleep
 from typing import Any, Final
 
+from qa_system.stores.elastic.beside.digests import DigestIndex
+from qa_system.stores.elastic.beside.labels import LabelIndex
 from qa_system.stores.elastic.bulk import delete_selected
 from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.filters import Query, with_ids
 from qa_system.stores.elastic.index import ElasticIndex
-from qa_system.stores.elastic.beside.digests import DigestIndex
-from qa_system.stores.elastic.beside.labels import LabelIndex
 from qa_system.stores.elastic.search import pages
 from qa_system.stores.elastic.versions import aliases
 from qa_system.stores.writes import Forgotten

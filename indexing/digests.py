@@ -1,0 +1,139 @@
+"""The job that keeps the digests of a store's items up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from indexing.interrupts import Interrupts
+from qa_system.answering.finding import refuse_unknown
+from qa_system.digests import is_stale
+
+if TYPE_CHECKING:
+    from haystack import Document
+
+    from qa_system.aspects.digesting import Digester
+    from qa_system.aspects.phrases import Catalogue
+    from qa_system.stores.contract import ReviewStore
+
+__all__ = ["Digested", "catalogue_of", "digest_items", "drop_orphans", "item_ids"]
+
+SAMPLED: Final = 5_000
+"""Reviews from which it is learned how a store's reviews use words."""
+PAGE: Final = 10_000
+
+
+@dataclass(slots=True)
+class Digested:
+    """What came of a job.
+
+    Args:
+        made: digests that were made, for the first time or anew.
+        fresh: digests that were left as they were, for their reviews hardly changed.
+        removed: digests of items that have no reviews any more.
+    """
+
+    made: int = 0
+    fresh: int = 0
+    removed: int = 0
+
+
+def item_ids(store: ReviewStore) -> list[str]:
+    """Return the items of a store, in order."""
+    found: list[str] = []
+    for start in range(0, store.count_items(), PAGE):
+        page, _ = store.get_metadata_field_unique_values("meta.item_id", None, start, PAGE)
+        found += [each for each in page if isinstance(each, str)]
+    return found
+
+
+def catalogue_of(store: ReviewStore, items: Sequence[str]) -> Catalogue:
+    """Learn from a sample of a store how its reviews use words.
+
+    Args:
+        store: the store.
+        items: all of its items; the sample is of some, spread evenly over them.
+    """
+    from qa_system.aspects.phrases import Catalogue
+
+    found = Catalogue()
+    for item in _spread(items):
+        for document in _documents(store, item)[: SAMPLED - found.reviews]:
+            found.add(document.content or "")
+        if found.reviews >= SAMPLED:
+            break
+    return found
+
+
+def digest_items(
+    store: ReviewStore,
+    digester: Digester,
+    items: Iterable[str],
+    *,
+    place: str,
+    anew: bool = False,
+    on_item: Callable[[], Any] = lambda: None,
+) -> Digested:
+    """Make the digests that are missing or stale, each in a write of its own.
+
+    If it is interrupted, the next call goes on: what is made is fresh.
+
+    Args:
+        store: the store.
+        digester: makes them.
+        items: their ids.
+        place: the store's, for errors.
+        anew: make the fresh ones, too.
+        on_item: called when an item is done.
+
+    Raises:
+        UnknownItemError: the store has no review of an item; those before it are done.
+        JobInterruptedError: a signal came; what was made is kept.
+    """
+    done = Digested()
+    with Interrupts() as interrupts:
+        for item in items:
+            known = None if anew else store.get_digest(item)
+            if known is not None and not is_stale(
+                known, store.reviews_of_items([item]).get(item, {})
+            ):
+                done.fresh += 1
+            else:
+                generation = store.generation
+                documents = _documents(store, item)
+                if not documents:
+                    refuse_unknown(store, item, place)
+                digest = digester.digest(item, documents, generation)
+                with interrupts.held():
+                    store.write_digest(digest)
+                done.made += 1
+            on_item()
+    return done
+
+
+def drop_orphans(store: ReviewStore, items: Iterable[str]) -> int:
+    """Delete the digests of items that have no reviews any more, and return their number.
+
+    Args:
+        store: the store.
+        items: those that have reviews.
+    """
+    there = set(items)
+    gone = [each.item_id for each in store.iter_digests() if each.item_id not in there]
+    return store.delete_digests(gone) if gone else 0
+
+
+def _documents(store: ReviewStore, item: str) -> list[Document]:
+    return store.filter_documents({"field": "meta.item_id", "operator": "==", "value": item})
+
+
+def _spread(items: Sequence[str]) -> Iterable[str]:
+    """Yield all items: first those that are far from each other in their order."""
+    step = 1 << max(len(items) - 1, 0).bit_length()
+    seen_every = None
+    while step >= 1:
+        for at in range(0, len(items), step):
+            if seen_every is None or at % seen_every:
+                yield items[at]
+        seen_every, step = step, step // 2

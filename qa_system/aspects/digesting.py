@@ -104,7 +104,7 @@ class Digester:
         ]
         chosen = sorted(
             (pair for pair in zip(found, said, strict=True) if _opinions(pair[1])),
-            key=lambda pair: (-pair[0].score * _opinions(pair[1]) / len(pair[1]), pair[0].label),
+            key=lambda pair: (-pair[0].score * (1 + _opinions(pair[1]) / len(pair[1])), pair[0].label),
         )[:ASPECTS]
         chosen.sort(key=lambda pair: (-len(pair[1]), -_opinions(pair[1]), pair[0].label))
         return [self._aspect(aspect, mentions, documents) for aspect, mentions in chosen]

@@ -19,6 +19,8 @@ FEWEST_REVIEWS: Final = 2
 """Reviews that speak of an aspect; what one customer speaks of is not yet one."""
 CANDIDATES: Final = 60
 """The best phrases, which are compared with each other."""
+SURELY_NO_NOUN: Final = 0.4
+"""How surely the last word of an aspect's name has to be a noun, at least."""
 SAME_MEANING: Final = 0.66
 """The cosine of two phrases' embeddings from which on they mean the same: "price" and "cost" have
 .73, "battery" and "charge" .67, "bag" and "zipper" .62."""
@@ -67,7 +69,10 @@ def find_aspects(
     chosen = {
         stems: phrase
         for stems, phrase in phrases.items()
-        if len(phrase.reviews) >= fewest and phrase.nominal and stems[-1] not in names
+        if len(phrase.reviews) >= fewest
+        and phrase.nominal
+        and stems[-1] not in names
+        and catalogue.noun(stems[-1]) >= SURELY_NO_NOUN
     }
     scores = {stems: _score(phrase, catalogue) for stems, phrase in chosen.items()}
     best = sorted(chosen, key=lambda stems: (-scores[stems], stems))[:CANDIDATES]

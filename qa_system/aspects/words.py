@@ -83,7 +83,8 @@ _LITTLE_SAID: Final = _listed(
     time times day days night nights week weeks weekend month months year years hour hours minute
     minutes moment second seconds today yesterday tomorrow morning evening afternoon monday tuesday
     wednesday thursday friday saturday sunday january february march april june july august
-    september october november december christmas birthday mm cm kg km ml lb lbs oz ft min mins
+    september october november december christmas birthday mm cm kg km ml
+    kilometre kilometres kilometer kilometers mile miles yard yards watt watts lb lbs oz ft min mins
     metre metres meter meters inch inches pound pounds gram grams ounce ounces litre litres liter
     liters degree degrees percent dollar dollars euro euros cent cents buck bucks
     amazon seller brand reason reasons problem problems issue issues question questions point

@@ -222,7 +222,7 @@ class ConsensusBuilder:
             mentions_in(own, each.documents, each.marked, self.threshold)
             for each, own in zip(materials, clauses, strict=True)
         ]
-        texts = [[mention.text for mention in own] for own in mentions]
+        texts = [[mention.told for mention in own] for own in mentions]
         threshold = SIMILAR_WORDS if self.by_words else self.similarity
         return [
             Grouped(material, groups_of(own, alike, threshold))

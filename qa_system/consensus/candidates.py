@@ -156,6 +156,7 @@ def _quoted(mention: Mention, content: str, marked: Sequence[Marked]) -> Mention
         start=start,
         end=end,
         text=content[start:end],
+        sentence=mention.text,
         exact=None if (start, end) == (best.start, best.end) else exact,
     )
 

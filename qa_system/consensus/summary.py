@@ -112,7 +112,7 @@ def points_of(grouped: Grouped, snippet_chars: int, part: str | None = None) -> 
     for group in grouped.groups:
         support = len(group.mentions)
         yield Point(
-            label=" ".join(group.central.text.split()),
+            label=group.central.told,
             support=support,
             share=support / speaking,
             interval=wilson(support, speaking),

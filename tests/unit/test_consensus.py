@@ -15,11 +15,11 @@ from qa_system.consensus.candidates import Marked, clauses_of, mentions_in
 from qa_system.consensus.duplicates import duplicates_of
 from qa_system.consensus.intervals import wilson
 from qa_system.consensus.mentions import Mention, judged_mentions
-from qa_system.consensus.points import are_opposed, groups_of, similarity, similarity_of_words
+from qa_system.consensus.points import groups_of, similarity, similarity_of_words
 from qa_system.consensus.summary import Consensus, Grouped, Material, consensus_of
 from qa_system.consensus.verdict import verdict_of
 from qa_system.judging import Judgements
-from qa_system.opinions import Verdict
+from qa_system.opinions import Verdict, are_opposed
 
 QUESTION = "Does it run big?"
 TRUE_TO_SIZE = "True to size?"
@@ -147,7 +147,9 @@ def test_many_reviews_are_compared_with_few() -> None:
 
 
 def mention(at: int, text: str = "", stance=None, polarity=None, confidence=0.9) -> Mention:
-    return Mention(f"r{at:02}", at, 0, len(text), text, confidence, stance, polarity)
+    return Mention(
+        f"r{at:02}", at, 0, len(text), text, confidence, stance=stance, polarity=polarity
+    )
 
 
 @given(st.integers(2, 12), st.integers(0, 10_000), st.sampled_from([0.2, 0.4, 0.6]))

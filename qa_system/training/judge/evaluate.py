@@ -146,4 +146,4 @@ def _threshold(answers: FloatArray, right: NDArray[np.bool_]) -> float:
         ((answers >= each) & right).sum() / ((answers >= each).sum() + right.sum())
         for each in candidates
     ]
-    return float(candidates[int(np.argmax(counts))])
+    return round(float(candidates[int(np.argmax(counts))]), 2)

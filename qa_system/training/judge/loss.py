@@ -84,6 +84,7 @@ def judge_loss(
         weights: of each head; one that is not named has 1.
 
     >>> import torch
+    >>> from qa_system.judging.judgements import LOGITS
     >>> targets = torch.full((2, len(LOGITS)), torch.nan)
     >>> targets[0, 0], targets[0, 1:4] = 1.0, torch.tensor([0.0, 1.0, 0.0])
     >>> loss = judge_loss(torch.zeros(2, len(LOGITS)), targets, {"stance": 0.5})

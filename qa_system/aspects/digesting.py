@@ -102,10 +102,9 @@ class Digester:
                 best_of_reviews(judged_mentions(clauses, each, is_polar=False, decided=1.0))
             ]
         ]
-        chosen = sorted(
-            (pair for pair in zip(found, said, strict=True) if _opinions(pair[1])),
-            key=lambda pair: (-pair[0].score * (1 + _opinions(pair[1]) / len(pair[1])), pair[0].label),
-        )[:ASPECTS]
+        pairs = [pair for pair in zip(found, said, strict=True) if _opinions(pair[1])]
+        pairs.sort(key=lambda pair: (-_worth(*pair), pair[0].label))
+        chosen = pairs[:ASPECTS]
         chosen.sort(key=lambda pair: (-len(pair[1]), -_opinions(pair[1]), pair[0].label))
         return [self._aspect(aspect, mentions, documents) for aspect, mentions in chosen]
 
@@ -127,6 +126,11 @@ class Digester:
                 for mention in group[:MOST_QUOTES]
             ),
         )
+
+
+def _worth(found: Found, mentions: Sequence[Mention]) -> float:
+    """Return how good an aspect is: what reviews have opinions of counts up to twice."""
+    return found.score * (1 + _opinions(mentions) / len(mentions))
 
 
 def _opinions(mentions: Sequence[Mention]) -> int:

@@ -11,6 +11,7 @@ from typing import Final
 from qa_system.aspects.words import (
     Word,
     is_content,
+    is_name,
     is_nominal,
     is_of_product,
     is_topic,
@@ -34,7 +35,8 @@ def _occurrences(text: str) -> Iterator[tuple[list[Word], Word | None, Word | No
                     break
                 before = found[start - 1] if start > first else None
                 after = found[end] if end < last else None
-                yield found[start:end], before, after
+                if is_name(found[start:end]):
+                    yield found[start:end], before, after
 
 
 @dataclass

@@ -8,13 +8,24 @@ think of it.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from qa_system.stores.analysis import analyze
 from qa_system.stores.function_words import FUNCTION_WORDS
 
-__all__ = ["Word", "is_content", "is_nominal", "is_of_product", "is_topic", "runs", "stem", "words"]
+__all__ = [
+    "Word",
+    "is_content",
+    "is_name",
+    "is_nominal",
+    "is_of_product",
+    "is_topic",
+    "runs",
+    "stem",
+    "words",
+]
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _JOINS: Final = re.compile(r"[ \t-]{1,2}\Z")
@@ -80,7 +91,7 @@ _LITTLE_SAID: Final = _listed(
     people person guy guys man men woman women wife husband son daughter kid kids child children
     friend friends mother father mom dad brother sister boyfriend girlfriend partner neighbour
     neighbours neighbor neighbors boss colleague colleagues myself
-    time times day days night nights week weeks weekend month months year years hour hours minute
+    day days night nights week weeks weekend month months year years hour hours minute
     minutes moment second seconds today yesterday tomorrow morning evening afternoon monday tuesday
     wednesday thursday friday saturday sunday january february march april june july august
     september october november december christmas birthday mm cm kg km ml
@@ -88,7 +99,7 @@ _LITTLE_SAID: Final = _listed(
     metre metres meter meters inch inches pound pounds gram grams ounce ounces litre litres liter
     liters degree degrees percent dollar dollars euro euros cent cents buck bucks
     amazon seller brand reason reasons problem problems issue issues question questions point
-    points pro pros con cons fact case idea example matter sense end place hand hands life world
+    points pro pros con cons fact case idea example matter sense end place hand hands world
     course thanks thank amount couple pair dozen piece pieces need needs difference experience
     recommendation opinion word words hundred thousand ones
     be do go goes going gone went come comes came coming make makes made making take takes took
@@ -105,7 +116,7 @@ _LITTLE_SAID: Final = _listed(
     calling hold holds held holding bring brings brought stay stays stayed stand stands stood sit
     sits sat move moves moved moving open opens opened opening closed help helps helped mean means
     meant hear heard add added pay paid spend spent wear wears wore worn wearing fits fitted break
-    breaks broke broken breaking fall falls fell fallen lasts lasted lasting live lives lived
+    breaks broke broken breaking fall falls fell fallen lasts lasted lasting live lived
     slept eat ate drank wait waited waiting watch watched pulled pushed lies lay laid dropped throw
     threw carry carried carrying walked check checked fixed filled poured remember forget forgot
     notice noticed realize realized imagine suppose supposed guess care cared mind understand
@@ -135,6 +146,8 @@ _LITTLE_SAID: Final = _listed(
     generally overall seriously obviously clearly constantly nicely back behind beneath beside
     onto off"""
 )
+_ONLY_IN_COMPOUNDS: Final = _listed("life lives time times")
+""""Battery life" and "waiting time" are aspects, "life" and "time" are none."""
 _NO_CONTENT: Final = (
     FUNCTION_WORDS
     | _DETERMINERS
@@ -184,6 +197,11 @@ def is_content(word: Word) -> bool:
         and word.text.isalpha()
         and not (word.text.endswith("ed") and word.stem != word.text)
     )
+
+
+def is_name(phrase: Sequence[Word]) -> bool:
+    """Tell whether words that may each be part of an aspect's name can be the whole of it."""
+    return len(phrase) > 1 or phrase[0].text not in _ONLY_IN_COMPOUNDS
 
 
 def runs(text: str, found: list[Word]) -> list[tuple[int, int]]:

@@ -11,8 +11,15 @@ from qa_system.digests import Aspect, Digest
 from qa_system.errors import DataError, StoreError
 from qa_system.opinions import Quote
 from qa_system.stores.digests import iter_stale
+from qa_system.stores.elastic.versions import erasure
 
 ZIP = "The zip sticks."
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """What a server still keeps of deleted documents is waited for in `test_forget.py`."""
+    monkeypatch.setattr(erasure, "EXPUNGE_WAIT", 0.0)
 
 
 def reviews(item, number, text=ZIP, start=0):
@@ -106,7 +113,7 @@ def test_one_of_21_reviews_may_change(store):
     assert list(iter_stale(store)) == []
 
 
-def test_forgetting_a_review_drops_the_digest_of_its_item(store):
+def test_forgetting_a_review_drops_the_digest_of_its_item(store, impatient):
     for item in ("bag", "mug", "hat"):
         store.write_documents(reviews(item, 3))
         store.write_digest(digest_of(store, item))
@@ -160,8 +167,8 @@ def test_a_damaged_digest_is_told(tmp_path):
         store.get_digest("bag")
 
 
-def test_erasure_reaches_digests_from_an_earlier_version(elastic_store):
-    """The review is in the version that a rollback would bring back, not in the one that is read."""
+def test_erasure_reaches_digests_from_an_earlier_version(elastic_store, impatient):
+    """The review is in the version that a rollback would bring back."""
     store = elastic_store()
     store.write_documents(reviews("bag", 3))
     store.write_digest(digest_of(store, "bag", versions={}, aspects=()))

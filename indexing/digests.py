@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from indexing.interrupts import Interrupts
 from qa_system.answering.finding import refuse_unknown
-from qa_system.digests import is_stale
+from qa_system.console.progress import progress
+from qa_system.digests.versions import is_stale
 
 if TYPE_CHECKING:
     from haystack import Document
 
     from qa_system.aspects.digesting import Digester
+    from qa_system.aspects.finding import Embed
     from qa_system.aspects.phrases import Catalogue
+    from qa_system.config import Settings
     from qa_system.stores.contract import ReviewStore
 
-__all__ = ["Digested", "catalogue_of", "digest_items", "drop_orphans", "item_ids"]
+__all__ = ["Digested", "catalogue_of", "digest_items", "digest_store", "drop_orphans", "item_ids"]
 
 SAMPLED: Final = 5_000
 """Reviews from which it is learned how a store's reviews use words."""
@@ -37,6 +40,56 @@ class Digested:
     made: int = 0
     fresh: int = 0
     removed: int = 0
+
+
+def digest_store(
+    store: ReviewStore,
+    settings: Settings,
+    items: Sequence[str] | None,
+    *,
+    min_reviews: int,
+    anew: bool,
+) -> Digested:
+    """Bring digests up to date, and show the progress.
+
+    Args:
+        store: the store.
+        settings: its place, the judge's and the encoder's.
+        items: their ids; None: all items, and digests of items that are gone are removed.
+        min_reviews: of an item with fewer reviews, the digest has no aspects.
+        anew: make fresh ones, too.
+
+    Raises:
+        ModelError: the judge or the encoder cannot be loaded.
+        UnknownItemError: the store has no review of an item; those before it are done.
+        JobInterruptedError: a signal came; what was made is kept.
+    """
+    from qa_system.aspects.digesting import Digester
+    from qa_system.judging import Judge
+
+    judge = Judge(**settings.judge.model_dump(exclude={"sentences"}))
+    judge.warm_up()
+    known = item_ids(store)
+    digester = Digester(
+        judge,
+        _embed(settings),
+        catalogue_of(store, known),
+        min_reviews=min_reviews,
+        snippet_chars=settings.reader.snippet_chars,
+    )
+    chosen = known if items is None else list(dict.fromkeys(items))
+    with progress("digesting", unit="items", total=len(chosen)) as shown:
+        done = digest_items(
+            store,
+            digester,
+            chosen,
+            place=settings.store.place,
+            anew=anew,
+            on_item=shown.advance,
+        )
+    if items is None:
+        done.removed = drop_orphans(store, known)
+    return done
 
 
 def item_ids(store: ReviewStore) -> list[str]:
@@ -122,6 +175,16 @@ def drop_orphans(store: ReviewStore, items: Iterable[str]) -> int:
     there = set(items)
     gone = [each.item_id for each in store.iter_digests() if each.item_id not in there]
     return store.delete_digests(gone) if gone else 0
+
+
+def _embed(settings: Settings) -> Embed | None:
+    """Return what embeds phrases; None where reviews are found by their words alone."""
+    if settings.retriever.mode == "bm25":
+        return None
+    from qa_system.retrievers.encoders import shared_encoder
+
+    encoder = shared_encoder(settings.encoder)
+    return lambda phrases: encoder.encode_passages(phrases, [None] * len(phrases))
 
 
 def _documents(store: ReviewStore, item: str) -> list[Document]:

@@ -28,6 +28,7 @@ QASystemError                      base: what is wrong, where, and what to do
 │   ├── EmptyQuestionError
 │   ├── QuestionTooLongError
 │   └── UnknownItemError
+├── DigestNotFoundError            an item whose reviews were not digested yet
 ├── JobError                       an indexing job that had to stop
 │   ├── TooManyRejectsError
 │   └── JobInterruptedError        (indexing.interrupts)

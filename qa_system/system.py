@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from haystack import Document
 
     from qa_system.consensus.summary import Consensus, Material
-    from qa_system.digests import Digest
+    from qa_system.digests.records import Digest
     from qa_system.generators.chat import ReviewChat
     from qa_system.generators.rag import Generated, RAGGenerator
     from qa_system.readers.extractive import ExtractiveReader

@@ -11,7 +11,6 @@ from qa_system.console.options import ENCODER, STORE, JsonOption, takes_settings
 from qa_system.console.wording import counted
 
 if TYPE_CHECKING:
-    from qa_system.aspects.finding import Embed
     from qa_system.config import Settings
 
 __all__ = ["digest"]
@@ -47,36 +46,12 @@ def digest(
     from dataclasses import asdict
     from time import monotonic
 
-    from indexing.digests import catalogue_of, digest_items, drop_orphans, item_ids
-    from qa_system.aspects.digesting import Digester
-    from qa_system.console.progress import progress
-    from qa_system.judging import Judge
+    from indexing.digests import digest_store
     from qa_system.stores import open_store
 
     start = monotonic()
-    judge = Judge(**settings.judge.model_dump(exclude={"sentences"}))
-    judge.warm_up()
     with open_store(settings.store) as opened:
-        known = item_ids(opened)
-        digester = Digester(
-            judge,
-            _embed(settings),
-            catalogue_of(opened, known),
-            min_reviews=min_reviews,
-            snippet_chars=settings.reader.snippet_chars,
-        )
-        chosen = known if every else list(dict.fromkeys(item or []))
-        with progress("digesting", unit="items", total=len(chosen)) as shown:
-            done = digest_items(
-                opened,
-                digester,
-                chosen,
-                place=settings.store.place,
-                anew=anew,
-                on_item=shown.advance,
-            )
-        if every:
-            done.removed = drop_orphans(opened, known)
+        done = digest_store(opened, settings, item, min_reviews=min_reviews, anew=anew)
     seconds = round(monotonic() - start, 3)
     if as_json:
         print_json({"store": settings.store.place, **asdict(done), "seconds": seconds})
@@ -85,13 +60,3 @@ def digest(
             f"{settings.store.place}: {counted(done.made, 'digest')} made in {seconds:,.1f} s, "
             f"{done.fresh:,} up to date, {done.removed:,} removed"
         )
-
-
-def _embed(settings: Settings) -> Embed | None:
-    """Return what embeds phrases; None where reviews are found by their words alone."""
-    if settings.retriever.mode == "bm25":
-        return None
-    from qa_system.retrievers.encoders import shared_encoder
-
-    encoder = shared_encoder(settings.encoder)
-    return lambda phrases: encoder.encode_passages(phrases, [None] * len(phrases))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qa_system.answering.finding import refuse_unknown
 from qa_system.arguments import check_text
-from qa_system.digests import Digest
+from qa_system.digests.records import Digest
 from qa_system.errors import DigestNotFoundError
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from qa_system.aspects.words import is_content, words
 from qa_system.consensus.duplicates import duplicates_of
 from qa_system.consensus.mentions import Mention, best_of_reviews, judged_mentions, merged
 from qa_system.consensus.quotes import meta_of, quote_of, review_of
-from qa_system.digests import MOST_QUOTES, Aspect, Digest, version_of
+from qa_system.digests.records import MOST_QUOTES, Aspect, Digest
+from qa_system.digests.versions import version_of
 from qa_system.judging import Judge
 from qa_system.opinions import Polarity
 from qa_system.ties import tie_breaker

@@ -66,12 +66,14 @@ def find_aspects(
     """
     phrases = phrases_of(texts)
     fewest = max(FEWEST_REVIEWS, len(texts) // 100)
+    named = {stems[-1] for stems, phrase in phrases.items() if phrase.is_item} | set(names)
     chosen = {
         stems: phrase
         for stems, phrase in phrases.items()
         if len(phrase.reviews) >= fewest
         and phrase.nominal
-        and stems[-1] not in names
+        and stems[-1] not in named
+        and not catalogue.is_name(stems[-1])
         and catalogue.noun(stems[-1]) >= SURELY_NO_NOUN
     }
     scores = {stems: _score(phrase, catalogue) for stems, phrase in chosen.items()}

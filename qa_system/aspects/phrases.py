@@ -14,6 +14,7 @@ from qa_system.aspects.words import (
     is_name,
     is_nominal,
     is_of_product,
+    is_pointed_at,
     is_topic,
     runs,
     words,
@@ -23,6 +24,14 @@ __all__ = ["Catalogue", "Phrase", "Stems", "phrases_of"]
 
 Stems = tuple[str, ...]
 MOST_WORDS: Final = 3
+TITLED: Final = 0.6
+"""The share of capitals from which on a word is a name: in reviews of electronics, "Canon" has .94,
+"Kindle" .80, "Bluetooth" .46, "app" .08."""
+FEWEST_TITLED: Final = 3
+POINTED_AT: Final = 0.15
+"""The share of "this" among the determiners of a noun from which on it is the item itself: over
+items, "router" has .28, "tablet" .25, "price" .10, "battery" .06."""
+FEWEST_POINTED_AT: Final = 2
 
 
 def _occurrences(text: str) -> Iterator[tuple[list[Word], Word | None, Word | None]]:
@@ -51,6 +60,8 @@ class Catalogue:
         parts: how often it stands behind "the" or "its".
         topic: how often something is said of it: "the lid is".
         pointed: how often behind one of these, "this", "my" or the like.
+        titled: how often it is written with a capital inside a sentence.
+        plain: how often it is not.
     """
 
     reviews: int = 0
@@ -60,6 +71,8 @@ class Catalogue:
     parts: Counter[str] = field(default_factory=Counter)
     pointed: Counter[str] = field(default_factory=Counter)
     topic: Counter[str] = field(default_factory=Counter)
+    titled: Counter[str] = field(default_factory=Counter)
+    plain: Counter[str] = field(default_factory=Counter)
 
     def add(self, text: str) -> None:
         """Count a review."""
@@ -67,8 +80,9 @@ class Catalogue:
         seen = set()
         for phrase, before, after in _occurrences(text):
             stem = phrase[-1].stem
-            if len(phrase) == 1:
-                seen.add(stem)
+            seen.update(word.stem for word in phrase)
+            if before is not None:
+                (self.titled if phrase[-1].is_titled else self.plain)[stem] += 1
             is_noun = is_nominal(before, after)
             if is_noun is not None:
                 (self.nominal if is_noun else self.other)[stem] += 1
@@ -92,6 +106,11 @@ class Catalogue:
         """Return how often something is said of a noun, from 0 to 1."""
         return (self.topic[stem] + 0.5) / (self.nominal[stem] + self.topic[stem] + 2)
 
+    def is_name(self, stem: str) -> bool:
+        """Tell whether a word is a name, of a brand or the like: it has a capital."""
+        titled = self.titled[stem]
+        return titled >= FEWEST_TITLED and titled >= TITLED * (titled + self.plain[stem])
+
     def rarity(self, stem: str) -> float:
         """Return how rare a word is, in bits."""
         return log2((self.reviews + 1) / (self.having[stem] + 1))
@@ -106,12 +125,21 @@ class Phrase:
         reviews: the places of the reviews that have it.
         nominal: of those in which it stands where nouns do.
         spelled: how often it is written how.
+        this: how often it stands behind "this" or "these".
+        determined: how often behind any determiner.
     """
 
     stems: Stems
     reviews: set[int] = field(default_factory=set)
     nominal: set[int] = field(default_factory=set)
     spelled: Counter[str] = field(default_factory=Counter)
+    this: int = 0
+    determined: int = 0
+
+    @property
+    def is_item(self) -> bool:
+        """Whether it is what the reviews call the item itself: "this router"."""
+        return self.this >= max(FEWEST_POINTED_AT, POINTED_AT * self.determined)
 
 
 def phrases_of(texts: Sequence[str]) -> dict[Stems, Phrase]:
@@ -125,4 +153,8 @@ def phrases_of(texts: Sequence[str]) -> dict[Stems, Phrase]:
             known.spelled[" ".join(word.text for word in phrase)] += 1
             if is_nominal(before, after):
                 known.nominal.add(place)
+            is_this = is_pointed_at(before)
+            if is_this is not None and is_nominal(before, after) is not None:
+                known.this += is_this
+                known.determined += 1
     return found

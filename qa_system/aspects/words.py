@@ -21,6 +21,7 @@ __all__ = [
     "is_name",
     "is_nominal",
     "is_of_product",
+    "is_pointed_at",
     "is_topic",
     "runs",
     "stem",
@@ -42,12 +43,14 @@ class Word(NamedTuple):
         stem: what its forms have in common.
         start: its first character.
         end: the character after its last.
+        is_titled: whether a capital begins it, and lower case goes on.
     """
 
     text: str
     stem: str
     start: int
     end: int
+    is_titled: bool
 
 
 def _listed(text: str) -> frozenset[str]:
@@ -72,7 +75,8 @@ _BEFORE_ADJECTIVES: Final = _listed(
     looks look seems seem gets get got became"""
 )
 _DEFINITE: Final = _listed("the its")
-_POINTING: Final = _DEFINITE | _listed("this these my our your his her another")
+_DEMONSTRATIVE: Final = _listed("this these")
+_POINTING: Final = _DEFINITE | _DEMONSTRATIVE | _listed("this these my our your his her another")
 _OBJECTS: Final = _listed(
     "the a an my your his her its our their this these those me you him it us them"
 )
@@ -131,7 +135,7 @@ _LITTLE_SAID: Final = _listed(
     lower lowest wide wider narrow thick thin heavy heavier lightweight lighter strong stronger
     weak fast faster quick slow slower hot warm cold cool wet dry soft loud quiet quieter clear
     bright brighter dark dirty cheap cheaper expensive free full empty right wrong real true false
-    same different similar other certain single double main only extra able unable possible
+    same different similar other certain single main only extra able unable possible
     impossible ready careful available normal regular usual common special entire rough smooth flat
     deep tight tighter loose solid sturdy flimsy decent average ordinary plain fancy funny weird
     strange silly ugly annoying annoyed favourite favorite important comfortable uncomfortable
@@ -184,7 +188,7 @@ def words(text: str) -> list[Word]:
     found = []
     for match in _WORD.finditer(text):
         lowered = match[0].lower().replace("’", "'").removesuffix("'s")
-        found.append(Word(lowered, stem(lowered), match.start(), match.end()))
+        found.append(Word(lowered, stem(lowered), match.start(), match.end(), match[0].istitle()))
     return found
 
 
@@ -238,6 +242,13 @@ def is_nominal(before: Word | None, after: Word | None) -> bool | None:
     return True if before is not None and before.text in _NOUN_FOLLOWS else None
 
 
+def is_pointed_at(before: Word | None) -> bool | None:
+    """Tell whether the word before a noun points at it ("this"); None: it is no determiner."""
+    return (
+        before.text in _DEMONSTRATIVE if before is not None and before.text in _POINTING else None
+    )
+
+
 def is_topic(after: Word | None) -> bool:
     """Tell whether something is said of a noun: "the lid is", "the battery doesn't".
 
@@ -252,6 +263,6 @@ def is_of_product(before: Word | None) -> bool | None:
 
     None: it does not say. "This kettle" is the product, "my kitchen" is the customer's.
     """
-    if before is None or before.text not in _POINTING:
+    if before is None or before.text not in _POINTING or before.text in ("a", "an"):
         return None
     return before.text in _DEFINITE

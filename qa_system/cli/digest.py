@@ -9,11 +9,11 @@ import typer
 from qa_system.console.app import print_json
 from qa_system.console.options import STORE, JsonOption, takes_settings
 from qa_system.console.wording import counted, printable
-from qa_system.digests import MOST_QUOTES
+from qa_system.digests.records import MOST_QUOTES
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
-    from qa_system.digests import Aspect, Digest
+    from qa_system.digests.records import Aspect, Digest
     from qa_system.opinions import Quote
 
 __all__ = ["digest", "print_digest"]

@@ -8,7 +8,8 @@ from typing import Any, Final, Protocol
 from haystack.dataclasses import Document
 
 from qa_system.console.wording import counted
-from qa_system.digests import Digest, is_stale
+from qa_system.digests.records import Digest
+from qa_system.digests.versions import is_stale
 
 __all__ = ["DigestStore", "find_errors", "iter_stale"]
 
@@ -41,7 +42,7 @@ class DigestStore(Protocol):
 
         Returns:
             By item, then by review (a document that names no review: by its id), its content hash;
-            see `qa_system.digests.version_of`.
+            see `qa_system.digests.versions.version_of`.
         """
         ...
 

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 from haystack.dataclasses import Document
 
-from qa_system.digests import Aspect, Digest
+from qa_system.digests.records import Aspect, Digest
 from qa_system.errors import DataError, StoreError
 from qa_system.opinions import Quote
 from qa_system.stores.digests import iter_stale

@@ -10,7 +10,8 @@ from qa_system.aspects.finding import find_aspects
 from qa_system.aspects.mentions import clauses, clauses_naming
 from qa_system.aspects.phrases import Catalogue, phrases_of
 from qa_system.aspects.words import is_content, is_nominal, is_of_product, is_topic, words
-from qa_system.digests import Digest, is_stale
+from qa_system.digests.records import Digest
+from qa_system.digests.versions import is_stale
 
 VOCABULARY = "The battery life is great but however lid lids leaks . ! ; , - this my I 5 é"
 WORDS = st.sampled_from([*VOCABULARY.split(), "\n"])
@@ -103,6 +104,28 @@ def test_what_one_review_speaks_of_is_no_aspect():
     assert aspects(texts) == {"lid": {0, 1, 3}}
     assert aspects(texts, names={"lid"}) == {}
     assert aspects([]) == {}
+
+
+def test_what_reviews_call_the_item_is_no_aspect():
+    """"This" points at what is bought; a lid that is called so once is a lid."""
+    texts = ["This jug is great.", "These jugs are bad.", "The jug is big.", "This lid.", "The lid."]
+    assert aspects(texts) == {"lid": {3, 4}}
+    assert [phrases_of(texts)[each,].is_item for each in ("jug", "lid")] == [True, False]
+    often = [*texts, *["The jug is big."] * 11]
+    assert (phrases_of(often)["jug",].this, phrases_of(often)["jug",].determined) == (2, 14)
+    assert not phrases_of(often)["jug",].is_item
+
+
+def test_names_are_no_aspects():
+    texts = ["The Canon is good.", "My Canon broke.", "A Canon of mine.", "The canon.", "Canon."]
+    catalogue = Catalogue()
+    for text in texts:
+        catalogue.add(text)
+    assert (catalogue.titled["canon"], catalogue.plain["canon"]) == (3, 1)
+    assert catalogue.is_name("canon")
+    assert aspects(texts) == {}
+    catalogue.add("The canon. The canon.")
+    assert not catalogue.is_name("canon")
 
 
 def test_a_part_of_a_longer_phrase_is_that_phrase():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Final
 
-from qa_system.digests import version_of
+from qa_system.digests.versions import version_of
 from qa_system.stores.elastic import metadata
 from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.index import ElasticIndex

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from typing_extensions import override
 
-from qa_system.digests import Digest
+from qa_system.digests.records import Digest
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import Label
 from qa_system.stores.contract import ReviewStore

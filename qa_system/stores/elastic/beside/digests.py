@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import orjson
 
-from qa_system.digests import Digest, decode_digest, encode_digest
+from qa_system.digests.encoding import decode_digest, encode_digest
+from qa_system.digests.records import Digest
 from qa_system.stores.documents import decoding
 from qa_system.stores.elastic.bulk import Action, delete_selected
 from qa_system.stores.elastic.connection import explained

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 import orjson
 
-from qa_system.digests import Digest, decode_digest, encode_digest, version_of
+from qa_system.digests.encoding import decode_digest, encode_digest
+from qa_system.digests.records import Digest
+from qa_system.digests.versions import version_of
 from qa_system.stores.documents import decoding
 from qa_system.stores.embedded.ledger.snapshot import ITEM, REVIEW, Rows, Snapshot, Transaction
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qa_system.aspects.finding import Embed
     from qa_system.aspects.phrases import Catalogue
     from qa_system.config import Settings
+    from qa_system.digests.records import Digest
     from qa_system.stores.contract import ReviewStore
 
 __all__ = ["Digested", "catalogue_of", "digest_items", "digest_store", "drop_orphans", "item_ids"]
@@ -153,13 +154,7 @@ def digest_items(
             ):
                 done.fresh += 1
             else:
-                generation = store.generation
-                documents = _documents(store, item)
-                if not documents:
-                    refuse_unknown(store, item, place)
-                digest = digester.digest(item, documents, generation)
-                with interrupts.held():
-                    store.write_digest(digest)
+                _make(store, digester, item, place, interrupts)
                 done.made += 1
             on_item()
     return done
@@ -175,6 +170,33 @@ def drop_orphans(store: ReviewStore, items: Iterable[str]) -> int:
     there = set(items)
     gone = [each.item_id for each in store.iter_digests() if each.item_id not in there]
     return store.delete_digests(gone) if gone else 0
+
+
+def _make(
+    store: ReviewStore, digester: Digester, item: str, place: str, interrupts: Interrupts
+) -> None:
+    """Make and write the digest of an item; none stays that quotes what was erased meanwhile."""
+    while True:
+        generation = store.generation
+        documents = _documents(store, item)
+        if not documents:
+            refuse_unknown(store, item, place)
+        digest = digester.digest(item, documents, generation)
+        if not _is_there(store, digest):
+            continue
+        with interrupts.held():
+            store.write_digest(digest)
+            # Whoever erases a review deletes the digests that are there; this one may have been
+            # written after that.
+            if _is_there(store, digest):
+                return
+            store.delete_digests([item])
+
+
+def _is_there(store: ReviewStore, digest: Digest) -> bool:
+    """Tell whether the store still has all reviews that a digest is of."""
+    there = store.reviews_of_items([digest.item_id]).get(digest.item_id, {})
+    return digest.versions.keys() <= there.keys()
 
 
 def _embed(settings: Settings) -> Embed | None:

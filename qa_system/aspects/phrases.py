@@ -77,7 +77,7 @@ class Catalogue:
     def add(self, text: str) -> None:
         """Count a review."""
         self.reviews += 1
-        seen = set()
+        seen: set[str] = set()
         for phrase, before, after in _occurrences(text):
             stem = phrase[-1].stem
             seen.update(word.stem for word in phrase)

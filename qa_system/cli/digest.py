@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from qa_system.console.app import print_json
+from qa_system.console.app import note, print_json
 from qa_system.console.options import STORE, JsonOption, takes_settings
 from qa_system.console.wording import counted, printable
 from qa_system.digests.records import MOST_QUOTES
+from qa_system.digests.versions import is_stale
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
@@ -38,10 +39,13 @@ def digest(
 
     with open_store(settings.store) as opened:
         found = digest_of(opened, item, settings.store.place)
+        versions = opened.reviews_of_items([item]).get(item, {})
     if as_json:
         print_json(found.to_dict())
     else:
         print_digest(found)
+    if is_stale(found, versions):
+        note("its reviews have changed since: run qa-index digest again")
 
 
 def print_digest(digest: Digest) -> None:

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 import indexing.cli
 import qa_system.cli
-from indexing.digests import catalogue_of, item_ids
+from indexing.digests import catalogue_of, digest_items, item_ids
 from qa_system.config import load_settings
+from qa_system.digests.records import Digest
 from qa_system.errors import ClosedError, DigestNotFoundError, UnknownItemError
 from qa_system.stores.faiss import FAISSDocumentStore
 from qa_system.system import QASystem
@@ -96,6 +97,8 @@ def test_stale_digests_are_made_anew_and_orphans_removed(tmp_path, sample):
     shown = run("status", "--store", path).stdout
     assert re.search(r"^digests +14$", shown, re.MULTILINE)
     assert re.search(r"^stale digests +2$", shown, re.MULTILINE)
+    shown = run("digest", ITEM, "--store", path, app=qa_system.cli.app)
+    assert "have changed since" in shown.stderr
     shown = run("digest", "--all", "--store", path).stdout
     assert "1 digest made" in shown
     assert "12 up to date, 1 removed" in shown
@@ -136,6 +139,47 @@ def test_a_job_that_is_ended_loses_one_item_at_most(tmp_path, sample, number):
     run("digest", *(f"--item={each}" for each in kept), "--anew", "--store", store)
     with FAISSDocumentStore(store) as reading:
         assert {each: reading.get_digest(each) for each in kept} == kept
+
+
+class Meanwhile:
+    """A digester during whose work, or before whose digest is written, a review is erased."""
+
+    def __init__(self, store, erase):
+        self.store, self.erase = store, erase
+        self.made = 0
+
+    def digest(self, item, documents, generation):
+        self.made += 1
+        if self.made == 1:
+            self.erase()
+        versions = {document.id: "" for document in documents}
+        return Digest(item, len(documents), generation, (), versions)
+
+
+def test_what_was_erased_meanwhile_is_in_no_digest(tmp_path, sample):
+    with FAISSDocumentStore(filled(tmp_path / "store", sample)) as store:
+        gone = next(iter(store.reviews_of_items([ITEM])[ITEM]))
+        digester = Meanwhile(store, lambda: store.forget([gone]))
+        assert digest_items(store, digester, [ITEM], place="here").made == 1
+        assert digester.made == 2
+        assert gone not in store.get_digest(ITEM).versions
+        assert store.get_digest(ITEM).reviews == 12
+
+
+def test_what_was_erased_before_the_write_is_in_no_digest(tmp_path, sample, monkeypatch):
+    with FAISSDocumentStore(filled(tmp_path / "store", sample)) as store:
+        gone = next(iter(store.reviews_of_items([ITEM])[ITEM]))
+        write = store.write_digest
+
+        def forgets_first(digest):
+            store.forget([gone])
+            write(digest)
+
+        monkeypatch.setattr(store, "write_digest", forgets_first)
+        digester = Meanwhile(store, lambda: None)
+        digest_items(store, digester, [ITEM], place="here")
+        assert digester.made == 2
+        assert gone not in store.get_digest(ITEM).versions
 
 
 def test_a_digest_for_people_and_for_machines(digested):

@@ -107,8 +107,14 @@ def test_what_one_review_speaks_of_is_no_aspect():
 
 
 def test_what_reviews_call_the_item_is_no_aspect():
-    """"This" points at what is bought; a lid that is called so once is a lid."""
-    texts = ["This jug is great.", "These jugs are bad.", "The jug is big.", "This lid.", "The lid."]
+    """ "This" points at what is bought; a lid that is called so once is a lid."""
+    texts = [
+        "This jug is great.",
+        "These jugs are bad.",
+        "The jug is big.",
+        "This lid.",
+        "The lid.",
+    ]
     assert aspects(texts) == {"lid": {3, 4}}
     assert [phrases_of(texts)[each,].is_item for each in ("jug", "lid")] == [True, False]
     often = [*texts, *["The jug is big."] * 11]

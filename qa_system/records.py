@@ -15,8 +15,8 @@ import orjson
 
 from qa_system.config.choices import Similarity
 from qa_system.errors import QASystemError
-from qa_system.notebook import page
 from qa_system.opinions import Decision, Point, Verdict
+from qa_system.opinions.notebook import page
 
 __all__ = [
     "Answer",

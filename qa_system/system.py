@@ -413,6 +413,7 @@ class QASystem:
             considered=considered,
             reviews=found.reviews,
             mentions=counted.mentions,
+            parts=counted.parts,
             points=counted.points,
             verdict=counted.verdict,
             generation=found.generation,

@@ -60,13 +60,15 @@ class Consensus:
 
     Args:
         mentions: how many reviews speak of it; duplicates count once.
-        points: what they say.
+        parts: of a compound question; none: it is one.
+        points: what they say, part by part.
         verdict: what they answer to a question that yes or no answers.
         shown: mentions as they are shown one by one, with their documents.
         is_of_one_item: whether the question is about one item; otherwise there is no verdict.
     """
 
     mentions: int
+    parts: tuple[str, ...]
     points: tuple[Point, ...]
     verdict: Verdict | None
     shown: tuple[tuple[Mention, Document], ...]
@@ -96,6 +98,7 @@ def consensus_of(
     is_compound = len(parts) > 1
     return Consensus(
         mentions=len({mention.review_id for part in parts for mention in part.mentions}),
+        parts=tuple(part.material.question for part in parts) if is_compound else (),
         points=tuple(
             point
             for part in parts

@@ -58,6 +58,7 @@ def test_ask_json_is_for_machines(store: Path, tmp_path: Path) -> None:
         "read",
         "mentions",
         "verdict",
+        "parts",
         "points",
         "answers",
         "abstained",

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from qa_system import pipelines
 from qa_system.answering.answers import (
@@ -18,8 +18,8 @@ from qa_system.answering.answers import (
     generated_answer,
     quoted_answer,
 )
-from qa_system.answering.asking import Steps, failed, questions_of
-from qa_system.answering.counting import is_of_one_item, materials_of
+from qa_system.answering.asking import Steps, failed, questions_of, refuse_unknown_mode
+from qa_system.answering.counting import materials_of
 from qa_system.answering.digests import digest_of
 from qa_system.answering.examination import NOTHING_READ, Examination
 from qa_system.answering.finding import Finder, Found
@@ -157,7 +157,7 @@ class QASystem:
             ClosedError: the system was closed.
         """
         self._refuse_if_closed()
-        _refuse_unknown_mode(mode)
+        refuse_unknown_mode(mode)
         self._finder_of(mode).warm_up()
         if self._reads(mode):
             self._reader.warm_up()
@@ -240,7 +240,7 @@ class QASystem:
             QASystemError: as in `ask_many`.
         """
         self._refuse_if_closed()
-        _refuse_unknown_mode(mode)
+        refuse_unknown_mode(mode)
         asked = questions_of(questions)
         with timed() as timings:
             steps = Steps()
@@ -252,32 +252,31 @@ class QASystem:
                 list(found), lambda part: self._read(part, asked, found, mode)
             )
             materials = steps.each(
-                readings, lambda at: self._materials(asked[at], found[at], readings[at], finder)
+                readings, lambda at: self._about(asked[at], found[at], readings[at], finder)
             )
             counted = steps.together(
                 list(materials), lambda part: self._consensus.build([materials[at] for at in part])
             )
             documents = {at: self._in_order(found[at].documents, readings[at]) for at in counted}
-            written: dict[int, tuple[Draft, ...]] = dict.fromkeys(counted, ())
-            if mode != "extract":
-                written = steps.together(
-                    list(counted),
-                    lambda part: self._write(part, asked, found, documents, readings, top_k),
-                )
+            written = steps.together(
+                list(counted),
+                lambda part: self._write(part, asked, found, documents, readings, top_k, mode),
+            )
         return [
             Examination(
                 documents=documents[at],
                 reading=readings[at],
                 answers=replace(
-                    self._answers(readings[at], counted[at], written[at], top_k, mode),
-                    question=question.text,
-                    item_id=question.item_id,
-                    read=len(documents[at]),
-                    considered=max(found[at].considered, counted[at].mentions)
-                    if is_of_one_item(question)
-                    else None,
-                    reviews=found[at].reviews,
-                    generation=found[at].generation,
+                    self._answers(
+                        question,
+                        found[at],
+                        len(documents[at]),
+                        readings[at],
+                        counted[at],
+                        written[at],
+                        top_k,
+                        mode,
+                    ),
                     timings=timings,
                 ),
                 drafts=written[at],
@@ -356,6 +355,12 @@ class QASystem:
             top_k=SPANS,
         )
 
+    def _about(
+        self, question: Question, found: Found, reading: Reading, finder: Finder
+    ) -> tuple[list[Material], bool]:
+        parts = self._consensus.parts_of(question.text)
+        return materials_of(question, parts, found, reading, finder)
+
     def _write(
         self,
         part: Sequence[int],
@@ -364,8 +369,9 @@ class QASystem:
         ordered: Mapping[int, Sequence[Document]],
         readings: Mapping[int, Reading],
         top_k: int,
+        mode: Mode,
     ) -> list[tuple[Draft, ...]]:
-        if not any(ordered[at] for at in part):
+        if mode == "extract" or not any(ordered[at] for at in part):
             return [()] * len(part)
         chosen = self.settings.generator
         documents: list[list[Document]]
@@ -395,15 +401,11 @@ class QASystem:
             for answers, each, at in zip(generated, documents, part, strict=True)
         ]
 
-    def _materials(
-        self, question: Question, found: Found, reading: Reading, finder: Finder
-    ) -> tuple[list[Material], bool]:
-        parts = self._consensus.parts_of(question.text)
-        of_parts = materials_of(question, parts, found, reading, finder)
-        return of_parts, is_of_one_item(question)
-
     def _answers(
         self,
+        question: Question,
+        found: Found,
+        read: int,
         reading: Reading,
         counted: Consensus,
         written: Sequence[Draft],
@@ -417,15 +419,20 @@ class QASystem:
         if mode == "extract" or (mode == "auto" and not given):
             decision = decision_on(reading, counted, self._consensus.threshold)
             given = tuple(quoted_answer(*each, size) for each in counted.shown)
+        considered = max(found.considered, counted.mentions) if counted.is_of_one_item else None
         return Answers(
-            "",
-            None,
-            given[:top_k],
-            decision,
-            0,
+            question=question.text,
+            item_id=question.item_id,
+            answers=given[:top_k],
+            decision=decision,
+            read=read,
+            considered=considered,
+            reviews=found.reviews,
             mentions=counted.mentions,
+            parts=counted.parts,
             points=counted.points,
             verdict=counted.verdict,
+            generation=found.generation,
         )
 
     def _in_order(self, documents: Sequence[Document], reading: Reading) -> tuple[Document, ...]:
@@ -439,10 +446,3 @@ class QASystem:
         from qa_system.rankers.reader_ranker import ranked
 
         return tuple(ranked(documents, reading.log_odds, self.settings.ranker.prior))
-
-
-def _refuse_unknown_mode(mode: str) -> None:
-    if mode not in get_args(Mode):
-        raise InvalidArgumentError(
-            f"mode is {mode!r}", remedy=f"Use one of {', '.join(get_args(Mode))}."
-        )

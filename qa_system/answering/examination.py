@@ -1,4 +1,4 @@
-"""How a question was answered, with everything that led to it."""
+"""How a question was answered, for those who want to know more than the answers."""
 
 from __future__ import annotations
 

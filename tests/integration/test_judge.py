@@ -126,7 +126,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel  #
 
 from qa_system.export.onnx import export_model  # noqa: E402
 from qa_system.judging.judgements import LOGITS  # noqa: E402
-from qa_system.training.recipes import JudgeTraining  # noqa: E402
+from qa_system.training.judge.recipe import JudgeTraining  # noqa: E402
 
 SMALL = {
     "hidden_size": 64,

@@ -15,8 +15,8 @@ from qa_system.judging.judgements import HEADS, LOGITS, Calibration, Judgements,
 from qa_system.models.locate import ModelLocation
 from qa_system.records import AnswerSpan, Label
 from qa_system.training.judge.evaluate import calibrate, measure
+from qa_system.training.judge.recipe import JudgeNegatives
 from qa_system.training.judge.rows import all_pairs_of, pairs_of
-from qa_system.training.recipes import JudgeNegatives
 
 REVIEW = "It is red. The bass is loud. I like loud bass a lot. We flew to Rome."
 

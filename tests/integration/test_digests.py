@@ -7,8 +7,9 @@ from contextlib import closing
 import pytest
 from haystack.dataclasses import Document
 
+from indexing.digests import digest_items, drop_orphans, item_ids
 from qa_system.digests.records import Aspect, Digest
-from qa_system.errors import DataError, StoreError
+from qa_system.errors import DataError, StoreError, UnknownItemError
 from qa_system.opinions import Quote
 from qa_system.stores.digests import iter_stale
 from qa_system.stores.elastic.versions import erasure
@@ -145,6 +146,31 @@ def test_verify_compares_quotes_with_their_reviews(store):
     assert store.verify() == []
     store.write_digest(digest_of(store, "bag", aspects=(Aspect("zip", 2, 2, 3, 1.0, ()),)))
     assert len(store.verify()) == 1
+
+
+class Plain:
+    """A digester that finds no aspects."""
+
+    def digest(self, item, documents, generation):
+        versions = {each.meta["review_id"]: each.meta["content_hash"] for each in documents}
+        return Digest(item, len(documents), generation, (), versions)
+
+
+def test_the_job_makes_what_is_missing_or_stale(store):
+    for item in ("bag", "mug", "hat"):
+        store.write_documents(reviews(item, 5))
+    assert item_ids(store) == ["bag", "hat", "mug"]
+    done = digest_items(store, Plain(), item_ids(store), place="here")
+    assert (done.made, done.fresh, store.count_digests()) == (3, 0, 3)
+    store.write_documents(reviews("mug", 1, start=5))
+    store.delete_by_filter({"field": "meta.item_id", "operator": "==", "value": "hat"})
+    items = item_ids(store)
+    done = digest_items(store, Plain(), items, place="here")
+    assert (done.made, done.fresh, drop_orphans(store, items)) == (1, 1, 1)
+    assert store.get_digest("mug").reviews == 6
+    with pytest.raises(UnknownItemError, match="'hat'"):
+        digest_items(store, Plain(), ["hat"], place="here")
+    assert {each.item_id for each in store.iter_digests()} == {"bag", "mug"}
 
 
 def test_what_is_not_json_is_refused(store):

@@ -132,7 +132,7 @@ def _measures(summary: Mapping[str, Any]) -> Iterable[str]:
             parts.append(f"F1 {best} at the best threshold for these questions ({at})")
         parts += [
             f"{describe(measure).label} {describe(measure).shown(measures[measure])}"
-            for measure in ("ece", "aurc")
+            for measure in ("ece", "aurc", "coverage_at_10", "coverage_at_20", "coverage_at_30")
             if measures.get(measure) is not None
         ]
         if parts:

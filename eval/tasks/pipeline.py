@@ -52,7 +52,7 @@ is from it, but F1 is below 1; `wrong_no_answer`: it was read, and the system ab
 
 def headline_of(top_k: int) -> tuple[str, ...]:
     """Return the metrics that a table of pipelines shows."""
-    return ("em", "f1", "has_ans_em", "has_ans_f1", "no_ans_em", f"em@{top_k}", f"f1@{top_k}")
+    return ("em", "f1", "judged_f1", "has_ans_em", "has_ans_f1", "no_ans_em", f"em@{top_k}", f"f1@{top_k}")
 
 
 def evaluate_pipeline(
@@ -95,7 +95,7 @@ def evaluate_pipeline(
         labels,
         [each if isinstance(each, Failure) else Prediction.of(each.reading) for each in examined],
         metrics=metrics_of("pipeline", [top_k]),
-        outputs=list(map(_output, examined)),
+        outputs=[_output(*each) for each in zip(examined, labels, strict=True)],
         slices=slices,
         similarity=similarity,
     )
@@ -135,7 +135,7 @@ def _first_text(examined: Examination | Failure) -> str:
     return examined.documents[0].content or ""
 
 
-def _output(examined: Examination | Failure) -> dict[str, Any]:
+def _output(examined: Examination | Failure, label: Label) -> dict[str, Any]:
     if isinstance(examined, Failure):
         return {}
     reviews = (each.meta.get("review_id", each.id) for each in examined.documents)

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
         IndexingSettings as IndexingSettings,
     )
     from qa_system.config.schema import (
+        JudgeSettings as JudgeSettings,
+    )
+    from qa_system.config.schema import (
         PassageSettings as PassageSettings,
     )
     from qa_system.config.schema import (
@@ -91,6 +94,7 @@ _HOMES = {
         "EncoderSettings",
         "GeneratorSettings",
         "IndexingSettings",
+        "JudgeSettings",
         "PassageSettings",
         "RankerSettings",
         "ReaderSettings",

@@ -26,6 +26,7 @@ __all__ = [
     "EncoderSettings",
     "GeneratorSettings",
     "IndexingSettings",
+    "JudgeSettings",
     "PassageSettings",
     "RankerSettings",
     "ReaderSettings",
@@ -121,6 +122,21 @@ class ReaderSettings(Strict):
                 f"{self.max_seq_length // 4}, or reader.max_seq_length to {2 * self.stride + 2}"
             )
         return self
+
+
+class JudgeSettings(Strict):
+    """What says of a sentence whether it answers a question, and how."""
+
+    model: str = "bundled:judge"
+    backend: Backend = "auto"
+    precision: Precision = "auto"
+    device: Device = "auto"
+    sentences: Positive = 64
+    """The best sentences of a question that are judged."""
+    batch_tokens: Positive | None = None
+    """Padded tokens in one forward pass; None: what measured best for the device."""
+    threads: Positive | None = None
+    """Batches side by side, each by one thread; None: as many as there are cores."""
 
 
 class GeneratorSettings(Strict):
@@ -275,6 +291,7 @@ class Settings(Strict):
     encoder: EncoderSettings = EncoderSettings()
     retriever: RetrieverSettings = RetrieverSettings()
     ranker: RankerSettings = RankerSettings()
+    judge: JudgeSettings = JudgeSettings()
     reader: ReaderSettings = ReaderSettings()
     generator: GeneratorSettings = GeneratorSettings()
     indexing: IndexingSettings = IndexingSettings()

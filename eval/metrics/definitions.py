@@ -335,7 +335,6 @@ GENERATOR = (
 )
 
 
-
 def _coverage_at(percent: int) -> Metric:
     return Metric(
         name=f"coverage_at_{percent}",
@@ -389,6 +388,7 @@ CONFIDENCE = (
 )
 
 DEFINITIONS = {
-    metric.name: metric for metric in (*RANKING, *ANSWERS, *PIPELINE, *GENERATOR, *CONSENSUS, *CONFIDENCE)
+    metric.name: metric
+    for metric in (*RANKING, *ANSWERS, *PIPELINE, *GENERATOR, *CONSENSUS, *CONFIDENCE)
 }
 """Name -> metric, in the order in which reports list them."""

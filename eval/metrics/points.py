@@ -89,9 +89,7 @@ def best_assignment(gains: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
     return sorted((row_of[at] - 1, at - 1) for at in range(1, columns + 1) if row_of[at])
 
 
-def matches(
-    points: Sequence[Collection[str]], gold: Sequence[Collection[str]]
-) -> list[Match]:
+def matches(points: Sequence[Collection[str]], gold: Sequence[Collection[str]]) -> list[Match]:
     """Return which point is which labelled one: the pairs of the best assignment that are alike.
 
     Args:
@@ -138,8 +136,7 @@ def count_errors(
     """
     found: Mapping[int, int] = {each.gold: counts[each.point] for each in matches(points, gold)}
     return [
-        abs(found[at] - len(own)) / len(own) if at in found else 1.0
-        for at, own in enumerate(gold)
+        abs(found[at] - len(own)) / len(own) if at in found else 1.0 for at, own in enumerate(gold)
     ]
 
 

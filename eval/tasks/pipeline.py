@@ -52,7 +52,16 @@ is from it, but F1 is below 1; `wrong_no_answer`: it was read, and the system ab
 
 def headline_of(top_k: int) -> tuple[str, ...]:
     """Return the metrics that a table of pipelines shows."""
-    return ("em", "f1", "judged_f1", "has_ans_em", "has_ans_f1", "no_ans_em", f"em@{top_k}", f"f1@{top_k}")
+    return (
+        "em",
+        "f1",
+        "judged_f1",
+        "has_ans_em",
+        "has_ans_f1",
+        "no_ans_em",
+        f"em@{top_k}",
+        f"f1@{top_k}",
+    )
 
 
 def evaluate_pipeline(

@@ -34,6 +34,7 @@ __all__ = [
     "MarkedPoint",
     "MarkedQuestion",
     "QuestionPair",
+    "has_own_reviews",
     "hash_of",
     "read_marked",
     "read_pairs",
@@ -139,6 +140,15 @@ def read_marked(path: str | Path, reviews: Iterable[Review] = ()) -> tuple[Marke
     if not found:
         raise DataError("there are no questions", where=str(path))
     return tuple(found.values())
+
+
+def has_own_reviews(path: str | Path) -> bool:
+    """Tell whether the questions of a file bring their reviews: whether it has key points.
+
+    Raises:
+        DataError: the file cannot be read, or a line is no JSON object.
+    """
+    return all("comments" in row for _, row in _rows(path))
 
 
 def read_pairs(path: str | Path) -> tuple[QuestionPair, ...]:

@@ -1,12 +1,12 @@
-"""What several reviews say together: quotes, the points that they make, the verdict."""
+"""What several reviews say together: quotes, points, the verdict; and whether that is an answer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-__all__ = ["Field", "Point", "Polarity", "Quote", "Stance", "Verdict", "VerdictAnswer"]
+__all__ = ["Decision", "Field", "Point", "Polarity", "Quote", "Stance", "Verdict", "VerdictAnswer"]
 
 Stance = Literal["yes", "no", "mixed"]
 """What a review answers to a question that yes or no answers; `mixed`: both."""
@@ -36,7 +36,7 @@ class Quote:
     start: int
     end: int
     snippet: str
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the quote as JSON values."""
@@ -109,3 +109,56 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON values."""
         return asdict(self)
+
+    def __str__(self) -> str:
+        """Return the verdict in words.
+
+        >>> str(Verdict("mostly_yes", 6, 2)), str(Verdict("not_said", 0, 0))
+        ('Mostly yes: 6 yes, 2 no.', 'Not said.')
+        """
+        told = self.answer.replace("_", " ").capitalize()
+        return f"{told}." if self.answer == "not_said" else f"{told}: {self.yes} yes, {self.no} no."
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a question is answered, and the two numbers that say so.
+
+    Both are on the scale of `Answer.confidence`: calibrated probabilities for extracted answers,
+    support for generated ones.
+
+    Args:
+        score: of the best answer that was found, given or withheld; None if there was none.
+        threshold: an answer is given from this score on: `reader.no_answer_threshold`, calibrated,
+            or `generator.min_support`.
+
+    >>> decision = Decision(score=0.29, threshold=0.375)
+    >>> decision.abstains, str(decision)
+    (True, 'score 29%, threshold 38%')
+    """
+
+    score: float | None
+    threshold: float
+
+    @property
+    def abstains(self) -> bool:
+        """Whether the decision is "the reviews don't say"."""
+        return self.score is None or self.score < self.threshold
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the decision as JSON values."""
+        return {"abstains": self.abstains, "score": self.score, "threshold": self.threshold}
+
+    def __str__(self) -> str:
+        if self.score is None:
+            return f"no answer found, threshold {self.threshold:.0%}"
+        digits = 0  # so many that the two look different where they are
+        while digits < MOST_DIGITS and (
+            self.score != self.threshold
+            and f"{self.score:.{digits}%}" == f"{self.threshold:.{digits}%}"
+        ):
+            digits += 1
+        return f"score {self.score:.{digits}%}, threshold {self.threshold:.{digits}%}"
+
+
+MOST_DIGITS = 12

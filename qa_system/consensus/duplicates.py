@@ -71,9 +71,7 @@ def _shingles(words: Sequence[str]) -> frozenset[tuple[str, ...]]:
     )
 
 
-def _are_similar(
-    one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]
-) -> bool:
+def _are_similar(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> bool:
     common = len(one & other)
     return common >= SIMILAR * (len(one) + len(other) - common)
 

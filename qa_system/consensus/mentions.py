@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from qa_system.consensus.duplicates import duplicates_of
 from qa_system.opinions import Polarity, Stance
+from qa_system.records import AnswerSpan
 from qa_system.ties import tie_breaker
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Mention:
         stance: what it answers to a polar question; None: it was not decided.
         polarity: of what it says; None: it was not judged.
         subjective: whether it is an opinion; None: it was not judged.
+        exact: what the reader marked, where the mention is wider; None where it is not, or where
+            the reader marked nothing.
     """
 
     review_id: str
@@ -41,6 +44,7 @@ class Mention:
     stance: Stance | None = None
     polarity: Polarity | None = None
     subjective: bool | None = None
+    exact: AnswerSpan | None = None
 
 
 def judged_mentions(
@@ -62,31 +66,29 @@ def judged_mentions(
         replace(
             clause,
             confidence=float(judged.answers[at]),
-            stance=cast(Stance, STANCES[stances[at]])
+            stance=STANCES[stances[at]]
             if is_polar and judged.stance[at, stances[at]] >= decided
             else None,
-            polarity=cast(Polarity, POLARITIES[polarities[at]]),
-            subjective=bool(judged.subjective[at] >= 0.5),  # noqa: PLR2004
+            polarity=POLARITIES[polarities[at]],
+            subjective=bool(judged.subjective[at] >= 0.5),
         )
         for at, clause in enumerate(clauses)
     ]
 
 
-def best_of_reviews(mentions: Iterable[Mention], threshold: float) -> list[Mention]:
+def best_of_reviews(mentions: Iterable[Mention]) -> list[Mention]:
     """Return the best mention of each review, in an order that depends on the reviews alone.
 
     Args:
         mentions: in any order; of equals, the one that stands first in its review is the best.
-        threshold: the confidence from which on a clause counts as a mention.
 
     >>> said = [Mention("r1", 0, 9, 13, "Loud", 0.9), Mention("r1", 0, 0, 3, "Red", 0.2)]
-    >>> [mention.text for mention in best_of_reviews(said, 0.5)]
+    >>> [mention.text for mention in best_of_reviews(said)]
     ['Loud']
     """
     best: dict[str, Mention] = {}
     for each in sorted(mentions, key=lambda one: (-one.confidence, one.start, one.end)):
-        if each.confidence >= threshold:
-            best.setdefault(each.review_id, each)
+        best.setdefault(each.review_id, each)
     return sorted(best.values(), key=lambda each: tie_breaker(each.review_id))
 
 

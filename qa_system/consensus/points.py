@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -42,8 +43,9 @@ class Group:
     @property
     def polarity(self) -> Polarity | None:
         """What most of the mentions are; None: they were not judged."""
-        found = [each.polarity for each in self.mentions if each.polarity is not None]
-        return max(_POLARITIES, key=found.count) if found else None
+        found = Counter(each.polarity for each in self.mentions)
+        known = [each for each in _POLARITIES if found[each]]
+        return max(known, key=found.__getitem__) if known else None
 
     @property
     def subjective(self) -> float | None:
@@ -149,6 +151,4 @@ def _group(mentions: Sequence[Mention], alike: FloatArray, members: Sequence[int
     places = sorted(members, key=lambda at: (-mentions[at].confidence, at))
     # Rounded, so that mentions that are equally central tie.
     nearness = alike[np.ix_(places, places)].mean(axis=1).round(6)
-    return Group(
-        tuple(mentions[at] for at in places), mentions[places[int(nearness.argmax())]]
-    )
+    return Group(tuple(mentions[at] for at in places), mentions[places[int(nearness.argmax())]])

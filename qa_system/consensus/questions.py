@@ -1,4 +1,4 @@
-"""What kind of question it is, by rules: does yes or no answer it, and is it one question or several.
+"""Rules for questions: does yes or no answer one, and is it one question or several?
 
 The rules are of English. A question in another language is one question that yes or no does not
 answer, so that it has points and no verdict.
@@ -39,7 +39,8 @@ _LATER_POLAR: Final = re.compile(rf",\s*{_VERB}\s+(?!not\b)\S")
 """After what it is about: "For flat feet, are they comfortable?"; also a tag: ", isn't it?"."""
 _EMBEDDED: Final = re.compile(
     rf"{_VERB}\s+(?:you|anyone|anybody|someone|somebody|i)\s+(?:please\s+)?(?:know|tell|say|explain"
-    rf"|describe|find out|remember)\s+(?:(?:me|us)\s+)?(?!if\b|whether\b)(?:\w+\s+){{0,2}}{_ASKING}\b"
+    r"|describe|find out|remember)\s+(?:(?:me|us)\s+)?(?!if\b|whether\b)"
+    rf"(?:\w+\s+){{0,2}}{_ASKING}\b"
 )
 _WHETHER: Final = re.compile(
     r"(?:does\s+)?(?:any\s?(?:one|body)|some\s?(?:one|body))\s+knows?\s+(?:if|whether)\b"
@@ -70,9 +71,9 @@ _PREDICATES: Final = _words(
 _ENDINGS: Final = ("able", "ible", "proof", "ful", "less", "resistant", "friendly", "ous")
 
 _PAIRS: Final = _words(
-    """pros/cons fish/chips fish/chip salt/pepper bed/breakfast macaroni/cheese mac/cheese food/drink
-    plug/play wear/tear rock/roll point/shoot wash/wear black/white peanut/jelly up/down on/off
-    back/forth drag/drop cut/paste trial/error"""
+    """pros/cons fish/chips fish/chip salt/pepper bed/breakfast macaroni/cheese mac/cheese
+    food/drink plug/play wear/tear rock/roll point/shoot wash/wear black/white peanut/jelly
+    up/down on/off back/forth drag/drop cut/paste trial/error"""
 )
 """Two words that name one thing."""
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+")
@@ -122,7 +123,7 @@ def is_polar(question: str) -> bool:
 
 
 def parts_of(question: str) -> tuple[str, ...]:
-    """Return the questions that a compound question asks; one that is not compound is its only part.
+    """Return the questions that a question asks: one, unless it is compound.
 
     A question is divided where each part is a question by itself: several with question marks,
     clauses with a verb each, names without a verb, and "how is" of two things. What "and" joins
@@ -163,9 +164,9 @@ def _parts(question: str) -> list[str]:
                 second = f"{determiner} {second}"
             return [_asked(f"{head} {first}"), _asked(f"{head} {second}")]
     names = _NAMES.split(question.rstrip("? "))
-    if len(names) > 1 and _SPELLED.fullmatch(question) and all(map(_is_name, names)):
-        if len(names) > 2 or _are_two(names[0], names[1]):
-            return [_asked(name) for name in names]
+    are_names = len(names) > 1 and _SPELLED.fullmatch(question) and all(map(_is_name, names))
+    if are_names and _are_two(names[0], names[1]):
+        return [_asked(name) for name in names]
     return [question]
 
 

@@ -180,9 +180,7 @@ def write_disagreements(folder: Path, questions: list[Asked]) -> None:
         what = disagreements(each)
         if not what:
             continue
-        forms[each.place] = {
-            name: decided.get(each.place, {}).get(name) for name in what
-        }
+        forms[each.place] = {name: decided.get(each.place, {}).get(name) for name in what}
         page = pages.setdefault(f"{each.part}-{each.name}", [])
         page.append(f"\n## {each.number}. {each.question}\n")
         page += [f"- {name}: a {one}, b {other}" for name, (one, other) in what.items()]

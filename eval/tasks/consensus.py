@@ -104,7 +104,9 @@ def consensus_run(
         if asked:
             with QASystem.open(placed) as opened:
                 system = replace(system, **_with_pairs(system, asked, opened))
-    models = {"reader": settings.reader.model, "judge": settings.judge.model}
+    models = {"reader": settings.reader.model}
+    if settings.judge.sentences:
+        models["judge"] = settings.judge.model
     if mode.needs_embeddings:
         models["encoder"] = settings.encoder.model
     return Run(

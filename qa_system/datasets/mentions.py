@@ -172,7 +172,7 @@ def read_pairs(path: str | Path) -> tuple[QuestionPair, ...]:
 
 
 def _is_pair(asked: object) -> bool:
-    return isinstance(asked, list) and len(asked) == 2  # noqa: PLR2004
+    return isinstance(asked, list) and len(asked) == 2
 
 
 def _rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -152,6 +152,12 @@ class AnswersSettings(Strict):
     """The judge's probability that a stance needs to be decided."""
     similarity: Annotated[float, Field(ge=-1, le=1)] = 0.45
     """The mean cosine of mentions from which on they say the same, and are one point."""
+    confidence: str | None = None
+    """The file of what mentions' confidences mean, as `qa-eval calibrate --pipeline` writes it;
+    None: the one that ships with the bundled models."""
+    max_error: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The share of the answers given that may be wrong, kept with 95 % confidence; None: no
+    promise, and the threshold with the highest score."""
 
 
 class GeneratorSettings(Strict):

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from qa_system.arguments import checked
 from qa_system.config import AnswersSettings, JudgeSettings, describe
 from qa_system.consensus.candidates import Marked, clauses_of, marked_in
+from qa_system.consensus.confidence import Confidence
 from qa_system.consensus.mentions import Mention, best_of_reviews, judged_mentions, merged
 from qa_system.consensus.points import FloatArray, groups_of, similarity, similarity_of_words
 from qa_system.consensus.questions import is_polar, parts_of
@@ -63,6 +64,9 @@ class ConsensusBuilder:
         decided: the probability that a stance needs to be decided.
         similarity: of mentions, on average, from which on they are one point.
         snippet_chars: characters of the review to show around a quote.
+        fitted: what confidences mean, as `Confidence.to_dict` returns it; it takes the place of
+            `mention` and of the reader's threshold. None: confidences are the judge's or the
+            reader's own.
 
     >>> reviews = [Document(id=f"r{n}", content=text, meta={"item_id": "lamp"}) for n, text in
     ...     enumerate(["Bright enough for reading. Blue.", "Far too dim to read by.", "Arrived."])]
@@ -81,6 +85,7 @@ class ConsensusBuilder:
         decided: float = DEFAULTS.decided,
         similarity: float = DEFAULTS.similarity,
         snippet_chars: int = 160,
+        fitted: dict[str, Any] | None = None,
     ) -> None:
         self.judge = judge
         self.encoder = encoder
@@ -90,6 +95,8 @@ class ConsensusBuilder:
         self.decided = decided
         self.similarity = similarity
         self.snippet_chars = snippet_chars
+        self.fitted = fitted
+        self._fitted = None if fitted is None else Confidence.from_dict(fitted)
         chosen = _judge_settings(judge)
         self._sentences = chosen.sentences
         self._judge = Judge(**chosen.model_dump(exclude={"sentences"}))
@@ -107,6 +114,7 @@ class ConsensusBuilder:
             decided=self.decided,
             similarity=self.similarity,
             snippet_chars=self.snippet_chars,
+            fitted=self.fitted,
         )
 
     @classmethod
@@ -131,8 +139,18 @@ class ConsensusBuilder:
         return self._sentences > 0
 
     @property
+    def is_fitted(self) -> bool:
+        """Whether confidences are probabilities that an answer is right, fitted as a whole."""
+        return self._fitted is not None
+
+    @property
     def threshold(self) -> float:
-        """The judge's probability from which on a sentence is a mention; 1 without a judge."""
+        """The confidence from which on a sentence is a mention, on the scale of its confidence.
+
+        It is the judge's, where nothing was fitted with the pipeline; 1 without a judge.
+        """
+        if self._fitted is not None:
+            return self._fitted.probability(self._fitted.threshold)
         if not self.is_judging:
             return 1.0
         return self._judge.threshold if self.mention is None else self.mention
@@ -213,6 +231,7 @@ class ConsensusBuilder:
             if is_of_one and self.is_judging and is_polar(parts[0].material.question)
             else None,
             shown=shown(parts),
+            surest=max((each.surest for each in parts if each.surest is not None), default=None),
         )
 
     def _judged(self, materials: Sequence[Material]) -> list[list[Mention]]:
@@ -236,23 +255,36 @@ class ConsensusBuilder:
         self, materials: Sequence[Material], clauses: Sequence[Sequence[Mention]]
     ) -> list[Grouped]:
         """Return the points of several questions."""
-        mentions = [self._mentions(*each) for each in zip(materials, clauses, strict=True)]
+        rated = [
+            [self._rated(clause, material) for clause in own]
+            for material, own in zip(materials, clauses, strict=True)
+        ]
+        mentions = [
+            self._mentions(material, [each for each, is_mention in own if is_mention])
+            for material, own in zip(materials, rated, strict=True)
+        ]
+        surest = [max((each.confidence for each, _ in own), default=None) for own in rated]
         texts = [[mention.text for mention in own] for own in mentions]
         threshold = SIMILAR_WORDS if self.by_words else self.similarity
         return [
-            Grouped(material, groups_of(own, alike, threshold))
-            for material, own, alike in zip(materials, mentions, self._alike(texts), strict=True)
+            Grouped(material, groups_of(own, alike, threshold), best)
+            for material, own, alike, best in zip(
+                materials, mentions, self._alike(texts), surest, strict=True
+            )
         ]
 
-    def _mentions(self, material: Material, clauses: Sequence[Mention]) -> list[Mention]:
+    def _rated(self, clause: Mention, material: Material) -> tuple[Mention, bool]:
+        """Return a clause with judge's and reader's confidence, and whether it is a mention."""
+        read = [each.confidence for each in material.marked if each.answers and _is_in(each, clause)]
+        confidence = max([clause.confidence, *read])
+        if self._fitted is None:
+            is_mention = clause.confidence >= self.threshold or bool(read)
+            return replace(clause, confidence=confidence), is_mention
+        probability = self._fitted.probability(confidence)
+        return replace(clause, confidence=probability), probability >= self.threshold
+
+    def _mentions(self, material: Material, found: Sequence[Mention]) -> list[Mention]:
         """Return the mentions among clauses, one a review, without duplicates."""
-        threshold = self.threshold
-        found = []
-        for clause in clauses:
-            inside = [each for each in material.marked if _is_in(each, clause)]
-            read = max((each.confidence for each in inside if each.answers), default=0.0)
-            if clause.confidence >= threshold or any(each.answers for each in inside):
-                found.append(replace(clause, confidence=max(clause.confidence, read)))
         best = [_quoted(each, material) for each in best_of_reviews(found)]
         return merged(best, [material.documents[each.document].content or "" for each in best])
 

@@ -42,10 +42,12 @@ class Grouped:
     Args:
         material: what they were found in.
         groups: those that say the same, those of most reviews first.
+        surest: the highest confidence of a sentence, be it a mention or not; None: there is none.
     """
 
     material: Material
     groups: Sequence[Group]
+    surest: float | None = None
 
     @property
     def mentions(self) -> Iterator[Mention]:
@@ -62,12 +64,14 @@ class Consensus:
         points: what they say.
         verdict: what they answer to a question that yes or no answers.
         shown: mentions as they are shown one by one, with their documents.
+        surest: the highest confidence of a sentence, be it a mention or not; None: there is none.
     """
 
     mentions: int
     points: tuple[Point, ...]
     verdict: Verdict | None
     shown: tuple[tuple[Mention, Document], ...]
+    surest: float | None = None
 
     @property
     def confidence(self) -> float | None:

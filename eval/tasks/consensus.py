@@ -29,7 +29,7 @@ from qa_system.errors import EvaluationError
 from qa_system.labels import gold_texts
 from qa_system.metrics import f1
 from qa_system.readers.calibration import expected_calibration_error
-from qa_system.records import Answers, Label, Question
+from qa_system.records import Answer, Answers, Label, Question
 
 if TYPE_CHECKING:
     from qa_system.system import QASystem
@@ -49,6 +49,8 @@ KS = (10,)
 BATCH = 16
 ALL = 10_000
 """Answers asked for: more than an item has reviews that are judged."""
+EVERY = {"answers.mention": 0.0, "answers.max_error": None}
+"""Settings with which every sentence that was judged is a mention."""
 CONFIRMED = ("yes", "mostly_yes")
 
 
@@ -98,7 +100,7 @@ def consensus_run(
             }
         users, every = (
             _asked(questions, each, top_k)
-            for each in (placed, changed(placed, {"answers.mention": 0.0}))
+            for each in (placed, changed(placed, EVERY))
         )
         system, baselines = evaluate_consensus(questions, users, every, rankings, top_k=top_k)
         if asked:
@@ -270,11 +272,13 @@ def _output(
         "shown": [],
         "prediction": "",
         "confidence": None,
+        "surest": None,
         "right": False,
     }
     if isinstance(told, Failure) or isinstance(judged, Failure):
         return output
-    first = told.answers[0] if told.answers else _surest(judged)
+    surest = _surest(judged)
+    first = told.answers[0] if told.answers else surest
     f1_of_first = 0.0 if first is None else f1(first.text, gold_texts(label_of(question)))
     points = [[quote.review_id for quote in point.quotes] for point in told.points]
     return {
@@ -289,11 +293,12 @@ def _output(
         "prediction": told.answers[0].text if told.answers else "",
         "forced": "" if first is None else first.text,
         "confidence": told.score,
+        "surest": None if surest is None else surest.confidence,
         "right": bool(question.mentions) and f1_of_first >= RIGHT,
     }
 
 
-def _surest(judged: Answers) -> Any:
+def _surest(judged: Answers) -> Answer | None:
     """Return the answer that a lower threshold would let through first."""
     return max(judged.answers, key=lambda each: each.confidence, default=None)
 

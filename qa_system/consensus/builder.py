@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Any, Final
 
@@ -14,27 +13,23 @@ from pydantic import ValidationError
 
 from qa_system.arguments import checked
 from qa_system.config import AnswersSettings, JudgeSettings, describe
-from qa_system.consensus.candidates import Marked, clauses_of, marked_in
+from qa_system.consensus.candidates import clauses_of, marked_in, mentions_in, rated
 from qa_system.consensus.confidence import Confidence
-from qa_system.consensus.mentions import Mention, best_of_reviews, judged_mentions, merged
+from qa_system.consensus.mentions import Mention, judged_mentions
 from qa_system.consensus.points import FloatArray, groups_of, similarity, similarity_of_words
 from qa_system.consensus.questions import is_polar, parts_of
 from qa_system.consensus.summary import (
     Consensus,
     Grouped,
     Material,
-    points_of,
-    shown,
-    verdict_on,
+    consensus_of,
 )
 from qa_system.errors import ConfigError
 from qa_system.judging import Judge
 from qa_system.opinions import Point, Verdict
-from qa_system.records import AnswerSpan
 from qa_system.retrievers.late_encoder import LateEncoder
 from qa_system.stages import stage
 from qa_system.stores.filters import selects_one_item
-from qa_system.texts.clauses import widen
 
 __all__ = ["ConsensusBuilder"]
 
@@ -212,27 +207,13 @@ class ConsensusBuilder:
         with stage("consensus"):
             found = iter(self._grouped(materials, clauses))
             return [
-                self._summed([next(found) for _ in parts], is_of_one=is_of_one)
+                consensus_of(
+                    [next(found) for _ in parts],
+                    self.min_reviews if is_of_one and self.is_judging else None,
+                    self.snippet_chars,
+                )
                 for parts, is_of_one in asked
             ]
-
-    def _summed(self, parts: Sequence[Grouped], *, is_of_one: bool) -> Consensus:
-        is_compound = len(parts) > 1
-        return Consensus(
-            mentions=len({mention.review_id for part in parts for mention in part.mentions}),
-            points=tuple(
-                point
-                for part in parts
-                for point in points_of(
-                    part, self.snippet_chars, part.material.question if is_compound else None
-                )
-            ),
-            verdict=verdict_on(parts, self.min_reviews)
-            if is_of_one and self.is_judging and is_polar(parts[0].material.question)
-            else None,
-            shown=shown(parts),
-            surest=max((each.surest for each in parts if each.surest is not None), default=None),
-        )
 
     def _judged(self, materials: Sequence[Material]) -> list[list[Mention]]:
         """Return the sentences of each material that may be mentions."""
@@ -255,16 +236,16 @@ class ConsensusBuilder:
         self, materials: Sequence[Material], clauses: Sequence[Sequence[Mention]]
     ) -> list[Grouped]:
         """Return the points of several questions."""
-        rated = [
-            [self._rated(clause, material) for clause in own]
-            for material, own in zip(materials, clauses, strict=True)
+        found = [
+            rated(own, each.marked, self.threshold, self._fitted)
+            for each, own in zip(materials, clauses, strict=True)
         ]
         mentions = [
-            self._mentions(material, [each for each, is_mention in own if is_mention])
-            for material, own in zip(materials, rated, strict=True)
+            mentions_in(own, each.documents, each.marked)
+            for each, own in zip(materials, found, strict=True)
         ]
-        surest = [max((each.confidence for each, _ in own), default=None) for own in rated]
-        texts = [[mention.text for mention in own] for own in mentions]
+        surest = [max((each.confidence for each, _ in own), default=None) for own in found]
+        texts = [[mention.told for mention in own] for own in mentions]
         threshold = SIMILAR_WORDS if self.by_words else self.similarity
         return [
             Grouped(material, groups_of(own, alike, threshold), best)
@@ -272,21 +253,6 @@ class ConsensusBuilder:
                 materials, mentions, self._alike(texts), surest, strict=True
             )
         ]
-
-    def _rated(self, clause: Mention, material: Material) -> tuple[Mention, bool]:
-        """Return a clause with judge's and reader's confidence, and whether it is a mention."""
-        read = [each.confidence for each in material.marked if each.answers and _is_in(each, clause)]
-        confidence = max([clause.confidence, *read])
-        if self._fitted is None:
-            is_mention = clause.confidence >= self.threshold or bool(read)
-            return replace(clause, confidence=confidence), is_mention
-        probability = self._fitted.probability(confidence)
-        return replace(clause, confidence=probability), probability >= self.threshold
-
-    def _mentions(self, material: Material, found: Sequence[Mention]) -> list[Mention]:
-        """Return the mentions among clauses, one a review, without duplicates."""
-        best = [_quoted(each, material) for each in best_of_reviews(found)]
-        return merged(best, [material.documents[each.document].content or "" for each in best])
 
     def _alike(self, texts: Sequence[Sequence[str]]) -> list[FloatArray]:
         if self.by_words:
@@ -313,27 +279,3 @@ def _judge_settings(given: Mapping[str, Any] | None) -> JudgeSettings:
             describe(error, {}, whole="judge"),
             remedy="Pass a dictionary with the keys of `judge:` in the configuration.",
         ) from None
-
-
-def _is_in(marked: Marked, clause: Mention) -> bool:
-    return marked.document == clause.document and clause.start <= marked.start < clause.end
-
-
-def _quoted(mention: Mention, material: Material) -> Mention:
-    """Return a mention with the words that the reader marked in it, if it marked some."""
-    inside = [each for each in material.marked if _is_in(each, mention)]
-    if not inside:
-        return mention
-    best = max(inside, key=lambda each: (each.confidence, -each.start, -each.end))
-    content = material.documents[mention.document].content or ""
-    start, end = widen(content, best.start, best.end)
-    if not mention.start <= start < end <= mention.end:
-        return mention
-    exact = AnswerSpan(content[best.start : best.end], best.start, best.end)
-    return replace(
-        mention,
-        start=start,
-        end=end,
-        text=content[start:end],
-        exact=None if (start, end) == (best.start, best.end) else exact,
-    )

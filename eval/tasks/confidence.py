@@ -77,7 +77,9 @@ def confidence_fitted(
     return fit_confidence(asked, least, names), out_of_fold(asked, least), systems
 
 
-def fit_confidence(asked: Sequence[Asked], least: float, fitted_on: str | None = None) -> Confidence:
+def fit_confidence(
+    asked: Sequence[Asked], least: float, fitted_on: str | None = None
+) -> Confidence:
     """Fit the threshold and the probability on questions that were asked.
 
     Args:

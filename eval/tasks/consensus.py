@@ -98,10 +98,7 @@ def consensus_run(
                 name: _ranked(data.labels, store, each)
                 for name, each in _retrievers(placed).items()
             }
-        users, every = (
-            _asked(questions, each, top_k)
-            for each in (placed, changed(placed, EVERY))
-        )
+        users, every = (_asked(questions, each, top_k) for each in (placed, changed(placed, EVERY)))
         system, baselines = evaluate_consensus(questions, users, every, rankings, top_k=top_k)
         if asked:
             with QASystem.open(placed) as opened:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from qa_system.arguments import checked
 from qa_system.config import AnswersSettings, JudgeSettings, describe
-from qa_system.consensus.candidates import clauses_of, marked_in, mentions_in, rated
+from qa_system.consensus.candidates import clauses_of, marked_in, mentions_in, surest_of
 from qa_system.consensus.confidence import Confidence
 from qa_system.consensus.mentions import Mention, judged_mentions
 from qa_system.consensus.points import FloatArray, groups_of, similarity, similarity_of_words
@@ -236,15 +236,14 @@ class ConsensusBuilder:
         self, materials: Sequence[Material], clauses: Sequence[Sequence[Mention]]
     ) -> list[Grouped]:
         """Return the points of several questions."""
-        found = [
-            rated(own, each.marked, self.threshold, self._fitted)
+        mentions = [
+            mentions_in(own, each.documents, each.marked, self.threshold, self._fitted)
             for each, own in zip(materials, clauses, strict=True)
         ]
-        mentions = [
-            mentions_in(own, each.documents, each.marked)
-            for each, own in zip(materials, found, strict=True)
+        surest = [
+            surest_of(own, each.marked, self._fitted)
+            for each, own in zip(materials, clauses, strict=True)
         ]
-        surest = [max((each.confidence for each, _ in own), default=None) for own in found]
         texts = [[mention.told for mention in own] for own in mentions]
         threshold = SIMILAR_WORDS if self.by_words else self.similarity
         return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +22,7 @@ from qa_system.ties import tie_breaker
 if TYPE_CHECKING:
     from haystack.dataclasses import ExtractedAnswer
 
-__all__ = ["Marked", "clauses_of", "marked_in", "mentions_in", "rated"]
+__all__ = ["Marked", "clauses_of", "marked_in", "mentions_in", "rated", "surest_of"]
 
 MOST_OF_REVIEW: Final = 8
 """Sentences of one review that are judged: a long review leaves room for the others."""
@@ -139,23 +139,35 @@ def rated(
 
 
 def mentions_in(
-    found: Iterable[tuple[Mention, bool]],
+    clauses: Sequence[Mention],
     documents: Sequence[Document],
     marked: Sequence[Marked],
+    threshold: float,
+    fitted: Confidence | None = None,
 ) -> list[Mention]:
     """Return the mentions among clauses, one a review, without duplicates.
 
     What the reader marked in a clause is the quote.
 
     Args:
-        found: clauses, and whether they are mentions.
+        clauses: judged, or with the confidence 0.
         documents: of the question.
         marked: what the reader marked in them.
+        threshold: the confidence from which on a clause is a mention.
+        fitted: see `rated`.
     """
-    mentions = [clause for clause, is_mention in found if is_mention]
+    found = [each for each, is_mention in rated(clauses, marked, threshold, fitted) if is_mention]
     contents = [document.content or "" for document in documents]
-    best = [_quoted(each, contents[each.document], marked) for each in best_of_reviews(mentions)]
+    best = [_quoted(each, contents[each.document], marked) for each in best_of_reviews(found)]
     return merged(best, [contents[each.document] for each in best])
+
+
+def surest_of(
+    clauses: Sequence[Mention], marked: Sequence[Marked], fitted: Confidence | None = None
+) -> float | None:
+    """Return the highest confidence of a clause, be it a mention or not; None: there is none."""
+    found = rated(clauses, marked, 0.0, fitted)
+    return max((each.confidence for each, _ in found), default=None)
 
 
 def _is_in(marked: Marked, clause: Mention) -> bool:

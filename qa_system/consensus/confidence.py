@@ -22,7 +22,7 @@ from qa_system.errors import ConfigError, ModelError
 from qa_system.models.locate import locate, weights_sha256
 from qa_system.readers.calibration import Sigmoid, log_odds_of
 
-__all__ = ["Confidence", "PipelineKey", "confidence_of", "keep_confidence", "key_of", "kept_in"]
+__all__ = ["Confidence", "PipelineKey", "confidence_of", "keep_confidence", "kept_in", "key_of"]
 
 SHIPPED: Final = "confidence.json"
 FORMAT: Final = 1
@@ -182,9 +182,7 @@ def kept_in(place: Path) -> dict[PipelineKey, Confidence]:
         ) from error
 
 
-def keep_confidence(
-    confidence: Confidence, settings: Settings, *, reads_sentences: bool
-) -> Path:
+def keep_confidence(confidence: Confidence, settings: Settings, *, reads_sentences: bool) -> Path:
     """Write what was fitted with a pipeline into its file, beside what was fitted with others.
 
     Returns:
@@ -202,9 +200,7 @@ def keep_confidence(
         )
     place = Path(settings.answers.confidence)
     kept = {**kept_in(place), key_of(settings, reads_sentences=reads_sentences): confidence}
-    fitted = [
-        {"pipeline": asdict(key), "confidence": each.to_dict()} for key, each in kept.items()
-    ]
+    fitted = [{"pipeline": asdict(key), "confidence": each.to_dict()} for key, each in kept.items()]
     temporary = place.with_suffix(f".{os.getpid()}.tmp")
     try:
         temporary.write_bytes(orjson.dumps({"format": FORMAT, "fitted": fitted}) + b"\n")

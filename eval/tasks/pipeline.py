@@ -20,6 +20,7 @@ from eval.metrics import metrics_of
 from eval.runs.run import Row, System
 from eval.tasks.candidates import Filters, Scope, filters_of
 from eval.tasks.predictions import (
+    ALWAYS_EMPTY,
     Failure,
     Prediction,
     Similarity,
@@ -35,7 +36,7 @@ from qa_system.records import Answer, Label, Question
 if TYPE_CHECKING:
     from qa_system.system import Examination, QASystem
 
-__all__ = ["Outcome", "evaluate_pipeline", "headline_of"]
+__all__ = ["Outcome", "evaluate_pipeline", "headline_of", "with_judged"]
 
 Outcome = Literal[
     "right",
@@ -126,6 +127,15 @@ def evaluate_pipeline(
     )
     systems = {"pipeline": pipeline} | ({} if reader is None else {"reader alone": reader})
     return systems, list(map(_first_text, examined))
+
+
+def with_judged(baselines: Mapping[str, System]) -> dict[str, System]:
+    """Return baselines with the judged F1 of the one that always abstains: nothing is left out."""
+    rows = tuple(
+        replace(row, scores={**row.scores, "judged_f1": row.scores["f1"]})
+        for row in baselines[ALWAYS_EMPTY].rows
+    )
+    return {**baselines, ALWAYS_EMPTY: System(rows)}
 
 
 def _ask(

@@ -81,7 +81,7 @@ def test_a_score_is_told_where_nothing_is_answered(settings):
 
 
 def test_a_promise_that_cannot_be_kept_is_refused(settings):
-    with pytest.raises(ConfigError, match="the lowest error that one keeps is 0.1"):
+    with pytest.raises(ConfigError, match=r"the lowest error that one keeps is 0\.1"):
         QASystem(changed(settings, {"answers.max_error": 0.01}))
 
 

@@ -154,9 +154,7 @@ def test_confidence_by_hand(evaluated):
     # The first answers are right, right if it were given ("Hums a bit."), needless, failed.
     assert [row.output["right"] for row in system.rows] == [True, True, False, False]
     assert system.measures["ece"] == pytest.approx((0.1 + 0.7 + 0.7 + 0) / 4)
-    assert system.measures["aurc"] == pytest.approx(
-        aurc([0.9, 0.3, 0.7, math.nan], [1, 1, 0, 0])
-    )
+    assert system.measures["aurc"] == pytest.approx(aurc([0.9, 0.3, 0.7, math.nan], [1, 1, 0, 0]))
     assert system.measures["coverage_at_10"] == pytest.approx(1 / 4)
     assert system.measures["coverage_at_30"] == pytest.approx(1 / 4)
 
@@ -164,9 +162,7 @@ def test_confidence_by_hand(evaluated):
 def test_baselines_by_hand(evaluated):
     _, baselines = evaluated
     # r3 at 3, r2 at 4, r1 at 5.
-    assert scores(baselines["bm25"], "mention_map")[0] == pytest.approx(
-        (1 / 3 + 2 / 4 + 3 / 5) / 3
-    )
+    assert scores(baselines["bm25"], "mention_map")[0] == pytest.approx((1 / 3 + 2 / 4 + 3 / 5) / 3)
     # One gold of five, all ranked: (1 + 1/2 + 1/3 + 1/4 + 1/5) / 5.
     assert scores(baselines["random"], "mention_map")[1] == pytest.approx(137 / 300)
     assert scores(baselines["random"], "mention_p@10")[1] == pytest.approx(1 / 10)
@@ -184,9 +180,7 @@ def test_map_is_that_of_ir_measures(evaluated):
     answerable = [row for row in system.rows if row.answerable]
     qrels = {row.question_id: dict.fromkeys(row.output["gold"], 1) for row in answerable}
     ranked = {
-        row.question_id: {
-            name: -float(rank) for rank, name in enumerate(row.output["ranked"])
-        }
+        row.question_id: {name: -float(rank) for rank, name in enumerate(row.output["ranked"])}
         for row in answerable
     }
     # A question for which nothing is ranked is 0 by our rules, and absent in a run.

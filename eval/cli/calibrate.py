@@ -22,67 +22,76 @@ if TYPE_CHECKING:
 __all__ = ["calibrate"]
 
 
+DatasetsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dataset",
+        help="May be repeated; each data set has the same weight. Default: the bundled sample.",
+    ),
+]
+PartOption = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        help="Questions to fit on, which must not be tested on. Default: dev; all questions of "
+        "a data set without splits.",
+    ),
+]
+HeldOutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--held-out",
+        help="Fit on this share of the split's items only: those that a recipe with the same "
+        "`held_out` and `seed` held out of training.",
+        min=0,
+        max=1,
+    ),
+]
+SentencesOption = Annotated[
+    bool,
+    typer.Option(
+        "--sentences",
+        help="Fit for evidence of sentences: ask all reviews of the items, and move the "
+        "calibration so that as few unanswerable questions are answered as from whole reviews.",
+    ),
+]
+PipelineOption = Annotated[
+    bool,
+    typer.Option(
+        "--pipeline",
+        help="Fit what confidences mean in the answers that users get, on questions labelled "
+        "over all reviews of their item (--dataset FILE.jsonl, as for qa-eval consensus).",
+    ),
+]
+ReviewsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reviews",
+        help="With --pipeline: the data sets whose reviews were labelled. Default: the bundled "
+        "sample.",
+    ),
+]
+WriteOption = Annotated[
+    bool,
+    typer.Option(
+        "--write",
+        help="Write the calibration into the model's folder; with --pipeline into the file "
+        "answers.confidence.",
+    ),
+]
+
+
 @takes_settings(*READER)
 def calibrate(
     settings: Settings,
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--dataset",
-            help="May be repeated; each data set has the same weight. Default: the bundled sample.",
-        ),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            "--split",
-            help="Questions to fit on, which must not be tested on. Default: dev; all questions of "
-            "a data set without splits.",
-        ),
-    ] = None,
-    held_out: Annotated[
-        float | None,
-        typer.Option(
-            "--held-out",
-            help="Fit on this share of the split's items only: those that a recipe with the same "
-            "`held_out` and `seed` held out of training.",
-            min=0,
-            max=1,
-        ),
-    ] = None,
+    dataset: DatasetsOption = None,
+    split: PartOption = None,
+    held_out: HeldOutOption = None,
     seed: Annotated[int, typer.Option(help="Random seed of --held-out.")] = 13,
-    sentences: Annotated[
-        bool,
-        typer.Option(
-            "--sentences",
-            help="Fit for evidence of sentences: ask all reviews of the items, and move the "
-            "calibration so that as few unanswerable questions are answered as from whole reviews.",
-        ),
-    ] = False,
-    pipeline: Annotated[
-        bool,
-        typer.Option(
-            "--pipeline",
-            help="Fit what confidences mean in the answers that users get, on questions labelled "
-            "over all reviews of their item (--dataset FILE.jsonl, as for qa-eval consensus).",
-        ),
-    ] = False,
-    reviews: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--reviews",
-            help="With --pipeline: the data sets whose reviews were labelled. Default: the bundled "
-            "sample.",
-        ),
-    ] = None,
-    write: Annotated[
-        bool,
-        typer.Option(
-            "--write",
-            help="Write the calibration into the model's folder; with --pipeline into the file "
-            "answers.confidence.",
-        ),
-    ] = False,
+    sentences: SentencesOption = False,
+    pipeline: PipelineOption = False,
+    reviews: ReviewsOption = None,
+    write: WriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fit the reader's no-answer threshold and its probabilities on labelled questions."""

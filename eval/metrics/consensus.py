@@ -10,7 +10,7 @@ from __future__ import annotations
 from statistics import fmean
 from typing import Any
 
-from eval.metrics.metric import ANSWERABLE, UNANSWERABLE, Case, Metric, Population
+from eval.metrics.metric import ANSWERABLE, UNANSWERABLE, Case, Metric, Population, Task
 from eval.metrics.points import count_errors, point_f1, repeated
 from eval.metrics.ranking import (
     average_precision,
@@ -21,7 +21,7 @@ from eval.metrics.ranking import (
 
 __all__ = ["CONSENSUS", "side_of"]
 
-TASK = ("consensus",)
+TASK: tuple[Task, ...] = ("consensus",)
 SQUAD = "no-answer accuracy of the SQuAD 2.0 evaluation script"
 QQSUM = "after Tang et al., QQSUM, ACL 2025"
 MANNING = "Manning, Raghavan and Schütze, Introduction to Information Retrieval, 2008, 8.4"
@@ -70,13 +70,12 @@ def _average_precision_at_random(case: Case) -> float:
 
 
 def _precision(case: Case) -> float:
-    found = case.output
-    share = recall_at_k(found["ranked"], found["gold"], case.k, found["scores"])
-    return share * len(found["gold"]) / case.k
+    found, gold = case.output, list(case.output["gold"])
+    return recall_at_k(found["ranked"], gold, case.k, found["scores"]) * len(gold) / case.k
 
 
 def _precision_at_random(case: Case) -> float:
-    n, m = case.output["candidates"], case.output["gold_candidates"]
+    n, m = int(case.output["candidates"]), int(case.output["gold_candidates"])
     return recall_at_random(n, m, case.k) * m / case.k
 
 

@@ -21,6 +21,7 @@ from eval.runs.run import Row, Run, System
 from eval.tasks.candidates import temporary_index
 from eval.tasks.predictions import Failure, in_batches
 from eval.tasks.retriever import evaluate_retriever
+from qa_system.arguments import MOST
 from qa_system.config import Settings, changed
 from qa_system.consensus.verdict import verdict_of
 from qa_system.datasets.dataset import Dataset
@@ -30,6 +31,7 @@ from qa_system.labels import gold_texts
 from qa_system.metrics import f1
 from qa_system.readers.calibration import expected_calibration_error
 from qa_system.records import Answer, Answers, Label, Question
+from qa_system.stores.filters import of_item
 
 if TYPE_CHECKING:
     from qa_system.system import QASystem
@@ -47,8 +49,6 @@ HEADLINE = (
 )
 KS = (10,)
 BATCH = 16
-ALL = 10_000
-"""Answers asked for: more than an item has reviews that are judged."""
 EVERY = {"answers.mention": 0.0, "answers.max_error": None}
 """Settings with which every sentence that was judged is a mention."""
 CONFIRMED = ("yes", "mostly_yes")
@@ -85,28 +85,21 @@ def consensus_run(
     """
     from qa_system.pipelines import to_read
     from qa_system.retrievers.registry import mode_of
-    from qa_system.stores import open_store
-    from qa_system.system import QASystem
 
     data = dataset_of_marked(questions, path)
-    mode = mode_of(to_read(settings))
+    embed = mode_of(to_read(settings)).needs_embeddings
     about = {each.item_id for each in questions}
     asked = [each for each in pairs if each.item_id in about]
-    with temporary_index(data.reviews, settings, embed=mode.needs_embeddings) as placed:
-        with open_store(placed.store) as store:
-            rankings = {
-                name: _ranked(data.labels, store, each)
-                for name, each in _retrievers(placed).items()
-            }
-        users, every = (_asked(questions, each, top_k) for each in (placed, changed(placed, EVERY)))
+    with temporary_index(data.reviews, settings, embed=embed) as placed:
+        rankings = _rankings(data.labels, placed)
+        users, every = (_asked(questions, each) for each in (placed, changed(placed, EVERY)))
         system, baselines = evaluate_consensus(questions, users, every, rankings, top_k=top_k)
         if asked:
-            with QASystem.open(placed) as opened:
-                system = replace(system, **_with_pairs(system, asked, opened))
+            system = replace(system, **_with_pairs(system, asked, placed))
     models = {"reader": settings.reader.model}
     if settings.judge.sentences:
         models["judge"] = settings.judge.model
-    if mode.needs_embeddings:
+    if embed:
         models["encoder"] = settings.encoder.model
     return Run(
         kind="consensus",
@@ -203,41 +196,38 @@ _OF_POINTS = ("point_f1", "count_error")
 _OF_RANKING = ("mention_map", "mention_p@10")
 
 
-def _retrievers(settings: Settings) -> dict[str, Settings]:
+def _rankings(labels: Sequence[Label], settings: Settings) -> dict[str, System]:
+    """Rank all reviews of the answerable questions' items by retrievers alone."""
     from qa_system.pipelines import to_read
+    from qa_system.stores import open_store
 
-    return {
-        "bm25": changed(settings, {"retriever.mode": "bm25", "ranker.type": "none"}),
-        "sentences": to_read(settings),
-    }
+    words = changed(settings, {"retriever.mode": "bm25", "ranker.type": "none"})
+    with open_store(settings.store) as store:
+        most = max(
+            store.count_documents_by_filter(of_item(label.item_id, None))
+            for label in labels
+            if label.item_id is not None
+        )
+        return {
+            name: evaluate_retriever(labels, store, each, scope="item", ks=(most,))
+            for name, each in (("bm25", words), ("sentences", to_read(settings)))
+        }
 
 
-def _ranked(labels: Sequence[Label], store: Any, settings: Settings) -> System:
-    sizes = [store.count_documents_by_filter(_of_item(label)) for label in labels]
-    return evaluate_retriever(labels, store, settings, scope="item", ks=(max(sizes),))
-
-
-def _of_item(label: Label) -> dict[str, Any]:
-    return {"field": "meta.item_id", "operator": "==", "value": label.item_id}
-
-
-def _asked(
-    questions: Sequence[MarkedQuestion], settings: Settings, top_k: int
-) -> list[Answers | Failure]:
+def _asked(questions: Sequence[MarkedQuestion], settings: Settings) -> list[Answers | Failure]:
     from qa_system.system import QASystem
 
+    labels = list(map(label_of, questions))
     with QASystem.open(settings) as system:
-        return in_batches(
-            list(map(label_of, questions)), _ask(system, max(top_k, ALL)), "consensus", BATCH
-        )
+        return in_batches(labels, _ask(system), "consensus", BATCH)
 
 
-def _ask(system: QASystem, top_k: int) -> Callable[[Sequence[Label]], Sequence[Answers | Failure]]:
+def _ask(system: QASystem) -> Callable[[Sequence[Label]], Sequence[Answers | Failure]]:
     def ask(labels: Sequence[Label]) -> list[Answers | Failure]:
         asked = [Question(label.question, label.item_id) for label in labels]
         return [
             each if each.error is None else Failure(str(each.error))
-            for each in system.ask_many(asked, top_k)
+            for each in system.ask_many(asked, MOST)
         ]
 
     return ask
@@ -348,10 +338,15 @@ def _counts(questions: Sequence[MarkedQuestion], rows: Sequence[Row]) -> dict[st
     }
 
 
-def _with_pairs(system: System, pairs: Sequence[QuestionPair], opened: QASystem) -> dict[str, Any]:
+def _with_pairs(
+    system: System, pairs: Sequence[QuestionPair], settings: Settings
+) -> dict[str, Any]:
     """Return a system's measures, counts and details with those of opposite questions."""
+    from qa_system.system import QASystem
+
     asked = [Question(text, pair.item_id) for pair in pairs for text in pair.questions]
-    answers = opened.ask_many(asked, 1)
+    with QASystem.open(settings) as opened:
+        answers = opened.ask_many(asked, 1)
     failed = [each.error for each in answers if each.error is not None]
     if failed:
         raise EvaluationError(f"a pair's question failed: {failed[0]}")

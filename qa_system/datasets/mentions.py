@@ -22,11 +22,12 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 
 from qa_system.errors import DataError
+from qa_system.opinions import Polarity, Stance
 from qa_system.records import AnswerSpan, Review
 
 __all__ = [
@@ -40,8 +41,8 @@ __all__ = [
     "read_pairs",
 ]
 
-STANCES = ("yes", "no", "mixed", None)
-POLARITIES = ("for", "against", "neither", "mixed", None)
+STANCES = (*get_args(Stance), None)
+POLARITIES = (*get_args(Polarity), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,8 @@ class MarkedMention:
 
     review_id: str
     spans: tuple[AnswerSpan, ...]
-    stance: str | None = None
-    polarity: str | None = None
+    stance: Stance | None = None
+    polarity: Polarity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,20 +160,16 @@ def read_pairs(path: str | Path) -> tuple[QuestionPair, ...]:
     """
     found = []
     for where, row in _rows(path):
-        asked = row.get("questions")
-        texts = [row.get("pair_id"), row.get("item_id"), *(asked if _is_pair(asked) else (None,))]
-        if not all(isinstance(each, str) for each in texts):
-            raise DataError(
-                "the line is no pair of questions",
-                where=where,
-                remedy='Write {"pair_id": "1", "item_id": "B00", "questions": ["…?", "…?"]}.',
-            )
-        found.append(QuestionPair(row["pair_id"], row["item_id"], tuple(asked)))
+        match row:
+            case {"pair_id": str(name), "item_id": str(item), "questions": [str(one), str(other)]}:
+                found.append(QuestionPair(name, item, (one, other)))
+            case _:
+                raise DataError(
+                    "the line is no pair of questions",
+                    where=where,
+                    remedy='Write {"pair_id": "1", "item_id": "B00", "questions": ["…?", "…?"]}.',
+                )
     return tuple(found)
-
-
-def _is_pair(asked: object) -> bool:
-    return isinstance(asked, list) and len(asked) == 2
 
 
 def _rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -16,7 +16,7 @@ from qa_system.errors import EvaluationError
 from qa_system.opinions import Decision, Point, Quote, Verdict
 from qa_system.records import Answer, Answers, AnswerSpan, Review
 
-TEXTS = {"r1": "No hum.", "r2": "Hums a bit.", "r3": "Silent lamp.", "r4": "Blue.", "r5": "Red."}
+TEXTS = {"r1": "No hum.", "r2": "Hums a bit.", "r3": "Quiet lamp.", "r4": "Blue.", "r5": "Red."}
 REVIEWS = tuple(Review(name, "lamp", text) for name, text in TEXTS.items())
 
 

@@ -36,7 +36,7 @@ def print_answers(answers: Answers, top_k: int = 3, quotes: int = 2) -> None:
     about = "" if answers.item_id is None else f"  [{answers.item_id}]"
     typer.echo(f"{typer.style(printable(answers.question), bold=True)}{printable(about)}")
     decided = "" if answers.decision is None else f" ({answers.decision})"
-    if answers.verdict is not None:
+    if answers.verdict is not None and answers.mentions:
         typer.echo(f"  {typer.style(str(answers.verdict), bold=True)}")
     if answers.abstained:
         typer.echo(f"  The reviews don't say{decided}.")

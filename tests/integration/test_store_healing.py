@@ -20,6 +20,7 @@ import pytest
 import tantivy
 from haystack.dataclasses import Document
 
+from qa_system.stores.embedded import folder
 from qa_system.stores.embedded.derived import ann, lexical_index
 from qa_system.stores.embedded.derived.lexical import (
     DamagedIndexError,
@@ -657,3 +658,35 @@ def test_verify_does_not_go_on_with_a_view_that_contradicts_the_ledger(tmp_path)
         vectors._view = replace(vectors._view, live=np.ones(len(vectors._view.rows), np.bool_))
         assert store.verify() == []
         assert [hit.id for hit in store.search_by_embedding([0.0, 1.0], 2)] == ["r3", "r2"]
+
+
+def test_documents_cleared_while_tombstones_are_dropped_stay_out_of_the_indexes(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "store"
+    with FAISSDocumentStore(path) as store:
+        store.write_documents(
+            [Document(id=f"r{n}", content="Loud.", embedding=[1.0, n / 9]) for n in range(9)]
+        )
+        store.delete_documents(["r7", "r8"])
+    (path / "vectors-0.json").unlink()  # vectors that are built anew need no tombstones
+    monkeypatch.setattr(folder, "FORGOTTEN_AT", 1)
+    with FAISSDocumentStore(path) as store:
+        vectors, since, asked = store._folder.vectors, VectorFiles.since, []
+
+        def clear_meanwhile(snapshot):
+            asked.append(since(vectors, snapshot))
+            if len(asked) == 1:
+                assert snapshot.count_tombstones(0) == 2
+                store.delete_all_documents()
+            return asked[-1]
+
+        monkeypatch.setattr(vectors, "since", clear_meanwhile)
+        store.build_index()
+        with store._folder.reading() as snapshot:
+            assert snapshot.count_tombstones(0) == 0
+            assert snapshot.state.history == snapshot.state.generation > asked[0]
+        store.write_documents([Document(id="new", content="Loud, too.", embedding=[0.0, 1.0])])
+        assert [hit.id for hit in store.search_by_embedding([1.0, 0.0], 2)] == ["new"]
+        assert [hit.id for hit in store.search_bm25("loud", 2)] == ["new"]
+        assert store.verify() == []

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from qa_system.errors import EmbeddingError
 from qa_system.records import EncoderIdentity
 from qa_system.stores.contract import PassageEncoder
 from qa_system.stores.documents import Vector
 from qa_system.stores.embedded.folder import StoreFolder
 from qa_system.stores.embedded.ledger.snapshot import Transaction
+from qa_system.stores.reembedded import embeddings_of
 from qa_system.stores.sentences import SentenceColumns, columns_of
 from qa_system.texts.sentences import sentences
 
@@ -110,31 +107,16 @@ def _encode(
 ) -> tuple[list[tuple[int, Vector]], list[tuple[int, SentenceColumns]]]:
     """Return documents' vectors and their sentences; equal texts are encoded once."""
     spans = [sentences(content) if divide else [] for _, content, _ in batch]
-    texts: list[str] = []
-    for (_, content, passages), own in zip(batch, spans, strict=True):
-        texts += [*passages, *(content[start:end] for start, end in own)]
-    distinct = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-    matrix = _embed(encoder, list(distinct))[[distinct[text] for text in texts]]
+    texts = [
+        [*passages, *(content[start:end] for start, end in own)]
+        for (_, content, passages), own in zip(batch, spans, strict=True)
+    ]
     vectors: list[tuple[int, Vector]] = []
     divided: list[tuple[int, SentenceColumns]] = []
-    last = 0
-    for (row, content, passages), own in zip(batch, spans, strict=True):
-        first, middle = last, last + len(passages)
-        last = middle + len(own)
-        vectors.append((row, (matrix[first:middle].tobytes(), len(passages))))
+    matrices = embeddings_of(encoder, texts)
+    for (row, content, passages), own, matrix in zip(batch, spans, matrices, strict=True):
+        count = len(passages)
+        vectors.append((row, (matrix[:count].tobytes(), count)))
         if divide:
-            divided.append((row, columns_of(row, content, own, matrix[middle:last])))
+            divided.append((row, columns_of(row, content, own, matrix[count:])))
     return vectors, divided
-
-
-def _embed(encoder: PassageEncoder, texts: list[str]) -> NDArray[np.float32]:
-    identity = encoder.identity
-    matrix = np.asarray(encoder.encode_passages(texts), np.float32)
-    if matrix.shape != (len(texts), identity.dimension) or not np.isfinite(matrix).all():
-        raise EmbeddingError(
-            f"the encoder gave an array of shape {matrix.shape} instead of"
-            f" ({len(texts)}, {identity.dimension}), or numbers that are not finite",
-            where=identity.name,
-            remedy="Check the encoder; the store still answers from its old embeddings.",
-        )
-    return matrix

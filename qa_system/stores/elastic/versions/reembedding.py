@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
-import numpy as np
 from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
-from numpy.typing import NDArray
 
-from qa_system.errors import EmbeddingError
 from qa_system.stores.contract import PassageEncoder
 from qa_system.stores.elastic.documents import READ, decode, passages_of
 from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.search import pages
 from qa_system.stores.elastic.writing import existing, write
+from qa_system.stores.reembedded import embeddings_of
 from qa_system.stores.writes import DocumentsRejectedError, Passages, Sentences
 from qa_system.texts.sentences import sentences
 
@@ -79,7 +77,7 @@ def _embedded(
     for (document, split), own in zip(found, spans, strict=True):
         text = document.content or ""
         texts += [_texts(document, split), [text[start:end] for start, end in own]]
-    parts = iter(_encoded(encoder, texts))
+    parts = iter(embeddings_of(encoder, texts))
     documents, passages, divided = [], {}, {}
     for (document, split), own in zip(found, spans, strict=True):
         rows, of_sentences = next(parts), next(parts)
@@ -98,20 +96,3 @@ def _texts(document: Document, passages: Passages | None) -> list[str]:
     if passages is None:
         return [document.content]
     return [document.content[start:end] for start, end in passages.spans]
-
-
-def _encoded(encoder: PassageEncoder, texts: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
-    """Return the embeddings of each list of texts; equal texts are encoded once."""
-    identity = encoder.identity
-    places = {text: place for place, text in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
-    matrix = np.zeros((0, identity.dimension), np.float32)
-    if places:
-        matrix = np.asarray(encoder.encode_passages(list(places)), np.float32)
-    if matrix.shape != (len(places), identity.dimension) or not np.isfinite(matrix).all():
-        raise EmbeddingError(
-            f"the encoder gave an array of shape {matrix.shape} instead of"
-            f" ({len(places)}, {identity.dimension}), or numbers that are not finite",
-            where=identity.name,
-            remedy="Check the encoder; the store still answers from its old embeddings.",
-        )
-    return [matrix[np.array([places[text] for text in own], np.intp)] for own in texts]

@@ -382,7 +382,8 @@ class Transaction(Snapshot):
     def forget(self, generation: int) -> None:
         """Drop the tombstones up to a generation, which no index needs any more."""
         self.execute("DELETE FROM tombstones WHERE generation <= ?", (generation,))
-        self.set(history=generation)
+        # It never goes back: whoever asks may have read the ledger before a `clear`.
+        self.set(history=max(generation, self.state.history))
 
     def forget_encoder(self) -> None:
         """Begin anew with embeddings of any dimension; there are no documents."""

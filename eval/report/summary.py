@@ -143,6 +143,8 @@ def _measures(summary: Mapping[str, Any]) -> Iterable[str]:
             yield f"{name}: {'; '.join(parts)}."
         if measures.get("count_error_median") is not None:
             yield f"{name}: count error {measures['count_error_median']:.3f} (median of points)."
+        if measures.get("stance_precision") is not None:
+            yield f"{name}: {measures['stance_precision']:.1%} of the stances told are right."
         if measures.get("both_confirmed") is not None:
             yield (
                 f"{name}: of {system['counts']['pairs']} pairs of opposite questions "

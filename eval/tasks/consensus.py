@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import nan
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from eval.metrics import expect_all, metrics_of, score_all
@@ -74,7 +74,8 @@ def consensus_run(
     Returns:
         A run of the system `consensus` with the baselines `bm25`, `sentences` (the retriever
         alone), `random` (expected values), `each mention a point` and `one point`. Measures:
-        `count_error_median` over all labelled points; `ece`, `aurc` and `coverage_at_10`, `_20`,
+        `count_error_median` over all labelled points; `stance_precision`, the share of the stances
+        told that annotators gave the same review; `ece`, `aurc` and `coverage_at_10`, `_20`,
         `_30` of the first answer, right from an F1 of .5 with an annotator on; of the pairs
         `both_confirmed`, the share in which both questions get a yes, and `pairs_decided`, the
         share in which both get a verdict.
@@ -256,6 +257,10 @@ def _output(
         "points": [],
         "counts": [],
         "verdict": None,
+        "stances": {},
+        "gold_stances": {each.review_id: each.stance for each in question.mentions}
+        if question.polar
+        else None,
         "shown": [],
         "prediction": "",
         "confidence": None,
@@ -276,6 +281,12 @@ def _output(
         "counts": [point.support for point in told.points],
         "labels": [point.label for point in told.points],
         "verdict": None if told.verdict is None else told.verdict.answer,
+        "stances": {
+            quote.review_id: point.stance
+            for point in told.points
+            for quote in point.quotes
+            if point.stance is not None
+        },
         "shown": [each.text for each in told.answers[:top_k]],
         "prediction": told.answers[0].text if told.answers else "",
         "forced": "" if first is None else first.text,
@@ -313,7 +324,10 @@ def _scored_as(
 
 def _measures(rows: Sequence[Row]) -> tuple[dict[str, float | None], dict[str, Any]]:
     errors = [each for row in rows if row.output["gold_points"] for each in errors_of(row.output)]
-    measures: dict[str, float | None] = {"count_error_median": median(errors) if errors else None}
+    measures: dict[str, float | None] = {
+        "count_error_median": median(errors) if errors else None,
+        "stance_precision": _stance_precision(rows),
+    }
     told = [nan if (own := row.output["confidence"]) is None else own for row in rows]
     right = [float(row.output["right"]) for row in rows]
     measures["ece"] = expected_calibration_error([0.0 if p != p else p for p in told], right)
@@ -324,6 +338,17 @@ def _measures(rows: Sequence[Row]) -> tuple[dict[str, float | None], dict[str, A
         "risk_coverage": risk_coverage(told, right),
         "reliability": reliability(known, right),
     }
+
+
+def _stance_precision(rows: Sequence[Row]) -> float | None:
+    """Return the share of the stances told, on polar questions, that annotators gave the review."""
+    right = [
+        row.output["gold_stances"].get(review) == stance
+        for row in rows
+        if row.output["gold_stances"] is not None
+        for review, stance in row.output["stances"].items()
+    ]
+    return fmean(right) if right else None
 
 
 def _counts(questions: Sequence[MarkedQuestion], rows: Sequence[Row]) -> dict[str, float]:

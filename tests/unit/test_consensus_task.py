@@ -141,6 +141,12 @@ def test_verdicts_by_hand(evaluated):
     assert scores(system, "verdict_coverage") == [1.0, 1.0, 0.0, None]
 
 
+def test_stances_by_hand(evaluated):
+    system, _ = evaluated
+    # "no" is told of r1 and r3, rightly, of r5, and of r4 where no review says anything.
+    assert system.measures["stance_precision"] == pytest.approx(2 / 4)
+
+
 def test_degrees_are_told_apart():
     users = [replace(USERS[0], verdict=Verdict("no", 0, 2)), *USERS[1:]]
     rankings = {"sentences": ranking([], [], [])}

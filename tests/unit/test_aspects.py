@@ -192,6 +192,27 @@ def test_clauses_lie_in_order_and_lose_no_word_that_names_an_aspect(text):
     assert named == [word.text for word in words(text) if is_content(word)]
 
 
+@given(st.lists(st.one_of(st.text(max_size=60), TEXTS), max_size=6), st.randoms())
+def test_any_reviews_in_any_order_have_the_same_aspects(texts, chance):
+    found = aspects(texts)
+    for reviews in found.values():
+        assert len(reviews) >= 2
+    documents = [Document(id=str(at), content=text) for at, text in enumerate(texts)]
+    catalogue = Catalogue()
+    for text in texts:
+        catalogue.add(text)
+    chosen = find_aspects(texts, catalogue, None, 10)
+    for aspect, named in zip(chosen, clauses_naming(chosen, documents), strict=True):
+        # Each review that counts has a clause that is shown for it.
+        assert {mention.document for mention in named} == aspect.reviews
+        for mention in named:
+            assert texts[mention.document][mention.start : mention.end] == mention.text
+    order = list(range(len(texts)))
+    chance.shuffle(order)
+    again = aspects([texts[at] for at in order])
+    assert {label: {order[at] for at in reviews} for label, reviews in again.items()} == found
+
+
 def test_clauses_that_name_an_aspect():
     texts = ["The lid is tight but it leaks. A lid! Fine.", "Fine.", "Both lids are bad."]
     documents = [Document(id=f"r{at}", content=text) for at, text in enumerate(texts)]

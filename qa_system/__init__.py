@@ -16,6 +16,9 @@ telemetry.turn_off()  # before a package is imported that would send some
 if TYPE_CHECKING:
     from qa_system.config import Settings as Settings
     from qa_system.config import load_settings as load_settings
+    from qa_system.consensus.builder import ConsensusBuilder as ConsensusBuilder
+    from qa_system.digests.records import Aspect as Aspect
+    from qa_system.digests.records import Digest as Digest
     from qa_system.errors import QASystemError as QASystemError
     from qa_system.evaluators import AnswerEMEvaluator as AnswerEMEvaluator
     from qa_system.evaluators import AnswerF1Evaluator as AnswerF1Evaluator
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from qa_system.generators.rag import RAGGenerator as RAGGenerator
     from qa_system.generators.scoring import GeneratedAnswerScorer as GeneratedAnswerScorer
     from qa_system.judging.judge import Judge as Judge
+    from qa_system.opinions.records import Point as Point
+    from qa_system.opinions.records import Quote as Quote
+    from qa_system.opinions.records import Verdict as Verdict
     from qa_system.readers.extractive import ExtractiveReader as ExtractiveReader
     from qa_system.records import Answer as Answer
     from qa_system.records import Answers as Answers
@@ -47,8 +53,11 @@ _HOMES = {
     "AnswerF1Evaluator": "qa_system.evaluators",
     "AnswerSpan": "qa_system.records",
     "Answers": "qa_system.records",
+    "Aspect": "qa_system.digests.records",
     "BM25Retriever": "qa_system.retrievers.bm25",
+    "ConsensusBuilder": "qa_system.consensus.builder",
     "DenseRetriever": "qa_system.retrievers.dense",
+    "Digest": "qa_system.digests.records",
     "ElasticsearchReviewStore": "qa_system.stores.elasticsearch",
     "ExtractiveReader": "qa_system.readers.extractive",
     "FAISSDocumentStore": "qa_system.stores.faiss",
@@ -56,9 +65,11 @@ _HOMES = {
     "Judge": "qa_system.judging.judge",
     "JudgedSentenceRetriever": "qa_system.retrievers.judged",
     "Label": "qa_system.records",
+    "Point": "qa_system.opinions.records",
     "QASystem": "qa_system.system",
     "QASystemError": "qa_system.errors",
     "Question": "qa_system.records",
+    "Quote": "qa_system.opinions.records",
     "RAGGenerator": "qa_system.generators.rag",
     "Review": "qa_system.records",
     "ReviewChat": "qa_system.generators.chat",
@@ -67,6 +78,7 @@ _HOMES = {
     "ReviewTextEmbedder": "qa_system.retrievers.embedders",
     "SentenceRetriever": "qa_system.retrievers.sentences",
     "Settings": "qa_system.config.schema",
+    "Verdict": "qa_system.opinions.records",
     "load_settings": "qa_system.config.loading",
 }
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
         read_yaml as read_yaml,
     )
     from qa_system.config.schema import (
+        AnswersSettings as AnswersSettings,
+    )
+    from qa_system.config.schema import (
         Device as Device,
     )
     from qa_system.config.schema import (
@@ -90,6 +93,7 @@ _HOMES = {
         "read_yaml",
     ),
     "schema": (
+        "AnswersSettings",
         "Device",
         "EncoderSettings",
         "GeneratorSettings",

@@ -22,6 +22,7 @@ from qa_system.config.choices import (
 from qa_system.config.store_schema import AnyStoreSettings, Positive, StoreSettings, Strict
 
 __all__ = [
+    "AnswersSettings",
     "Device",
     "EncoderSettings",
     "GeneratorSettings",
@@ -131,12 +132,34 @@ class JudgeSettings(Strict):
     backend: Backend = "auto"
     precision: Precision = "auto"
     device: Device = "auto"
-    sentences: Positive = 64
-    """The best sentences of a question that are judged."""
+    sentences: Annotated[int, Field(ge=0)] = 64
+    """The best sentences of a question that are judged; 0: there is no judge, and what the reader
+    marks is what the reviews say, without a verdict."""
     batch_tokens: Positive | None = None
     """Padded tokens in one forward pass; None: what measured best for the device."""
     threads: Positive | None = None
     """Batches side by side, each by one thread; None: as many as there are cores."""
+
+
+class AnswersSettings(Strict):
+    """How what reviews say is counted: mentions, points and the verdict."""
+
+    min_reviews: Positive = 2
+    """Reviews whose stance is decided that a verdict needs."""
+    mention: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The judge's probability from which on a sentence is a mention; None: as fitted with it."""
+    decided: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """The judge's probability that a stance needs to be decided."""
+    similarity: Annotated[float, Field(ge=-1, le=1)] = 0.45
+    """The mean cosine of mentions from which on they say the same, and are one point."""
+    same_stance: Annotated[float, Field(ge=0)] = 0.15
+    """What is added to the cosine of two mentions that answer a polar question alike."""
+    confidence: str | None = None
+    """The file of what mentions' confidences mean, as `qa-eval calibrate --pipeline` writes it;
+    None: the one that ships with the bundled models."""
+    max_error: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The share of the answers given that may be wrong, kept with 95 % confidence; None: no
+    promise, and the threshold with the highest score."""
 
 
 class GeneratorSettings(Strict):
@@ -293,5 +316,6 @@ class Settings(Strict):
     ranker: RankerSettings = RankerSettings()
     judge: JudgeSettings = JudgeSettings()
     reader: ReaderSettings = ReaderSettings()
+    answers: AnswersSettings = AnswersSettings()
     generator: GeneratorSettings = GeneratorSettings()
     indexing: IndexingSettings = IndexingSettings()

@@ -104,7 +104,11 @@ class JudgedSentenceRetriever:
         self._judge.warm_up()
 
     @component.output_types(
-        documents=list[Document], reviews=int, considered=int, all_considered=bool
+        documents=list[Document],
+        reviews=int,
+        considered=int,
+        all_considered=bool,
+        generation=int | None,
     )
     def run(
         self, query: str, filters: dict[str, Any] | None = None, top_k: int | None = None

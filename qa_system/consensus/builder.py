@@ -58,6 +58,7 @@ class ConsensusBuilder:
             with the judge.
         decided: the probability that a stance needs to be decided.
         similarity: of mentions, on average, from which on they are one point.
+        same_stance: what is added to it for two mentions that answer a polar question alike.
         snippet_chars: characters of the review to show around a quote.
         fitted: what confidences mean, as `Confidence.to_dict` returns it; it takes the place of
             `mention` and of the reader's threshold. None: confidences are the judge's or the
@@ -79,6 +80,7 @@ class ConsensusBuilder:
         mention: float | None = DEFAULTS.mention,
         decided: float = DEFAULTS.decided,
         similarity: float = DEFAULTS.similarity,
+        same_stance: float = DEFAULTS.same_stance,
         snippet_chars: int = 160,
         fitted: dict[str, Any] | None = None,
     ) -> None:
@@ -89,6 +91,7 @@ class ConsensusBuilder:
         self.mention = mention
         self.decided = decided
         self.similarity = similarity
+        self.same_stance = same_stance
         self.snippet_chars = snippet_chars
         self.fitted = fitted
         self._fitted = None if fitted is None else Confidence.from_dict(fitted)
@@ -108,6 +111,7 @@ class ConsensusBuilder:
             mention=self.mention,
             decided=self.decided,
             similarity=self.similarity,
+            same_stance=self.same_stance,
             snippet_chars=self.snippet_chars,
             fitted=self.fitted,
         )
@@ -248,7 +252,7 @@ class ConsensusBuilder:
         texts = [[mention.told for mention in own] for own in mentions]
         threshold = SIMILAR_WORDS if self.by_words else self.similarity
         return [
-            Grouped(material, groups_of(own, alike, threshold), best)
+            Grouped(material, groups_of(own, alike, threshold, self.same_stance), best)
             for material, own, alike, best in zip(
                 materials, mentions, self._alike(texts), surest, strict=True
             )

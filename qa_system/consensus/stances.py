@@ -20,7 +20,8 @@ __all__ = ["parted", "stances_of", "statement_of"]
 
 CLEAR: Final = 0.3
 """From which product on of question and text, each from -1 (bad) to 1 (good), a stance is decided.
-On the training pairs of the judge 96 % are right from there on, and three of four are decided."""
+Of 207 pairs with a stance, on which the judge was trained, 79 % reach it, and 96 % of these are
+right; of the judge's own stances, 87 % of all."""
 VERB: Final = re.compile(
     r"(?:is|are|was|were|does|do|did|can|could|will|would|has|have|had|should)\s+(?=\S)",
     re.IGNORECASE,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from qa_system import pipelines
 from qa_system.answering.answers import (
@@ -18,8 +18,9 @@ from qa_system.answering.answers import (
     generated_answer,
     quoted_answer,
 )
-from qa_system.answering.asking import Steps, failed, questions_of
+from qa_system.answering.asking import Steps, failed, questions_of, refuse_unknown_mode
 from qa_system.answering.counting import materials_of
+from qa_system.answering.digests import digest_of
 from qa_system.answering.examination import NOTHING_READ, Examination
 from qa_system.answering.finding import Finder, Found
 from qa_system.arguments import checked
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from haystack import Document
 
     from qa_system.consensus.summary import Consensus, Material
+    from qa_system.digests.records import Digest
     from qa_system.generators.chat import ReviewChat
     from qa_system.generators.rag import Generated, RAGGenerator
     from qa_system.readers.extractive import ExtractiveReader
@@ -155,7 +157,7 @@ class QASystem:
             ClosedError: the system was closed.
         """
         self._refuse_if_closed()
-        _refuse_unknown_mode(mode)
+        refuse_unknown_mode(mode)
         self._finder_of(mode).warm_up()
         if self._reads(mode):
             self._reader.warm_up()
@@ -238,7 +240,7 @@ class QASystem:
             QASystemError: as in `ask_many`.
         """
         self._refuse_if_closed()
-        _refuse_unknown_mode(mode)
+        refuse_unknown_mode(mode)
         asked = questions_of(questions)
         with timed() as timings:
             steps = Steps()
@@ -283,6 +285,20 @@ class QASystem:
             else Examination((), NOTHING_READ, failed(question, steps.errors[at], timings))
             for at, question in enumerate(asked)
         ]
+
+    def digest(self, item_id: str) -> Digest:
+        """Return what an item's reviews say of its aspects, as `qa-index digest` has kept it.
+
+        Args:
+            item_id: the item, compared exactly as it is.
+
+        Raises:
+            ClosedError: the system was closed.
+            UnknownItemError: the store has no review of the item.
+            DigestNotFoundError: no digest was made of them; the remedy names the command.
+        """
+        self._refuse_if_closed()
+        return digest_of(self._store, item_id, self.settings.store.place)
 
     async def ask_async(
         self,
@@ -430,10 +446,3 @@ class QASystem:
         from qa_system.rankers.reader_ranker import ranked
 
         return tuple(ranked(documents, reading.log_odds, self.settings.ranker.prior))
-
-
-def _refuse_unknown_mode(mode: str) -> None:
-    if mode not in get_args(Mode):
-        raise InvalidArgumentError(
-            f"mode is {mode!r}", remedy=f"Use one of {', '.join(get_args(Mode))}."
-        )

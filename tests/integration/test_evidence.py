@@ -72,7 +72,7 @@ def test_a_long_review_costs_no_more_than_the_budget(settings: Settings, budget:
 
 
 def test_a_place_and_its_review_fit_the_answer_of_each_mode(settings: Settings) -> None:
-    for mode in ("bm25", "dense", "hybrid", "sentences"):
+    for mode in ("bm25", "dense", "hybrid", "sentences", "judged"):
         with QASystem.open(changed(settings, {"retriever.mode": mode})) as system:
             best = system.ask(QUESTION, "cam").answers[0]
         assert (best.review_id, best.text) == ("cam-30", "eleven hours"), mode

@@ -10,6 +10,7 @@ SHOWN = (
     "LICENSE",
     "benchmarks/*.md",
     "configs/**/*.*",
+    "data/judging/README.md",
     "data/sample/README.md",
     "docs/*.md",
     "docs/decisions/*.md",

@@ -106,7 +106,7 @@ def test_wrong_settings_of_the_judge_are_named(tmp_path: Path) -> None:
         FAISSDocumentStore(tmp_path / "store") as store,
         pytest.raises(ConfigError, match="sentences"),
     ):
-        JudgedSentenceRetriever(store, judge={"sentences": 0})
+        JudgedSentenceRetriever(store, judge={"sentences": -1})
 
 
 def test_mode_judged_is_a_pipeline_that_can_be_written_down(tmp_path: Path) -> None:

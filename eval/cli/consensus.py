@@ -21,13 +21,13 @@ __all__ = ["consensus"]
 def consensus(
     settings: Settings,
     dataset: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--dataset",
             help="Questions labelled over all reviews of their item (.jsonl): mentions and points, "
-            "or AmazonKP's key points.",
+            "or AmazonKP's key points. Default: the bundled sample's.",
         ),
-    ],
+    ] = None,
     reviews: Annotated[
         str | None,
         typer.Option(
@@ -55,12 +55,14 @@ def consensus(
 
     from eval.datasets import load_dataset
     from eval.tasks.consensus import consensus_run, dataset_of_marked
+    from qa_system.config.shipped import resource
     from qa_system.datasets.mentions import has_own_reviews, read_marked, read_pairs
     from qa_system.models.locate import SAMPLE
 
-    labelled = () if has_own_reviews(dataset) else load_dataset(reviews or SAMPLE, settings).reviews
-    questions = read_marked(dataset, labelled)
+    place = resource("gold") / "sample.jsonl" if dataset is None else dataset
+    labelled = () if has_own_reviews(place) else load_dataset(reviews or SAMPLE, settings).reviews
+    questions = read_marked(place, labelled)
     opposite = () if pairs is None else read_pairs(pairs)
-    run = consensus_run(questions, settings, path=str(dataset), pairs=opposite, top_k=top_k)
-    data = dataset_of_marked(questions, str(dataset))
+    run = consensus_run(questions, settings, path=str(place), pairs=opposite, top_k=top_k)
+    data = dataset_of_marked(questions, str(place))
     hand_over(run, data, out, rows, resamples, as_json=as_json)

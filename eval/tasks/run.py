@@ -213,6 +213,8 @@ def pipeline_run(
             similarity=similarity_of(settings) if similarity else None,
         )
     models = {"reader": settings.reader.model} | _rankers(settings)
+    if settings.judge.sentences:
+        models["judge"] = settings.judge.model
     if dense or similarity:
         models |= _encoders(settings)
     return Run(

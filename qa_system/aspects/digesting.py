@@ -100,7 +100,7 @@ class Digester:
             merged(best, [texts[mention.document] for mention in best])
             for clauses, each in zip(named, judged, strict=True)
             for best in [
-                best_of_reviews(judged_mentions(clauses, each, is_polar=False, decided=1.0))
+                best_of_reviews(judged_mentions(clauses, each, statement=None, decided=1.0))
             ]
         ]
         pairs = [pair for pair in zip(found, said, strict=True) if _opinions(pair[1])]

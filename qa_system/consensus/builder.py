@@ -18,6 +18,7 @@ from qa_system.consensus.confidence import Confidence
 from qa_system.consensus.mentions import Mention, judged_mentions
 from qa_system.consensus.points import FloatArray, groups_of, similarity, similarity_of_words
 from qa_system.consensus.questions import is_polar, parts_of
+from qa_system.consensus.stances import parted, statement_of
 from qa_system.consensus.summary import (
     Consensus,
     Grouped,
@@ -228,14 +229,20 @@ class ConsensusBuilder:
         ]
         if not self.is_judging:
             return clauses
+        # What the question says of the item is judged with them, as the last text.
         judged = self._judge.judge(
             [each.question for each in materials],
-            [[clause.text for clause in own] for own in clauses],
+            [
+                [*(clause.text for clause in own), statement_of(each.question)]
+                for each, own in zip(materials, clauses, strict=True)
+            ],
         )
-        return [
-            judged_mentions(own, of_own, is_polar=is_polar(each.question), decided=self.decided)
-            for each, own, of_own in zip(materials, clauses, judged, strict=True)
-        ]
+        found = []
+        for each, own, of_all in zip(materials, clauses, judged, strict=True):
+            of_own, said = parted(of_all)
+            statement = said if is_polar(each.question) else None
+            found.append(judged_mentions(own, of_own, statement=statement, decided=self.decided))
+        return found
 
     def _grouped(
         self, materials: Sequence[Material], clauses: Sequence[Sequence[Mention]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from qa_system.consensus.duplicates import duplicates_of
+from qa_system.consensus.stances import stances_of
 from qa_system.opinions import Polarity, Stance
 from qa_system.records import AnswerSpan
 from qa_system.ties import tie_breaker
@@ -65,27 +66,32 @@ class Mention:
 
 
 def judged_mentions(
-    clauses: Sequence[Mention], judged: Judgements, *, is_polar: bool, decided: float
+    clauses: Sequence[Mention],
+    judged: Judgements,
+    *,
+    statement: Judgements | None,
+    decided: float,
 ) -> list[Mention]:
     """Return clauses with what a judge says of them.
 
     Args:
         clauses: as they were found, not judged.
         judged: of each of them.
-        is_polar: whether yes or no answers the question; otherwise no stance is decided.
-        decided: the probability that the likeliest stance needs; below it, none is decided.
+        statement: of the question as a statement (`statement_of`); None: yes or no does not answer
+            it, and no stance is decided.
+        decided: the probability that the judge's own stance needs.
     """
-    from qa_system.judging import POLARITIES, STANCES
+    from qa_system.judging import POLARITIES
 
-    stances = judged.stance.argmax(axis=1)
+    stances: Sequence[Stance | None] = [None] * len(clauses)
+    if statement is not None:
+        stances = stances_of(judged, statement, decided)
     polarities = judged.polarity.argmax(axis=1)
     return [
         replace(
             clause,
             confidence=float(judged.answers[at]),
-            stance=STANCES[stances[at]]
-            if is_polar and judged.stance[at, stances[at]] >= decided
-            else None,
+            stance=stances[at],
             polarity=POLARITIES[polarities[at]],
             subjective=bool(judged.subjective[at] >= 0.5),
         )

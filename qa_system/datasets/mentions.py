@@ -27,7 +27,7 @@ from typing import Any, get_args
 import orjson
 
 from qa_system.errors import DataError
-from qa_system.opinions import Polarity, Stance
+from qa_system.opinions.records import Polarity, Stance
 from qa_system.records import AnswerSpan, Review
 
 __all__ = [

@@ -48,8 +48,8 @@ def probability(confidence: float) -> float:
 def test_score_and_threshold_are_probabilities_on_one_scale(settings):
     with QASystem.open(settings) as system:
         told = [system.ask(each, ITEM, top_k=100) for each in QUESTIONS]
-    with QASystem.open(changed(settings, {"answers.confidence": "none.json"})) as bare:
-        raw = [bare.ask(each, ITEM, top_k=100) for each in QUESTIONS]
+    with QASystem.open(changed(settings, {"answers.confidence": "none.json"})) as without:
+        raw = [without.ask(each, ITEM, top_k=100) for each in QUESTIONS]
     for answers in told:
         assert answers.threshold == pytest.approx(probability(0.3))
         # Nothing that is shown contradicts the decision.
@@ -60,14 +60,12 @@ def test_score_and_threshold_are_probabilities_on_one_scale(settings):
             assert answers.threshold <= each.confidence <= answers.score
     assert any(answers.answers for answers in told)
     # What both show has the probability of the same confidence.
-    known = {each.review_id: each.confidence for answers in raw for each in answers.answers}
-    both = [each for answers in told for each in answers.answers if each.review_id in known]
-    assert both
-    for each in both:
-        assert any(
-            each.confidence == pytest.approx(probability(confidence))
-            for confidence in known.values()
-        )
+    for answers, bare in zip(told, raw, strict=True):
+        known = {each.review_id: each.confidence for each in bare.answers}
+        both = [each for each in answers.answers if each.review_id in known]
+        assert both or not known
+        for each in both:
+            assert each.confidence == pytest.approx(probability(known[each.review_id]))
 
 
 def test_a_score_is_told_where_nothing_is_answered(settings):

@@ -224,6 +224,14 @@ def stance_row(stance: str | None) -> list[float]:
     return [1 / 3] * 3 if stance is None else [0.9 if each == stance else 0.05 for each in kinds]
 
 
+NEITHER = Judgements(
+    answers=np.float32([0.9]),
+    stance=np.float32([[1, 0, 0]]),
+    polarity=np.float32([[0.1, 0.1, 0.7, 0.1]]),
+    subjective=np.float32([0.1]),
+)
+"""Of a question that is neither good nor bad: the judge's own stances count."""
+
 Said = tuple[str, str | None, str]
 """A review's id, the stance that the judge sees in it, and its text."""
 
@@ -239,7 +247,7 @@ def consensus(said: list[Said], question: str = QUESTION, least: int | None = 2)
         polarity=np.tile(np.float32([0.1, 0.1, 0.7, 0.1]), (len(clauses), 1)),
         subjective=np.full(len(clauses), 0.9, np.float32),
     )
-    found = judged_mentions(clauses, judged, is_polar=True, decided=0.7)
+    found = judged_mentions(clauses, judged, statement=NEITHER, decided=0.7)
     mentions = mentions_in(found, documents, [], 0.5)
     alike = similarity_of_words([each.text for each in mentions])
     material = Material(question, documents)

@@ -21,6 +21,7 @@ from qa_system.generators.evidence import EvidenceSelector
 from qa_system.retrievers.registry import mode_of
 
 if TYPE_CHECKING:
+    from qa_system.consensus.builder import ConsensusBuilder
     from qa_system.generators.chat import ReviewChat
     from qa_system.generators.rag import RAGGenerator
     from qa_system.rankers.cross_encoder import CrossEncoderRanker
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from qa_system.stores.contract import ReviewStore
 
 __all__ = [
+    "build_consensus",
     "build_generator",
     "build_reader",
+    "consensus",
     "dense",
     "extract",
     "generate",
@@ -120,6 +123,23 @@ def extract(store: ReviewStore, settings: Settings) -> Pipeline:
     pipeline = retrieve(store, found)
     pipeline.add_component("reader", build_reader(settings))
     pipeline.connect(f"{last(found)}.documents", "reader.documents")
+    return pipeline
+
+
+def consensus(store: ReviewStore, settings: Settings) -> Pipeline:
+    """Build question -> documents -> answers -> what the reviews say together.
+
+    Returns:
+        The pipeline of `extract(store, settings)`, followed by a component `consensus` that
+        returns `points`, `verdict` and `mentions`.
+
+    Raises:
+        QASystemError: as in `retrieve`.
+    """
+    pipeline = extract(store, settings)
+    pipeline.add_component("consensus", build_consensus(settings))
+    pipeline.connect(f"{last(to_read(settings))}.documents", "consensus.documents")
+    pipeline.connect("reader.answers", "consensus.answers")
     return pipeline
 
 
@@ -220,6 +240,23 @@ def build_reader(settings: Settings) -> ExtractiveReader:
     from qa_system.readers.extractive import ExtractiveReader
 
     return ExtractiveReader(**settings.reader.model_dump())
+
+
+def build_consensus(settings: Settings) -> ConsensusBuilder:
+    """Build the component that counts what the reviews say, as the settings describe it.
+
+    Where reviews are found by words alone, mentions are compared by words, too: no encoder is
+    loaded.
+    """
+    from qa_system.consensus.builder import ConsensusBuilder
+
+    return ConsensusBuilder(
+        judge=settings.judge.model_dump(),
+        encoder=settings.encoder.model_dump(),
+        by_words=SHARE_OF_WORDS.get(settings.retriever.mode) == 1,
+        snippet_chars=settings.reader.snippet_chars,
+        **settings.answers.model_dump(),
+    )
 
 
 def build_generator(settings: Settings) -> RAGGenerator | ReviewChat:

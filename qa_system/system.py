@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, get_args
 
 from qa_system import pipelines
-from qa_system.answering.answers import best_spans, extracted_answers, generated_answer
+from qa_system.answering.answers import (
+    best_spans,
+    decision_on,
+    generated_answer,
+    quoted_answer,
+)
 from qa_system.answering.asking import Steps, failed, questions_of
+from qa_system.answering.counting import is_of_one_item, materials_of
 from qa_system.answering.finding import Finder, Found
-from qa_system.arguments import MOST, checked
+from qa_system.arguments import checked
 from qa_system.config import Settings, changed, load_settings
 from qa_system.config.choices import AnswerMode as Mode
 from qa_system.errors import ClosedError, InvalidArgumentError
@@ -29,6 +35,7 @@ from qa_system.stores import open_store
 if TYPE_CHECKING:
     from haystack import Document
 
+    from qa_system.consensus.summary import Consensus, Material
     from qa_system.generators.chat import ReviewChat
     from qa_system.generators.rag import Generated, RAGGenerator
     from qa_system.readers.extractive import ExtractiveReader
@@ -36,8 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Examination", "Mode", "QASystem"]
 
-SPANS_PER_ANSWER = 4
-"""Spans requested from the reader for each answer shown: several may be in one review."""
+SPANS = 64
+"""Spans requested from the reader: as many as there are sentences that may be quoted."""
 
 NOTHING_READ = Reading((), (), 1.0)
 
@@ -102,6 +109,7 @@ class QASystem:
             # Its prior is of whole reviews' embeddings.
             self._for_writing = self._finding(settings)
         self._reader = pipelines.build_reader(settings)
+        self._consensus = pipelines.build_consensus(settings)
         self._generator: RAGGenerator | ReviewChat | None = None
         self._building = Lock()
         self._is_closed = False
@@ -171,6 +179,7 @@ class QASystem:
         self._finder_of(mode).warm_up()
         if self._reads(mode):
             self._reader.warm_up()
+        self._consensus.warm_up()
         if mode != "extract":
             self.generator.warm_up()
 
@@ -258,30 +267,34 @@ class QASystem:
                 range(len(asked)), lambda at: finder.find(asked[at], scored=mode != "extract")
             )
             readings = steps.together(
-                list(found), lambda part: self._read(part, asked, found, top_k, mode)
+                list(found), lambda part: self._read(part, asked, found, mode)
             )
-            documents = {
-                at: self._in_order(found[at].documents, reading) for at, reading in readings.items()
-            }
-            written: dict[int, tuple[Draft, ...]] = dict.fromkeys(readings, ())
+            materials = steps.each(
+                readings, lambda at: self._materials(asked[at], found[at], readings[at], finder)
+            )
+            counted = steps.together(
+                list(materials), lambda part: self._consensus.build([materials[at] for at in part])
+            )
+            documents = {at: self._in_order(found[at].documents, readings[at]) for at in counted}
+            written: dict[int, tuple[Draft, ...]] = dict.fromkeys(counted, ())
             if mode != "extract":
                 written = steps.together(
-                    list(readings),
+                    list(counted),
                     lambda part: self._write(part, asked, found, documents, readings, top_k),
                 )
         return [
             Examination(
                 documents=documents[at],
                 reading=readings[at],
-                answers=self._answers(
-                    question,
-                    len(documents[at]),
-                    found[at],
-                    readings[at],
-                    written[at],
-                    top_k,
-                    mode,
-                    timings,
+                answers=replace(
+                    self._answers(readings[at], counted[at], written[at], top_k, mode),
+                    question=question.text,
+                    item_id=question.item_id,
+                    read=len(documents[at]),
+                    considered=found[at].considered if is_of_one_item(question) else None,
+                    reviews=found[at].reviews,
+                    generation=found[at].generation,
+                    timings=timings,
                 ),
                 drafts=written[at],
             )
@@ -335,7 +348,6 @@ class QASystem:
         part: Sequence[int],
         asked: Sequence[Question],
         found: Mapping[int, Found],
-        top_k: int,
         mode: Mode,
     ) -> list[Reading]:
         if not self._reads(mode):
@@ -343,7 +355,7 @@ class QASystem:
         return self._reader.read(
             [asked[at].text for at in part],
             [found[at].documents for at in part],
-            top_k=min(SPANS_PER_ANSWER * top_k, MOST),
+            top_k=SPANS,
         )
 
     def _write(
@@ -385,32 +397,37 @@ class QASystem:
             for answers, each, at in zip(generated, documents, part, strict=True)
         ]
 
+    def _materials(
+        self, question: Question, found: Found, reading: Reading, finder: Finder
+    ) -> tuple[list[Material], bool]:
+        parts = self._consensus.parts_of(question.text)
+        of_parts = materials_of(question, parts, found, reading, finder)
+        return of_parts, is_of_one_item(question)
+
     def _answers(
         self,
-        question: Question,
-        read: int,
-        found: Found,
         reading: Reading,
+        counted: Consensus,
         written: Sequence[Draft],
         top_k: int,
         mode: Mode,
-        timings: Mapping[str, float],
     ) -> Answers:
         size = self.settings.reader.snippet_chars
         given = tuple(generated_answer(draft, size) for draft in written if not draft.withheld)
         best = max((draft.support.score for draft in written), default=None)
         decision = Decision(best, self.settings.generator.min_support)
         if mode == "extract" or (mode == "auto" and not given):
-            given, decision = extracted_answers(reading), reading.decision
+            decision = decision_on(reading, counted, self._consensus.threshold)
+            given = tuple(quoted_answer(*each, size) for each in counted.shown)
         return Answers(
-            question=question.text,
-            item_id=question.item_id,
-            answers=given[:top_k],
-            decision=decision,
-            read=read,
-            considered=found.considered,
-            reviews=found.reviews,
-            timings=timings,
+            "",
+            None,
+            given[:top_k],
+            decision,
+            0,
+            mentions=counted.mentions,
+            points=counted.points,
+            verdict=counted.verdict,
         )
 
     def _in_order(self, documents: Sequence[Document], reading: Reading) -> tuple[Document, ...]:

@@ -22,10 +22,12 @@ from qa_system.config.choices import (
 from qa_system.config.store_schema import AnyStoreSettings, Positive, StoreSettings, Strict
 
 __all__ = [
+    "AnswersSettings",
     "Device",
     "EncoderSettings",
     "GeneratorSettings",
     "IndexingSettings",
+    "JudgeSettings",
     "PassageSettings",
     "RankerSettings",
     "ReaderSettings",
@@ -121,6 +123,35 @@ class ReaderSettings(Strict):
                 f"{self.max_seq_length // 4}, or reader.max_seq_length to {2 * self.stride + 2}"
             )
         return self
+
+
+class JudgeSettings(Strict):
+    """What says of a sentence whether it answers a question, and how."""
+
+    model: str = "bundled:judge"
+    backend: Backend = "auto"
+    precision: Precision = "auto"
+    device: Device = "auto"
+    sentences: Annotated[int, Field(ge=0)] = 64
+    """The best sentences of a question that are judged; 0: there is no judge, and what the reader
+    marks is what the reviews say, without a verdict."""
+    batch_tokens: Positive | None = None
+    """Padded tokens in one forward pass; None: what measured best for the device."""
+    threads: Positive | None = None
+    """Batches side by side, each by one thread; None: as many as there are cores."""
+
+
+class AnswersSettings(Strict):
+    """How what reviews say is counted: mentions, points and the verdict."""
+
+    min_reviews: Positive = 2
+    """Reviews whose stance is decided that a verdict needs."""
+    mention: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The judge's probability from which on a sentence is a mention; None: as fitted with it."""
+    decided: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """The judge's probability that a stance needs to be decided."""
+    similarity: Annotated[float, Field(ge=-1, le=1)] = 0.45
+    """The mean cosine of mentions from which on they say the same, and are one point."""
 
 
 class GeneratorSettings(Strict):
@@ -275,6 +306,8 @@ class Settings(Strict):
     encoder: EncoderSettings = EncoderSettings()
     retriever: RetrieverSettings = RetrieverSettings()
     ranker: RankerSettings = RankerSettings()
+    judge: JudgeSettings = JudgeSettings()
     reader: ReaderSettings = ReaderSettings()
+    answers: AnswersSettings = AnswersSettings()
     generator: GeneratorSettings = GeneratorSettings()
     indexing: IndexingSettings = IndexingSettings()

@@ -97,7 +97,11 @@ class SentenceRetriever:
             self._encoder.get()
 
     @component.output_types(
-        documents=list[Document], reviews=int, considered=int, all_considered=bool
+        documents=list[Document],
+        reviews=int,
+        considered=int,
+        all_considered=bool,
+        generation=int | None,
     )
     def run(
         self, query: str, filters: dict[str, Any] | None = None, top_k: int | None = None
@@ -116,7 +120,7 @@ class SentenceRetriever:
             the best one with its neighbours. `reviews`: how many the filters select.
             `considered`: how many of them have a sentence that scores at least `relevant`.
             `all_considered`: False if there were too many, and only those were looked into that
-            the store's indexes find.
+            the store's indexes find. `generation`: that of the embedded store; None on a server.
         """
         embedding = None
         if self.bm25_weight < 1:
@@ -137,6 +141,7 @@ class SentenceRetriever:
             "reviews": found.reviews,
             "considered": found.considered,
             "all_considered": found.is_whole,
+            "generation": found.generation,
         }
 
 

@@ -168,8 +168,10 @@ STYLE.replaceSync(`
   --control: var(--review-answers-control, #7d8794);
   --accent: var(--review-answers-accent, #0b57a4);
   --on-accent: var(--review-answers-on-accent, #fff);
-  --yes: var(--review-answers-yes, #14784a);
+  --yes: var(--review-answers-yes, #0b57a4);
   --no: var(--review-answers-no, #b3420c);
+  --for: var(--review-answers-for, #14784a);
+  --against: var(--review-answers-against, #b3420c);
   --mark: var(--review-answers-mark, #ffe994);
   --radius: var(--review-answers-radius, .5rem);
   font-family: var(--review-answers-font, inherit);
@@ -184,8 +186,10 @@ STYLE.replaceSync(`
     --control: var(--review-answers-control, light-dark(#7d8794, #7b8693));
     --accent: var(--review-answers-accent, light-dark(#0b57a4, #8cc4ff));
     --on-accent: var(--review-answers-on-accent, light-dark(#fff, #0c1b2c));
-    --yes: var(--review-answers-yes, light-dark(#14784a, #5ccb92));
+    --yes: var(--review-answers-yes, light-dark(#0b57a4, #8cc4ff));
     --no: var(--review-answers-no, light-dark(#b3420c, #ff9d6b));
+    --for: var(--review-answers-for, light-dark(#14784a, #5ccb92));
+    --against: var(--review-answers-against, light-dark(#b3420c, #ff9d6b));
     --mark: var(--review-answers-mark, light-dark(#ffe994, #5d4e10));
   }
 }
@@ -214,40 +218,42 @@ button:hover { border-color: var(--accent); color: var(--accent); }
 .ask label { flex: 1 0 100%; color: var(--quiet); font-size: .9em; }
 .ask input { flex: 1 1 12em; min-inline-size: 0; min-block-size: 2.75em; padding: .35em .75em; }
 .suggestions { display: flex; flex-wrap: wrap; gap: .5em; align-items: baseline; margin-block-start: .75em; font-size: .9em; }
-.suggestions > span { color: var(--quiet); }
+.suggestions span { color: var(--quiet); }
+.suggestions ul { display: contents; }
 .chip, ::slotted([slot="question"]) { min-block-size: 2.2em; padding: .2em .8em; border: 1px solid var(--line);
-  border-radius: 2em; background: var(--raised); text-align: start; }
+  border-radius: 2em; background: var(--raised); color: inherit; font: inherit; text-align: start; cursor: pointer; }
+::slotted([slot="heading"]) { margin: 0; font-size: 1.25em; line-height: 1.25; }
 
 .result { margin-block-start: 1.25em; padding-block-start: 1.25em; border-block-start: 1px solid var(--line); }
-.asked { color: var(--quiet); font-size: 1em; font-weight: 400; }
+.asked { color: var(--quiet); font-size: 1em; font-weight: 400; text-align: match-parent; }
 .verdict { margin-block: .1em .15em; font-size: 1.75em; font-weight: 700; line-height: 1.2; letter-spacing: -.01em; text-wrap: balance; }
 .counted { font-size: 1.05em; }
 .quiet { color: var(--quiet); font-size: .9em; }
 .written { margin-block: .25em; font-size: 1.15em; max-inline-size: 62ch; }
 
 .bar { display: flex; gap: 2px; margin-block: .75em .4em; block-size: .75em; border-radius: 1em; overflow: hidden; }
-.bar i { flex: var(--n) 0 0; min-inline-size: .4em; background: var(--control); }
-.bar .yes, .key .yes, .track .yes { background: var(--yes); }
-.bar .no, .key .no, .track .no { background: var(--no); }
-.key { display: flex; flex-wrap: wrap; gap: .1em 1.25em; font-size: .9em; }
-.key i { display: inline-block; inline-size: .7em; block-size: .7em; margin-inline-end: .45em; border-radius: 50%; background: var(--control); }
+.yes { --side: var(--yes); }
+.no { --side: var(--no); }
+.for { --side: var(--for); }
+.against { --side: var(--against); }
+.bar i { flex: var(--n) 0 0; min-inline-size: .4em; background: var(--side, var(--control)); }
+.key { display: flex; flex-wrap: wrap; gap: .1em 1.25em; margin-block-end: .5em; font-size: .9em; }
+.key i { display: inline-block; inline-size: .7em; block-size: .7em; margin-inline-end: .45em; border-radius: 50%; background: var(--side, var(--control)); }
 
 .part { margin-block-start: 1.5em; font-size: 1.05em; }
 .points { margin-block-start: 1.25em; display: grid; gap: 1.5em; }
 .head { display: grid; grid-template-columns: 1fr auto; gap: .1em 1.25em; align-items: baseline; }
-.label { font-weight: 650; font-size: 1.08em; line-height: 1.35; max-inline-size: 56ch; }
+.label { font-weight: 650; font-size: 1.08em; line-height: 1.35; max-inline-size: 56ch; text-align: match-parent; }
 .label::before { content: open-quote; }
 .label::after { content: close-quote; }
 .facts { display: flex; flex-wrap: wrap; gap: .25em .75em; align-items: baseline; font-size: .9em; }
 .facts .count { color: var(--quiet); font-variant-numeric: tabular-nums; }
-.tag { font-weight: 600; }
-.tag.yes { color: var(--yes); }
-.tag.no { color: var(--no); }
-.tag::before { content: "● "; font-size: .8em; }
-.tag.yes::before { content: "▲ "; }
-.tag.no::before { content: "▼ "; }
+.tag { font-weight: 600; color: var(--side, var(--quiet)); }
+.tag::before { content: "● " / ""; font-size: .8em; }
+.tag.for::before { content: "▲ " / ""; }
+.tag.against::before { content: "▼ " / ""; }
 .track { grid-column: 1 / -1; block-size: .4em; margin-block: .3em .2em; border-radius: 1em; background: var(--raised); box-shadow: inset 0 0 0 1px var(--line); overflow: hidden; }
-.track i { display: block; block-size: 100%; inline-size: calc(var(--share) * 100%); border-radius: 1em; background: var(--accent); }
+.track i { display: block; block-size: 100%; inline-size: calc(var(--share) * 100%); border-radius: 1em; background: var(--side, var(--control)); }
 
 .quotes { display: grid; gap: .9em; margin-block-start: .5em; }
 .quote { padding-inline-start: .9em; border-inline-start: 3px solid var(--line); }
@@ -280,12 +286,11 @@ figcaption { display: flex; flex-wrap: wrap; gap: 0 .9em; align-items: center; m
   .box { padding: 1em; }
   .head { grid-template-columns: 1fr; }
   .facts { grid-row: 2; }
-  .ask .main { flex: 1 0 auto; }
 }
 @media (forced-colors: active) {
   .bar, .track { border: 1px solid CanvasText; }
   .bar i, .track i, .key i { forced-color-adjust: none; background: CanvasText; }
-  .bar .no, .key .no, .track .no { background: GrayText; }
+  .bar .no, .key .no, .track .no, .track .against { background: GrayText; }
 }
 @media print { .ask, .suggestions, .feedback, .link { display: none; } .review { max-block-size: none; } }
 `);
@@ -308,7 +313,7 @@ function h(tag, properties = {}, ...children) {
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value != null) element.setAttribute(name, value);
   }
-  element.append(...children.flat().filter((child) => child != null && child !== ""));
+  element.append(...children.flat(Infinity).filter((child) => child != null && child !== ""));
   return element;
 }
 
@@ -371,13 +376,10 @@ function pointsOf(answers) {
     .map((answer) => ({ label: answer.text, quotes: [{ field: "text", ...answer }] }));
 }
 
-/** Whether a point says the opposite of another, so that it must be seen beside it. */
-function opposes(one, other) {
-  const sides = [one, other].map((point) => point.stance ?? point.polarity);
-  return [["yes", "no"], ["for", "against"]].some((pair) => pair.every((side) => sides.includes(side)));
-}
+const SIDES = { yes: "no", no: "yes", for: "against", against: "for" };
 
-const side = (point) => ({ yes: "yes", no: "no", for: "yes", against: "no" })[point.stance ?? point.polarity] ?? "";
+/** What a point says: yes or no to the question, or else something for or against the item. */
+const sideOf = (point) => [point.stance, point.polarity].find((side) => side in SIDES);
 
 class ReviewAnswers extends HTMLElement {
   static observedAttributes = ["item", "lang", "texts", "questions", "feedback"];
@@ -417,11 +419,11 @@ class ReviewAnswers extends HTMLElement {
     let state;
     try {
       const answers = await this.#post("v1/ask", this.#request(text), asking.signal);
-      if (answers.error) throw new Problem("other");
       state = { phase: "answer", question: text, answers };
-    } catch (error) {
-      const problem = error instanceof Problem ? error : new Problem("offline");
-      state = { phase: "error", question: text, problem };
+    } catch (problem) {
+      const isUnknown = problem.status === 404; // the item
+      if (isUnknown) state = { phase: "answer", question: text, answers: { reviews: 0 } };
+      else state = { phase: "error", question: text, problem };
     }
     if (asking !== this.#asking) return undefined; // asked something else meanwhile
     this.#asking = null;
@@ -442,15 +444,16 @@ class ReviewAnswers extends HTMLElement {
 
   #request(question) {
     const optional = {
-      top_k: Number(this.getAttribute("top-k")) || undefined,
+      timeout_ms: this.#number("timeout-ms"),
+      top_k: this.#number("top-k"),
       mode: this.getAttribute("mode") || undefined,
       filters: parsed(this.getAttribute("filters"), "filters", undefined),
     };
-    return { question, item_id: this.getAttribute("item"), timeout_ms: this.#timeout, ...optional };
+    return { question, item_id: this.getAttribute("item"), ...optional };
   }
 
-  get #timeout() {
-    return Number(this.getAttribute("timeout-ms")) || TIMEOUT_MS;
+  #number(attribute) {
+    return Number(this.getAttribute(attribute)) || undefined;
   }
 
   #url(path) {
@@ -462,7 +465,7 @@ class ReviewAnswers extends HTMLElement {
   async #fetch(path, options, signal) {
     const key = this.getAttribute("key");
     const headers = { Accept: "application/json", ...(key && { "X-API-Key": key }), ...options.headers };
-    const limit = AbortSignal.timeout(this.#timeout + GRACE_MS);
+    const limit = AbortSignal.timeout((this.#number("timeout-ms") ?? TIMEOUT_MS) + GRACE_MS);
     const signals = signal ? AbortSignal.any([signal, limit]) : limit;
     let response;
     try {
@@ -477,7 +480,9 @@ class ReviewAnswers extends HTMLElement {
   async #post(path, body, signal) {
     const headers = { "Content-Type": "application/json" };
     const response = await this.#fetch(path, { method: "POST", headers, body: JSON.stringify(body) }, signal);
-    return response.status === 204 ? {} : response.json().catch(() => ({}));
+    return response.json().catch(() => {
+      throw new Problem("other");
+    });
   }
 
   #tell(name, detail) {
@@ -486,8 +491,10 @@ class ReviewAnswers extends HTMLElement {
 
   // Texts
 
+  /** The language of the texts: as the page says, if there are texts in it; else English. */
   get #language() {
-    return this.closest("[lang]")?.lang || document.documentElement.lang || "en";
+    const asked = this.closest("[lang]")?.lang || document.documentElement.lang;
+    return asked && (this.hasAttribute("texts") || asked.split("-")[0] in TEXTS) ? asked : "en";
   }
 
   #text(key, values = {}) {
@@ -533,7 +540,8 @@ class ReviewAnswers extends HTMLElement {
     const result = h("div", { class: "result", part: "result", role: "region", "aria-label": this.#text("result"), hidden: true });
     const status = h("p", { class: "unseen", role: "status" });
     const box = h(
-      "section", { class: "box", part: "box", "aria-labelledby": "title", lang: this.#language },
+      "section",
+      { class: "box", part: "box", "aria-labelledby": "title", lang: this.#language, dir: this.#language === "en" ? "ltr" : null },
       h("div", { id: "title" }, h("slot", { name: "heading" }, h("h2", {}, this.#text("title")))),
       form, this.#suggestions(), status, result, h("slot", { name: "footer" }),
     );
@@ -554,7 +562,7 @@ class ReviewAnswers extends HTMLElement {
     const row = h(
       "div", { class: "suggestions", part: "suggestions", role: "group", "aria-labelledby": "often" },
       h("span", { id: "often" }, this.#text("suggestions")),
-      chips.length ? h("ul", { class: "suggestions" }, chips) : null,
+      chips.length ? h("ul", { role: "list" }, chips) : null,
       slot,
     );
     const fill = () => (row.hidden = !chips.length && !slot.assignedElements().length);
@@ -634,7 +642,7 @@ class ReviewAnswers extends HTMLElement {
     return [
       h("h3", { class: "asked", dir: "auto" }, question),
       title ? h("p", { class: "verdict", part: "verdict" }, title) : null,
-      h("p", { class: title && !silent ? "counted" : "quiet", part: "counted" }, counted),
+      counted ? h("p", { class: silent ? "quiet" : "counted", part: "counted" }, counted) : null,
       total ? this.#bar(verdict, total) : null,
       total && reviews && mentions ? h("p", { class: "quiet" }, this.#text("spoken", { n: mentions, total: reviews })) : null,
       silent ? h("slot", { name: "empty" }) : null,
@@ -671,7 +679,7 @@ class ReviewAnswers extends HTMLElement {
   #points(points, total) {
     if (!points.length) return null;
     const first = points.slice(0, POINTS_SHOWN);
-    const dissent = points.find((point) => opposes(point, points[0]));
+    const dissent = points.find((point) => sideOf(point) && sideOf(point) === SIDES[sideOf(points[0])]);
     if (dissent && !first.includes(dissent)) first.splice(-1, 1, dissent);
     const shown = points.filter((point) => first.includes(point));
     const rest = points.filter((point) => !first.includes(point));
@@ -690,14 +698,15 @@ class ReviewAnswers extends HTMLElement {
   }
 
   #point(point, total) {
-    const kind = side(point);
+    const side = sideOf(point);
     const tag = point.stance ? `stance_${point.stance}` : point.polarity === "neither" ? null : point.polarity;
-    const track = point.support ? h("div", { class: "track", "aria-hidden": "true" }, h("i", { class: kind })) : null;
-    track?.style.setProperty("--share", Math.min(point.share ?? point.support / total, 1));
+    const among = point.share ? Math.round(point.support / point.share) : total;
+    const track = point.support ? h("div", { class: "track", "aria-hidden": "true" }, h("i", { class: side })) : null;
+    track?.style.setProperty("--share", point.support / among);
     const facts = h(
       "p", { class: "facts" },
-      tag ? h("span", { class: `tag ${kind}` }, this.#text(tag)) : null,
-      point.support ? h("span", { class: "count" }, this.#text("support", { n: point.support, total: total || point.support })) : null,
+      tag ? h("span", { class: `tag ${side ?? ""}` }, this.#text(tag)) : null,
+      point.support ? h("span", { class: "count" }, this.#text("support", { n: point.support, total: among })) : null,
     );
     const [first, ...others] = (point.quotes ?? []).map((quote) => h("li", {}, this.#quote(quote)));
     const quotes = h("ul", { class: "quotes", role: "list" }, first);
@@ -780,19 +789,25 @@ class ReviewAnswers extends HTMLElement {
   // Feedback
 
   #feedback(answers) {
-    if (this.getAttribute("feedback") === "off" || !answers.request_id) return null;
+    const isOff = this.getAttribute("feedback") === "off" || answers.feedback === false;
+    if (isOff || !answers.request_id) return null;
     const group = h("div", { class: "feedback", part: "feedback", role: "group", "aria-labelledby": "helpful" });
-    const choose = async (verdict, button) => {
-      for (const other of group.querySelectorAll("[aria-pressed]")) other.setAttribute("aria-pressed", other === button);
+    const choose = async (verdict) => {
+      if (pressed(buttons[verdict])) return;
+      press(verdict);
       group.querySelector(".reason")?.remove();
       if (await this.#send(answers, { verdict }, group)) group.append(this.#reason(answers, verdict, group));
+      else press(null);
     };
-    const thumbs = ["up", "down"].map((verdict) => {
-      const button = h("button", { type: "button", "aria-pressed": "false", click: () => choose(verdict, button) },
+    const pressed = (button) => button.getAttribute("aria-pressed") === "true";
+    const press = (verdict) => {
+      for (const [name, button] of Object.entries(buttons)) button.setAttribute("aria-pressed", name === verdict);
+    };
+    const button = (verdict) =>
+      h("button", { type: "button", "aria-pressed": "false", click: () => choose(verdict) },
         thumb(verdict === "down"), this.#text(verdict));
-      return button;
-    });
-    group.append(h("span", { id: "helpful" }, this.#text("helpful")), ...thumbs);
+    const buttons = { up: button("up"), down: button("down") };
+    group.append(h("span", { id: "helpful" }, this.#text("helpful")), buttons.up, buttons.down);
     return group;
   }
 
@@ -808,23 +823,33 @@ class ReviewAnswers extends HTMLElement {
       return thanks.focus();
     };
     return h("form", { class: "reason", submit: send },
+      h("p", {}, this.#text("thanks")),
       h("label", { for: "reason" }, this.#text(`reason_${verdict}`)), area, h("button", {}, this.#text("send")));
   }
 
+  /** Send feedback; say whether it arrived. */
   async #send(answers, given, group) {
     const { question, request_id, generation } = answers;
-    const shown = pointsOf(answers).map((point) => point.label);
-    const body = { request_id, item_id: this.getAttribute("item"), question, generation, ...given };
+    const answer = answers.verdict?.answer ?? pointsOf(answers)[0]?.label ?? null;
+    const body = { request_id, item_id: this.getAttribute("item"), question, answer, generation, ...given };
+    group.querySelector("[data-failed]")?.remove();
     try {
-      await this.#post("v1/feedback", { ...body, answer: answers.verdict?.answer ?? shown[0] ?? null });
+      await this.#post("v1/feedback", body);
     } catch ({ status }) {
+      const failed = this.#text("feedback_failed");
+      this.#nodes.status.textContent = failed;
       if ([404, 405, 501].includes(status)) group.remove(); // this server takes no feedback
-      this.#nodes.status.textContent = this.#text("feedback_failed");
+      else group.append(h("p", { "data-failed": true }, failed));
       return false;
     }
     this.#nodes.status.textContent = this.#text("thanks");
     this.#tell("review-answers-feedback", body);
     return true;
+  }
+
+  /** Focus the question box. */
+  focus(options) {
+    this.#nodes.input?.focus(options);
   }
 }
 

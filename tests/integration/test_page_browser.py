@@ -1,11 +1,5 @@
-"""The pages in a real browser, from a file, with the network watched.
+"""The pages in a real browser, from a file, with the network watched."""
 
-Debian's Chromium (`apt-get install chromium`), or the one that `CHROMIUM` names, driven by
-playwright; without either these tests skip.
-"""
-
-import os
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -17,24 +11,6 @@ from eval.runs.run import hardest_first
 from eval.runs.summary import summarise
 
 pytestmark = pytest.mark.slow
-
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no Chromium: apt-get install chromium, or set CHROMIUM")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
-
 
 @pytest.fixture(scope="module")
 def reports(made_up_run, tmp_path_factory):

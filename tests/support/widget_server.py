@@ -19,7 +19,7 @@ from qa_system.records import Review
 WEB = Path(__file__).parents[2] / "web"
 TYPES = {".js": "text/javascript", ".html": "text/html; charset=utf-8", ".css": "text/css"}
 STRICT = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+    "default-src 'none'; script-src 'self'; img-src data:; style-src 'self'; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 """The strictest policy that a shop may have."""
@@ -40,10 +40,14 @@ class WidgetServer(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Forget what was asked and told."""
         self.answers = marked_answers.scripted()
         self.reviews: dict[str, Review] = dict(marked_answers.reviews())
         self.replies: dict[str, Reply] = {}
-        self.takes_feedback = True
+        self.feedback_status = 202
         self.feedback: list[dict[str, Any]] = []
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
@@ -59,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
-        match unquote(parts.path).strip("/").split("/"):
+        match [unquote(part) for part in parts.path.strip("/").split("/")]:
             case ["page"]:
                 self._send(200, self._page(parse_qs(parts.query)), "text/html; charset=utf-8")
             case ["widget", *path] if (WEB / Path(*path)).is_file():
@@ -77,9 +81,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.keys.append(self.headers["X-API-Key"])
-        if self.path == "/v1/feedback" and self.server.takes_feedback:
-            self.server.feedback.append(body)
-            return self._json({}, 202)
+        if self.path == "/v1/feedback":
+            if self.server.feedback_status == 202:
+                self.server.feedback.append(body)
+            return self._json({}, self.server.feedback_status)
         if self.path != "/v1/ask":
             return self._json({"error": {"code": "NOT_FOUND"}}, 404)
         self.server.asked.append(body)

@@ -537,7 +537,7 @@ class ReviewAnswers extends HTMLElement {
       input,
       h("button", { class: "main", part: "button" }, this.#text("ask")),
     );
-    const result = h("div", { class: "result", part: "result", role: "region", "aria-label": this.#text("result"), hidden: true });
+    const result = h("div", { class: "result", part: "result", role: "group", "aria-label": this.#text("result"), hidden: true });
     const status = h("p", { class: "unseen", role: "status" });
     const box = h(
       "section",
@@ -769,7 +769,7 @@ class ReviewAnswers extends HTMLElement {
     button.textContent = this.#text(open ? "open" : "close");
     if (open) return figure.querySelector(".review")?.remove();
     const review = h("div", {
-      class: "review", part: "review", role: "region", tabindex: 0, "aria-label": this.#text("review"), "aria-busy": "true",
+      class: "review", part: "review", role: "group", tabindex: 0, "aria-label": this.#text("review"), "aria-busy": "true",
     }, h("p", { class: "quiet" }, this.#text("loading")));
     figure.append(review);
     try {
@@ -855,4 +855,4 @@ class ReviewAnswers extends HTMLElement {
 
 if (!customElements.get("review-answers")) customElements.define("review-answers", ReviewAnswers);
 
-export { ReviewAnswers };
+export { ReviewAnswers, TEXTS };

@@ -12,6 +12,7 @@ from eval.runs.summary import summarise
 
 pytestmark = pytest.mark.slow
 
+
 @pytest.fixture(scope="module")
 def reports(made_up_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")

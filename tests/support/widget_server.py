@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import marked_answers
-
 from qa_system.records import Review
 
 WEB = Path(__file__).parents[2] / "web"
@@ -120,7 +119,11 @@ class _Handler(BaseHTTPRequestHandler):
         self, status: int, payload: bytes, kind: str, headers: Mapping[str, str] = {}
     ) -> None:
         self.send_response(status)
-        for name, value in {**headers, "Content-Type": kind, "Content-Security-Policy": STRICT}.items():
+        for name, value in {
+            **headers,
+            "Content-Type": kind,
+            "Content-Security-Policy": STRICT,
+        }.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(payload)))
         self.end_headers()

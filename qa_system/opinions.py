@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-__all__ = ["Decision", "Field", "Point", "Polarity", "Quote", "Stance", "Verdict", "VerdictAnswer"]
+__all__ = [
+    "Decision",
+    "Field",
+    "Opinion",
+    "Point",
+    "Polarity",
+    "Quote",
+    "Stance",
+    "Verdict",
+    "VerdictAnswer",
+    "are_opposed",
+]
 
 Stance = Literal["yes", "no", "mixed"]
 """What a review answers to a question that yes or no answers; `mixed`: both."""
@@ -14,6 +25,28 @@ Polarity = Literal["for", "against", "neither", "mixed"]
 """Whether what is said is good or bad for the item, to a buyer."""
 VerdictAnswer = Literal["yes", "mostly_yes", "divided", "mostly_no", "no", "not_said"]
 Field = Literal["title", "text"]
+
+
+class Opinion(Protocol):
+    """What answers a question in one way and not in another."""
+
+    @property
+    def stance(self) -> Stance | None:
+        """What it answers to a polar question; None: it was not decided."""
+
+    @property
+    def polarity(self) -> Polarity | None:
+        """Whether it is good or bad for the item; None: it was not judged."""
+
+
+def are_opposed(one: Opinion, other: Opinion) -> bool:
+    """Tell whether two mentions, or two points, contradict each other.
+
+    Stances decide, where both have one; else polarities.
+    """
+    if one.stance is not None and other.stance is not None:
+        return one.stance != other.stance
+    return {one.polarity, other.polarity} == {"for", "against"}
 
 
 @dataclass(frozen=True, slots=True)

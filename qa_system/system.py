@@ -291,7 +291,9 @@ class QASystem:
                     question=question.text,
                     item_id=question.item_id,
                     read=len(documents[at]),
-                    considered=found[at].considered if is_of_one_item(question) else None,
+                    considered=max(found[at].considered, counted[at].mentions)
+                    if is_of_one_item(question)
+                    else None,
                     reviews=found[at].reviews,
                     generation=found[at].generation,
                     timings=timings,

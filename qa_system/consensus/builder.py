@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Any, Final
 
@@ -14,26 +13,22 @@ from pydantic import ValidationError
 
 from qa_system.arguments import checked
 from qa_system.config import AnswersSettings, JudgeSettings, describe
-from qa_system.consensus.candidates import Marked, clauses_of, marked_in
-from qa_system.consensus.mentions import Mention, best_of_reviews, judged_mentions, merged
+from qa_system.consensus.candidates import clauses_of, marked_in, mentions_in
+from qa_system.consensus.mentions import Mention, judged_mentions
 from qa_system.consensus.points import FloatArray, groups_of, similarity, similarity_of_words
 from qa_system.consensus.questions import is_polar, parts_of
 from qa_system.consensus.summary import (
     Consensus,
     Grouped,
     Material,
-    points_of,
-    shown,
-    verdict_on,
+    consensus_of,
 )
 from qa_system.errors import ConfigError
 from qa_system.judging import Judge
 from qa_system.opinions import Point, Verdict
-from qa_system.records import AnswerSpan
 from qa_system.retrievers.late_encoder import LateEncoder
 from qa_system.stages import stage
 from qa_system.stores.filters import selects_one_item
-from qa_system.texts.clauses import widen
 
 __all__ = ["ConsensusBuilder"]
 
@@ -194,26 +189,13 @@ class ConsensusBuilder:
         with stage("consensus"):
             found = iter(self._grouped(materials, clauses))
             return [
-                self._summed([next(found) for _ in parts], is_of_one=is_of_one)
+                consensus_of(
+                    [next(found) for _ in parts],
+                    self.min_reviews if is_of_one and self.is_judging else None,
+                    self.snippet_chars,
+                )
                 for parts, is_of_one in asked
             ]
-
-    def _summed(self, parts: Sequence[Grouped], *, is_of_one: bool) -> Consensus:
-        is_compound = len(parts) > 1
-        return Consensus(
-            mentions=len({mention.review_id for part in parts for mention in part.mentions}),
-            points=tuple(
-                point
-                for part in parts
-                for point in points_of(
-                    part, self.snippet_chars, part.material.question if is_compound else None
-                )
-            ),
-            verdict=verdict_on(parts, self.min_reviews)
-            if is_of_one and self.is_judging and is_polar(parts[0].material.question)
-            else None,
-            shown=shown(parts),
-        )
 
     def _judged(self, materials: Sequence[Material]) -> list[list[Mention]]:
         """Return the sentences of each material that may be mentions."""
@@ -236,25 +218,16 @@ class ConsensusBuilder:
         self, materials: Sequence[Material], clauses: Sequence[Sequence[Mention]]
     ) -> list[Grouped]:
         """Return the points of several questions."""
-        mentions = [self._mentions(*each) for each in zip(materials, clauses, strict=True)]
-        texts = [[mention.text for mention in own] for own in mentions]
+        mentions = [
+            mentions_in(own, each.documents, each.marked, self.threshold)
+            for each, own in zip(materials, clauses, strict=True)
+        ]
+        texts = [[mention.told for mention in own] for own in mentions]
         threshold = SIMILAR_WORDS if self.by_words else self.similarity
         return [
             Grouped(material, groups_of(own, alike, threshold))
             for material, own, alike in zip(materials, mentions, self._alike(texts), strict=True)
         ]
-
-    def _mentions(self, material: Material, clauses: Sequence[Mention]) -> list[Mention]:
-        """Return the mentions among clauses, one a review, without duplicates."""
-        threshold = self.threshold
-        found = []
-        for clause in clauses:
-            inside = [each for each in material.marked if _is_in(each, clause)]
-            read = max((each.confidence for each in inside if each.answers), default=0.0)
-            if clause.confidence >= threshold or any(each.answers for each in inside):
-                found.append(replace(clause, confidence=max(clause.confidence, read)))
-        best = [_quoted(each, material) for each in best_of_reviews(found)]
-        return merged(best, [material.documents[each.document].content or "" for each in best])
 
     def _alike(self, texts: Sequence[Sequence[str]]) -> list[FloatArray]:
         if self.by_words:
@@ -281,27 +254,3 @@ def _judge_settings(given: Mapping[str, Any] | None) -> JudgeSettings:
             describe(error, {}, whole="judge"),
             remedy="Pass a dictionary with the keys of `judge:` in the configuration.",
         ) from None
-
-
-def _is_in(marked: Marked, clause: Mention) -> bool:
-    return marked.document == clause.document and clause.start <= marked.start < clause.end
-
-
-def _quoted(mention: Mention, material: Material) -> Mention:
-    """Return a mention with the words that the reader marked in it, if it marked some."""
-    inside = [each for each in material.marked if _is_in(each, mention)]
-    if not inside:
-        return mention
-    best = max(inside, key=lambda each: (each.confidence, -each.start, -each.end))
-    content = material.documents[mention.document].content or ""
-    start, end = widen(content, best.start, best.end)
-    if not mention.start <= start < end <= mention.end:
-        return mention
-    exact = AnswerSpan(content[best.start : best.end], best.start, best.end)
-    return replace(
-        mention,
-        start=start,
-        end=end,
-        text=content[start:end],
-        exact=None if (start, end) == (best.start, best.end) else exact,
-    )

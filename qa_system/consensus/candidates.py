@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from haystack import Document
 
-from qa_system.consensus.mentions import Mention
+from qa_system.consensus.mentions import Mention, best_of_reviews, merged
 from qa_system.consensus.quotes import review_of
 from qa_system.readers.evidence import candidates_of, has_sentences
+from qa_system.records import AnswerSpan
 from qa_system.stores.sentences import SentenceQuery, score, unembedded_columns
+from qa_system.texts.clauses import widen
 from qa_system.texts.sentences import sentences
 from qa_system.ties import tie_breaker
 
 if TYPE_CHECKING:
     from haystack.dataclasses import ExtractedAnswer
 
-__all__ = ["Marked", "clauses_of", "marked_in"]
+__all__ = ["Marked", "clauses_of", "marked_in", "mentions_in"]
 
 MOST_OF_REVIEW: Final = 8
 """Sentences of one review that are judged: a long review leaves room for the others."""
@@ -106,6 +108,57 @@ def clauses_of(
         )
         for (place, start), end in chosen.items()
     ]
+
+
+def mentions_in(
+    clauses: Sequence[Mention],
+    documents: Sequence[Document],
+    marked: Sequence[Marked],
+    threshold: float,
+) -> list[Mention]:
+    """Return the mentions among clauses, one a review, without duplicates.
+
+    A clause is a mention if the judge or the reader takes it for an answer. What the reader
+    marked in it is the quote.
+
+    Args:
+        clauses: judged, or with the confidence 0.
+        documents: of the question.
+        marked: what the reader marked in them.
+        threshold: the judge's probability from which on a clause is a mention.
+    """
+    found = []
+    for clause in clauses:
+        inside = [each.confidence for each in marked if each.answers and _is_in(each, clause)]
+        if inside or clause.confidence >= threshold:
+            found.append(replace(clause, confidence=max([clause.confidence, *inside])))
+    contents = [document.content or "" for document in documents]
+    best = [_quoted(each, contents[each.document], marked) for each in best_of_reviews(found)]
+    return merged(best, [contents[each.document] for each in best])
+
+
+def _is_in(marked: Marked, clause: Mention) -> bool:
+    return marked.document == clause.document and clause.start <= marked.start < clause.end
+
+
+def _quoted(mention: Mention, content: str, marked: Sequence[Marked]) -> Mention:
+    """Return a mention with the words that the reader marked in it, if it marked some."""
+    inside = [each for each in marked if _is_in(each, mention)]
+    if not inside:
+        return mention
+    best = max(inside, key=lambda each: (each.confidence, -each.start, -each.end))
+    start, end = widen(content, best.start, best.end)
+    if not mention.start <= start < end <= mention.end:
+        return mention
+    exact = AnswerSpan(content[best.start : best.end], best.start, best.end)
+    return replace(
+        mention,
+        start=start,
+        end=end,
+        text=content[start:end],
+        sentence=mention.text,
+        exact=None if (start, end) == (best.start, best.end) else exact,
+    )
 
 
 def _ranked(question: str, documents: Sequence[Document]) -> Iterator[tuple[int, int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qa_system.consensus.duplicates import duplicates_of
 from qa_system.opinions import Polarity, Stance
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["Mention", "best_of_reviews", "judged_mentions", "merged"]
 
 
+FEWEST_WORDS: Final = 3
+"""Words that can be understood by themselves; "Noise", marked by a reader, cannot."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mention:
     """A clause of a review that answers a question.
@@ -26,7 +30,9 @@ class Mention:
         document: its place among the documents of the question.
         start: the first character in the document's content.
         end: the character after the last.
-        text: the document's content from `start` to `end`.
+        text: the document's content from `start` to `end`: the sentence, or the words in it that
+            the reader marked.
+        sentence: the whole sentence; empty: it is the text.
         confidence: the probability that it answers the question.
         stance: what it answers to a polar question; None: it was not decided.
         polarity: of what it says; None: it was not judged.
@@ -41,10 +47,21 @@ class Mention:
     end: int
     text: str
     confidence: float
+    sentence: str = ""
     stance: Stance | None = None
     polarity: Polarity | None = None
     subjective: bool | None = None
     exact: AnswerSpan | None = None
+
+    @property
+    def told(self) -> str:
+        """What can be understood without the question: the text, or the sentence if it is short.
+
+        >>> Mention("r1", 0, 0, 5, "Noise", 0.9, "Noise is no problem at all.").told
+        'Noise is no problem at all.'
+        """
+        is_short = len(self.text.split()) < FEWEST_WORDS
+        return " ".join(((is_short and self.sentence) or self.text).split())
 
 
 def judged_mentions(

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from qa_system.consensus.duplicates import normalized
 from qa_system.consensus.mentions import Mention
-from qa_system.opinions import Polarity, Stance
+from qa_system.opinions import Polarity, Stance, are_opposed
 from qa_system.ties import tie_breaker
 
-__all__ = ["Group", "are_opposed", "groups_of", "similarity", "similarity_of_words"]
+__all__ = ["Group", "groups_of", "similarity", "similarity_of_words"]
 
 FloatArray = NDArray[np.float64]
 
@@ -71,7 +71,7 @@ def groups_of(mentions: Sequence[Mention], alike: FloatArray, threshold: float) 
         alike: how alike each two of them are, (n, n).
         threshold: the average from which on two groups become one.
 
-    >>> said = [Mention(f"r{at}", at, 0, 4, text, 0.9, stance)
+    >>> said = [Mention(f"r{at}", at, 0, 4, text, 0.9, stance=stance)
     ...     for at, (text, stance) in enumerate([("Loud", "yes"), ("So loud", "yes"),
     ...     ("Not loud", "no")])]
     >>> [[each.text for each in group.mentions] for group in groups_of(said, np.ones((3, 3)), 0.6)]
@@ -88,13 +88,6 @@ def groups_of(mentions: Sequence[Mention], alike: FloatArray, threshold: float) 
             tie_breaker(each.central.review_id),
         ),
     )
-
-
-def are_opposed(one: Mention, other: Mention) -> bool:
-    """Tell whether two mentions say the opposite, so that they are never one point."""
-    if one.stance is not None and other.stance is not None:
-        return one.stance != other.stance
-    return {one.polarity, other.polarity} == {"for", "against"}
 
 
 def similarity(embeddings: NDArray[np.float32]) -> FloatArray:

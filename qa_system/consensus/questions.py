@@ -49,7 +49,9 @@ _WHETHER: Final = re.compile(
 _INVITES: Final = re.compile(
     r"any\s+(?:suggestion|idea|tip|advice|thought|experience|recommendation|opinion|info)"
 )
-_ALTERNATIVE: Final = re.compile(r"\bor\s+(?!not\b|what\b|no\b)(?:\w+\s+)?\w+\s*$")
+_ALTERNATIVE: Final = re.compile(
+    r"\bor\s+(?!not\b|what\b|no\b)(?:\w+\s+)?\w+\s*$|\b(?:this|these)\s+or\s+th(?:at|ose)\b"
+)
 """Which of two: "Is the hole big or small?"."""
 _TOLD: Final = re.compile(r"(?:it|they|this|these|those|there|you)\s+\w+(?:['’]t)?\s+\w")
 """A statement with a question mark: "They run big?"."""
@@ -68,6 +70,8 @@ _PREDICATES: Final = _words(
 )
 """With these, a question without its verb asks whether: "True to size?", "Runs big?", "Any leaks?".
 """
+_NOUNS: Final = _words("fit run work hold smell taste feel look light cover")
+"""Of those, what alone names something to ask about: "Fit?"."""
 _ENDINGS: Final = ("able", "ible", "proof", "ful", "less", "resistant", "friendly", "ous")
 
 _PAIRS: Final = _words(
@@ -119,7 +123,9 @@ def is_polar(question: str) -> bool:
     if _LATER_POLAR.search(asked) or _TOLD.match(asked):
         return not _ALTERNATIVE.search(asked)
     words = asked.split()
-    return bool(words) and (words[0] in _PREDICATES or words[0].endswith(_ENDINGS))
+    if not words or (len(words) == 1 and words[0] in _NOUNS):
+        return False
+    return words[0] in _PREDICATES or words[0].endswith(_ENDINGS)
 
 
 def parts_of(question: str) -> tuple[str, ...]:
@@ -192,7 +198,8 @@ def _is_name(text: str) -> bool:
     """Tell whether a text names something to ask about: a few words, and no verb among them."""
     words = [word.lower() for word in _WORD.findall(text)]
     plain = not _SENTENCE_WORDS.intersection(words) and not _PREPOSITIONS.intersection(words)
-    return 0 < len(words) <= LONGEST_NAME and plain and words[0] not in _PREDICATES
+    is_noun = bool(words) and (words[0] not in _PREDICATES or words[0] in _NOUNS)
+    return is_noun and len(words) <= LONGEST_NAME and plain
 
 
 def _asked(part: str) -> str:

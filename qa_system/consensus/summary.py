@@ -13,11 +13,12 @@ from qa_system.consensus.duplicates import duplicates_of
 from qa_system.consensus.intervals import wilson
 from qa_system.consensus.mentions import Mention
 from qa_system.consensus.points import Group
+from qa_system.consensus.questions import is_polar
 from qa_system.consensus.quotes import quote_of
 from qa_system.consensus.verdict import verdict_of
 from qa_system.opinions import Point, Verdict
 
-__all__ = ["Consensus", "Grouped", "Material", "points_of", "shown", "verdict_on"]
+__all__ = ["Consensus", "Grouped", "Material", "consensus_of", "points_of", "shown", "verdict_on"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,29 @@ class Consensus:
         return max((mention.confidence for mention, _ in self.shown), default=None)
 
 
+def consensus_of(parts: Sequence[Grouped], least: int | None, snippet_chars: int) -> Consensus:
+    """Return what the reviews say together.
+
+    Args:
+        parts: of the question; one that is not compound is its only part.
+        least: reviews whose stance is decided that a verdict needs; None: there is no verdict.
+        snippet_chars: characters of a review to show around a quote.
+    """
+    is_compound = len(parts) > 1
+    return Consensus(
+        mentions=len({mention.review_id for part in parts for mention in part.mentions}),
+        points=tuple(
+            point
+            for part in parts
+            for point in points_of(
+                part, snippet_chars, part.material.question if is_compound else None
+            )
+        ),
+        verdict=None if least is None else verdict_on(parts, least),
+        shown=shown(parts),
+    )
+
+
 def points_of(grouped: Grouped, snippet_chars: int, part: str | None = None) -> Iterator[Point]:
     """Return the points of a question, or of one of its parts.
 
@@ -88,7 +112,7 @@ def points_of(grouped: Grouped, snippet_chars: int, part: str | None = None) -> 
     for group in grouped.groups:
         support = len(group.mentions)
         yield Point(
-            label=" ".join(group.central.text.split()),
+            label=group.central.told,
             support=support,
             share=support / speaking,
             interval=wilson(support, speaking),
@@ -104,13 +128,14 @@ def points_of(grouped: Grouped, snippet_chars: int, part: str | None = None) -> 
 
 
 def verdict_on(parts: Sequence[Grouped], least: int) -> Verdict | None:
-    """Return the verdict on a question that yes or no answers; a compound one has none.
+    """Return the verdict on a question, if yes or no answers it; a compound one has none.
 
     Args:
         parts: of the question.
         least: reviews whose stance is decided that a verdict needs.
     """
-    if len(parts) != 1 or not parts[0].material.documents:
+    material = parts[0].material
+    if len(parts) > 1 or not material.documents or not is_polar(material.question):
         return None
     return verdict_of((mention.stance for mention in parts[0].mentions), least)
 

@@ -23,6 +23,7 @@ from qa_system.export.checks import checked_fp16, compare, example_batch, probes
 from qa_system.export.fuse_attention import fuse_attention
 from qa_system.export.int8 import quantize
 from qa_system.export.networks import Network, load_encoder, load_judge, load_reader
+from qa_system.export.select_early import select_early
 from qa_system.judging.judgements import calibration_of as judging_of
 from qa_system.models.checkpoints import reason
 from qa_system.models.differences import difference_of
@@ -171,31 +172,35 @@ def _converted(network: Network, task: Task, precision: Precision, *, where: str
 def _convert(network: Network, task: Task, precision: Precision) -> ModelProto:
     model = _trace(network)
     compare(network, model)
-    if task == "reader":
-        model = _fused(network, model)
+    if task != "encoder":
+        model = _changed(network, model, fuse_attention)
+    if task == "judge":
+        model = _changed(network, model, select_early)
     if precision == "int8":
-        return quantize(model, probes(network), blockwise=task != "reader")
+        return quantize(model, probes(network), blockwise=task == "encoder")
     if precision == "fp16":
         return checked_fp16(network, model)
     return model
 
 
-def _fused(network: Network, model: ModelProto) -> ModelProto:
-    """Return the graph with its attention fused, or as it is where that computes something else.
+def _changed(
+    network: Network, model: ModelProto, change: Callable[[ModelProto], bool]
+) -> ModelProto:
+    """Return the graph with a change, or as it is where that computes something else.
 
-    A mask that is no padding's, such as a decoder's, is lost in the fusion.
+    A mask that is no padding's, such as a decoder's, is lost when attention is fused.
     """
     import onnx
 
-    fused = onnx.ModelProto()
-    fused.CopyFrom(model)
-    if not fuse_attention(fused):
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    if not change(changed):
         return model
     try:
-        compare(network, fused, padded=False)
+        compare(network, changed, padded=False)
     except ModelError:
         return model
-    return fused
+    return changed
 
 
 def _trace(network: Network) -> ModelProto:

@@ -45,6 +45,8 @@ class JudgeBackend(Protocol):
         pad_id: the id that short rows of a batch are filled with.
         calibration: what its logits mean.
         on_gpu: whether it runs on one.
+        pads: whether rows of different lengths may share a batch.
+        precision: of its weights (`fp32`, `bf16`, `fp16`, `int8`).
         workers: batches that are computed side by side, each by one thread.
     """
 
@@ -52,6 +54,8 @@ class JudgeBackend(Protocol):
     pad_id: int
     calibration: Calibration
     on_gpu: bool
+    pads: bool
+    precision: str
     workers: int
 
     def logits(
@@ -157,6 +161,8 @@ class _Onnx:
         self.calibration = Calibration.from_manifest(manifest, str(location.path / MANIFEST))
         self.on_gpu = self._session.on_gpu
         self.workers = 1 if self.on_gpu else threads or cores()
+        self.pads = False
+        self.precision = self._session.precision
 
     def logits(
         self, input_ids: IntArray, attention_mask: IntArray, token_type_ids: IntArray
@@ -196,6 +202,10 @@ class TorchJudge:
         self.calibration = calibration or Calibration()
         self.on_gpu = model.device.type == "cuda"
         self.workers = 1
+        self.pads = True
+        self.precision = {"bfloat16": "bf16", "float16": "fp16"}.get(
+            str(model.dtype).removeprefix("torch."), "fp32"
+        )
 
     def logits(
         self, input_ids: IntArray, attention_mask: IntArray, token_type_ids: IntArray

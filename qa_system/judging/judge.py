@@ -32,6 +32,10 @@ DEFAULTS = JudgeSettings()
 CPU_BATCH_TOKENS = 512
 GPU_BATCH_TOKENS = 32_768
 
+INT8_BATCH_TOKENS = 1
+"""Each pair alone: int8 has one scale for all activations of a pass, so a pair's logits would
+depend on its company. On a CPU it costs next to nothing."""
+
 
 class Judge:
     """Read a question with each of some texts, normally sentences, and say what they answer.
@@ -48,7 +52,8 @@ class Judge:
         device: `cpu`, `cuda`, or `auto`.
         threads: on the CPU: batches that an export computes side by side, or threads inside a
             checkpoint's forward pass; None takes all cores.
-        batch_tokens: padded tokens of a forward pass; None takes what measured best.
+        batch_tokens: padded tokens of a forward pass; None takes what measured best, and in int8
+            judges each pair alone, so that what is said of it depends on nothing else.
 
     >>> judge = Judge()
     >>> [judged] = judge.judge(["Is it loud?"], [["Very loud.", "I bought two."]])
@@ -163,8 +168,12 @@ def logits_of(
     if not pairs:
         return logits
     encodings = backend.tokenizer.encode_batch(list(pairs))
-    budget = batch_tokens or (GPU_BATCH_TOKENS if backend.on_gpu else CPU_BATCH_TOKENS)
-    batches = list(token_batches([len(each) for each in encodings], budget))
+    if batch_tokens is None:
+        batch_tokens = GPU_BATCH_TOKENS if backend.on_gpu else CPU_BATCH_TOKENS
+        if backend.precision == "int8":
+            batch_tokens = INT8_BATCH_TOKENS
+    lengths = [len(each) for each in encodings]
+    batches = list(token_batches(lengths, batch_tokens, padded=backend.pads))
     parts = [[encodings[row] for row in rows] for rows in batches]
     workers = min(backend.workers, len(parts))
     if workers > 1:

@@ -225,7 +225,7 @@ button:hover { border-color: var(--accent); color: var(--accent); }
 ::slotted([slot="heading"]) { margin: 0; font-size: 1.25em; line-height: 1.25; }
 
 .result { margin-block-start: 1.25em; padding-block-start: 1.25em; border-block-start: 1px solid var(--line); }
-.asked { color: var(--quiet); font-size: 1em; font-weight: 400; text-align: match-parent; }
+.asked { color: var(--quiet); font-size: 1em; font-weight: 400; }
 .verdict { margin-block: .1em .15em; font-size: 1.75em; font-weight: 700; line-height: 1.2; letter-spacing: -.01em; text-wrap: balance; }
 .counted { font-size: 1.05em; }
 .quiet { color: var(--quiet); font-size: .9em; }
@@ -243,7 +243,7 @@ button:hover { border-color: var(--accent); color: var(--accent); }
 .part { margin-block-start: 1.5em; font-size: 1.05em; }
 .points { margin-block-start: 1.25em; display: grid; gap: 1.5em; }
 .head { display: grid; grid-template-columns: 1fr auto; gap: .1em 1.25em; align-items: baseline; }
-.label { font-weight: 650; font-size: 1.08em; line-height: 1.35; max-inline-size: 56ch; text-align: match-parent; }
+.label { font-weight: 650; font-size: 1.08em; line-height: 1.35; max-inline-size: 56ch; text-wrap: balance; }
 .label::before { content: open-quote; }
 .label::after { content: close-quote; }
 .facts { display: flex; flex-wrap: wrap; gap: .25em .75em; align-items: baseline; font-size: .9em; }
@@ -553,7 +553,7 @@ class ReviewAnswers extends HTMLElement {
   #suggestions() {
     const questions = parsed(this.getAttribute("questions"), "questions", []);
     const chips = questions.map((question) =>
-      h("li", {}, h("button", { class: "chip", part: "suggestion", type: "button", click: () => this.ask(question) }, question)));
+      h("li", {}, h("button", { class: "chip", part: "suggestion", type: "button", dir: "auto", click: () => this.ask(question) }, question)));
     const asks = (event) => {
       const chosen = event.target.closest('[slot="question"]');
       if (chosen) this.ask(chosen.textContent);
@@ -640,7 +640,7 @@ class ReviewAnswers extends HTMLElement {
     const silent = !points.length && !written;
     const { verdict, mentions, reviews } = answers;
     return [
-      h("h3", { class: "asked", dir: "auto" }, question),
+      h("h3", { class: "asked" }, h("bdi", {}, question)),
       title ? h("p", { class: "verdict", part: "verdict" }, title) : null,
       counted ? h("p", { class: silent ? "quiet" : "counted", part: "counted" }, counted) : null,
       total ? this.#bar(verdict, total) : null,
@@ -688,7 +688,7 @@ class ReviewAnswers extends HTMLElement {
     const list = (some, label) => h("ol", { class: "points", role: "list", "aria-label": label }, some.map(item));
     if (parts.length > 1) {
       return h("div", {}, parts.map((part) => [
-        part ? h("h4", { class: "part", dir: "auto" }, part) : null,
+        part ? h("h4", { class: "part" }, h("bdi", {}, part)) : null,
         list(points.filter((point) => (point.part ?? null) === part), part ?? this.#text("points")),
       ]));
     }
@@ -711,7 +711,7 @@ class ReviewAnswers extends HTMLElement {
     const [first, ...others] = (point.quotes ?? []).map((quote) => h("li", {}, this.#quote(quote)));
     const quotes = h("ul", { class: "quotes", role: "list" }, first);
     return [
-      h("div", { class: "head" }, h("p", { class: "label", dir: "auto" }, point.label), facts, track),
+      h("div", { class: "head" }, h("p", { class: "label" }, h("bdi", {}, point.label)), facts, track),
       first ? quotes : null,
       this.#disclosure(others, quotes, "quotes"),
     ];

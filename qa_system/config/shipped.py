@@ -10,14 +10,14 @@ __all__ = ["Kind", "named", "resource", "shipped"]
 Kind = Literal["settings", "recipe"]
 
 _PACKAGE = Path(__file__).parents[1]
-_IN_CHECKOUT = {"models": "models", "sample": "data/sample", "configs": "configs"}
+_IN_CHECKOUT = {"models": "models", "sample": "data/sample", "configs": "configs", "web": "web"}
 
 
 def resource(name: str) -> Path:
     """Return the folder of something that ships with the project.
 
     Args:
-        name: `models`, `sample` or `configs`.
+        name: `models`, `sample`, `configs` or `web`.
 
     >>> resource("models").name
     'models'

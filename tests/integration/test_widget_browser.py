@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 import marked_answers
-from marked_answers import BOOTS, EARBUDS, JACKET
+from marked_answers import ARABIC, BOOTS, EARBUDS, JACKET
 from qa_system.opinions import Verdict
 from qa_system.records import Review
 from widget_server import Reply, serving
@@ -464,21 +464,6 @@ def test_both_languages_have_every_text_with_the_same_values(visit):
     assert {key: values(text) for key, text in english.items()} == {
         key: values(text) for key, text in german.items()
     }
-
-
-ARABIC = {
-    "title": "اسأل المراجعات",
-    "label": "سؤالك",
-    "ask": "اسأل",
-    "mostly_yes": "غالبًا نعم",
-    "answer_yes": "نعم",
-    "count": {
-        "zero": "صفر",
-        "few": "{n} من أصل {total} مراجعات تقول {answer}",
-        "many": "{n} من أصل {total} مراجعة تقول {answer}",
-        "other": "{n} من {total}",
-    },
-}
 
 
 def test_texts_of_another_language_and_right_to_left(visit):

@@ -164,3 +164,33 @@ def scripted() -> dict[tuple[str, str], dict[str, Any]]:
         ),
     )
     return {(str(each.item_id), each.question): each.to_dict() for each in [*listed, both]}
+
+
+ARABIC = {
+    "title": "اسأل المراجعات",
+    "label": "سؤالك عن هذا المنتج",
+    "ask": "اسأل",
+    "result": "الجواب",
+    "yes": "نعم",
+    "mostly_yes": "غالبًا نعم",
+    "no": "لا",
+    "answer_yes": "نعم",
+    "answer_no": "لا",
+    "count": {
+        "few": "{n} من أصل {total} مراجعات تقول {answer}",
+        "many": "{n} من أصل {total} مراجعة تقول {answer}",
+        "other": "{n} من أصل {total} مراجعة تقول {answer}",
+    },
+    "spoken": "{n} من أصل {total} مراجعة تتحدث عن ذلك",
+    "support": "{n} من أصل {total} مراجعات",
+    "points": "ما تقوله المراجعات",
+    "stance_yes": "تقول نعم",
+    "stance_no": "تقول لا",
+    "more_quotes": {"one": "أظهر اقتباسًا آخر", "other": "أظهر {n} اقتباسات أخرى"},
+    "open": "اقرأ المراجعة كاملة",
+    "stars": "{n} من أصل ٥ نجوم",
+    "helpful": "هل أفادك هذا؟",
+    "up": "نعم",
+    "down": "لا",
+}
+"""Texts of a language that is written from right to left, and has six plurals."""

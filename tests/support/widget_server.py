@@ -23,6 +23,11 @@ STRICT = (
 )
 """The strictest policy that a shop may have."""
 
+PAGE_STYLE = b"""
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; }
+body { margin: 0; padding: 16px; }
+"""
+
 
 class Reply(NamedTuple):
     """What is returned instead of an answer."""
@@ -65,6 +70,8 @@ class _Handler(BaseHTTPRequestHandler):
         match [unquote(part) for part in parts.path.strip("/").split("/")]:
             case ["page"]:
                 self._send(200, self._page(parse_qs(parts.query)), "text/html; charset=utf-8")
+            case ["page.css"]:
+                self._send(200, PAGE_STYLE, "text/css")
             case ["widget", *path] if (WEB / Path(*path)).is_file():
                 file = WEB / Path(*path)
                 self._send(200, file.read_bytes(), TYPES[file.suffix])
@@ -104,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         return (
             f"<!doctype html><html {html}><head><meta charset=utf-8><title>Shop</title>"
             '<meta name=viewport content="width=device-width">'
-            '<link rel=icon href="data:,"><link rel=stylesheet href="/widget/demo/demo.css">'
+            '<link rel=icon href="data:,"><link rel=stylesheet href="/page.css">'
             '<script type=module src="/widget/review-answers.js"></script></head><body><main>'
             f"<h1>Shop</h1><review-answers {attributes}>{self.server.body}</review-answers>"
             "</main></body></html>"

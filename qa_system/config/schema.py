@@ -19,6 +19,7 @@ from qa_system.config.choices import (
     Precision,
     SourceFormat,
 )
+from qa_system.config.serving_schema import ServingSettings
 from qa_system.config.store_schema import AnyStoreSettings, Positive, StoreSettings, Strict
 
 __all__ = [
@@ -278,3 +279,4 @@ class Settings(Strict):
     reader: ReaderSettings = ReaderSettings()
     generator: GeneratorSettings = GeneratorSettings()
     indexing: IndexingSettings = IndexingSettings()
+    serving: ServingSettings = ServingSettings()

@@ -156,6 +156,11 @@ class QASystem:
         return system
 
     @property
+    def store(self) -> ReviewStore:
+        """The reviews that are asked; it is closed with the system."""
+        return self._store
+
+    @property
     def reader(self) -> ExtractiveReader:
         """The reader; it can also be asked about texts that are in no store."""
         return self._reader

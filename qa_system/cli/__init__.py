@@ -1,4 +1,4 @@
-"""`qa`: ask questions, look after models, and find out what is missing."""
+"""`qa`: ask questions, serve answers, look after models, and find out what is missing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from qa_system.cli.average import average
 from qa_system.cli.distill import distill
 from qa_system.cli.doctor import doctor
 from qa_system.cli.export import export
+from qa_system.cli.serve import serve
 from qa_system.cli.train import train
 from qa_system.console.app import command_line, run_app
 
@@ -14,6 +15,7 @@ __all__ = ["app", "main"]
 
 app = command_line("Answer questions from customer reviews.")
 app.command()(ask)
+app.command()(serve)
 app.add_typer(train, name="train")
 app.command()(distill)
 app.command()(average)

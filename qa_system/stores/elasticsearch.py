@@ -21,6 +21,7 @@ from qa_system.records import EncoderIdentity, Label, Similarity
 from qa_system.review_ids import COPY_OF
 from qa_system.stores import checks
 from qa_system.stores.async_variants import AsyncVariants
+from qa_system.stores.contract import Generation
 from qa_system.stores.elastic import metadata, reviews, search, status, writing
 from qa_system.stores.elastic.bulk import BulkSettings, delete_selected
 from qa_system.stores.elastic.connection import Connection, Credentials
@@ -389,6 +390,10 @@ class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
         """
         state = self._at.state(fresh=True)
         return None if state is None else state.similarity
+
+    @override
+    def generation(self) -> Generation:
+        return status.read_generation(self._at)
 
     @override
     def status(self) -> status.ElasticsearchStatus:

@@ -1,0 +1,126 @@
+"""What requests hold, checked, and examples of what is returned."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Final
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from qa_system.config import ServingSettings
+from qa_system.config.choices import AnswerMode
+from qa_system.records import Question
+from qa_system.serving.errors import InvalidRequestError
+
+__all__ = ["ANSWERS", "Ask", "AskBatch", "Asked", "key_of", "refuse_excess"]
+
+
+class Asked(BaseModel):
+    """A question and what it is about."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    question: Annotated[str, Field(min_length=1, examples=["How is the zipper?"])]
+    """In plain words."""
+    item_id: Annotated[str | None, Field(examples=["jacket-drizzlecrest-shell"])]
+    """The item asked about; null asks all reviews."""
+    filters: Annotated[
+        dict[str, Any] | None,
+        Field(examples=[{"field": "meta.stars", "operator": ">=", "value": 4}]),
+    ] = None
+    """Haystack filters on the reviews' metadata."""
+
+    def as_question(self) -> Question:
+        """Return the question as it is read: spaces that mean nothing are left out."""
+        return Question(" ".join(self.question.split()), self.item_id, self.filters or None)
+
+
+class _Manner(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    top_k: Annotated[int, Field(ge=1, examples=[3])] = 3
+    """Answers to a question at most."""
+    mode: AnswerMode = "extract"
+    """Words of reviews, generated answers that reviews support, or those and else words."""
+    timeout_ms: Annotated[int | None, Field(ge=1, examples=[2000])] = None
+    """After which the request is given up; null: as the service is set."""
+
+
+class Ask(Asked, _Manner):
+    """One question."""
+
+
+class AskBatch(_Manner):
+    """Several questions, which are read together."""
+
+    questions: Annotated[list[Asked], Field(min_length=1)]
+
+
+def refuse_excess(asked: Ask | AskBatch, limits: ServingSettings) -> None:
+    """Refuse a request that wants more than the service is set to give.
+
+    Raises:
+        InvalidRequestError: naming the field and its limit.
+    """
+    questions = asked.questions if isinstance(asked, AskBatch) else [asked]
+    if len(questions) > limits.max_questions:
+        raise InvalidRequestError(f"questions: there may be {limits.max_questions} at most")
+    if any(len(each.question) > limits.max_question_chars for each in questions):
+        raise InvalidRequestError(
+            f"question: it may have {limits.max_question_chars} characters at most"
+        )
+    if asked.top_k > limits.max_top_k:
+        raise InvalidRequestError(f"top_k: it may be {limits.max_top_k} at most")
+    if asked.mode not in limits.modes:
+        raise InvalidRequestError(f"mode: it may be {', '.join(limits.modes)}")
+    if asked.timeout_ms is not None and asked.timeout_ms > limits.max_timeout_ms:
+        raise InvalidRequestError(f"timeout_ms: it may be {limits.max_timeout_ms} at most")
+
+
+def key_of(question: Question, top_k: int, mode: AnswerMode) -> bytes | None:
+    """Return 16 bytes that are the same for, and only for, the same question asked alike.
+
+    Of a question that UTF-8 or JSON cannot hold there is no key: it has no answer to be kept.
+
+    >>> key_of(Question("Loud?", "a"), 3, "extract") == key_of(Question("Loud?", "b"), 3, "extract")
+    False
+    """
+    parts = [question.item_id, question.text, question.filters, top_k, mode]
+    try:
+        written = orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        return None
+    return hashlib.blake2b(written, digest_size=16).digest()
+
+
+ANSWERS: Final[dict[str, Any]] = {
+    "question": "How is the zipper?",
+    "item_id": "jacket-drizzlecrest-shell",
+    "answers": [
+        {
+            "text": "it catches the flap inside",
+            "confidence": 0.47,
+            "review_id": "5d0e",
+            "item_id": "jacket-drizzlecrest-shell",
+            "start": 14,
+            "end": 40,
+            "snippet": "the ZIP. it catches the flap inside every. single. time.",
+            "meta": {"stars": 1},
+            "support": None,
+            "sources": [],
+            "generated": False,
+            "exact": None,
+        }
+    ],
+    "decision": {"abstains": False, "score": 0.47, "threshold": 0.31},
+    "reviews": 14,
+    "considered": 6,
+    "read": 8,
+    "reviews_read": 8,
+    "timings": {"total": 0.04},
+    "error": None,
+    "generation": 2,
+    "request_id": "6f1c0f2f7bb24f0d",
+}
+"""An answer of the sample, as `POST /v1/ask` returns it."""

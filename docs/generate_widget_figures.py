@@ -14,10 +14,11 @@ from io import BytesIO
 from pathlib import Path
 from urllib.parse import urlencode
 
-from marked_answers import ARABIC, BOOTS, EARBUDS, JACKET
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
-from widget_server import Reply, WidgetServer, serving
+
+from marked_answers import ARABIC, BOOTS, EARBUDS, JACKET
+from widget_server import Reply, WidgetServer, serving_widget
 
 FOLDER = Path(__file__).parent / "figures"
 RAIN = "Does it really keep the rain out?"
@@ -66,7 +67,7 @@ def open_and_criticise(page: Page) -> None:
 def main() -> None:
     """Photograph every state."""
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    with serving() as server, sync_playwright() as running:
+    with serving_widget() as server, sync_playwright() as running:
         server.replies[BUSY] = Reply(503, {"Retry-After": "7"})
         browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
 

@@ -28,6 +28,7 @@ from qa_system.serving.keys import Caller, Keys
 from qa_system.serving.limits import RateLimits
 from qa_system.serving.schema import ANSWERS, Ask, AskBatch
 from qa_system.serving.service import Served, Service
+from qa_system.serving.widget import WidgetFiles
 
 __all__ = ["application"]
 
@@ -179,6 +180,7 @@ def application(service: Service, keys: Keys, limits: RateLimits) -> FastAPI:
     )
     app.state.service, app.state.keys, app.state.limits = service, keys, limits
     app.include_router(router)
+    app.mount("/widget", WidgetFiles())
     app.add_exception_handler(QASystemError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_fields)
     app.add_exception_handler(HTTPException, _refuse_path)

@@ -70,7 +70,8 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [*message.get("headers", ()), *SECURITY]
+                own = list(message.get("headers", ()))
+                headers = [*own, *(each for each in SECURITY if each[0] not in dict(own))]
                 headers.append((b"x-request-id", request_id.encode()))
                 if self._service.is_stopping:
                     headers.append((b"connection", b"close"))

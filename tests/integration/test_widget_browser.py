@@ -14,7 +14,7 @@ import marked_answers
 from marked_answers import ARABIC, BOOTS, EARBUDS, JACKET
 from qa_system.opinions import Verdict
 from qa_system.records import Review
-from widget_server import Reply, serving
+from widget_server import Reply, serving_widget
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ HOSTILE = (
 
 @pytest.fixture(scope="module")
 def running():
-    with serving() as server:
+    with serving_widget() as server:
         yield server
 
 

@@ -56,6 +56,8 @@ class WidgetServer(ThreadingHTTPServer):
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.body = ""
+        self.policy = STRICT
+        self.script = "/widget/review-answers.js"
 
     @property
     def url(self) -> str:
@@ -112,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
             f"<!doctype html><html {html}><head><meta charset=utf-8><title>Shop</title>"
             '<meta name=viewport content="width=device-width">'
             '<link rel=icon href="data:,"><link rel=stylesheet href="/page.css">'
-            '<script type=module src="/widget/review-answers.js"></script></head><body><main>'
+            f'<script type=module src="{self.server.script}"></script></head><body><main>'
             f"<h1>Shop</h1><review-answers {attributes}>{self.server.body}</review-answers>"
             "</main></body></html>"
         ).encode()
@@ -126,11 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
         self, status: int, payload: bytes, kind: str, headers: Mapping[str, str] = {}
     ) -> None:
         self.send_response(status)
-        for name, value in {
-            **headers,
-            "Content-Type": kind,
-            "Content-Security-Policy": STRICT,
-        }.items():
+        own = {"Content-Type": kind, "Content-Security-Policy": self.server.policy}
+        for name, value in {**headers, **own}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(payload)))
         self.end_headers()
@@ -141,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving() -> Iterator[WidgetServer]:
+def serving_widget() -> Iterator[WidgetServer]:
     """Serve until the block is left."""
     server = WidgetServer()
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))

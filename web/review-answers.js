@@ -378,8 +378,11 @@ function pointsOf(answers) {
 
 const SIDES = { yes: "no", no: "yes", for: "against", against: "for" };
 
-/** What a point says: yes or no to the question, or else something for or against the item. */
-const sideOf = (point) => [point.stance, point.polarity].find((side) => side in SIDES);
+/** What a point says: yes or no where there is a verdict, or else something for or against the item. */
+function sideOf(point, verdict) {
+  const side = (verdict && point.stance) || point.polarity;
+  return side in SIDES ? side : null;
+}
 
 class ReviewAnswers extends HTMLElement {
   static observedAttributes = ["item", "lang", "texts", "questions", "feedback"];
@@ -647,7 +650,7 @@ class ReviewAnswers extends HTMLElement {
       total && reviews && mentions ? h("p", { class: "quiet" }, this.#text("spoken", { n: mentions, total: reviews })) : null,
       silent ? h("slot", { name: "empty" }) : null,
       written ? this.#written(written) : null,
-      this.#points(points, mentions),
+      this.#points(points, verdict),
       this.#feedback(answers),
     ].filter(Boolean);
   }
@@ -676,14 +679,15 @@ class ReviewAnswers extends HTMLElement {
     );
   }
 
-  #points(points, total) {
+  #points(points, verdict) {
     if (!points.length) return null;
     const first = points.slice(0, POINTS_SHOWN);
-    const dissent = points.find((point) => sideOf(point) && sideOf(point) === SIDES[sideOf(points[0])]);
+    const other = SIDES[sideOf(points[0], verdict)];
+    const dissent = other && points.find((point) => sideOf(point, verdict) === other);
     if (dissent && !first.includes(dissent)) first.splice(-1, 1, dissent);
     const shown = points.filter((point) => first.includes(point));
     const rest = points.filter((point) => !first.includes(point));
-    const item = (point) => h("li", { class: "point", part: "point" }, this.#point(point, total));
+    const item = (point) => h("li", { class: "point", part: "point" }, this.#point(point, verdict));
     const parts = [...new Set(points.map((point) => point.part ?? null))];
     const list = (some, label) => h("ol", { class: "points", role: "list", "aria-label": label }, some.map(item));
     if (parts.length > 1) {
@@ -697,11 +701,12 @@ class ReviewAnswers extends HTMLElement {
     return h("div", {}, all, more);
   }
 
-  #point(point, total) {
-    const side = sideOf(point);
-    const tag = point.stance ? `stance_${point.stance}` : point.polarity === "neither" ? null : point.polarity;
-    const among = point.share ? Math.round(point.support / point.share) : total;
-    const track = point.support ? h("div", { class: "track", "aria-hidden": "true" }, h("i", { class: side })) : null;
+  #point(point, verdict) {
+    const side = sideOf(point, verdict);
+    const polarity = point.polarity === "neither" ? null : point.polarity;
+    const tag = verdict && point.stance ? `stance_${point.stance}` : polarity;
+    const among = Math.round(point.support / point.share);
+    const track = among > 1 ? h("div", { class: "track", "aria-hidden": "true" }, h("i", { class: side })) : null;
     track?.style.setProperty("--share", point.support / among);
     const facts = h(
       "p", { class: "facts" },

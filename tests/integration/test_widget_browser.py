@@ -141,7 +141,7 @@ def test_asking_opening_a_quote_and_feedback_by_keyboard_alone(visit, server):
     page.keyboard.type("It is about another jacket.")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    page.get_by_text("Thank you for your feedback.").last.wait_for()
+    page.locator(".feedback > p").wait_for()  # in place of the buttons
     assert focused(page) == "Thank you for your feedback."
     first, second = server.feedback
     assert first == {
@@ -230,6 +230,25 @@ def test_an_open_question_has_points_without_a_verdict(visit):
     assert page.locator(".verdict, .bar").count() == 0
     assert page.locator(".counted").inner_text() == "2 of 13 reviews speak of it"
     assert texts(page.locator(".tag")) == ["Criticism", "Praise"]
+
+
+def test_a_stance_is_shown_beside_a_verdict_only(visit, server):
+    given = marked_answers.answers(RAIN, JACKET, marked_answers.RAIN)
+    server.answers[JACKET, RAIN] = replace(given, verdict=None).to_dict()
+    page = visit()
+    ask(page, RAIN)
+    assert texts(page.locator(".tag")) == ["Praise", "Criticism"]
+
+
+def test_one_review_has_no_bar(visit, server):
+    said = [("Straight out of the box", None, "for", ("Straight out of the box",))]
+    question = "Do they need breaking in?"
+    server.answers[BOOTS, question] = marked_answers.answers(question, BOOTS, said).to_dict()
+    page = visit(BOOTS)
+    ask(page, question)
+    assert page.locator(".counted").inner_text() == "1 of 13 reviews speaks of it"
+    assert texts(page.locator(".facts")) == ["Praise 1 review"]
+    assert page.locator(".track, .bar").count() == 0
 
 
 def test_a_compound_question_is_answered_part_by_part(visit):

@@ -249,9 +249,9 @@ button:hover { border-color: var(--accent); color: var(--accent); }
 .facts { display: flex; flex-wrap: wrap; gap: .25em .75em; align-items: baseline; font-size: .9em; }
 .facts .count { color: var(--quiet); font-variant-numeric: tabular-nums; }
 .tag { font-weight: 600; color: var(--side, var(--quiet)); }
-.tag::before { content: "● " / ""; font-size: .8em; }
-.tag.for::before { content: "▲ " / ""; }
-.tag.against::before { content: "▼ " / ""; }
+.tag::before { content: "● "; content: "● " / ""; font-size: .8em; }
+.tag.for::before { content: "▲ "; content: "▲ " / ""; }
+.tag.against::before { content: "▼ "; content: "▼ " / ""; }
 .track { grid-column: 1 / -1; block-size: .4em; margin-block: .3em .2em; border-radius: 1em; background: var(--raised); box-shadow: inset 0 0 0 1px var(--line); overflow: hidden; }
 .track i { display: block; block-size: 100%; inline-size: calc(var(--share) * 100%); border-radius: 1em; background: var(--side, var(--control)); }
 

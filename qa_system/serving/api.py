@@ -26,9 +26,9 @@ from qa_system.serving.errors import (
 )
 from qa_system.serving.keys import Caller, Keys
 from qa_system.serving.limits import RateLimits
+from qa_system.serving.product_page.widget import WidgetFiles
 from qa_system.serving.schema import ANSWERS, Ask, AskBatch
 from qa_system.serving.service import Served, Service
-from qa_system.serving.widget import WidgetFiles
 
 __all__ = ["application"]
 

@@ -389,6 +389,12 @@ def test_an_item_without_reviews_and_a_server_that_is_gone(visit, server):
 def test_the_last_question_counts_and_waiting_is_told(visit, server):
     server.replies["How is the zipper?"] = Reply(200, {}, 1.0)
     page = visit()
+    page.evaluate(
+        """() => {
+          window.shown = [];
+          addEventListener("review-answers-answer", ({ detail }) => shown.push(detail.question));
+        }"""
+    )
     page.get_by_role("textbox").fill("How is the zipper?")
     page.keyboard.press("Enter")
     page.locator("review-answers[state=loading]").wait_for()
@@ -398,6 +404,7 @@ def test_the_last_question_counts_and_waiting_is_told(visit, server):
     ask(page, RAIN)
     page.wait_for_timeout(1_200)
     assert page.locator(".asked").inner_text() == RAIN
+    assert page.evaluate("shown") == [RAIN]
 
 
 def test_a_time_limit_is_kept(visit, server):

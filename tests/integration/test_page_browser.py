@@ -93,6 +93,67 @@ def test_a_page_opens_with_its_plots_and_questions(visit, reports, name):
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
+PAGES = ["reader/report.html", "retriever/report.html", "pipeline/report.html", "compared.html"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_legible_at_400_pixels(visit, name):
+    page = visit(name)
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.locator(".questions button.open").first.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    texts = page.locator(".plot svg text").all()
+    assert all(text.bounding_box()["height"] >= 9 for text in texts[:40])
+    # Captions, and the details of a question, are read without scrolling; no word is a column.
+    for shown in page.locator("caption:not(.hidden), .detail > td > div").all():
+        box = shown.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 400
+    narrow = page.locator("tbody th[scope=row]").all()
+    assert all(cell.bounding_box()["width"] >= 100 for cell in narrow)
+    wide = page.locator(".wide").filter(has=page.locator(".questions"))
+    wide.focus()
+    page.keyboard.press("ArrowRight")
+    for _ in range(50):  # it scrolls smoothly
+        page.wait_for_timeout(50)
+        if wide.evaluate("(each) => each.scrollLeft"):
+            return
+    pytest.fail("the arrow key did not scroll the table")
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("width", [400, 1200])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(visit, name, width, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = visit(name)
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)
+    page.locator(".questions button.open").first.click()
+    found = axe.run(page).response
+    assert found["passes"]
+    assert [(each["id"], len(each["nodes"])) for each in found["violations"]] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_prints_on_a4(visit, name):
+    page = visit(name)
+    page.set_viewport_size({"width": 688, "height": 1000})  # A4 without its margins
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 688
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    for hidden in (".filters", ".pages button", ".questions .open", "nav"):
+        assert page.locator(hidden).first.is_hidden()
+    for box in page.locator(".wide").all():
+        assert box.evaluate("(each) => getComputedStyle(each).overflowX") == "visible"
+    rank = page.locator(".questions tbody tr:nth-child(11) td.number").first
+    assert rank.inner_text() == "11"
+    assert rank.evaluate("(each) => each.getClientRects().length") == 1
+    heights = "(each) => { const range = document.createRange(); range.selectNodeContents(each);"
+    heights += " return range.getBoundingClientRect().height; }"
+    assert rank.evaluate(heights) < 30
+
+
 def test_strangers_words_stay_words(visit):
     page = visit("reader/report.html")
     page.fill("input[type=search]", "<script>")

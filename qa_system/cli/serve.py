@@ -65,5 +65,4 @@ def serve(
         note(f"without serving.keys, everybody who reaches {chosen.host} may ask")
     # A worker is the same command again: it reads the settings as they are when it starts.
     command = [sys.executable, "-m", "qa_system.cli", *sys.argv[1:]]
-    announced = f"answering from {settings.store.place} at {{}}"
-    raise typer.Exit(supervise(command, chosen, announced))
+    raise typer.Exit(supervise(command, chosen, settings.store.place))

@@ -17,14 +17,27 @@ if TYPE_CHECKING:
 __all__ = ["check_places", "hand_over", "is_own", "load"]
 
 
-def load(path: str | None, split: str | None, settings: Settings) -> tuple[Dataset, str | None]:
-    """Load a data set (None: the sample), and choose the split (None: test if there is one)."""
+def load(
+    path: str | None, split: str | None, settings: Settings, only: str | None = None
+) -> tuple[Dataset, str | None]:
+    """Load a data set and choose what of it is asked.
+
+    Args:
+        path: None: the sample.
+        split: None: test if there is one, else all.
+        settings: they say which store `store:` is.
+        only: the slice of the split that is asked; None: all of it.
+    """
     from eval.datasets import load_dataset
     from qa_system.models.locate import SAMPLE
 
     data = load_dataset(SAMPLE if path is None else path, settings)
     if split is None and "test" in data.splits:
-        return data, "test"
+        split = "test"
+    if only is not None:
+        from eval.runs.slices import in_slice
+
+        data = in_slice(data, split, only)
     return data, split
 
 

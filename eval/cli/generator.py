@@ -18,6 +18,7 @@ from eval.cli.options import (
     RowsOption,
     Scope,
     SimilarityOption,
+    SliceOption,
     SplitOption,
 )
 from qa_system.console.options import JsonOption, Setting, takes_settings
@@ -49,6 +50,7 @@ def generator(
     settings: Settings,
     dataset: DatasetOption = None,
     split: SplitOption = None,
+    only: SliceOption = None,
     scope: Annotated[
         Scope | None,
         typer.Option(
@@ -75,7 +77,7 @@ def generator(
     the reviews' scores, and the reader.
     """
     check_places(out, rows)
-    data, split = load(dataset, split, settings)
+    data, split = load(dataset, split, settings, only)
 
     from eval.tasks.candidates import Selection
     from eval.tasks.run import generator_run

@@ -22,6 +22,7 @@ __all__ = [
     "Scope",
     "ScopeOption",
     "SimilarityOption",
+    "SliceOption",
     "SplitOption",
 ]
 
@@ -38,6 +39,14 @@ DatasetOption = Annotated[
 SplitOption = Annotated[
     str | None,
     typer.Option("--split", help="Part of the data set. Default: test if there is one, else all."),
+]
+SliceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--slice",
+        help="Only questions with this feature: polar, fragment, answerable=yes, "
+        "question_word=how, ... Default: all.",
+    ),
 ]
 ScopeOption = Annotated[
     Scope,

@@ -18,6 +18,7 @@ from eval.cli.options import (
     RowsOption,
     ScopeOption,
     SimilarityOption,
+    SliceOption,
     SplitOption,
 )
 from qa_system.console.options import ENCODER_IDENTITY, JsonOption, takes_settings
@@ -33,6 +34,7 @@ def pipeline(
     settings: Settings,
     dataset: DatasetOption = None,
     split: SplitOption = None,
+    only: SliceOption = None,
     scope: ScopeOption = "item",
     top_k: Annotated[int, typer.Option("--top-k", min=1, help="Answers scored.")] = 3,
     alone: Annotated[
@@ -49,7 +51,7 @@ def pipeline(
 ) -> None:
     """Measure the whole pipeline: EM and F1 of its answers, and the outcome of each question."""
     check_places(out, rows)
-    data, split = load(dataset, split, settings)
+    data, split = load(dataset, split, settings, only)
 
     from eval.tasks.candidates import Selection
     from eval.tasks.run import pipeline_run

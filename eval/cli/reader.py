@@ -16,6 +16,7 @@ from eval.cli.options import (
     ResamplesOption,
     RowsOption,
     SimilarityOption,
+    SliceOption,
     SplitOption,
 )
 from qa_system.console.options import JsonOption, takes_settings
@@ -31,6 +32,7 @@ def reader(
     settings: Settings,
     dataset: DatasetOption = None,
     split: SplitOption = None,
+    only: SliceOption = None,
     predictions: Annotated[
         Path | None,
         typer.Option(
@@ -47,7 +49,7 @@ def reader(
 ) -> None:
     """Measure the reader alone, given the gold review: EM and F1 by the SQuAD 2.0 rules."""
     check_places(out, rows)
-    data, split = load(dataset, split, settings)
+    data, split = load(dataset, split, settings, only)
 
     from eval.tasks.predictions import load_predictions
     from eval.tasks.run import predictions_run, reader_run

@@ -17,6 +17,7 @@ from eval.cli.options import (
     ResamplesOption,
     RowsOption,
     ScopeOption,
+    SliceOption,
     SplitOption,
 )
 from qa_system.console.options import ENCODER_IDENTITY, JsonOption, Setting, takes_settings
@@ -61,6 +62,7 @@ def retriever(
     settings: Settings,
     dataset: DatasetOption = None,
     split: SplitOption = None,
+    only: SliceOption = None,
     scope: ScopeOption = "item",
     retriever_mode: str | None = None,
     k: Annotated[
@@ -90,7 +92,7 @@ def retriever(
         from eval.runs.trec import check_trec_folder
 
         check_trec_folder(trec, modes)
-    data, split = load(dataset, split, settings)
+    data, split = load(dataset, split, settings, only)
 
     from eval.tasks.candidates import Selection
     from eval.tasks.run import retriever_run

@@ -56,12 +56,13 @@ def serve(
         handles, state = worker
         run(settings, Handles(*map(int, handles.split(","))), state)
         return
+    from qa_system.serving.keys import Keys
     from qa_system.serving.supervisor import supervise
 
     chosen = settings.serving
+    Keys(chosen.keys)  # a missing one is told before a worker loads its models
     if not chosen.keys and chosen.host not in LOOPBACK:
         note(f"without serving.keys, everybody who reaches {chosen.host} may ask")
     # A worker is the same command again: it reads the settings as they are when it starts.
     command = [sys.executable, "-m", "qa_system.cli", *sys.argv[1:]]
-    announced = f"answering from {settings.store.place} at {{}}"
-    raise typer.Exit(supervise(command, chosen, announced))
+    raise typer.Exit(supervise(command, chosen, settings.store.place))

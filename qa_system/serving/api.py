@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
 
 from qa_system import __version__
 from qa_system.errors import ClosedError, QASystemError
@@ -155,7 +156,11 @@ async def ready(request: Request) -> Response:
     return _json({"status": "ready"}, {"cache-control": "no-store"})
 
 
-@router.get("/metrics", responses={200: {"description": "Prometheus's text format."}})
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses={200: {"description": "Prometheus's text format."}},
+)
 async def metrics(request: Request, caller: Secret) -> Response:  # noqa: ARG001
     """Return the counts of all workers of this host."""
     text = _service(request).metrics.exposition()

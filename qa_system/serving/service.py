@@ -20,6 +20,7 @@ from qa_system.serving.cache import Cache
 from qa_system.serving.errors import NotFoundError
 from qa_system.serving.freshness import Freshness
 from qa_system.serving.schema import Ask, AskBatch, Asked, key_of, refuse_excess
+from qa_system.stages import stage
 from qa_system.stores.filters import of_item
 
 if TYPE_CHECKING:
@@ -207,7 +208,16 @@ class Service:
         """Answer a batch, on the reader's thread."""
         self.metrics.set_waiting(self._batcher.waiting)
         generation = self._freshness.now()
-        answers = self._system.ask_many(questions, *manner)
+        with stage("batch") as span:
+            answers = self._system.ask_many(questions, *manner)
+            abstained = [each.decision is not None and each.decision.abstains for each in answers]
+            span.set_tags(
+                {
+                    "qa_system.batch.mode": manner.mode,
+                    "qa_system.batch.questions": len(questions),
+                    "qa_system.batch.abstained": sum(abstained),
+                }
+            )
         self.metrics.observe_batch(answers)
         return [_Read(each, generation) for each in answers]
 

@@ -20,6 +20,7 @@ from typing import Final
 
 from qa_system.config import ServingSettings
 from qa_system.console.app import note
+from qa_system.console.wording import printable
 from qa_system.errors import ConfigError
 
 __all__ = ["supervise"]
@@ -77,11 +78,11 @@ class Supervisor:
         host, port = self._listening.getsockname()[:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    def run(self, announced: str) -> int:
+    def run(self, place: str) -> int:
         """Serve until SIGTERM or SIGINT, and return the exit code.
 
         Args:
-            announced: is printed when the workers answer, with the address in place of `{}`.
+            place: of the store; a line with it and the address is printed when the workers answer.
         """
         for number, handler in (
             (signal.SIGTERM, self._stop),
@@ -95,7 +96,7 @@ class Supervisor:
             self._finish()
             return failed
         if not self._stops:
-            sys.stdout.write(announced.format(self.address) + "\n")
+            sys.stdout.write(f"{self.address} answers from {printable(place)}\n")
             sys.stdout.flush()
         while not self._stops:
             if self._reloads:
@@ -189,13 +190,13 @@ class Supervisor:
         self._reloads = True
 
 
-def supervise(command: Sequence[str], settings: ServingSettings, announced: str) -> int:
+def supervise(command: Sequence[str], settings: ServingSettings, place: str) -> int:
     """Serve until SIGTERM or SIGINT, and return the exit code; SIGHUP starts new workers.
 
     Args:
         command: starts a worker, when `--worker` and its handles are added.
         settings: where to listen, and how many workers.
-        announced: is printed when the workers answer, with the address in place of `{}`.
+        place: of the store, for the line that says that the workers answer.
 
     Raises:
         ConfigError: the address cannot be listened on.
@@ -203,9 +204,9 @@ def supervise(command: Sequence[str], settings: ServingSettings, announced: str)
     if settings.state is not None:
         state = Path(settings.state)
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Supervisor(command, settings, state).run(announced)
+        return Supervisor(command, settings, state).run(place)
     with TemporaryDirectory(prefix="qa-serve-") as folder:
-        return Supervisor(command, settings, Path(folder)).run(announced)
+        return Supervisor(command, settings, Path(folder)).run(place)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
-from haystack.tracing.tracer import Span, Tracer, enable_tracing
+from haystack.tracing.tracer import Span, Tracer, enable_tracing, tracer
 from haystack.tracing.utils import coerce_tag_value
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -18,12 +18,18 @@ from typing_extensions import override
 __all__ = ["send_traces"]
 
 
+CONTENT: Final = frozenset({"haystack.pipeline.input_data", "haystack.pipeline.output_data"})
+"""Tags that hold questions, though Haystack does not set them as content."""
+
+
 class _Span(Span):
     def __init__(self, span: trace.Span) -> None:
         self._span = span
 
     @override
     def set_tag(self, key: str, value: Any) -> None:
+        if key in CONTENT and not tracer.is_content_tracing_enabled:
+            return
         self._span.set_attribute(key, coerce_tag_value(value))
 
     @override
@@ -32,8 +38,8 @@ class _Span(Span):
 
 
 class _Tracer(Tracer):
-    def __init__(self, tracer: trace.Tracer) -> None:
-        self._tracer = tracer
+    def __init__(self, inner: trace.Tracer) -> None:
+        self._inner = inner
 
     @override
     @contextmanager
@@ -44,7 +50,7 @@ class _Tracer(Tracer):
         parent_span: Span | None = None,
     ) -> Iterator[Span]:
         parent = None if parent_span is None else trace.set_span_in_context(parent_span.raw_span())
-        with self._tracer.start_as_current_span(operation_name, context=parent) as raw:
+        with self._inner.start_as_current_span(operation_name, context=parent) as raw:
             span = _Span(raw)
             span.set_tags(tags or {})
             yield span

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -28,6 +31,7 @@ __all__ = ["Handles", "run"]
 LIMITS: Final = "limits.sqlite3"
 LINGER: Final = 1.0
 """Seconds for which a worker that stops waits for requests on connections that it has accepted."""
+PAUSE: Final = 0.1
 
 
 class Handles(NamedTuple):
@@ -105,6 +109,16 @@ class _Server(uvicorn.Server):
         self._handles = handles
 
     @override
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop by SIGTERM, and do not raise it again: there are things to close afterwards."""
+        before = signal.signal(signal.SIGTERM, self.handle_exit)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         asyncio.get_running_loop().add_reader(self._handles.alive, self._orphaned)
@@ -115,13 +129,14 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no more, let every connection say what it has to, and answer."""
         self._service.is_stopping = True
-        await asyncio.sleep(0)
         for server in self.servers:
             server.close()
-        for waited in range(int(LINGER / 0.05)):  # noqa: B007
+        # What is accepted already becomes a connection in the next rounds of the event loop, and
+        # what it asks comes a moment later.
+        for _ in range(int(LINGER / PAUSE)):
+            await asyncio.sleep(PAUSE)
             if not self.server_state.connections:
                 break
-            await asyncio.sleep(0.05)
         await super().shutdown(sockets)
 
     def _orphaned(self) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "JudgeWeights",
     "Noise",
     "PairsSource",
+    "QuestionForms",
     "RankerNegatives",
     "RankerTraining",
     "ReaderRecipe",
@@ -93,6 +94,19 @@ class HardNegatives(Strict):
     """With any text of another item."""
 
 
+class QuestionForms(Strict):
+    """Questions that are asked once more as shoppers ask, with the same answers.
+
+    Each is a share of the source's own questions (`qa_system.training.reader.forms`).
+    """
+
+    reworded: AtLeastZero = 0.0
+    """In another form that keeps the answers true: "Any lid?" for "Does it have a lid?". Questions
+    that have another form are drawn again where they are fewer than that."""
+    misspelt: AtLeastZero = 0.0
+    """With a slip of the keyboard, or without marks and capitals."""
+
+
 class Schedule(Strict):
     """How long and how fast a model is trained."""
 
@@ -130,6 +144,7 @@ class ReaderRecipe(Schedule):
     """How a reader is trained, wherever it starts and whatever it learns from."""
 
     negatives: HardNegatives = HardNegatives()
+    forms: QuestionForms = QuestionForms()
     dropout: Share = 0.1
     """Between the layers. Attention has none: on a CPU it costs a third of the time."""
     frozen_layers: Annotated[int, Field(ge=0)] = 0

@@ -1,5 +1,8 @@
 """Who may ask, how much, and what is kept."""
 
+import json
+import os
+import re
 import subprocess
 import sys
 from hashlib import sha256
@@ -150,3 +153,36 @@ def test_the_statuses_of_errors() -> None:
     assert status_of(OverloadedError("x", retry_after=1)) == 503
     assert status_of(QASystemError("x")) == status_of(ConfigError("x")) == 500
     assert ServingSettings().timeout_ms == 10_000
+
+
+def test_the_dashboard_shows_what_is_measured(root: Path, tmp_path: Path) -> None:
+    code = """
+from qa_system.records import Answers, Decision
+from qa_system.serving.metrics import Metrics
+metrics = Metrics()
+metrics.observe_request("/v1/ask", 200, 0.1)
+decisions = Decision(0.2, 0.3), Decision(0.4, 0.3)
+metrics.observe_batch(
+    [Answers("Is it loud?", "a", (), each, 1, timings={"read": 0.1}) for each in decisions]
+)
+metrics.count_cache(1, 2, 100)
+metrics.set_waiting(3)
+print(metrics.exposition().decode())
+"""
+    environ = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
+    )
+    measured = set(re.findall(r"^(qa_\w+)", done.stdout, re.MULTILINE))
+    assert 'qa_questions_total{kind="yes_no",outcome="abstained"} 1.0' in done.stdout
+    assert 'qa_questions_total{kind="yes_no",outcome="answered"} 1.0' in done.stdout
+    dashboard = json.loads((root / "deploy" / "grafana.json").read_text())
+    shown = {
+        name
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"\bqa_\w+", target["expr"])
+    }
+    assert shown <= measured
+    families = {re.sub(r"_(bucket|count|sum|total)$", "", name) for name in measured}
+    assert {re.sub(r"_(bucket|count|sum|total)$", "", name) for name in shown} == families

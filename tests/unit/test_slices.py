@@ -3,8 +3,9 @@ from collections import Counter
 import pytest
 
 from eval.datasets import load_dataset
-from eval.runs.slices import slices_of
+from eval.runs.slices import in_slice, slices_of
 from qa_system.datasets.dataset import Dataset
+from qa_system.errors import InvalidArgumentError
 from qa_system.labels import UNLOCATED
 from qa_system.records import AnswerSpan, Label, Review
 
@@ -32,6 +33,7 @@ def test_everything_that_a_label_says():
     assert sliced(asked, label(split="train"), reviews=reviews) == {
         "domain": "lamps",
         "question_word": "how",
+        "form": "open",
         "subjectivity": "subjective",
         "answerable": "yes",
         "review_words": "1-50",
@@ -43,6 +45,7 @@ def test_everything_that_a_label_says():
 def test_what_a_label_does_not_say_is_absent():
     assert sliced(label(item=None, split=None)) == {
         "question_word": "how",
+        "form": "open",
         "answerable": "no",
         "review_words": "1-50",
     }
@@ -105,7 +108,7 @@ def test_slices_of_subjqa(qa_data):
     electronics = load_dataset(qa_data / "subjqa" / "electronics")
     labels = electronics.labels_of("test")
     slices = slices_of(labels, electronics)
-    assert {len(each) for each in slices} == {7}
+    assert {len(each) for each in slices} == {8}
     assert {each["domain"] for each in slices} == {"electronics"}
     # 123 of 202 items stand in train too (the data's README).
     seen = {
@@ -120,5 +123,31 @@ def test_slices_of_squad(qa_data):
     wiki = load_dataset(qa_data / "squadshifts" / "new_wiki.json")
     slices = slices_of(wiki.labels, wiki)
     assert len(slices) == 7_938
-    assert {tuple(each) for each in slices} == {("question_word", "answerable", "review_words")}
+    assert {tuple(each) for each in slices} == {
+        ("question_word", "form", "answerable", "review_words")
+    }
     assert Counter(each["question_word"] for each in slices).most_common(1)[0][0] == "what"
+
+
+def test_a_slice_has_its_questions_and_leaves_other_splits_alone():
+    asked = [label("Is it good?"), label("How is it?"), label("Battery life?")]
+    other = label("How heavy is it?", split="train")
+    whole = dataset(*asked, other)
+    polar = in_slice(whole, "test", "polar")
+    assert [each.question for each in polar.labels_of("test")] == ["Is it good?"]
+    assert polar.labels_of("train") == (other,)
+    fragments = in_slice(whole, None, "form=fragment")
+    assert [each.question for each in fragments.labels] == ["Battery life?"]
+
+
+@pytest.mark.parametrize("name", ["loud", "form=how", "", "="])
+def test_a_slice_that_no_question_is_in_is_refused(name):
+    with pytest.raises(InvalidArgumentError, match="form=open"):
+        in_slice(dataset(label()), "test", name)
+
+
+def test_a_value_of_two_features_needs_the_feature():
+    odd = label(meta={"domain": "open"})
+    with pytest.raises(InvalidArgumentError, match="2 slices"):
+        in_slice(dataset(odd), "test", "open")
+    assert in_slice(dataset(odd), "test", "domain=open").labels == (odd,)

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from qa_system.labels import is_answered
 from qa_system.records import Label
@@ -13,6 +14,8 @@ from qa_system.training.negatives import answering_texts, ranked_by_bm25
 from qa_system.training.recipes import HardNegatives
 
 __all__ = ["Example", "drawn", "examples_of", "found_by_bm25", "with_negatives"]
+
+Row = TypeVar("Row")
 
 CANDIDATES = 10
 """Of BM25's ranking, from which a hard negative is drawn."""
@@ -92,10 +95,10 @@ def with_negatives(
     return examples, counts
 
 
-def drawn(labels: Sequence[Label], share: float, draw: random.Random) -> list[Label]:
-    """Return each label as often as the share says; its fraction is a sample of the labels."""
+def drawn(rows: Sequence[Row], share: float, draw: random.Random) -> list[Row]:
+    """Return each row as often as the share says; its fraction is a sample of the rows."""
     whole, rest = divmod(share, 1)
-    return list(labels) * int(whole) + draw.sample(labels, round(rest * len(labels)))
+    return list(rows) * int(whole) + draw.sample(rows, round(rest * len(rows)))
 
 
 Texts = Callable[[Label], Sequence[str]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,14 +15,15 @@ from qa_system.readers.backends import TorchBackend
 from qa_system.readers.windows import WindowCutter
 from qa_system.records import Label
 from qa_system.training.reader.evaluate import calibrate, measure
-from qa_system.training.reader.examples import with_negatives
+from qa_system.training.reader.examples import Example, with_negatives
+from qa_system.training.reader.forms import with_forms
 from qa_system.training.reader.layers import freeze_layers
 from qa_system.training.reader.model import Reader, load_model, logits
 from qa_system.training.reader.targets import Target, collate, gather_targets, span_loss
 from qa_system.training.recipes import ReaderTraining
 from qa_system.training.record import write_record
 from qa_system.training.run import Run, begin
-from qa_system.training.sources import Material, read_sources
+from qa_system.training.sources import Material, Part, read_sources
 
 if TYPE_CHECKING:
     import torch
@@ -54,10 +56,16 @@ def train_reader(recipe: ReaderTraining, out: str | Path) -> dict[str, Any]:
     sources = read_sources(recipe.train, recipe.dev, recipe.seed, reader.cutter.fits)
     material = gather_targets(
         sources,
-        lambda part: with_negatives(part.labels, recipe.negatives, part.seed),
+        partial(_examples_in, recipe=recipe),
         reader.cutter,
     )
     return fit_reader(run, reader, material, _training_set(reader, material.examples))
+
+
+def _examples_in(part: Part, recipe: ReaderTraining) -> tuple[list[Example], Counter[str]]:
+    labelled, counts = with_negatives(part.labels, recipe.negatives, part.seed)
+    reworded, counted = with_forms(labelled, recipe.forms, part.seed)
+    return reworded, counts + counted
 
 
 def start_reader(recipe: ReaderTraining, device: torch.device) -> Reader:

@@ -66,6 +66,7 @@ SHARE_OF_WORDS: Final[Mapping[str, float | None]] = {
     "dense": 0.0,
     "hybrid": None,
     "sentences": None,
+    "judged": None,
 }
 """How much the words count when a mode's retriever scores sentences; None: as the settings say."""
 SENTENCES: Final = 50
@@ -217,7 +218,7 @@ def to_read(settings: Settings) -> Settings:
         return changed(
             settings,
             {
-                "retriever.mode": "sentences",
+                "retriever.mode": "judged" if chosen.mode == "judged" else "sentences",
                 "retriever.top_k": max(
                     SENTENCES, chosen.top_k, settings.reader.budget // TOKENS_OF_SENTENCE
                 ),

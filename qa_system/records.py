@@ -15,8 +15,8 @@ import orjson
 
 from qa_system.config.choices import Similarity
 from qa_system.errors import QASystemError
-from qa_system.notebook import page
 from qa_system.opinions import Decision, Point, Verdict
+from qa_system.opinions.notebook import page
 
 __all__ = [
     "Answer",
@@ -231,7 +231,8 @@ class Answers:
         timings: seconds by stage.
         error: why the question could not be answered; None if it could.
         mentions: how many reviews say something in answer; duplicates count once.
-        points: what they say, those of most reviews first.
+        parts: of a compound question, each of which has points of its own; none: it is one.
+        points: what they say, those of most reviews first; of a compound question, part by part.
         verdict: what they answer to a question that yes or no answers; None if it is another
             question, if no item was asked about, and if too few reviews are decided.
         generation: of the embedded store, the one that was searched; None: not known.
@@ -247,6 +248,7 @@ class Answers:
     timings: Mapping[str, float] = field(default_factory=dict)
     error: QASystemError | None = None
     mentions: int = 0
+    parts: tuple[str, ...] = ()
     points: tuple[Point, ...] = ()
     verdict: Verdict | None = None
     generation: int | None = None
@@ -298,6 +300,7 @@ class Answers:
             "read": self.read,
             "mentions": self.mentions,
             "verdict": None if self.verdict is None else self.verdict.to_dict(),
+            "parts": list(self.parts),
             "points": [point.to_dict() for point in self.points],
             "answers": [answer.to_dict() for answer in self.answers],
             "abstained": self.abstained,

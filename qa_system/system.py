@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -19,7 +19,8 @@ from qa_system.answering.answers import (
     quoted_answer,
 )
 from qa_system.answering.asking import Steps, failed, questions_of
-from qa_system.answering.counting import is_of_one_item, materials_of
+from qa_system.answering.counting import materials_of
+from qa_system.answering.examination import NOTHING_READ, Examination
 from qa_system.answering.finding import Finder, Found
 from qa_system.arguments import checked
 from qa_system.config import Settings, changed, load_settings
@@ -45,27 +46,6 @@ __all__ = ["Examination", "Mode", "QASystem"]
 
 SPANS = 64
 """Spans requested from the reader: as many as there are sentences that may be quoted."""
-
-NOTHING_READ = Reading((), (), 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Examination:
-    """How a question was answered: the answers, and everything that led to them.
-
-    Args:
-        documents: those that were read, whole or in part, best first: as retrieved or ranked; if
-            the reader is the ranker, by its best span in each.
-        reading: what the reader found in them, including spans below its threshold; empty if
-            answers were generated and the reader was not asked.
-        answers: what `ask` returns.
-        drafts: what was generated from the first of the documents, best first, withheld or not.
-    """
-
-    documents: tuple[Document, ...]
-    reading: Reading
-    answers: Answers
-    drafts: tuple[Draft, ...] = ()
 
 
 @checked
@@ -275,32 +255,31 @@ class QASystem:
                 list(found), lambda part: self._read(part, asked, found, mode)
             )
             materials = steps.each(
-                readings, lambda at: self._materials(asked[at], found[at], readings[at], finder)
+                readings, lambda at: self._about(asked[at], found[at], readings[at], finder)
             )
             counted = steps.together(
                 list(materials), lambda part: self._consensus.build([materials[at] for at in part])
             )
             documents = {at: self._in_order(found[at].documents, readings[at]) for at in counted}
-            written: dict[int, tuple[Draft, ...]] = dict.fromkeys(counted, ())
-            if mode != "extract":
-                written = steps.together(
-                    list(counted),
-                    lambda part: self._write(part, asked, found, documents, readings, top_k),
-                )
+            written = steps.together(
+                list(counted),
+                lambda part: self._write(part, asked, found, documents, readings, top_k, mode),
+            )
         return [
             Examination(
                 documents=documents[at],
                 reading=readings[at],
                 answers=replace(
-                    self._answers(readings[at], counted[at], written[at], top_k, mode),
-                    question=question.text,
-                    item_id=question.item_id,
-                    read=len(documents[at]),
-                    considered=max(found[at].considered, counted[at].mentions)
-                    if is_of_one_item(question)
-                    else None,
-                    reviews=found[at].reviews,
-                    generation=found[at].generation,
+                    self._answers(
+                        question,
+                        found[at],
+                        len(documents[at]),
+                        readings[at],
+                        counted[at],
+                        written[at],
+                        top_k,
+                        mode,
+                    ),
                     timings=timings,
                 ),
                 drafts=written[at],
@@ -365,6 +344,12 @@ class QASystem:
             top_k=SPANS,
         )
 
+    def _about(
+        self, question: Question, found: Found, reading: Reading, finder: Finder
+    ) -> tuple[list[Material], bool]:
+        parts = self._consensus.parts_of(question.text)
+        return materials_of(question, parts, found, reading, finder)
+
     def _write(
         self,
         part: Sequence[int],
@@ -373,8 +358,9 @@ class QASystem:
         ordered: Mapping[int, Sequence[Document]],
         readings: Mapping[int, Reading],
         top_k: int,
+        mode: Mode,
     ) -> list[tuple[Draft, ...]]:
-        if not any(ordered[at] for at in part):
+        if mode == "extract" or not any(ordered[at] for at in part):
             return [()] * len(part)
         chosen = self.settings.generator
         documents: list[list[Document]]
@@ -404,15 +390,11 @@ class QASystem:
             for answers, each, at in zip(generated, documents, part, strict=True)
         ]
 
-    def _materials(
-        self, question: Question, found: Found, reading: Reading, finder: Finder
-    ) -> tuple[list[Material], bool]:
-        parts = self._consensus.parts_of(question.text)
-        of_parts = materials_of(question, parts, found, reading, finder)
-        return of_parts, is_of_one_item(question)
-
     def _answers(
         self,
+        question: Question,
+        found: Found,
+        read: int,
         reading: Reading,
         counted: Consensus,
         written: Sequence[Draft],
@@ -426,15 +408,20 @@ class QASystem:
         if mode == "extract" or (mode == "auto" and not given):
             decision = decision_on(reading, counted, self._consensus.threshold)
             given = tuple(quoted_answer(*each, size) for each in counted.shown)
+        considered = max(found.considered, counted.mentions) if counted.is_of_one_item else None
         return Answers(
-            "",
-            None,
-            given[:top_k],
-            decision,
-            0,
+            question=question.text,
+            item_id=question.item_id,
+            answers=given[:top_k],
+            decision=decision,
+            read=read,
+            considered=considered,
+            reviews=found.reviews,
             mentions=counted.mentions,
+            parts=counted.parts,
             points=counted.points,
             verdict=counted.verdict,
+            generation=found.generation,
         )
 
     def _in_order(self, documents: Sequence[Document], reading: Reading) -> tuple[Document, ...]:

@@ -86,7 +86,7 @@ def retriever_run(
     labels, scope = _selected(data, selection)
     slices = slices_of(labels, data)
     embed = any(mode_named(mode).needs_embeddings for mode in modes)
-    divide = "sentences" in modes
+    divide = bool({"sentences", "judged"} & {*modes})
     with (
         _searched(data, settings, selection, embed=embed, divide=divide) as placed,
         open_store(placed.store) as store,

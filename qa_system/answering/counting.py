@@ -16,33 +16,33 @@ if TYPE_CHECKING:
     from qa_system.readers.extractive import Reading
     from qa_system.records import Question
 
-__all__ = ["is_of_one_item", "materials_of"]
-
-
-def is_of_one_item(question: Question) -> bool:
-    """Tell whether a question is about one item, by its id or by a filter."""
-    return selects_one_item(filters_of(question))
+__all__ = ["materials_of"]
 
 
 def materials_of(
-    question: Question, parts: Sequence[str], found: Found, reading: Reading, finder: Finder
-) -> list[Material]:
-    """Return what each part of a question is answered from.
+    question: Question,
+    parts: Sequence[str],
+    found: Found,
+    reading: Reading,
+    finder: Finder,
+) -> tuple[list[Material], bool]:
+    """Return what each part of a question is answered from, and whether it is about one item.
 
     A part of a compound question has sentences of its own. What the reader marked for the whole
     question is a part's quote where it lies in a mention, and no mention by itself.
 
     Args:
         question: as it came.
-        parts: of it; a question that is not compound is its only one.
+        parts: of it; a question that is not compound is its only part.
         found: for the question.
         reading: of what was found.
         finder: finds what there is for each part.
     """
+    is_of_one = selects_one_item(filters_of(question))
     spans, threshold = reading.candidates, reading.decision.threshold
     if len(parts) == 1:
         marked = marked_in(found.documents, spans, threshold)
-        return [Material(question.text, found.documents, marked)]
+        return [Material(question.text, found.documents, marked)], is_of_one
     of_parts = [finder.find(replace(question, text=part), scored=False) for part in parts]
     return [
         Material(
@@ -51,4 +51,4 @@ def materials_of(
             [replace(each, answers=False) for each in marked_in(own.documents, spans)],
         )
         for part, own in zip(parts, of_parts, strict=True)
-    ]
+    ], is_of_one

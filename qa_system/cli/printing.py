@@ -36,7 +36,7 @@ def print_answers(answers: Answers, top_k: int = 3, quotes: int = 2) -> None:
     about = "" if answers.item_id is None else f"  [{answers.item_id}]"
     typer.echo(f"{typer.style(printable(answers.question), bold=True)}{printable(about)}")
     decided = "" if answers.decision is None else f" ({answers.decision})"
-    if answers.verdict is not None:
+    if answers.verdict is not None and answers.mentions:
         typer.echo(f"  {typer.style(str(answers.verdict), bold=True)}")
     if answers.abstained:
         typer.echo(f"  The reviews don't say{decided}.")
@@ -55,14 +55,17 @@ def print_answers(answers: Answers, top_k: int = 3, quotes: int = 2) -> None:
 
 
 def _print_points(answers: Answers, top_k: int, quotes: int) -> None:
-    chosen = _chosen(answers.points, top_k)
-    part = None
-    for point in chosen:
-        if point.part is not None and point.part != part:
-            part = point.part
+    left: list[Point] = []
+    for part in answers.parts or (None,):
+        points = [point for point in answers.points if point.part == part]
+        if part is not None:
             typer.echo(f"\n  {typer.style(printable(part), bold=True)}")
-        _print_point(point, quotes, has_bar=answers.mentions > FEW)
-    left = [point for point in answers.points if point not in chosen]
+            if not points:
+                typer.echo("  No review speaks of it.")
+        chosen = _chosen(points, top_k)
+        for point in chosen:
+            _print_point(point, quotes, has_bar=answers.mentions > FEW)
+        left += [point for point in points if point not in chosen]
     if left:
         said = counted(len(left), "more point")
         most = counted(max(point.support for point in left), "review")
@@ -70,15 +73,9 @@ def _print_points(answers: Answers, top_k: int, quotes: int) -> None:
 
 
 def _chosen(points: Sequence[Point], top_k: int) -> list[Point]:
-    """Return the first points of each part, and the first that contradicts them."""
-    chosen: list[Point] = []
-    for part in dict.fromkeys(point.part for point in points):
-        own = [point for point in points if point.part == part]
-        dissent = [point for point in own[top_k:] if are_opposed(point, own[0])]
-        chosen += own[:top_k]
-        if not any(are_opposed(point, own[0]) for point in own[:top_k]):
-            chosen += dissent[:1]
-    return chosen
+    """Return the first points; if none of them contradicts the first, one that does, too."""
+    against = [place for place, point in enumerate(points) if are_opposed(point, points[0])]
+    return [point for place, point in enumerate(points) if place < top_k or place in against[:1]]
 
 
 def _print_point(point: Point, quotes: int, *, has_bar: bool) -> None:

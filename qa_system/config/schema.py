@@ -62,7 +62,7 @@ class RetrieverSettings(Strict):
     """How reviews are found."""
 
     mode: str = "hybrid"
-    """`bm25`, `dense`, `hybrid`, `sentences`, or a retriever of your own
+    """`bm25`, `dense`, `hybrid`, `sentences`, `judged`, or a retriever of your own
     (`qa_system.retrievers.registry`)."""
     top_k: Positive = 10
     join: Literal["weighted_sum", "reciprocal_rank_fusion"] = "weighted_sum"

@@ -191,8 +191,9 @@ class ConsensusBuilder:
             return [
                 consensus_of(
                     [next(found) for _ in parts],
-                    self.min_reviews if is_of_one and self.is_judging else None,
+                    self.min_reviews if self.is_judging else None,
                     self.snippet_chars,
+                    is_of_one_item=is_of_one,
                 )
                 for parts, is_of_one in asked
             ]

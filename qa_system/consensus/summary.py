@@ -60,15 +60,19 @@ class Consensus:
 
     Args:
         mentions: how many reviews speak of it; duplicates count once.
-        points: what they say.
+        parts: of a compound question; none: it is one.
+        points: what they say, part by part.
         verdict: what they answer to a question that yes or no answers.
         shown: mentions as they are shown one by one, with their documents.
+        is_of_one_item: whether the question is about one item; otherwise there is no verdict.
     """
 
     mentions: int
+    parts: tuple[str, ...]
     points: tuple[Point, ...]
     verdict: Verdict | None
     shown: tuple[tuple[Mention, Document], ...]
+    is_of_one_item: bool = True
 
     @property
     def confidence(self) -> float | None:
@@ -76,17 +80,25 @@ class Consensus:
         return max((mention.confidence for mention, _ in self.shown), default=None)
 
 
-def consensus_of(parts: Sequence[Grouped], least: int | None, snippet_chars: int) -> Consensus:
+def consensus_of(
+    parts: Sequence[Grouped],
+    least: int | None,
+    snippet_chars: int,
+    *,
+    is_of_one_item: bool = True,
+) -> Consensus:
     """Return what the reviews say together.
 
     Args:
         parts: of the question; one that is not compound is its only part.
         least: reviews whose stance is decided that a verdict needs; None: there is no verdict.
         snippet_chars: characters of a review to show around a quote.
+        is_of_one_item: whether the question is about one item; otherwise there is no verdict.
     """
     is_compound = len(parts) > 1
     return Consensus(
         mentions=len({mention.review_id for part in parts for mention in part.mentions}),
+        parts=tuple(part.material.question for part in parts) if is_compound else (),
         points=tuple(
             point
             for part in parts
@@ -94,8 +106,9 @@ def consensus_of(parts: Sequence[Grouped], least: int | None, snippet_chars: int
                 part, snippet_chars, part.material.question if is_compound else None
             )
         ),
-        verdict=None if least is None else verdict_on(parts, least),
+        verdict=verdict_on(parts, least) if least is not None and is_of_one_item else None,
         shown=shown(parts),
+        is_of_one_item=is_of_one_item,
     )
 
 

@@ -17,7 +17,7 @@ from qa_system.stores.contract import ReviewStore
 from qa_system.stores.joining import is_passage
 from qa_system.stores.sentences import RankedSentence
 
-__all__ = ["SentenceRetriever"]
+__all__ = ["SentenceRetriever", "with_sentences"]
 
 DEFAULTS = RetrieverSettings()
 
@@ -144,7 +144,7 @@ class SentenceRetriever:
                 }
             )
         return {
-            "documents": list(map(_with_sentences, found.documents, found.sentences)),
+            "documents": list(map(with_sentences, found.documents, found.sentences)),
             "reviews": found.reviews,
             "considered": found.considered,
             "all_considered": found.is_whole,
@@ -152,7 +152,8 @@ class SentenceRetriever:
         }
 
 
-def _with_sentences(document: Document, sentences: Sequence[RankedSentence]) -> Document:
+def with_sentences(document: Document, sentences: Sequence[RankedSentence]) -> Document:
+    """Return a review that says which of its sentences were found, best first."""
     best = sentences[0]
     # A document of version 0.1 that is a passage says so by the same names.
     place = (

@@ -17,8 +17,8 @@ from qa_system.labels import is_answered
 from qa_system.records import Label
 from qa_system.stores.sentences.columns import terms_of
 from qa_system.texts.sentences import sentences
+from qa_system.training.judge.recipe import JudgeNegatives
 from qa_system.training.reader.pairs import with_another_word, words_by_slot
-from qa_system.training.recipes import JudgeNegatives
 
 __all__ = ["all_pairs_of", "pairs_of"]
 

@@ -14,20 +14,13 @@ from typing import Any
 from qa_system.datasets.dataset import read_dataset
 from qa_system.datasets.pairs import Pair, read_pairs
 from qa_system.errors import DataError
-from qa_system.judging.backends import TorchJudge
-from qa_system.judging.judge import logits_of
-from qa_system.judging.judgements import Judgements
-from qa_system.models.checkpoints import has_token_types
-from qa_system.models.inference import load_tokenizer
 from qa_system.models.locate import locate_checkpoint
-from qa_system.models.positions import check_length, positions_of
-from qa_system.models.tokenizing import encodable
 from qa_system.training.judge.evaluate import calibrate, measure
-from qa_system.training.judge.loss import collate, judge_loss, rows_of
+from qa_system.training.judge.loss import collate, rows_of
 from qa_system.training.judge.model import start
+from qa_system.training.judge.recipe import JudgeTraining, PairsSource
 from qa_system.training.judge.rows import all_pairs_of, pairs_of
-from qa_system.training.recipes import JudgeTraining, PairsSource
-from qa_system.training.record import keep_tokenizer, write_record
+from qa_system.training.record import write_record
 from qa_system.training.run import begin
 from qa_system.training.sources import Part, read_sources
 
@@ -77,45 +70,28 @@ def train_judge(recipe: JudgeTraining, out: str | Path) -> dict[str, Any]:
     run = begin(recipe, out)
     from qa_system.training.trainer import TrainingSet, fit
 
-    location = locate_checkpoint(recipe.model)
-    model = start(location, recipe, run.device)
-    where = str(location.path)
-    check_length("max_seq_length", recipe.max_seq_length, positions_of(model), where)
-    judge = TorchJudge(model, load_tokenizer(location.path), None, recipe.max_seq_length)
+    judge = start(locate_checkpoint(recipe.model), recipe, run.device)
     material = gather_pairs(recipe)
-    names = ["input_ids", "attention_mask"]
-    names += ["token_type_ids"] if has_token_types(model.config) else []
-    weights = recipe.weights.model_dump()
-
-    def logits(pairs: Sequence[Pair]) -> Any:
-        return logits_of(judge, [(encodable(one.question), encodable(one.text)) for one in pairs])
 
     def scores() -> dict[str, float]:
-        return _scores(
-            [measure(part, Judgements.of_logits(logits(part))) for part in material.measured]
-        )
-
-    def loss(trained: Any, batch: dict[str, Any]) -> Any:
-        output = trained(**{name: batch[name] for name in names})
-        return judge_loss(output.logits, batch["targets"], weights)
+        return _mean([measure(part, judge.judge(part)) for part in material.measured])
 
     history = fit(
-        model,
+        judge.model,
         TrainingSet(
-            rows_of(material.pairs, judge.tokenizer),
+            rows_of(material.pairs, judge.backend.tokenizer),
             length=lambda row: len(row.ids),
-            collate=partial(collate, pad_id=judge.pad_id),
-            loss=loss,
+            collate=partial(collate, pad_id=judge.backend.pad_id),
+            loss=partial(judge.loss, weights=recipe.weights.model_dump()),
         ),
         evaluate=scores,
         run=run,
     )
-    model.eval()
+    judge.model.eval()
     apart = material.labelled or [pair for part in material.measured for pair in part]
     fitted_on = "held out of pairs" if material.labelled else "dev"
-    calibration = calibrate(apart, logits(apart), f"{len(apart):,} pairs, {fitted_on}")
-    model.save_pretrained(run.folder)
-    keep_tokenizer(location, run.folder)
+    calibration = calibrate(apart, judge.logits(apart), f"{len(apart):,} pairs, {fitted_on}")
+    judge.save(run.folder)
     return write_record(
         run,
         task="judge",
@@ -145,7 +121,7 @@ def gather_pairs(recipe: JudgeTraining) -> Material:
         counts += counted
     for source in recipe.pairs:
         learnt, apart = _divided(source, recipe.seed)
-        pairs += _weighted(source, learnt, recipe.seed)
+        pairs += source.weighted(learnt, recipe.seed)
         labelled += apart
         counts["labelled"] += len(learnt)
         digest = hashlib.sha256(Path(source.path).read_bytes()).hexdigest()
@@ -195,12 +171,7 @@ def _divided(source: PairsSource, seed: int) -> tuple[list[Pair], list[Pair]]:
     )
 
 
-def _weighted(source: PairsSource, pairs: Sequence[Pair], seed: int) -> list[Pair]:
-    whole, rest = divmod(source.weight, 1)
-    return list(pairs) * int(whole) + random.Random(seed).sample(pairs, round(rest * len(pairs)))
-
-
-def _scores(parts: Sequence[dict[str, float]]) -> dict[str, float]:
+def _mean(parts: Sequence[dict[str, float]]) -> dict[str, float]:
     """Return the mean of each score over the sources that have it."""
     names = dict.fromkeys(name for part in parts for name in part)
     return {

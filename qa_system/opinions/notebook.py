@@ -46,12 +46,13 @@ def _parts(answers: Answers) -> Iterator[str]:
     for answer in answers.answers:
         if answer.generated:
             yield from _generated(answer)
-    part = None
-    for point in answers.points:
-        if point.part not in (None, part):
-            part = point.part
-            yield f"<p><b>{_text(str(part))}</b></p>"
-        yield from _point(point)
+    for part in answers.parts or (None,):
+        points = [point for point in answers.points if point.part == part]
+        if part is not None:
+            said = "" if points else " No review speaks of it."
+            yield f"<p><b>{_text(part)}</b>{said}</p>"
+        for point in points:
+            yield from _point(point)
 
 
 def _generated(answer: Answer) -> Iterator[str]:

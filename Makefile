@@ -33,7 +33,7 @@ demo-generate: demo
 # The HTTP API on the sample, at http://127.0.0.1:8000, until Ctrl-C.
 serve: $(VENV)/installed-serve
 	$(BIN)/qa-index run --config configs/sample.yaml
-	$(BIN)/qa serve --config configs/sample.yaml
+	$(BIN)/qa serve --config configs/sample.yaml --feedback .demo-feedback.sqlite3
 
 test: lint types unit
 
@@ -129,4 +129,4 @@ audit: $(VENV)/tools/installed
 	$(TOOLS)/pip-audit --strict --require-hashes --disable-pip -r requirements/dev.txt
 
 clean:
-	rm -rf $(VENV) build dist .demo-store .demo-report .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist .demo-store .demo-report .demo-feedback.sqlite3* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -301,6 +301,8 @@ const THUMB =
 const POINTS_SHOWN = 4;
 const QUESTION_LENGTH = 500;
 const REASON_LENGTH = 1000;
+/** Quotes that feedback names; the service takes 100. */
+const SHOWN = 50;
 const TIMEOUT_MS = 10_000;
 /** What the page waits longer than the server was told to, so that its error is the one shown. */
 const GRACE_MS = 2_000;
@@ -794,8 +796,7 @@ class ReviewAnswers extends HTMLElement {
   // Feedback
 
   #feedback(answers) {
-    const isOff = this.getAttribute("feedback") === "off" || answers.feedback === false;
-    if (isOff || !answers.request_id) return null;
+    if (!answers.feedback || this.getAttribute("feedback") === "off") return null;
     const group = h("div", { class: "feedback", part: "feedback", role: "group", "aria-labelledby": "helpful" });
     const choose = async (verdict) => {
       if (pressed(buttons[verdict])) return;
@@ -835,8 +836,10 @@ class ReviewAnswers extends HTMLElement {
   /** Send feedback; say whether it arrived. */
   async #send(answers, given, group) {
     const { question, request_id, generation } = answers;
-    const answer = answers.verdict?.answer ?? pointsOf(answers)[0]?.label ?? null;
-    const body = { request_id, item_id: this.getAttribute("item"), question, answer, generation, ...given };
+    const quotes = pointsOf(answers).flatMap((point) => point.quotes ?? []);
+    const shown = quotes.slice(0, SHOWN).map(({ review_id, start, end }) => ({ review_id, start, end }));
+    const answer = answers.verdict?.answer ?? null;
+    const body = { request_id, item_id: this.getAttribute("item"), question, answer, shown, generation, ...given };
     group.querySelector("[data-failed]")?.remove();
     try {
       await this.#post("v1/feedback", body);

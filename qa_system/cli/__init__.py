@@ -7,6 +7,7 @@ from qa_system.cli.average import average
 from qa_system.cli.distill import distill
 from qa_system.cli.doctor import doctor
 from qa_system.cli.export import export
+from qa_system.cli.feedback import feedback
 from qa_system.cli.serve import serve
 from qa_system.cli.train import train
 from qa_system.console.app import command_line, run_app
@@ -16,6 +17,7 @@ __all__ = ["app", "main"]
 app = command_line("Answer questions from customer reviews.")
 app.command()(ask)
 app.command()(serve)
+app.command()(feedback)
 app.add_typer(train, name="train")
 app.command()(distill)
 app.command()(average)

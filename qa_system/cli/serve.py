@@ -16,7 +16,7 @@ from qa_system.errors import MissingDependencyError
 if TYPE_CHECKING:
     from qa_system.config import Settings
 
-__all__ = ["serve"]
+__all__ = ["FEEDBACK", "serve"]
 
 ADDRESS = (
     Setting("serving.host", "Listen on this address.", default="127.0.0.1", panel="Service"),
@@ -35,10 +35,13 @@ ADDRESS = (
         panel="Service",
     ),
 )
+FEEDBACK = Setting(
+    "serving.feedback", "Keep what shoppers say of answers in this file.", metavar="FILE"
+)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-@takes_settings(STORE, *ENCODER_IDENTITY, *ADDRESS)
+@takes_settings(STORE, *ENCODER_IDENTITY, *ADDRESS, FEEDBACK)
 def serve(
     settings: Settings,
     worker: Annotated[tuple[str, Path] | None, typer.Option("--worker", hidden=True)] = None,

@@ -76,6 +76,8 @@ class ServingSettings(Strict):
     """How long a client may keep an answer (`Cache-Control: max-age`)."""
     poll_seconds: Annotated[float, Field(gt=0)] = 1.0
     """How often a server's index is asked for changes; the embedded store is asked each time."""
+    feedback: str | None = None
+    """The file of what shoppers say of answers; None: nothing is taken."""
     log_questions: bool = False
     """Whether logs have the text of questions, which may be personal."""
     traces: str | None = None

@@ -28,7 +28,12 @@ __all__ = ["command_line", "flag_of", "note", "print_json", "run_app", "settings
 
 REPEATED = {"sources": "source", "columns": "column", "types": "type"}
 """An option that may be repeated names one of them."""
-SHORT = {"serving.host": "host", "serving.port": "port", "serving.workers": "workers"}
+SHORT = {
+    "serving.feedback": "feedback",
+    "serving.host": "host",
+    "serving.port": "port",
+    "serving.workers": "workers",
+}
 """Options that every server has by these names."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 import orjson
@@ -27,6 +28,7 @@ from qa_system.serving.errors import (
 )
 from qa_system.serving.keys import Caller, Keys
 from qa_system.serving.limits import RateLimits
+from qa_system.serving.product_page.feedback import Feedback, FeedbackFile
 from qa_system.serving.product_page.widget import WidgetFiles
 from qa_system.serving.schema import ANSWERS, Ask, AskBatch
 from qa_system.serving.service import Served, Service
@@ -77,13 +79,13 @@ _MEANINGS: Final = {
 }
 
 
-def _responses(example: Any, meaning: str) -> dict[int | str, dict[str, Any]]:
+def _responses(example: Any, meaning: str, success: int = 200) -> dict[int | str, dict[str, Any]]:
     """Return what OpenAPI says of a route's responses."""
     described: dict[int | str, dict[str, Any]] = {
         status: {"description": text, "content": {"application/json": {"example": _ERROR}}}
         for status, text in _MEANINGS.items()
     }
-    described[200] = {
+    described[success] = {
         "description": meaning,
         "content": {"application/json": {"schema": {"type": "object"}, "example": example}},
     }
@@ -102,7 +104,7 @@ async def ask(asked: Ask, request: Request, caller: Anybody) -> Response:
     served = await _unless_gone(request, service.ask(asked, _client(request, caller)))
     request.state.told["cached"] = served.cached
     return _json(
-        served.values | {"request_id": request.state.request_id},
+        served.values | {"request_id": request.state.request_id, **_feedback(request)},
         {**_caching(service, served), "x-cache": "hit" if served.cached else "miss"},
     )
 
@@ -121,6 +123,21 @@ async def ask_batch(asked: AskBatch, request: Request, caller: Anybody) -> Respo
     request_id = request.state.request_id
     answers = [served.values | {"request_id": request_id} for served in all_served]
     return _json({"answers": answers, "request_id": request_id}, {"cache-control": "no-store"})
+
+
+@router.post(
+    "/v1/feedback", status_code=202, responses=_responses({"number": 7}, "It was kept.", 202)
+)
+async def feedback(given: Feedback, request: Request, caller: Anybody) -> Response:
+    """Keep what a shopper says of an answer; 404 if the service takes no feedback."""
+    kept: FeedbackFile | None = request.app.state.feedback
+    if kept is None:
+        raise NotFoundError("this service takes no feedback")
+    _count(request, caller, 1)
+    versions = {"qa_system": __version__, "models": _service(request).models}
+    entry = {**given.model_dump(), "key": caller.name, "versions": versions}
+    number = await asyncio.to_thread(kept.append, entry)
+    return _json({"number": number}, {"cache-control": "no-store"}, 202)
 
 
 @router.get(
@@ -184,6 +201,8 @@ def application(service: Service, keys: Keys, limits: RateLimits) -> FastAPI:
         lifespan=lambda _: service.running(),
     )
     app.state.service, app.state.keys, app.state.limits = service, keys, limits
+    path = service.settings.serving.feedback
+    app.state.feedback = None if path is None else FeedbackFile(Path(path))
     app.include_router(router)
     app.mount("/widget", WidgetFiles())
     app.add_exception_handler(QASystemError, _refuse)
@@ -199,6 +218,11 @@ def application(service: Service, keys: Keys, limits: RateLimits) -> FastAPI:
             expose_headers=["ETag", "Retry-After", "X-Request-ID"],
         )
     return app
+
+
+def _feedback(request: Request) -> dict[str, bool]:
+    """Return what tells a page that the service takes feedback."""
+    return {} if request.app.state.feedback is None else {"feedback": True}
 
 
 def _service(request: Request) -> Service:
@@ -255,9 +279,9 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _json(values: Mapping[str, Any], headers: Mapping[str, str]) -> Response:
+def _json(values: Mapping[str, Any], headers: Mapping[str, str], status: int = 200) -> Response:
     written = orjson.dumps(values, option=orjson.OPT_NON_STR_KEYS)
-    return Response(written, media_type="application/json", headers=dict(headers))
+    return Response(written, status, dict(headers), media_type="application/json")
 
 
 def _caching(service: Service, served: Served) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -72,7 +72,8 @@ class Service:
         is_folder = isinstance(self.settings.store, StoreSettings)
         self._freshness = Freshness(system.store, None if is_folder else limits.poll_seconds)
         self._cache = Cache(limits.cache_bytes // workers)
-        self._version = version_of(self.settings)
+        self.models = models_of(self.settings)
+        self._version = version_of(self.settings, self.models)
         self._batcher = Batcher(
             self._read,
             size=max(1, limits.batch_tokens // self.settings.reader.budget),
@@ -226,10 +227,14 @@ OWN_FIELDS = frozenset({"review_id", "item_id", "content_hash", "title"})
 """Of a document's metadata: those that are told beside it, and the store's own."""
 
 
-def version_of(settings: Settings) -> str:
+def models_of(settings: Settings) -> dict[str, str]:
+    """Return the hashes of the models that answers depend on, by their names."""
+    names = {settings.encoder.model, settings.encoder.question_model, settings.reader.model}
+    names |= {settings.ranker.model, settings.judge.model if settings.judge.sentences else None}
+    return {name: weights_hash(locate(name).path) for name in sorted(filter(None, names))}
+
+
+def version_of(settings: Settings, models: Mapping[str, str]) -> str:
     """Return a text that changes when the models or the settings do that answers depend on."""
     chosen = settings.model_dump_json(exclude={"serving", "indexing", "store"})
-    names = {settings.encoder.model, settings.encoder.question_model, settings.reader.model}
-    names |= {settings.ranker.model}
-    hashes = [weights_hash(locate(name).path) for name in sorted(filter(None, names))]
-    return "".join([chosen, *hashes])
+    return "".join([chosen, *models.values()])

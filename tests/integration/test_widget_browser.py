@@ -149,8 +149,15 @@ def test_asking_opening_a_quote_and_feedback_by_keyboard_alone(visit, server):
         "item_id": JACKET,
         "question": RAIN,
         "answer": "mostly_yes",
+        "shown": first["shown"],
         "generation": 7,
         "verdict": "down",
+    }
+    assert len(first["shown"]) == 6
+    assert first["shown"][0] == {
+        "review_id": "6c2d419c81d876753ac617075b5c043b",
+        "start": 112,
+        "end": 160,
     }
     assert second == {**first, "reason": "It is about another jacket."}
 

@@ -1,6 +1,8 @@
 """`<review-answers>` as `qa serve` serves it: a real store, a real reader, a real browser."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -141,3 +143,49 @@ def test_the_script_is_for_any_page_and_other_files_are_not_there(server: Servin
         assert refused.status_code == 404
         assert refused.json()["error"]["code"] == "not_found"
         assert "access-control-allow-origin" not in refused.headers
+
+
+def test_feedback_is_sent_kept_and_exported(store: Path, tmp_path: Path, visit: Any) -> None:
+    kept = tmp_path / "feedback.sqlite3"
+    with serving(tmp_path, "--store", store, "--feedback", kept) as server:
+        page = visit(f"{server.address}/widget/demo/")
+        jacket = page.locator("review-answers").first
+        jacket.get_by_role("textbox").fill("How is the zipper?")
+        page.keyboard.press("Enter")
+        jacket.get_by_role("button", name="No", exact=True).click()
+        jacket.get_by_role("textbox", name="What was wrong").fill("It says nothing of the puller.")
+        jacket.get_by_role("button", name="Send").click()
+        jacket.locator(".feedback > p").wait_for()
+        refused = server.client.post("/v1/feedback", json={"verdict": "up"})
+        assert refused.status_code == 422
+        generation = server.ask().json()["generation"]
+    first, second = exported(kept)
+    assert [first["number"], second["number"]] == [1, 2]
+    assert (first["verdict"], first["reason"]) == ("down", None)
+    assert second["reason"] == "It says nothing of the puller."
+    assert second["request_id"] == first["request_id"]
+    assert (first["item_id"], first["question"]) == (JACKET, "How is the zipper?")
+    assert first["generation"] == generation
+    assert set(first["versions"]["models"]) >= {"bundled:encoder", "bundled:reader"}
+    assert first["key"] == "anonymous"
+    assert exported(kept, "--after", "1") == [second]
+    assert exported(kept, "--forget", first["shown"][0]["review_id"]) == []
+    assert exported(kept) == []
+
+
+def exported(kept: Path, *arguments: str) -> list[dict[str, Any]]:
+    """What `qa feedback` prints."""
+    command = [sys.executable, "-m", "qa_system.cli", "feedback", "--feedback", str(kept)]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_service_without_a_file_takes_no_feedback(server: Serving, visit: Any) -> None:
+    page = visit(f"{server.address}/widget/demo/")
+    jacket = page.locator("review-answers").first
+    jacket.get_by_role("textbox").fill("How is the zipper?")
+    page.keyboard.press("Enter")
+    jacket.locator(".point").first.wait_for()
+    assert jacket.get_by_text("Did this help?").count() == 0
+    said = {"request_id": "r1", "item_id": JACKET, "question": "How is it?", "verdict": "up"}
+    assert server.client.post("/v1/feedback", json=said).status_code == 404

@@ -105,7 +105,8 @@ class _Handler(BaseHTTPRequestHandler):
         found = self.server.answers.get(key)
         if found is None:
             found = marked_answers.answers(question, body["item_id"], ()).to_dict()
-        return self._json({**found, "request_id": f"r{len(self.server.asked)}"})
+        number = len(self.server.asked)
+        return self._json({"feedback": True, **found, "request_id": f"r{number}"})
 
     def _page(self, query: Mapping[str, list[str]]) -> bytes:
         attributes = query.get("attributes", [""])[0]

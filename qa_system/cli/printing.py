@@ -73,8 +73,9 @@ def _print_points(answers: Answers, top_k: int, quotes: int) -> None:
 
 
 def _chosen(points: Sequence[Point], top_k: int) -> list[Point]:
-    """Return the first points; if none of them contradicts the first, one that does, too."""
+    """Return the first points, and the first that contradicts them, by its stance if it has one."""
     against = [place for place, point in enumerate(points) if are_opposed(point, points[0])]
+    against.sort(key=lambda place: points[place].stance is None)
     return [point for place, point in enumerate(points) if place < top_k or place in against[:1]]
 
 

@@ -153,6 +153,8 @@ class AnswersSettings(Strict):
     """The judge's probability that a stance needs to be decided."""
     similarity: Annotated[float, Field(ge=-1, le=1)] = 0.45
     """The mean cosine of mentions from which on they say the same, and are one point."""
+    same_stance: Annotated[float, Field(ge=0)] = 0.15
+    """What is added to the cosine of two mentions that answer a polar question alike."""
 
 
 class GeneratorSettings(Strict):

@@ -57,6 +57,7 @@ class ConsensusBuilder:
             with the judge.
         decided: the probability that a stance needs to be decided.
         similarity: of mentions, on average, from which on they are one point.
+        same_stance: what is added to it for two mentions that answer a polar question alike.
         snippet_chars: characters of the review to show around a quote.
 
     >>> reviews = [Document(id=f"r{n}", content=text, meta={"item_id": "lamp"}) for n, text in
@@ -75,6 +76,7 @@ class ConsensusBuilder:
         mention: float | None = DEFAULTS.mention,
         decided: float = DEFAULTS.decided,
         similarity: float = DEFAULTS.similarity,
+        same_stance: float = DEFAULTS.same_stance,
         snippet_chars: int = 160,
     ) -> None:
         self.judge = judge
@@ -84,6 +86,7 @@ class ConsensusBuilder:
         self.mention = mention
         self.decided = decided
         self.similarity = similarity
+        self.same_stance = same_stance
         self.snippet_chars = snippet_chars
         chosen = _judge_settings(judge)
         self._sentences = chosen.sentences
@@ -101,6 +104,7 @@ class ConsensusBuilder:
             mention=self.mention,
             decided=self.decided,
             similarity=self.similarity,
+            same_stance=self.same_stance,
             snippet_chars=self.snippet_chars,
         )
 
@@ -226,7 +230,7 @@ class ConsensusBuilder:
         texts = [[mention.told for mention in own] for own in mentions]
         threshold = SIMILAR_WORDS if self.by_words else self.similarity
         return [
-            Grouped(material, groups_of(own, alike, threshold))
+            Grouped(material, groups_of(own, alike, threshold, self.same_stance))
             for material, own, alike in zip(materials, mentions, self._alike(texts), strict=True)
         ]
 

@@ -59,7 +59,9 @@ class Group:
         return sum(each.confidence for each in self.mentions) / len(self.mentions)
 
 
-def groups_of(mentions: Sequence[Mention], alike: FloatArray, threshold: float) -> list[Group]:
+def groups_of(
+    mentions: Sequence[Mention], alike: FloatArray, threshold: float, same_stance: float = 0.0
+) -> list[Group]:
     """Group mentions that say the same, those of most reviews first.
 
     Average linkage: the two groups whose mentions are most alike, on average, become one, again
@@ -70,6 +72,7 @@ def groups_of(mentions: Sequence[Mention], alike: FloatArray, threshold: float) 
         mentions: one a review.
         alike: how alike each two of them are, (n, n).
         threshold: the average from which on two groups become one.
+        same_stance: what is added where two mentions answer a polar question alike.
 
     >>> said = [Mention(f"r{at}", at, 0, 4, text, 0.9, stance=stance)
     ...     for at, (text, stance) in enumerate([("Loud", "yes"), ("So loud", "yes"),
@@ -79,7 +82,8 @@ def groups_of(mentions: Sequence[Mention], alike: FloatArray, threshold: float) 
     """
     if not mentions:
         return []
-    groups = [_group(mentions, alike, members) for members in _linked(mentions, alike, threshold)]
+    linkage = alike + same_stance * _agreeing(mentions)
+    groups = [_group(mentions, alike, members) for members in _linked(mentions, linkage, threshold)]
     return sorted(
         groups,
         key=lambda each: (
@@ -119,9 +123,17 @@ def similarity_of_words(texts: Sequence[str]) -> FloatArray:
     return similarity(found)
 
 
-def _linked(mentions: Sequence[Mention], alike: FloatArray, threshold: float) -> list[list[int]]:
+def _agreeing(mentions: Sequence[Mention]) -> FloatArray:
+    """Return 1 where two mentions have the same stance, else 0, (n, n)."""
+    stances = [mention.stance for mention in mentions]
+    return np.array(
+        [[float(one is not None and one == other) for other in stances] for one in stances]
+    )
+
+
+def _linked(mentions: Sequence[Mention], linkage: FloatArray, threshold: float) -> list[list[int]]:
     count = len(mentions)
-    linkage = alike.astype(np.float64)
+    linkage = linkage.astype(np.float64)
     np.fill_diagonal(linkage, -np.inf)
     for one in range(count):
         for other in range(one):

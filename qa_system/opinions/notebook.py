@@ -36,13 +36,13 @@ def page(answers: Answers) -> str:
 
 
 def _parts(answers: Answers) -> Iterator[str]:
-    about = "" if answers.item_id is None else f" <small>{_text(answers.item_id)}</small>"
-    yield f"<p><b>{_text(answers.question)}</b>{about}</p>"
+    about = "" if answers.item_id is None else f" <small>{escape(answers.item_id)}</small>"
+    yield f"<p><b>{escape(answers.question)}</b>{about}</p>"
     if answers.error is not None:
-        yield f"<p>{_text(answers.error.public_message)}</p>"
+        yield f"<p>{escape(answers.error.public_message)}</p>"
         return
-    verdict = "" if answers.verdict is None else f"<b>{_text(str(answers.verdict))}</b> "
-    yield f"<p>{verdict}{_text(answers.spoken)}</p>"
+    verdict = "" if answers.verdict is None else f"<b>{escape(str(answers.verdict))}</b> "
+    yield f"<p>{verdict}{escape(answers.spoken)}</p>"
     for answer in answers.answers:
         if answer.generated:
             yield from _generated(answer)
@@ -50,19 +50,19 @@ def _parts(answers: Answers) -> Iterator[str]:
         points = [point for point in answers.points if point.part == part]
         if part is not None:
             said = "" if points else " No review speaks of it."
-            yield f"<p><b>{_text(part)}</b>{said}</p>"
+            yield f"<p><b>{escape(part)}</b>{said}</p>"
         for point in points:
             yield from _point(point)
 
 
 def _generated(answer: Answer) -> Iterator[str]:
-    yield f"<p>{_text(answer.text)} <small>written, support {answer.confidence:.0%}</small></p>"
+    yield f"<p>{escape(answer.text)} <small>written, support {answer.confidence:.0%}</small></p>"
 
 
 def _point(point: Point) -> Iterator[str]:
     low, high = point.interval
     told = f"{point.support} of {round(point.support / point.share)}"
-    yield f"<details><summary>{_text(point.label)} <small>{told}"
+    yield f"<details><summary>{escape(point.label)} <small>{told}"
     yield "" if point.polarity in (None, "neither") else f", {point.polarity}"
     yield f'</small><br><meter value="{point.share:.3f}" title="{low:.0%} to {high:.0%}">'
     yield f"{point.share:.0%}</meter></summary>"
@@ -76,9 +76,5 @@ def _quote(quote: Quote) -> Iterator[str]:
     told = [quote.review_id, *(str(quote.meta[key]) for key in ("date",) if quote.meta.get(key))]
     if quote.meta.get("stars") is not None:
         told.append(f"{quote.meta['stars']} ★")
-    yield f"<blockquote>{_text(before)}<mark>{_text(marked)}</mark>{_text(after)}"
-    yield f"<br><small>{_text(', '.join(told))}</small></blockquote>"
-
-
-def _text(text: str) -> str:
-    return escape(" ".join(text.split()) if text.strip() else text)
+    yield f"<blockquote>{escape(before)}<mark>{escape(marked)}</mark>{escape(after)}"
+    yield f"<br><small>{escape(', '.join(told))}</small></blockquote>"

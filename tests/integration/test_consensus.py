@@ -414,6 +414,7 @@ def test_a_notebook_shows_all_of_it_and_runs_nothing() -> None:
     assert page.seen.count("blockquote") == 9
     for told in (evil, "Mostly yes: 6 yes, 3 no.", "9 of 41 reviews speak of it.", "6 of 9", "4 ★"):
         assert told in page.text
+    assert f"… {evil} …" in page.text
 
 
 def test_a_notebook_shows_why_a_question_failed(system: QASystem) -> None:

@@ -185,6 +185,14 @@ def test_opposites_are_never_one_point(kinds) -> None:
     assert all(before >= after for before, after in pairwise(sizes))
 
 
+def test_two_that_answer_alike_are_one_point_sooner() -> None:
+    alike = np.array([[1, 0.4, 0.4], [0.4, 1, 0.4], [0.4, 0.4, 1]])
+    mentions = [mention(at, stance=stance) for at, stance in enumerate(["yes", "yes", None])]
+    assert len(groups_of(mentions, alike, 0.5)) == 3
+    groups = groups_of(mentions, alike, 0.5, same_stance=0.1)
+    assert [len(group.mentions) for group in groups] == [2, 1]
+
+
 def test_the_label_is_the_most_central_quote() -> None:
     texts = ["it runs big", "runs big", "runs very big indeed"]
     mentions = [mention(at, text) for at, text in enumerate(texts)]

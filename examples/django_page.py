@@ -3,7 +3,7 @@
     pip install django
     QA_SERVE=http://127.0.0.1:8000 QA_KEY=... python examples/django_page.py runserver
 
-The page asks `/items/ITEM/ask?question=...`, on its own origin; the key stays on the server.
+The page asks its own origin; the key stays on the server.
 """
 
 import os

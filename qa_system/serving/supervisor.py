@@ -70,7 +70,7 @@ class Supervisor:
         self._workers: list[_Worker] = []
         self._leaving: list[_Worker] = []
         self._stops = self._reloads = False
-        self._pause = 0.0
+        self._pause = self._next_start = 0.0
         self._listening = _listen(settings.host, settings.port)
         self._alive, self._breath = os.pipe()
 
@@ -136,6 +136,7 @@ class Supervisor:
         for old in list(self._workers):
             new = self._start()
             if self._wait_for([new]) is not None:
+                self._forget(new)
                 note("a new worker did not start; the old ones go on, with the old settings")
                 return
             if self._stops:
@@ -152,14 +153,14 @@ class Supervisor:
             self._forget(worker)
         for at, worker in enumerate(self._workers):
             worker.look()
-            if worker.runs:
+            if worker.runs or time.monotonic() < self._next_start:
                 continue
             note(f"worker {worker.process.pid} died ({worker.process.returncode}): another starts")
             self._forget(worker)
+            self._workers[at] = self._start()
             # One that never answered may do the same again at once.
             self._pause = 0.0 if worker.is_ready else min(2 * self._pause + 1, LONGEST_PAUSE)
-            time.sleep(self._pause)
-            self._workers[at] = self._start()
+            self._next_start = time.monotonic() + self._pause
 
     def _let_go(self, worker: _Worker) -> None:
         worker.process.send_signal(signal.SIGTERM)

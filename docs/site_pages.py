@@ -14,6 +14,7 @@ SHOWN = (
     "docs/*.md",
     "docs/decisions/*.md",
     "examples/*.*",
+    "examples/hayhooks/*/*.py",
     "docs/figures/*",
     "models/*/README.md",
 )

@@ -51,7 +51,7 @@ class ServingSettings(Strict):
     keys: tuple[KeySettings, ...] = ()
     """None: everybody who reaches the address may ask."""
     state: str | None = None
-    """The folder of what the workers share: rate limits and counters; None: a temporary one."""
+    """The folder in which workers count for the rate limits; None: a temporary one."""
     modes: tuple[AnswerMode, ...] = ("extract", "generate", "auto")
     """What a request may name as its mode."""
     max_body_bytes: Positive = 100_000

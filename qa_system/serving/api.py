@@ -20,6 +20,7 @@ from qa_system import __version__
 from qa_system.errors import ClosedError, QASystemError
 from qa_system.serving.envelope import Envelope, refused
 from qa_system.serving.errors import (
+    ClientGoneError,
     InvalidRequestError,
     MalformedRequestError,
     MethodNotAllowedError,
@@ -260,14 +261,14 @@ async def _unless_gone(request: Request, answer: Awaitable[Result]) -> Result:
     """Wait for an answer; if the client goes, stop working on it.
 
     Raises:
-        ClosedError: the client has gone, and nobody will read this.
+        ClientGoneError: nobody will read this.
     """
     work = asyncio.ensure_future(answer)
     gone = asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
-            raise ClosedError("the client has gone")
+            raise ClientGoneError(ClientGoneError.public_message)
         return work.result()
     finally:
         work.cancel()

@@ -85,16 +85,20 @@ class Batcher(Generic[Result]):
             timeout: seconds.
 
         Raises:
-            OverloadedError: as many questions wait as may.
+            OverloadedError: as many questions wait as may, or the time would be over before their
+                turn.
             DeadlineError: the time was over; those that were not begun are dropped.
             QASystemError: the questions could not be read.
         """
-        if self._waiting + len(questions) > self._most:
+        lane = (client, manner)
+        # Clients take turns: before this one's turn, each has as many as this one has waiting.
+        ahead = min(self._waiting, len(self._lanes.get(lane, ())) * len(self._lanes))
+        is_late = ahead * self._seconds > timeout
+        if is_late or self._waiting + len(questions) > self._most:
             seconds = math.ceil(self._waiting * self._seconds)
             raise OverloadedError(
                 OverloadedError.public_message, retry_after=min(max(seconds, 1), LONGEST_RETRY)
             )
-        lane = (client, manner)
         loop = asyncio.get_running_loop()
         added: list[_Waiting[Result]] = [
             _Waiting(question, lane, loop.create_future()) for question in questions

@@ -15,6 +15,7 @@ from qa_system.errors import (
 )
 
 __all__ = [
+    "ClientGoneError",
     "DeadlineError",
     "InvalidRequestError",
     "KeyRefusedError",
@@ -95,8 +96,15 @@ class RateLimitedError(RequestError):
     status = 429
 
 
+class ClientGoneError(RequestError):
+    """Whoever asked has closed the connection; nobody reads this, but for logs and metrics."""
+
+    public_message = "The client has gone."
+    status = 499
+
+
 class OverloadedError(RequestError):
-    """As many questions wait as may."""
+    """As many questions wait as may, or as can be answered in time."""
 
     public_message = "The service is busy. Try again later."
     status = 503

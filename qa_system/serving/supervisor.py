@@ -28,8 +28,6 @@ __all__ = ["supervise"]
 TICK: Final = 0.05
 LONGEST_PAUSE: Final = 30.0
 """Seconds between two starts of a worker that does not start."""
-COUNTERS: Final = "counters"
-"""The folder in the state folder that Prometheus's client keeps the workers' numbers in."""
 
 
 @dataclass(slots=True)
@@ -58,17 +56,21 @@ class Supervisor:
     Args:
         command: starts a worker, when `--worker` and its handles are added.
         settings: where to listen, and how many workers.
-        state: the folder that the workers share.
+        state: the folder of rate limits, which another service may share.
+        counters: the folder in which Prometheus's client keeps the workers' numbers.
     """
 
-    def __init__(self, command: Sequence[str], settings: ServingSettings, state: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], settings: ServingSettings, state: Path, counters: Path
+    ) -> None:
         self._command = command
         self._settings = settings
         self._state = state
+        self._counters = counters
         self._workers: list[_Worker] = []
         self._leaving: list[_Worker] = []
         self._stops = self._reloads = False
-        self._pause = 0.0
+        self._pause = self._next_start = 0.0
         self._listening = _listen(settings.host, settings.port)
         self._alive, self._breath = os.pipe()
 
@@ -110,12 +112,10 @@ class Supervisor:
         ready, told = os.pipe()
         os.set_blocking(ready, False)
         handles = (self._listening.fileno(), told, self._alive)
-        counters = self._state / COUNTERS
-        counters.mkdir(exist_ok=True)
         process = subprocess.Popen(  # noqa: S603 (our own command line)
             [*self._command, "--worker", ",".join(map(str, handles)), str(self._state)],
             pass_fds=handles,
-            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(counters)},
+            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(self._counters)},
             process_group=0,  # Ctrl-C is for the supervisor, which tells them
         )
         os.close(told)
@@ -136,6 +136,7 @@ class Supervisor:
         for old in list(self._workers):
             new = self._start()
             if self._wait_for([new]) is not None:
+                self._forget(new)
                 note("a new worker did not start; the old ones go on, with the old settings")
                 return
             if self._stops:
@@ -152,14 +153,14 @@ class Supervisor:
             self._forget(worker)
         for at, worker in enumerate(self._workers):
             worker.look()
-            if worker.runs:
+            if worker.runs or time.monotonic() < self._next_start:
                 continue
             note(f"worker {worker.process.pid} died ({worker.process.returncode}): another starts")
             self._forget(worker)
+            self._workers[at] = self._start()
             # One that never answered may do the same again at once.
             self._pause = 0.0 if worker.is_ready else min(2 * self._pause + 1, LONGEST_PAUSE)
-            time.sleep(self._pause)
-            self._workers[at] = self._start()
+            self._next_start = time.monotonic() + self._pause
 
     def _let_go(self, worker: _Worker) -> None:
         worker.process.send_signal(signal.SIGTERM)
@@ -169,7 +170,7 @@ class Supervisor:
         from prometheus_client.multiprocess import mark_process_dead
 
         os.close(worker.ready)
-        mark_process_dead(worker.process.pid, str(self._state / COUNTERS))  # type: ignore[no-untyped-call]
+        mark_process_dead(worker.process.pid, str(self._counters))  # type: ignore[no-untyped-call]
 
     def _finish(self) -> None:
         self._listening.close()  # the workers accept what has come, and then nobody does
@@ -201,12 +202,11 @@ def supervise(command: Sequence[str], settings: ServingSettings, place: str) -> 
     Raises:
         ConfigError: the address cannot be listened on.
     """
-    if settings.state is not None:
-        state = Path(settings.state)
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Supervisor(command, settings, state).run(place)
     with TemporaryDirectory(prefix="qa-serve-") as folder:
-        return Supervisor(command, settings, Path(folder)).run(place)
+        counters = Path(folder)
+        state = counters if settings.state is None else Path(settings.state)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Supervisor(command, settings, state, counters).run(place)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -15,6 +15,7 @@ import uvicorn
 from typing_extensions import override
 
 from qa_system.config import Settings, changed
+from qa_system.errors import MissingDependencyError
 from qa_system.serving.api import application
 from qa_system.serving.keys import Keys
 from qa_system.serving.limits import RateLimits
@@ -64,8 +65,13 @@ def run(settings: Settings, handles: Handles, state: Path) -> None:
     keys, limits = Keys(chosen.keys), RateLimits(state / LIMITS)
     provider = None
     if chosen.traces is not None:
-        from qa_system.serving.tracing import send_traces
-
+        try:
+            from qa_system.serving.tracing import send_traces
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"serving.traces needs the package {error.name!r}",
+                remedy="Install it: pip install 'qa-system[traces]'.",
+            ) from error
         provider = send_traces(chosen.traces)
     try:
         with QASystem.open(_sharing_cores(settings)) as system:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import copytree
+from threading import Event
 
 import httpx
 import pytest
@@ -229,6 +230,34 @@ def test_an_answer_is_never_older_than_the_store(own_store: Path, tmp_path: Path
             assert found.headers["etag"] != first.headers["etag"]
             review = server.client.get(f"/v1/items/{JACKET}/reviews/new").json()
             assert (review["content"], review["generation"]) == (text, written)
+
+
+def test_reviews_written_under_load_are_in_every_later_answer(
+    own_store: Path, tmp_path: Path
+) -> None:
+    with serving(tmp_path, "--store", own_store) as server:
+        written, stop = [server.ask().json()["generation"]], Event()
+
+        def load(client_number: int) -> list[tuple[int, int, int]]:
+            met = []
+            with httpx.Client(base_url=server.address, timeout=60) as client:
+                while not stop.is_set():
+                    least = written[-1]
+                    found = client.post("/v1/ask", json={**ZIPPER, "top_k": client_number})
+                    generation = found.json().get("generation", -1)
+                    met.append((found.status_code, least, generation))
+            return met
+
+        with ThreadPoolExecutor(4) as clients:
+            loads = [clients.submit(load, number + 1) for number in range(4)]
+            for number in range(6):
+                row = {"review_id": "new", "item_id": JACKET, "text": f"Zipper {number} is fine."}
+                written.append(index(own_store, tmp_path, row))
+            stop.set()
+        met = [each for load_ in loads for each in load_.result()]
+        assert {status for status, _, _ in met} == {200}
+        assert all(least <= generation for _, least, generation in met)
+        assert len({generation for _, _, generation in met}) > 2
 
 
 def test_what_was_accepted_is_answered_when_it_is_stopped(

@@ -301,7 +301,7 @@ def test_what_is_too_much_too_late_or_unwanted(
             connection.sendall(request)
         until(lambda: any(line["request_id"] == "gone" for line in server.requests()))
         [line] = [line for line in server.requests() if line["request_id"] == "gone"]
-        assert line["code"] == "closed"
+        assert (line["code"], line["status"]) == ("client_gone", 499)
         assert server.stop() == 0
     assert {"qa_system.batch", "qa_system.read", "qa_system.sentences"} <= set(spans)
     batches = spans.count("qa_system.batch")

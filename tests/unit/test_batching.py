@@ -157,6 +157,24 @@ async def test_a_question_whose_time_is_over_is_not_read() -> None:
     assert reading.batches == [["0"], ["3"]]
 
 
+async def test_whoever_would_wait_too_long_is_refused_at_once_and_others_are_not() -> None:
+    reading = Reading()
+    batcher = Batcher(reading, size=1, most=99, wait=0.0)
+    async with running(batcher, reading):
+        first = ask(batcher, "0")
+        await until(lambda: reading.batches)
+        asked = [first, ask(batcher, *map(str, range(1, 41)))]
+        await until(lambda: batcher.waiting == 40)
+        with pytest.raises(OverloadedError):  # a question is thought to take 0.05 s at first
+            await ask(batcher, "late", timeout=1.0)
+        asked += [ask(batcher, "patient"), ask(batcher, "other", client="b", timeout=20)]
+        reading.may_read.release(99)
+        await asyncio.gather(*asked)
+    texts = [text for batch in reading.batches for text in batch]
+    assert "late" not in texts
+    assert texts.index("other") == 2
+
+
 async def test_whoever_has_gone_leaves_the_queue() -> None:
     reading = Reading()
     batcher = Batcher(reading, size=1, most=9, wait=0.0)

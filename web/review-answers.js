@@ -652,7 +652,7 @@ class ReviewAnswers extends HTMLElement {
       total && reviews && mentions ? h("p", { class: "quiet" }, this.#text("spoken", { n: mentions, total: reviews })) : null,
       silent ? h("slot", { name: "empty" }) : null,
       written ? this.#written(written) : null,
-      this.#points(points, verdict),
+      this.#points(points, verdict, answers.parts ?? []),
       this.#feedback(answers),
     ].filter(Boolean);
   }
@@ -681,7 +681,7 @@ class ReviewAnswers extends HTMLElement {
     );
   }
 
-  #points(points, verdict) {
+  #points(points, verdict, parts) {
     if (!points.length) return null;
     const first = points.slice(0, POINTS_SHOWN);
     const other = SIDES[sideOf(points[0], verdict)];
@@ -690,13 +690,13 @@ class ReviewAnswers extends HTMLElement {
     const shown = points.filter((point) => first.includes(point));
     const rest = points.filter((point) => !first.includes(point));
     const item = (point) => h("li", { class: "point", part: "point" }, this.#point(point, verdict));
-    const parts = [...new Set(points.map((point) => point.part ?? null))];
     const list = (some, label) => h("ol", { class: "points", role: "list", "aria-label": label }, some.map(item));
     if (parts.length > 1) {
-      return h("div", {}, parts.map((part) => [
-        part ? h("h4", { class: "part" }, h("bdi", {}, part)) : null,
-        list(points.filter((point) => (point.part ?? null) === part), part ?? this.#text("points")),
-      ]));
+      return h("div", {}, parts.map((part) => {
+        const own = points.filter((point) => point.part === part);
+        const said = own.length ? list(own, part) : h("p", { class: "quiet" }, this.#text("not_said"));
+        return [h("h4", { class: "part" }, h("bdi", {}, part)), said];
+      }));
     }
     const all = list(shown, this.#text("points"));
     const more = this.#disclosure(rest.map(item), all, "points");

@@ -156,6 +156,7 @@ def scripted() -> dict[tuple[str, str], dict[str, Any]]:
         listed[2],
         question="What size, and do they need breaking in?",
         mentions=4,
+        parts=("What size?", "Do they need breaking in?", "Are they vegan?"),
         points=tuple(
             replace(point, part=part)
             for point, part in zip(

@@ -261,11 +261,10 @@ def test_one_review_has_no_bar(visit, server):
 def test_a_compound_question_is_answered_part_by_part(visit):
     page = visit(BOOTS)
     ask(page, "What size, and do they need breaking in?")
-    assert texts(page.get_by_role("heading", level=4)) == [
-        "What size?",
-        "Do they need breaking in?",
-    ]
+    parts = texts(page.get_by_role("heading", level=4))
+    assert parts == ["What size?", "Do they need breaking in?", "Are they vegan?"]
     assert page.get_by_role("list", name="What size?").locator("> li").count() == 2
+    assert page.locator(".part").last.locator("+ p").inner_text() == "The reviews don’t say"
 
 
 def test_dissent_is_seen_however_many_agree(visit, server):
@@ -313,7 +312,8 @@ def test_strangers_words_stay_words(visit, server):
     given = marked_answers.answers(HOSTILE, review.item_id, said, {review.id: review})
     given = replace(given, points=tuple(replace(p, part=HOSTILE) for p in given.points))
     hostile = replace(given.points[0], label=HOSTILE, part="<i>other part</i>")
-    given = replace(given, points=(*given.points, hostile))
+    parts = (HOSTILE, "<i>other part</i>")
+    given = replace(given, points=(*given.points, hostile), parts=parts)
     server.answers[review.item_id, HOSTILE] = given.to_dict()
     page = visit(review.item_id, questions=json.dumps([HOSTILE]), texts='{"title": "<b>Ask</b>"}')
     page.get_by_role("button", name="img").click()

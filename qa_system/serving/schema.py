@@ -113,11 +113,41 @@ ANSWERS: Final[dict[str, Any]] = {
             "exact": None,
         }
     ],
+    "abstained": False,
+    "score": 0.47,
+    "threshold": 0.31,
     "decision": {"abstains": False, "score": 0.47, "threshold": 0.31},
     "reviews": 14,
     "considered": 6,
     "read": 8,
+    "mentions": 1,
+    "verdict": None,
+    "parts": [],
+    "points": [
+        {
+            "label": "it catches the flap inside",
+            "support": 1,
+            "share": 1.0,
+            "interval": [0.21, 1.0],
+            "polarity": "against",
+            "subjective": 1.0,
+            "stance": None,
+            "part": None,
+            "quotes": [
+                {
+                    "review_id": "5d0e",
+                    "field": "text",
+                    "text": "it catches the flap inside",
+                    "start": 19,
+                    "end": 45,
+                    "snippet": "the zip!! the ZIP. it catches the flap inside every. single. time.",
+                    "meta": {"stars": 1},
+                }
+            ],
+        }
+    ],
     "reviews_read": 8,
+    "no_answer_probability": 0.53,
     "timings": {"total": 0.04},
     "error": None,
     "generation": 2,

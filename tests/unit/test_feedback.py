@@ -1,6 +1,8 @@
 """Feedback in a file: what is kept, by whom it can be read, and how it is erased."""
 
 import multiprocessing
+import os
+import signal
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,6 +85,20 @@ def test_several_processes_write_one_file(path: Path) -> None:
     ids = [entry["request_id"] for entry in entries]
     for name in "ab":
         assert [each for each in ids if each[0] == name] == [f"{name}{n}" for n in range(20)]
+
+
+def append_and_die(path: Path) -> None:
+    FeedbackFile(path).append(SAID)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_was_appended_outlives_its_process(path: Path) -> None:
+    writer = multiprocessing.get_context("spawn").Process(target=append_and_die, args=(path,))
+    writer.start()
+    writer.join(60)
+    assert writer.exitcode == -signal.SIGKILL
+    [entry] = FeedbackFile(path).entries()
+    assert entry["request_id"] == "r1"
 
 
 def test_a_file_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:

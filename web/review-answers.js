@@ -404,7 +404,7 @@ class ReviewAnswers extends HTMLElement {
   }
 
   disconnectedCallback() {
-    this.#asking?.abort();
+    if (this.#asking) this.reset();
   }
 
   attributeChangedCallback(name, before, after) {

@@ -22,7 +22,7 @@ WIDGET = Path(__file__).parents[2] / "web" / "review-answers.js"
 RAIN = "Does it really keep the rain out?"
 HOSTILE = (
     "😀 <img src=x onerror=\"document.title='owned'\"> "
-    "</script><script>document.title='owned'</script> \u202ebackwards"
+    "</script><script>document.title='owned'</script> \u202ebackwards" + "endless" * 40
 )
 
 
@@ -315,7 +315,12 @@ def test_strangers_words_stay_words(visit, server):
     parts = (HOSTILE, "<i>other part</i>")
     given = replace(given, points=(*given.points, hostile), parts=parts)
     server.answers[review.item_id, HOSTILE] = given.to_dict()
-    page = visit(review.item_id, questions=json.dumps([HOSTILE]), texts='{"title": "<b>Ask</b>"}')
+    page = visit(
+        review.item_id,
+        width=400,
+        questions=json.dumps([HOSTILE]),
+        texts='{"title": "<b>Ask</b>"}',
+    )
     page.get_by_role("button", name="img").click()
     answered(page)
     page.get_by_role("button", name="Read the whole review").first.click()
@@ -325,6 +330,7 @@ def test_strangers_words_stay_words(visit, server):
     assert '<img src=x onerror="document.title' in shown.inner_text()
     assert page.get_by_role("heading", level=2).inner_text() == "<b>Ask</b>"
     assert page.locator("main :is(img, script, b, i:not(:empty))").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
     assert violations(page) == []
 
 
@@ -412,6 +418,39 @@ def test_the_last_question_counts_and_waiting_is_told(visit, server):
     page.wait_for_timeout(1_200)
     assert page.locator(".asked").inner_text() == RAIN
     assert page.evaluate("shown") == [RAIN]
+
+
+def test_a_widget_that_is_moved_keeps_its_answer_and_gives_up_a_question(visit, server):
+    page = visit()
+    ask(page, RAIN)
+    move = "document.body.prepend(document.querySelector('review-answers'))"
+    page.evaluate(move)
+    assert page.locator(".verdict").inner_text() == "Mostly yes"
+    server.replies["How is the zipper?"] = Reply(200, {}, 0.5)
+    page.get_by_role("textbox").fill("How is the zipper?")
+    page.keyboard.press("Enter")
+    page.locator("review-answers[state=loading]").wait_for()
+    page.evaluate(move)
+    page.wait_for_timeout(800)
+    assert page.locator("review-answers").get_attribute("state") == "idle"
+
+
+def test_a_review_that_is_gone_is_told(visit, server):
+    server.reviews = {}
+    page = visit()
+    ask(page, RAIN)
+    page.get_by_role("button", name="Read the whole review").first.click()
+    page.get_by_text("This review could not be loaded.").wait_for()
+    assert page.get_by_role("button", name="Close the review").is_visible()
+
+
+@pytest.mark.parametrize("endpoint", ["/shop/proxy", "/shop/proxy/", "shop/proxy"])
+def test_the_endpoint_may_be_a_proxy_with_a_path(visit, server, endpoint):
+    asked = []
+    page = visit(endpoint=endpoint)
+    page.on("request", lambda request: asked.append(request.url))
+    ask(page, RAIN)
+    assert asked == [f"{server.url}/shop/proxy/v1/ask"]
 
 
 def test_a_time_limit_is_kept(visit, server):

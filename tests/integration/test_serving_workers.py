@@ -52,6 +52,12 @@ class Guarded:
         tree["serving"] |= serving_settings
         self.config.write_text(yaml.safe_dump(tree))
 
+    def both_answer(self) -> bool:
+        """Whether each of two workers has answered something."""
+        httpx.get(f"{self.server.address}/health/live", timeout=60)
+        pids = {line["pid"] for line in self.server.requests()}
+        return len(now := set(self.server.workers())) == 2 and now <= pids
+
     def ask(self, key: str | None = SECRET, **headers: str) -> httpx.Response:
         given = headers if key is None else {"X-API-Key": key, **headers}
         return httpx.post(f"{self.server.address}/v1/ask", json=ZIPPER, headers=given, timeout=60)
@@ -134,12 +140,7 @@ def test_a_limit_holds_for_all_workers(guarded: Guarded) -> None:
     assert refused.json()["error"]["code"] == "rate_limited"
     assert 1 <= int(refused.headers["retry-after"]) <= 12
 
-    def both_answer() -> bool:
-        guarded.ask()
-        lines = [line for line in guarded.server.requests() if line["route"] == "/v1/ask"]
-        return {line["pid"] for line in lines} == set(guarded.server.workers())
-
-    until(both_answer)
+    until(guarded.both_answer)
 
 
 def test_metrics_are_those_of_all_workers(guarded: Guarded) -> None:
@@ -170,41 +171,44 @@ def test_a_killed_worker_is_replaced_and_the_others_go_on(guarded: Guarded) -> N
     psutil.Process(before[0]).kill()
     for _ in range(10):
         assert guarded.ask().status_code == 200
-    until(lambda: before[0] not in (now := guarded.server.workers()) and len(now) == 2)
+    until(lambda: before[0] not in guarded.server.workers() and guarded.both_answer())
     assert before[1] in guarded.server.workers()
     assert f"worker {before[0]} died" in guarded.server.log()
 
 
 def test_settings_that_are_wrong_leave_the_old_workers_alone(guarded: Guarded) -> None:
-    until(lambda: len(guarded.server.workers()) == 2)
+    until(guarded.both_answer)
     before, kept = guarded.server.workers(), guarded.config.read_text()
-    guarded.config.write_text(kept.replace("workers:", "wurkers:"))
-    guarded.server.signal(signal.SIGHUP)
-    until(lambda: "the old ones go on" in guarded.server.log())
-    assert "serving.wurkers" in guarded.server.log()
-    assert guarded.server.workers() == before
-    assert guarded.ask().status_code == 200
-    guarded.config.write_text(kept)
+    try:
+        guarded.config.write_text(kept.replace("workers:", "wurkers:"))
+        guarded.server.signal(signal.SIGHUP)
+        until(lambda: "the old ones go on" in guarded.server.log())
+        assert "serving.wurkers" in guarded.server.log()
+        assert guarded.server.workers() == before
+        assert guarded.ask().status_code == 200
+    finally:
+        guarded.config.write_text(kept)
 
 
 def test_a_reload_takes_new_settings_and_loses_nothing(guarded: Guarded) -> None:
+    until(guarded.both_answer)
     before = guarded.server.workers()
-    until(lambda: guarded.ask().status_code == 200)
     stop, outcomes = Event(), Counter[int]()
 
     def load() -> None:
         while not stop.is_set():
             outcomes[guarded.ask().status_code] += 1
 
-    loads = [Thread(target=load) for _ in range(3)]
-    for each in loads:
-        each.start()
-    guarded.set(max_top_k=2)
-    guarded.server.signal(signal.SIGHUP)
-    until(lambda: not set(before) & set(guarded.server.workers()))
-    stop.set()
-    for each in loads:
-        each.join()
+    with ThreadPoolExecutor(3) as clients:
+        loads = [clients.submit(load) for _ in range(3)]
+        try:
+            guarded.set(max_top_k=2)
+            guarded.server.signal(signal.SIGHUP)
+            until(lambda: not set(before) & set(guarded.server.workers()))
+        finally:
+            stop.set()
+        for each in loads:
+            each.result()  # a request that was lost raises here
     # The question asks for three answers: the old workers take that, and the new ones do not.
     assert set(outcomes) == {200, 422}
     assert guarded.ask().status_code == 422

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qa_system.generators.chat import ReviewChat as ReviewChat
     from qa_system.generators.rag import RAGGenerator as RAGGenerator
     from qa_system.generators.scoring import GeneratedAnswerScorer as GeneratedAnswerScorer
+    from qa_system.judging.judge import Judge as Judge
     from qa_system.opinions.records import Point as Point
     from qa_system.opinions.records import Quote as Quote
     from qa_system.opinions.records import Verdict as Verdict
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from qa_system.retrievers.embedders import ReviewDocumentEmbedder as ReviewDocumentEmbedder
     from qa_system.retrievers.embedders import ReviewTextEmbedder as ReviewTextEmbedder
     from qa_system.retrievers.embedding import ReviewEmbeddingRetriever as ReviewEmbeddingRetriever
+    from qa_system.retrievers.judged import JudgedSentenceRetriever as JudgedSentenceRetriever
     from qa_system.retrievers.sentences import SentenceRetriever as SentenceRetriever
     from qa_system.stores.elasticsearch import ElasticsearchReviewStore as ElasticsearchReviewStore
     from qa_system.stores.faiss import FAISSDocumentStore as FAISSDocumentStore
@@ -56,6 +58,8 @@ _HOMES = {
     "ExtractiveReader": "qa_system.readers.extractive",
     "FAISSDocumentStore": "qa_system.stores.faiss",
     "GeneratedAnswerScorer": "qa_system.generators.scoring",
+    "Judge": "qa_system.judging.judge",
+    "JudgedSentenceRetriever": "qa_system.retrievers.judged",
     "Label": "qa_system.records",
     "Point": "qa_system.opinions.records",
     "QASystem": "qa_system.system",

@@ -10,6 +10,7 @@ Pipelines dump to YAML and load back (`Pipeline.dumps`, `load`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from haystack import Pipeline
@@ -248,15 +249,22 @@ def build_consensus(settings: Settings) -> ConsensusBuilder:
 
     Where reviews are found by words alone, mentions are compared by words, too: no encoder is
     loaded.
+
+    Raises:
+        ConfigError: `answers.max_error` cannot be kept.
+        ModelError: the file of confidences is damaged, or a model cannot be found.
     """
     from qa_system.consensus.builder import ConsensusBuilder
+    from qa_system.consensus.confidence import confidence_of
 
+    fitted = confidence_of(settings, reads_sentences=reads_sentences(settings))
     return ConsensusBuilder(
         judge=settings.judge.model_dump(),
         encoder=settings.encoder.model_dump(),
         by_words=SHARE_OF_WORDS.get(settings.retriever.mode) == 1,
         snippet_chars=settings.reader.snippet_chars,
-        **settings.answers.model_dump(),
+        fitted=None if fitted is None else replace(fitted, outcomes=()).to_dict(),
+        **settings.answers.model_dump(exclude={"confidence", "max_error"}),
     )
 
 

@@ -406,7 +406,7 @@ class QASystem:
         best = max((draft.support.score for draft in written), default=None)
         decision = Decision(best, self.settings.generator.min_support)
         if mode == "extract" or (mode == "auto" and not given):
-            decision = decision_on(reading, counted, self._consensus.threshold)
+            decision = decision_on(reading, counted, self._consensus)
             given = tuple(quoted_answer(*each, size) for each in counted.shown)
         considered = max(found.considered, counted.mentions) if counted.is_of_one_item else None
         return Answers(

@@ -15,6 +15,7 @@ from qa_system.ties import best_first
 if TYPE_CHECKING:
     from haystack import Document
 
+    from qa_system.consensus.builder import ConsensusBuilder
     from qa_system.consensus.mentions import Mention
     from qa_system.consensus.summary import Consensus
     from qa_system.generators.drafts import Draft
@@ -52,7 +53,7 @@ def quoted_answer(mention: Mention, document: Document, snippet_chars: int) -> A
     )
 
 
-def decision_on(reading: Reading, consensus: Consensus, threshold: float) -> Decision:
+def decision_on(reading: Reading, consensus: Consensus, builder: ConsensusBuilder) -> Decision:
     """Return whether a question is answered in the words of reviews.
 
     It is if there is a mention: a sentence that the judge or the reader takes for an answer.
@@ -60,11 +61,13 @@ def decision_on(reading: Reading, consensus: Consensus, threshold: float) -> Dec
     Args:
         reading: what the reader found.
         consensus: of the same reviews.
-        threshold: the judge's probability from which on a sentence is a mention.
+        builder: built it.
     """
+    if builder.is_fitted:
+        return Decision(consensus.surest, builder.threshold)
     if consensus.confidence is None or not reading.decision.abstains:
         return reading.decision
-    return Decision(consensus.confidence, threshold)
+    return Decision(consensus.confidence, builder.threshold)
 
 
 def generated_answer(draft: Draft, snippet_chars: int) -> Answer:

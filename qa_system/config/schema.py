@@ -155,6 +155,12 @@ class AnswersSettings(Strict):
     """The mean cosine of mentions from which on they say the same, and are one point."""
     same_stance: Annotated[float, Field(ge=0)] = 0.15
     """What is added to the cosine of two mentions that answer a polar question alike."""
+    confidence: str | None = None
+    """The file of what mentions' confidences mean, as `qa-eval calibrate --pipeline` writes it;
+    None: the one that ships with the bundled models."""
+    max_error: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The share of the answers given that may be wrong, kept with 95 % confidence; None: no
+    promise, and the threshold with the highest score."""
 
 
 class GeneratorSettings(Strict):

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from qa_system.arguments import checked
 from qa_system.config import AnswersSettings, JudgeSettings, describe
-from qa_system.consensus.candidates import clauses_of, marked_in, mentions_in
+from qa_system.consensus.candidates import clauses_of, marked_in, mentions_in, surest_of
+from qa_system.consensus.confidence import Confidence
 from qa_system.consensus.mentions import Mention, judged_mentions
 from qa_system.consensus.points import FloatArray, groups_of, similarity, similarity_of_words
 from qa_system.consensus.questions import is_polar, parts_of
@@ -59,6 +60,9 @@ class ConsensusBuilder:
         similarity: of mentions, on average, from which on they are one point.
         same_stance: what is added to it for two mentions that answer a polar question alike.
         snippet_chars: characters of the review to show around a quote.
+        fitted: what confidences mean, as `Confidence.to_dict` returns it; it takes the place of
+            `mention` and of the reader's threshold. None: confidences are the judge's or the
+            reader's own.
 
     >>> reviews = [Document(id=f"r{n}", content=text, meta={"item_id": "lamp"}) for n, text in
     ...     enumerate(["Bright enough for reading. Blue.", "Far too dim to read by.", "Arrived."])]
@@ -78,6 +82,7 @@ class ConsensusBuilder:
         similarity: float = DEFAULTS.similarity,
         same_stance: float = DEFAULTS.same_stance,
         snippet_chars: int = 160,
+        fitted: dict[str, Any] | None = None,
     ) -> None:
         self.judge = judge
         self.encoder = encoder
@@ -88,6 +93,8 @@ class ConsensusBuilder:
         self.similarity = similarity
         self.same_stance = same_stance
         self.snippet_chars = snippet_chars
+        self.fitted = fitted
+        self._fitted = None if fitted is None else Confidence.from_dict(fitted)
         chosen = _judge_settings(judge)
         self._sentences = chosen.sentences
         self._judge = Judge(**chosen.model_dump(exclude={"sentences"}))
@@ -106,6 +113,7 @@ class ConsensusBuilder:
             similarity=self.similarity,
             same_stance=self.same_stance,
             snippet_chars=self.snippet_chars,
+            fitted=self.fitted,
         )
 
     @classmethod
@@ -130,8 +138,18 @@ class ConsensusBuilder:
         return self._sentences > 0
 
     @property
+    def is_fitted(self) -> bool:
+        """Whether confidences are probabilities that an answer is right, fitted as a whole."""
+        return self._fitted is not None
+
+    @property
     def threshold(self) -> float:
-        """The judge's probability from which on a sentence is a mention; 1 without a judge."""
+        """The confidence from which on a sentence is a mention, on the scale of its confidence.
+
+        It is the judge's, where nothing was fitted with the pipeline; 1 without a judge.
+        """
+        if self._fitted is not None:
+            return self._fitted.probability(self._fitted.threshold)
         if not self.is_judging:
             return 1.0
         return self._judge.threshold if self.mention is None else self.mention
@@ -224,14 +242,20 @@ class ConsensusBuilder:
     ) -> list[Grouped]:
         """Return the points of several questions."""
         mentions = [
-            mentions_in(own, each.documents, each.marked, self.threshold)
+            mentions_in(own, each.documents, each.marked, self.threshold, self._fitted)
+            for each, own in zip(materials, clauses, strict=True)
+        ]
+        surest = [
+            surest_of(own, each.marked, self._fitted)
             for each, own in zip(materials, clauses, strict=True)
         ]
         texts = [[mention.told for mention in own] for own in mentions]
         threshold = SIMILAR_WORDS if self.by_words else self.similarity
         return [
-            Grouped(material, groups_of(own, alike, threshold, self.same_stance))
-            for material, own, alike in zip(materials, mentions, self._alike(texts), strict=True)
+            Grouped(material, groups_of(own, alike, threshold, self.same_stance), best)
+            for material, own, alike, best in zip(
+                materials, mentions, self._alike(texts), surest, strict=True
+            )
         ]
 
     def _alike(self, texts: Sequence[Sequence[str]]) -> list[FloatArray]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from haystack import Document
 
+from qa_system.consensus.confidence import Confidence
 from qa_system.consensus.mentions import Mention, best_of_reviews, merged
 from qa_system.consensus.quotes import review_of
 from qa_system.readers.evidence import candidates_of, has_sentences
@@ -21,7 +22,7 @@ from qa_system.ties import tie_breaker
 if TYPE_CHECKING:
     from haystack.dataclasses import ExtractedAnswer
 
-__all__ = ["Marked", "clauses_of", "marked_in", "mentions_in"]
+__all__ = ["Marked", "clauses_of", "marked_in", "mentions_in", "rated", "surest_of"]
 
 MOST_OF_REVIEW: Final = 8
 """Sentences of one review that are judged: a long review leaves room for the others."""
@@ -110,31 +111,63 @@ def clauses_of(
     ]
 
 
+def rated(
+    clauses: Sequence[Mention],
+    marked: Sequence[Marked],
+    threshold: float,
+    fitted: Confidence | None = None,
+) -> list[tuple[Mention, bool]]:
+    """Return clauses with the confidence of judge and reader, and whether they are mentions.
+
+    Args:
+        clauses: judged, or with the confidence 0.
+        marked: what the reader marked in the documents.
+        threshold: the confidence from which on a clause is a mention.
+        fitted: what confidences mean: they become probabilities, and the threshold is one. None: a
+            clause is a mention if the judge or the reader takes it for an answer.
+    """
+    found = []
+    for clause in clauses:
+        inside = [each.confidence for each in marked if each.answers and _is_in(each, clause)]
+        confidence = max([clause.confidence, *inside])
+        is_mention = bool(inside) or clause.confidence >= threshold
+        if fitted is not None:
+            confidence = fitted.probability(confidence)
+            is_mention = confidence >= threshold
+        found.append((replace(clause, confidence=confidence), is_mention))
+    return found
+
+
 def mentions_in(
     clauses: Sequence[Mention],
     documents: Sequence[Document],
     marked: Sequence[Marked],
     threshold: float,
+    fitted: Confidence | None = None,
 ) -> list[Mention]:
     """Return the mentions among clauses, one a review, without duplicates.
 
-    A clause is a mention if the judge or the reader takes it for an answer. What the reader
-    marked in it is the quote.
+    What the reader marked in a clause is the quote.
 
     Args:
         clauses: judged, or with the confidence 0.
         documents: of the question.
         marked: what the reader marked in them.
-        threshold: the judge's probability from which on a clause is a mention.
+        threshold: the confidence from which on a clause is a mention.
+        fitted: see `rated`.
     """
-    found = []
-    for clause in clauses:
-        inside = [each.confidence for each in marked if each.answers and _is_in(each, clause)]
-        if inside or clause.confidence >= threshold:
-            found.append(replace(clause, confidence=max([clause.confidence, *inside])))
+    found = [each for each, is_mention in rated(clauses, marked, threshold, fitted) if is_mention]
     contents = [document.content or "" for document in documents]
     best = [_quoted(each, contents[each.document], marked) for each in best_of_reviews(found)]
     return merged(best, [contents[each.document] for each in best])
+
+
+def surest_of(
+    clauses: Sequence[Mention], marked: Sequence[Marked], fitted: Confidence | None = None
+) -> float | None:
+    """Return the highest confidence of a clause, be it a mention or not; None: there is none."""
+    found = rated(clauses, marked, 0.0, fitted)
+    return max((each.confidence for each, _ in found), default=None)
 
 
 def _is_in(marked: Marked, clause: Mention) -> bool:

@@ -43,10 +43,12 @@ class Grouped:
     Args:
         material: what they were found in.
         groups: those that say the same, those of most reviews first.
+        surest: the highest confidence of a sentence, be it a mention or not; None: there is none.
     """
 
     material: Material
     groups: Sequence[Group]
+    surest: float | None = None
 
     @property
     def mentions(self) -> Iterator[Mention]:
@@ -65,6 +67,7 @@ class Consensus:
         verdict: what they answer to a question that yes or no answers.
         shown: mentions as they are shown one by one, with their documents.
         is_of_one_item: whether the question is about one item; otherwise there is no verdict.
+        surest: the highest confidence of a sentence, be it a mention or not; None: there is none.
     """
 
     mentions: int
@@ -73,6 +76,7 @@ class Consensus:
     verdict: Verdict | None
     shown: tuple[tuple[Mention, Document], ...]
     is_of_one_item: bool = True
+    surest: float | None = None
 
     @property
     def confidence(self) -> float | None:
@@ -109,6 +113,7 @@ def consensus_of(
         verdict=verdict_on(parts, least) if least is not None and is_of_one_item else None,
         shown=shown(parts),
         is_of_one_item=is_of_one_item,
+        surest=max((each.surest for each in parts if each.surest is not None), default=None),
     )
 
 

@@ -184,7 +184,7 @@ def _convert(network: Network, task: Task, precision: Precision) -> ModelProto:
 
 
 def _changed(
-    network: Network, model: ModelProto, change: Callable[[ModelProto], bool]
+    network: Network, model: ModelProto, change: Callable[[ModelProto], int]
 ) -> ModelProto:
     """Return the graph with a change, or as it is where that computes something else.
 

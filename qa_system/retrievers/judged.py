@@ -11,6 +11,7 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from qa_system.arguments import checked
 from qa_system.config import JudgeSettings, RetrieverSettings
 from qa_system.judging import Judge
+from qa_system.retrievers.late_encoder import section_of
 from qa_system.retrievers.sentences import SentenceRetriever, with_sentences
 from qa_system.stores import with_store
 from qa_system.stores.contract import ReviewStore
@@ -36,6 +37,9 @@ class JudgedSentenceRetriever:
     Args:
         judge: the judge's settings, as a dictionary with the keys of `judge:` in the
             configuration; None takes the defaults (`bundled:judge`, the best 64 sentences).
+
+    Raises:
+        ConfigError: the judge's settings are wrong.
 
     >>> import tempfile
     >>> from qa_system.stores import FAISSDocumentStore
@@ -67,7 +71,7 @@ class JudgedSentenceRetriever:
         self._sentences = SentenceRetriever(
             document_store, encoder, top_k, bm25_weight, relevant, filters
         )
-        settings = JudgeSettings.model_validate(judge or {})
+        settings = section_of(JudgeSettings, judge, "judge")
         self._judged = settings.sentences
         self._judge = Judge(**settings.model_dump(exclude={"sentences"}))
 

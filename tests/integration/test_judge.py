@@ -101,6 +101,14 @@ def test_the_best_sentences_of_a_store_are_judged(tmp_path: Path) -> None:
         assert {one.id for one in fewer.run(QUESTION, item)["documents"]} == {"r1", "r2"}
 
 
+def test_wrong_settings_of_the_judge_are_named(tmp_path: Path) -> None:
+    with (
+        FAISSDocumentStore(tmp_path / "store") as store,
+        pytest.raises(ConfigError, match="sentences"),
+    ):
+        JudgedSentenceRetriever(store, judge={"sentences": 0})
+
+
 def test_mode_judged_is_a_pipeline_that_can_be_written_down(tmp_path: Path) -> None:
     settings = changed(
         load_settings(),

@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from qa_system.models.locate import locate_checkpoint
 from qa_system.training.judge.evaluate import calibrate, measure
 from qa_system.training.judge.loss import collate, rows_of
 from qa_system.training.judge.model import start
-from qa_system.training.judge.recipe import JudgeTraining, PairsSource
+from qa_system.training.judge.recipe import JudgeTraining
 from qa_system.training.judge.rows import all_pairs_of, pairs_of
 from qa_system.training.record import write_record
 from qa_system.training.run import begin
@@ -26,7 +26,7 @@ from qa_system.training.sources import Part, read_sources
 
 __all__ = ["train_judge"]
 
-MEASURED_QUESTIONS = 400
+MEASURED_QUESTIONS = 150
 """Of each source of dev, drawn at random: every sentence of their texts is judged."""
 
 
@@ -119,8 +119,10 @@ def gather_pairs(recipe: JudgeTraining) -> Material:
         found, counted = pairs_of(part.labels, recipe.negatives, part.seed)
         pairs += part.source.weighted(found, part.seed)
         counts += counted
+    reviews_of = cache(_reviews_of)  # several files may name stretches of one data set
     for source in recipe.pairs:
-        learnt, apart = _divided(source, recipe.seed)
+        found_pairs = read_pairs(source.path, reviews_of(source.reviews))
+        learnt, apart = _divided(found_pairs, source.held_out, recipe.seed)
         pairs += source.weighted(learnt, recipe.seed)
         labelled += apart
         counts["labelled"] += len(learnt)
@@ -154,16 +156,14 @@ def _to_measure(part: Part, seed: int) -> list[Pair]:
     return [pair for label in drawn for pair in all_pairs_of(label)]
 
 
-def _divided(source: PairsSource, seed: int) -> tuple[list[Pair], list[Pair]]:
-    """Return a file's pairs to learn from, and those held out; no item is in both."""
-    reviews = {
-        label.review_id: label.context
-        for path in source.reviews
-        for label in read_dataset(path).labels
-    }
-    pairs = read_pairs(source.path, reviews)
+def _reviews_of(paths: tuple[str, ...]) -> dict[str, str]:
+    return {label.review_id: label.context for path in paths for label in read_dataset(path).labels}
+
+
+def _divided(pairs: Sequence[Pair], held_out: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """Return pairs to learn from, and those held out; no item is in both."""
     groups = sorted({pair.item_id or pair.question for pair in pairs})
-    apart = set(random.Random(seed).sample(groups, round(source.held_out * len(groups))))
+    apart = set(random.Random(seed).sample(groups, round(held_out * len(groups))))
     is_apart = [(pair.item_id or pair.question) in apart for pair in pairs]
     return (
         [pair for pair, held in zip(pairs, is_apart, strict=True) if not held],

@@ -10,7 +10,7 @@ SHOWN = (
     "LICENSE",
     "benchmarks/*.md",
     "configs/**/*.*",
-    "data/sample/README.md",
+    "data/*/README.md",
     "docs/*.md",
     "docs/decisions/*.md",
     "examples/*.*",

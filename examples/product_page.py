@@ -16,14 +16,22 @@ QUESTIONS = [
 
 def show(answers: Answers) -> None:
     print(f"\n{answers.question}  [{answers.item_id}]")
-    if not answers.answers:
-        print(f"  The reviews don't say ({answers.decision}).")
+    if answers.verdict is not None and answers.mentions:
+        print(f"  {answers.verdict}")
+    print(
+        f"  The reviews don't say ({answers.decision})."
+        if answers.abstained
+        else f"  {answers.spoken}"
+    )
     for answer in answers.answers:
-        written = "  (written)" if answer.generated else ""
-        print(f"  {answer.confidence:4.0%}  {answer.text}{written}")
-        print(f"        “{' '.join(answer.snippet.split())}”  ({answer.meta['stars']} stars)")
+        if answer.generated:
+            print(f"  {answer.text}  (written, support {answer.confidence:.0%})")
+    for point in answers.points[:2]:
+        print(f"  {'█' * round(20 * point.share):20}  {point.support}: {point.label}")
+        for quote in point.quotes[:2]:
+            print(f"    “{' '.join(quote.snippet.split())}”  ({quote.meta['stars']} stars)")
     milliseconds = 1000 * answers.timings["total"]
-    print(f"        {answers.read} of {answers.reviews} reviews read in {milliseconds:.0f} ms")
+    print(f"  {answers.read} of {answers.reviews} reviews read in {milliseconds:.0f} ms")
 
 
 def main(config: str, mode: Literal["extract", "generate", "auto"] = "extract") -> None:

@@ -34,6 +34,7 @@ def examine(config: Path | Settings | None = None, overrides: Iterable[str] = ()
     if settings.ranker.model is not None:
         findings.append(_model("ranker", settings.ranker.model, settings.ranker.type != "none"))
     findings.append(_model("reader", settings.reader.model, required=True))
+    findings.append(_confidence(settings))
     if settings.generator.type == "rag":
         findings.append(_model("generator", settings.generator.model, required=False))
     match settings.store:
@@ -185,6 +186,28 @@ def _folder(settings: Settings, store: StoreSettings) -> Iterator[Finding]:
             detail=f"no part of the store, which leaves them alone: {named}{more}",
             remedy="Move them elsewhere, if they are not yours to keep there.",
         )
+
+
+def _confidence(settings: Settings) -> Finding:
+    """Look whether the confidences of answers were fitted with the pipeline of the settings."""
+    from qa_system.consensus.confidence import confidence_of
+    from qa_system.pipelines import reads_sentences
+
+    name, needed = "confidence of answers", settings.answers.max_error is not None
+    try:
+        found = confidence_of(settings, reads_sentences=reads_sentences(settings))
+    except QASystemError as error:
+        return Finding(name, ok=False, required=needed, detail=error.what, remedy=error.remedy)
+    if found is not None:
+        return Finding(name, ok=True, required=needed, detail=f"fitted on {found.fitted_on}")
+    return Finding(
+        name,
+        ok=False,
+        required=False,
+        detail="not fitted with this reader, judge, retriever, evidence and budget: it is the "
+        "reader's and the judge's own",
+        remedy="Fit it on questions of yours: qa-eval calibrate --pipeline --write.",
+    )
 
 
 _NAMED = 5

@@ -10,6 +10,7 @@ Pipelines dump to YAML and load back (`Pipeline.dumps`, `load`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from haystack import Pipeline
@@ -21,6 +22,7 @@ from qa_system.generators.evidence import EvidenceSelector
 from qa_system.retrievers.registry import mode_of
 
 if TYPE_CHECKING:
+    from qa_system.consensus.builder import ConsensusBuilder
     from qa_system.generators.chat import ReviewChat
     from qa_system.generators.rag import RAGGenerator
     from qa_system.rankers.cross_encoder import CrossEncoderRanker
@@ -29,8 +31,10 @@ if TYPE_CHECKING:
     from qa_system.stores.contract import ReviewStore
 
 __all__ = [
+    "build_consensus",
     "build_generator",
     "build_reader",
+    "consensus",
     "dense",
     "extract",
     "generate",
@@ -63,6 +67,7 @@ SHARE_OF_WORDS: Final[Mapping[str, float | None]] = {
     "dense": 0.0,
     "hybrid": None,
     "sentences": None,
+    "judged": None,
 }
 """How much the words count when a mode's retriever scores sentences; None: as the settings say."""
 SENTENCES: Final = 50
@@ -120,6 +125,23 @@ def extract(store: ReviewStore, settings: Settings) -> Pipeline:
     pipeline = retrieve(store, found)
     pipeline.add_component("reader", build_reader(settings))
     pipeline.connect(f"{last(found)}.documents", "reader.documents")
+    return pipeline
+
+
+def consensus(store: ReviewStore, settings: Settings) -> Pipeline:
+    """Build question -> documents -> answers -> what the reviews say together.
+
+    Returns:
+        The pipeline of `extract(store, settings)`, followed by a component `consensus` that
+        returns `points`, `verdict` and `mentions`.
+
+    Raises:
+        QASystemError: as in `retrieve`.
+    """
+    pipeline = extract(store, settings)
+    pipeline.add_component("consensus", build_consensus(settings))
+    pipeline.connect(f"{last(to_read(settings))}.documents", "consensus.documents")
+    pipeline.connect("reader.answers", "consensus.answers")
     return pipeline
 
 
@@ -197,7 +219,7 @@ def to_read(settings: Settings) -> Settings:
         return changed(
             settings,
             {
-                "retriever.mode": "sentences",
+                "retriever.mode": "judged" if chosen.mode == "judged" else "sentences",
                 "retriever.top_k": max(
                     SENTENCES, chosen.top_k, settings.reader.budget // TOKENS_OF_SENTENCE
                 ),
@@ -220,6 +242,30 @@ def build_reader(settings: Settings) -> ExtractiveReader:
     from qa_system.readers.extractive import ExtractiveReader
 
     return ExtractiveReader(**settings.reader.model_dump())
+
+
+def build_consensus(settings: Settings) -> ConsensusBuilder:
+    """Build the component that counts what the reviews say, as the settings describe it.
+
+    Where reviews are found by words alone, mentions are compared by words, too: no encoder is
+    loaded.
+
+    Raises:
+        ConfigError: `answers.max_error` cannot be kept.
+        ModelError: the file of confidences is damaged, or a model cannot be found.
+    """
+    from qa_system.consensus.builder import ConsensusBuilder
+    from qa_system.consensus.confidence import confidence_of
+
+    fitted = confidence_of(settings, reads_sentences=reads_sentences(settings))
+    return ConsensusBuilder(
+        judge=settings.judge.model_dump(),
+        encoder=settings.encoder.model_dump(),
+        by_words=SHARE_OF_WORDS.get(settings.retriever.mode) == 1,
+        snippet_chars=settings.reader.snippet_chars,
+        fitted=None if fitted is None else replace(fitted, outcomes=()).to_dict(),
+        **settings.answers.model_dump(exclude={"confidence", "max_error"}),
+    )
 
 
 def build_generator(settings: Settings) -> RAGGenerator | ReviewChat:

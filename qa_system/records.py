@@ -15,6 +15,8 @@ import orjson
 
 from qa_system.config.choices import Similarity
 from qa_system.errors import QASystemError
+from qa_system.opinions import Decision, Point, Verdict
+from qa_system.opinions.notebook import page
 
 __all__ = [
     "Answer",
@@ -178,7 +180,7 @@ class Answer:
             chat model: those that it cites), largest share first.
         generated: whether it was written by a generator.
         exact: what the reader marked, where the answer is wider than that so as to keep its
-            meaning (`qa_system.answering.clauses`); None where `text` is what it marked.
+            meaning (`qa_system.texts.clauses`); None where `text` is what it marked.
     """
 
     text: str
@@ -213,50 +215,6 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """Whether a question is answered, and the two numbers that say so.
-
-    Both are on the scale of `Answer.confidence`: calibrated probabilities for extracted answers,
-    support for generated ones.
-
-    Args:
-        score: of the best answer that was found, given or withheld; None if there was none.
-        threshold: an answer is given from this score on: `reader.no_answer_threshold`, calibrated,
-            or `generator.min_support`.
-
-    >>> decision = Decision(score=0.29, threshold=0.375)
-    >>> decision.abstains, str(decision)
-    (True, 'score 29%, threshold 38%')
-    """
-
-    score: float | None
-    threshold: float
-
-    @property
-    def abstains(self) -> bool:
-        """Whether the decision is "the reviews don't say"."""
-        return self.score is None or self.score < self.threshold
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the decision as JSON values."""
-        return {"abstains": self.abstains, "score": self.score, "threshold": self.threshold}
-
-    def __str__(self) -> str:
-        if self.score is None:
-            return f"no answer found, threshold {self.threshold:.0%}"
-        digits = 0  # so many that the two look different where they are
-        while digits < MOST_DIGITS and (
-            self.score != self.threshold
-            and f"{self.score:.{digits}%}" == f"{self.threshold:.{digits}%}"
-        ):
-            digits += 1
-        return f"score {self.score:.{digits}%}, threshold {self.threshold:.{digits}%}"
-
-
-MOST_DIGITS = 12
-
-
-@dataclass(frozen=True, slots=True)
 class Answers:
     """What the reviews say to one question; no answers means "the reviews don't say".
 
@@ -267,10 +225,17 @@ class Answers:
         decision: why there are answers or none; None if the question failed.
         read: how many reviews were read, whole or in part.
         considered: how many have a sentence that bears on the question
-            (`retriever.relevant`); where reviews are read whole, how many were retrieved.
+            (`retriever.relevant`); where reviews are read whole, how many were retrieved; None if
+            no item was asked about.
         reviews: how many the item and the filters select.
         timings: seconds by stage.
         error: why the question could not be answered; None if it could.
+        mentions: how many reviews say something in answer; duplicates count once.
+        parts: of a compound question, each of which has points of its own; none: it is one.
+        points: what they say, those of most reviews first; of a compound question, part by part.
+        verdict: what they answer to a question that yes or no answers; None if it is another
+            question, if no item was asked about, and if too few reviews are decided.
+        generation: of the embedded store, the one that was searched; None: not known.
     """
 
     question: str
@@ -278,30 +243,81 @@ class Answers:
     answers: tuple[Answer, ...]
     decision: Decision | None
     read: int
-    considered: int = 0
+    considered: int | None = 0
     reviews: int = 0
     timings: Mapping[str, float] = field(default_factory=dict)
     error: QASystemError | None = None
+    mentions: int = 0
+    parts: tuple[str, ...] = ()
+    points: tuple[Point, ...] = ()
+    verdict: Verdict | None = None
+    generation: int | None = None
+
+    @property
+    def abstained(self) -> bool:
+        """Whether there is no answer; also if the question failed."""
+        return self.decision is None or self.decision.abstains
+
+    @property
+    def score(self) -> float | None:
+        """See `Decision.score`."""
+        return None if self.decision is None else self.decision.score
+
+    @property
+    def threshold(self) -> float | None:
+        """See `Decision.threshold`; None if the question failed."""
+        return None if self.decision is None else self.decision.threshold
 
     @property
     def reviews_read(self) -> int:
         """The same as `read`, by its name in earlier versions."""
         return self.read
 
+    @property
+    def spoken(self) -> str:
+        """How many reviews say something in answer, in words.
+
+        >>> Answers("?", "lamp", (), None, 0, reviews=41, mentions=9).spoken
+        '9 of 41 reviews speak of it.'
+        """
+        among = "" if self.considered is None or not self.reviews else f" of {self.reviews:,}"
+        if not self.mentions:
+            return "No review speaks of it."
+        if self.mentions == 1:
+            return f"1{among} review{'s' if among else ''} speaks of it."
+        return f"{self.mentions:,}{among} reviews speak of it."
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the answers as JSON values; an error as its code and public message."""
+        """Return the answers as JSON values; an error as its code and public message.
+
+        `answers.schema.json` in this package is their JSON schema.
+        """
         return {
             "question": self.question,
             "item_id": self.item_id,
-            "answers": [answer.to_dict() for answer in self.answers],
-            "decision": None if self.decision is None else self.decision.to_dict(),
             "reviews": self.reviews,
             "considered": self.considered,
             "read": self.read,
-            "reviews_read": self.read,
+            "mentions": self.mentions,
+            "verdict": None if self.verdict is None else self.verdict.to_dict(),
+            "parts": list(self.parts),
+            "points": [point.to_dict() for point in self.points],
+            "answers": [answer.to_dict() for answer in self.answers],
+            "abstained": self.abstained,
+            "score": self.score,
+            "threshold": self.threshold,
+            "generation": self.generation,
             "timings": dict(self.timings),
             "error": None if self.error is None else self.error.to_dict(),
+            # For one version more:
+            "decision": None if self.decision is None else self.decision.to_dict(),
+            "reviews_read": self.read,
+            "no_answer_probability": 1.0 - (self.score or 0.0),
         }
+
+    def _repr_html_(self) -> str:
+        """Return the answers as a notebook shows them."""
+        return page(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,17 +5,24 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, get_args
 
 from qa_system import pipelines
-from qa_system.answering.answers import best_spans, extracted_answers, generated_answer
+from qa_system.answering.answers import (
+    best_spans,
+    decision_on,
+    generated_answer,
+    quoted_answer,
+)
 from qa_system.answering.asking import Steps, failed, questions_of
+from qa_system.answering.counting import materials_of
+from qa_system.answering.examination import NOTHING_READ, Examination
 from qa_system.answering.finding import Finder, Found
-from qa_system.arguments import MOST, checked
+from qa_system.arguments import checked
 from qa_system.config import Settings, changed, load_settings
 from qa_system.config.choices import AnswerMode as Mode
 from qa_system.errors import ClosedError, InvalidArgumentError
@@ -29,6 +36,7 @@ from qa_system.stores import open_store
 if TYPE_CHECKING:
     from haystack import Document
 
+    from qa_system.consensus.summary import Consensus, Material
     from qa_system.generators.chat import ReviewChat
     from qa_system.generators.rag import Generated, RAGGenerator
     from qa_system.readers.extractive import ExtractiveReader
@@ -36,29 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Examination", "Mode", "QASystem"]
 
-SPANS_PER_ANSWER = 4
-"""Spans requested from the reader for each answer shown: several may be in one review."""
-
-NOTHING_READ = Reading((), (), 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Examination:
-    """How a question was answered: the answers, and everything that led to them.
-
-    Args:
-        documents: those that were read, whole or in part, best first: as retrieved or ranked; if
-            the reader is the ranker, by its best span in each.
-        reading: what the reader found in them, including spans below its threshold; empty if
-            answers were generated and the reader was not asked.
-        answers: what `ask` returns.
-        drafts: what was generated from the first of the documents, best first, withheld or not.
-    """
-
-    documents: tuple[Document, ...]
-    reading: Reading
-    answers: Answers
-    drafts: tuple[Draft, ...] = ()
+SPANS = 64
+"""Spans requested from the reader: as many as there are sentences that may be quoted."""
 
 
 @checked
@@ -102,6 +89,7 @@ class QASystem:
             # Its prior is of whole reviews' embeddings.
             self._for_writing = self._finding(settings)
         self._reader = pipelines.build_reader(settings)
+        self._consensus = pipelines.build_consensus(settings)
         self._generator: RAGGenerator | ReviewChat | None = None
         self._building = Lock()
         self._is_closed = False
@@ -176,6 +164,7 @@ class QASystem:
         self._finder_of(mode).warm_up()
         if self._reads(mode):
             self._reader.warm_up()
+        self._consensus.warm_up()
         if mode != "extract":
             self.generator.warm_up()
 
@@ -263,30 +252,35 @@ class QASystem:
                 range(len(asked)), lambda at: finder.find(asked[at], scored=mode != "extract")
             )
             readings = steps.together(
-                list(found), lambda part: self._read(part, asked, found, top_k, mode)
+                list(found), lambda part: self._read(part, asked, found, mode)
             )
-            documents = {
-                at: self._in_order(found[at].documents, reading) for at, reading in readings.items()
-            }
-            written: dict[int, tuple[Draft, ...]] = dict.fromkeys(readings, ())
-            if mode != "extract":
-                written = steps.together(
-                    list(readings),
-                    lambda part: self._write(part, asked, found, documents, readings, top_k),
-                )
+            materials = steps.each(
+                readings, lambda at: self._about(asked[at], found[at], readings[at], finder)
+            )
+            counted = steps.together(
+                list(materials), lambda part: self._consensus.build([materials[at] for at in part])
+            )
+            documents = {at: self._in_order(found[at].documents, readings[at]) for at in counted}
+            written = steps.together(
+                list(counted),
+                lambda part: self._write(part, asked, found, documents, readings, top_k, mode),
+            )
         return [
             Examination(
                 documents=documents[at],
                 reading=readings[at],
-                answers=self._answers(
-                    question,
-                    len(documents[at]),
-                    found[at],
-                    readings[at],
-                    written[at],
-                    top_k,
-                    mode,
-                    timings,
+                answers=replace(
+                    self._answers(
+                        question,
+                        found[at],
+                        len(documents[at]),
+                        readings[at],
+                        counted[at],
+                        written[at],
+                        top_k,
+                        mode,
+                    ),
+                    timings=timings,
                 ),
                 drafts=written[at],
             )
@@ -340,7 +334,6 @@ class QASystem:
         part: Sequence[int],
         asked: Sequence[Question],
         found: Mapping[int, Found],
-        top_k: int,
         mode: Mode,
     ) -> list[Reading]:
         if not self._reads(mode):
@@ -348,8 +341,14 @@ class QASystem:
         return self._reader.read(
             [asked[at].text for at in part],
             [found[at].documents for at in part],
-            top_k=min(SPANS_PER_ANSWER * top_k, MOST),
+            top_k=SPANS,
         )
+
+    def _about(
+        self, question: Question, found: Found, reading: Reading, finder: Finder
+    ) -> tuple[list[Material], bool]:
+        parts = self._consensus.parts_of(question.text)
+        return materials_of(question, parts, found, reading, finder)
 
     def _write(
         self,
@@ -359,8 +358,9 @@ class QASystem:
         ordered: Mapping[int, Sequence[Document]],
         readings: Mapping[int, Reading],
         top_k: int,
+        mode: Mode,
     ) -> list[tuple[Draft, ...]]:
-        if not any(ordered[at] for at in part):
+        if mode == "extract" or not any(ordered[at] for at in part):
             return [()] * len(part)
         chosen = self.settings.generator
         documents: list[list[Document]]
@@ -393,29 +393,35 @@ class QASystem:
     def _answers(
         self,
         question: Question,
-        read: int,
         found: Found,
+        read: int,
         reading: Reading,
+        counted: Consensus,
         written: Sequence[Draft],
         top_k: int,
         mode: Mode,
-        timings: Mapping[str, float],
     ) -> Answers:
         size = self.settings.reader.snippet_chars
         given = tuple(generated_answer(draft, size) for draft in written if not draft.withheld)
         best = max((draft.support.score for draft in written), default=None)
         decision = Decision(best, self.settings.generator.min_support)
         if mode == "extract" or (mode == "auto" and not given):
-            given, decision = extracted_answers(reading), reading.decision
+            decision = decision_on(reading, counted, self._consensus)
+            given = tuple(quoted_answer(*each, size) for each in counted.shown)
+        considered = max(found.considered, counted.mentions) if counted.is_of_one_item else None
         return Answers(
             question=question.text,
             item_id=question.item_id,
             answers=given[:top_k],
             decision=decision,
             read=read,
-            considered=found.considered,
+            considered=considered,
             reviews=found.reviews,
-            timings=timings,
+            mentions=counted.mentions,
+            parts=counted.parts,
+            points=counted.points,
+            verdict=counted.verdict,
+            generation=found.generation,
         )
 
     def _in_order(self, documents: Sequence[Document], reading: Reading) -> tuple[Document, ...]:

@@ -7,6 +7,7 @@ from eval.cli.benchmark import benchmark
 from eval.cli.calibrate import calibrate
 from eval.cli.check import check
 from eval.cli.compare import compare
+from eval.cli.consensus import consensus
 from eval.cli.data.convert import convert
 from eval.cli.data.explore import explore
 from eval.cli.data.labels import labels
@@ -25,6 +26,7 @@ app = command_line(
 app.command(cls=SpreadK)(retriever)
 app.command()(reader)
 app.command()(pipeline)
+app.command()(consensus)
 app.command()(generator)
 app.command()(benchmark)
 app.command()(calibrate)

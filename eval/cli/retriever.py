@@ -34,7 +34,7 @@ DEFAULT_KS = (1, 3, 5, 10)
 ALL = "all"
 MODE = Setting(
     "retriever.mode",
-    "bm25, dense, hybrid, sentences, the name of an added retriever, or all.",
+    "bm25, dense, hybrid, sentences, judged, the name of an added retriever, or all.",
     formerly="--retriever",
     default="as configured",
     read=lambda mode: None if mode == ALL else mode,

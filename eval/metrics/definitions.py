@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import fsum
 
+from eval.metrics.consensus import CONSENSUS
 from eval.metrics.metric import (
     ANSWERABLE,
     ANSWERED,
@@ -245,6 +246,15 @@ def _best_of_k(score: Callable[..., float]) -> Callable[[Case], float]:
 
 PIPELINE = (
     Metric(
+        name="judged_f1",
+        label="F1, judged",
+        meaning="`f1` of the best answer from a review that annotators read for the question; "
+        "answers from the others are left out before scoring.",
+        source="condensed lists: Sakai, Alternatives to Bpref, SIGIR 2007",
+        tasks=("pipeline",),
+        score=lambda case: f1(case.output["judged"], gold_texts(case.label)),
+    ),
+    Metric(
         name="em@k",
         label="EM, best of k",
         meaning="`em` of the best of the first k answers.",
@@ -324,6 +334,19 @@ GENERATOR = (
     ),
 )
 
+
+def _coverage_at(percent: int) -> Metric:
+    return Metric(
+        name=f"coverage_at_{percent}",
+        label=f"coverage at {percent} % error",
+        meaning=f"Largest share of the questions, surest first, of whose answers {percent} % at "
+        "most are wrong: have an F1 below .5.",
+        source="Kamath, Jia and Liang, Selective Question Answering under Domain Shift, 2020",
+        tasks=("reader", "pipeline", "consensus"),
+        over=TOGETHER,
+    )
+
+
 CONFIDENCE = (
     Metric(
         name="best_em",
@@ -361,9 +384,11 @@ CONFIDENCE = (
         at_random="1 - mean F1",
         higher_is_better=False,
     ),
+    *map(_coverage_at, (10, 20, 30)),
 )
 
 DEFINITIONS = {
-    metric.name: metric for metric in (*RANKING, *ANSWERS, *PIPELINE, *GENERATOR, *CONFIDENCE)
+    metric.name: metric
+    for metric in (*RANKING, *ANSWERS, *PIPELINE, *GENERATOR, *CONSENSUS, *CONFIDENCE)
 }
 """Name -> metric, in the order in which reports list them."""

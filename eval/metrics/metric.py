@@ -26,7 +26,7 @@ __all__ = [
     "score_all",
 ]
 
-Task = Literal["retriever", "reader", "pipeline", "generator"]
+Task = Literal["retriever", "reader", "pipeline", "generator", "consensus"]
 """What is evaluated; see `eval.tasks`."""
 
 

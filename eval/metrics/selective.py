@@ -17,6 +17,8 @@ __all__ = [
     "aurc",
     "best_threshold",
     "confidence_measures",
+    "coverage_at_error",
+    "coverages",
     "precision_coverage",
     "reliability",
     "risk_coverage",
@@ -25,6 +27,10 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
+ERRORS = (0.1, 0.2, 0.3)
+"""The shares of wrong answers at which coverage is reported."""
+RIGHT = 0.5
+"""The F1 from which on an answer counts as right."""
 POINTS = 200
 """Points of a curve at most: more than a plot can show."""
 
@@ -45,7 +51,8 @@ def confidence_measures(
 
     Returns:
         The `measures` of a `System`: `best_em`, `best_f1`, their thresholds, `ece`
-        and `aurc` (both of F1). And its `details`: `thresholds`, `risk_coverage`, `reliability`.
+        and `aurc` (both of F1), `coverage_at_10` and so on (`coverage_at_error`, an answer with an
+        F1 of .5 being right). And its `details`: `thresholds`, `risk_coverage`, `reliability`.
     """
     measures: dict[str, float | None] = {}
     for metric, scores in if_answered.items():
@@ -54,6 +61,8 @@ def confidence_measures(
     f1 = if_answered["f1"]
     measures["ece"] = expected_calibration_error(confidence, f1)
     measures["aurc"] = aurc(confidence, f1)
+    given = np.where(np.isnan(np.asarray(log_odds, dtype=np.float64)), np.nan, confidence)
+    measures |= coverages(given, np.asarray(f1, dtype=np.float64) >= RIGHT)
     return measures, {
         "thresholds": threshold_curve(log_odds, if_answered, if_abstained),
         "risk_coverage": risk_coverage(confidence, f1),
@@ -196,6 +205,41 @@ def precision_coverage(confidence: ArrayLike, scores: ArrayLike) -> dict[str, li
         "coverage": ((at + 1) / len(score)).tolist(),
         "precision": (1 - risks[at]).tolist(),
     }
+
+
+def coverages(confidence: ArrayLike, right: ArrayLike) -> dict[str, float | None]:
+    """Return `coverage_at_error` at 10, 20 and 30 % as measures of a system."""
+    return {
+        f"coverage_at_{round(100 * error)}": coverage_at_error(confidence, right, error)
+        for error in ERRORS
+    }
+
+
+def coverage_at_error(confidence: ArrayLike, right: ArrayLike, error: float) -> float:
+    """Return the largest share of the questions that can be answered with so few errors.
+
+    The questions with the highest confidence are answered, those with equal confidence together.
+    The share is chosen on these same questions: a description of the confidence, no promise.
+
+    Args:
+        confidence: of each question's answer; NaN where there is none to give.
+        right: whether that answer is right; not, where the question has none.
+        error: the share of the answers given that may be wrong.
+
+    Source: Kamath, Jia and Liang, Selective Question Answering under Domain Shift, ACL 2020.
+
+    >>> coverage_at_error([0.9, 0.8, 0.7, 0.6], [True, False, True, True], 0.25)
+    1.0
+    >>> coverage_at_error([0.9, 0.8, 0.8, float("nan")], [True, False, True, True], 0.2)
+    0.25
+    """
+    sureness, score = _arrays(confidence, right)
+    could = ~np.isnan(sureness)
+    if not could.any():
+        return 0.0
+    risks, last_of_tie = _risks(sureness[could], score[could])
+    ends = np.flatnonzero(last_of_tie & (risks <= error + 1e-12))
+    return float(ends[-1] + 1) / len(score) if len(ends) else 0.0
 
 
 def reliability(confidence: ArrayLike, scores: ArrayLike, bins: int = 10) -> dict[str, list[float]]:

@@ -30,7 +30,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     notes = [
         *_questions(summary),
         (
-            f"In brackets: {level:.0%} intervals (bootstrap over items)."
+            f"In brackets: {level:.0%} intervals (bootstrap over {_resampled(summary)})."
             if summary["resampling"]["clusters"] > 1
             else "All questions are about one item, so that there are no intervals."
         ),
@@ -121,6 +121,10 @@ def _counts(summary: Mapping[str, Any], system: Mapping[str, Any]) -> Iterable[s
             yield f"{counts[count]:,} {note}"
 
 
+def _resampled(summary: Mapping[str, Any]) -> str:
+    return "questions" if summary["kind"] == "consensus" else "items"
+
+
 def _measures(summary: Mapping[str, Any]) -> Iterable[str]:
     for name, system in summary["systems"].items():
         measures = system["measures"]
@@ -132,8 +136,18 @@ def _measures(summary: Mapping[str, Any]) -> Iterable[str]:
             parts.append(f"F1 {best} at the best threshold for these questions ({at})")
         parts += [
             f"{describe(measure).label} {describe(measure).shown(measures[measure])}"
-            for measure in ("ece", "aurc")
+            for measure in ("ece", "aurc", "coverage_at_10", "coverage_at_20", "coverage_at_30")
             if measures.get(measure) is not None
         ]
         if parts:
             yield f"{name}: {'; '.join(parts)}."
+        if measures.get("count_error_median") is not None:
+            yield f"{name}: count error {measures['count_error_median']:.3f} (median of points)."
+        if measures.get("stance_precision") is not None:
+            yield f"{name}: {measures['stance_precision']:.1%} of the stances told are right."
+        if measures.get("both_confirmed") is not None:
+            yield (
+                f"{name}: of {system['counts']['pairs']} pairs of opposite questions "
+                f"{measures['both_confirmed']:.1%} have both confirmed, "
+                f"{measures['pairs_decided']:.1%} both decided."
+            )

@@ -174,6 +174,7 @@ class Run:
             reports list them under the key `references`.
         made_with: data, settings, models, versions, seed, command; see `eval.runs.provenance`.
         pairs: the systems that are compared, two at a time; None: every pair.
+        compared: the baselines that every system is compared with.
 
     Raises:
         EvaluationError: the systems answered different questions.
@@ -186,6 +187,7 @@ class Run:
     baselines: Mapping[str, System] = field(default_factory=dict)
     made_with: Mapping[str, Any] = field(default_factory=dict)
     pairs: tuple[tuple[str, str], ...] | None = None
+    compared: tuple[str, ...] = ("bm25",)
 
     def __post_init__(self) -> None:
         if not self.systems:

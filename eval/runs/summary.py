@@ -24,9 +24,6 @@ K = TypeVar("K")
 DRAWN = ("recall_at",)
 """The details of a baseline that a plot draws."""
 
-COMPARED = "bm25"
-"""The baseline that is a retriever, and is compared with every system."""
-
 
 def summarise(run: Run, *, resamples: int = 10_000) -> dict[str, Any]:
     """Summarise a run as plain JSON values.
@@ -47,7 +44,7 @@ def summarise(run: Run, *, resamples: int = 10_000) -> dict[str, Any]:
         - `references`: the same for the baselines, but no slices, and of the details only
           `recall_at`.
         - `comparisons`: of every two systems, or the run's `pairs`, and of every system with the
-          baseline `bm25`, in each headline metric that both have; see `compare_pairs`.
+          baselines `compared`, in each headline metric that both have; see `compare_pairs`.
         - `resampling`: how the draws were made.
 
         Questions that count in no headline metric are in no slice; a feature with a single value
@@ -134,8 +131,9 @@ def _slices(run: Run, resampling: Resampling) -> dict[str, dict[str, dict[str, d
 
 def _comparisons(run: Run, resampling: Resampling) -> list[dict[str, Any]]:
     pairs = list(combinations(run.systems, 2) if run.pairs is None else run.pairs)
-    if COMPARED in run.baselines:
-        pairs += [(name, COMPARED) for name in run.systems]
+    pairs += [
+        (name, each) for each in run.compared if each in run.baselines for name in run.systems
+    ]
     scores = {name: each.scores for name, each in {**run.baselines, **run.systems}.items()}
     return compare_pairs(pairs, scores, run.headline, resampling)
 

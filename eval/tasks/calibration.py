@@ -160,7 +160,10 @@ def _unanswerable(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the best log-odds of each unanswerable question, and how much it counts."""
     found = [
-        (-np.inf if (odds := row.output.get("log_odds")) is None else odds, 1 / len(run.rows))
+        (
+            -np.inf if (odds := row.output.get("reader_log_odds")) is None else odds,
+            1 / len(run.rows),
+        )
         for run in runs
         for row in run.rows
         if not row.answerable

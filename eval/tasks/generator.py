@@ -254,13 +254,13 @@ class _Asking:
     settings: GeneratorSettings
 
     def ask(self, labels: Sequence[Label]) -> list[_Asked]:
-        from qa_system.system import SPANS_PER_ANSWER
+        from qa_system.system import SPANS
 
         settings = self.settings
         questions = [label.question for label in labels]
         evidence = [self.choose(label) for label in labels]
         documents = [each.documents for each in evidence]
-        readings = self.reader.read(questions, documents, top_k=ANSWERS * SPANS_PER_ANSWER)
+        readings = self.reader.read(questions, documents, top_k=SPANS)
         prior = {}
         if settings.reader_is_prior:
             prior["prior"] = [reading.calibrated for reading in readings]

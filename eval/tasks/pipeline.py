@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -19,6 +20,7 @@ from eval.metrics import metrics_of
 from eval.runs.run import Row, System
 from eval.tasks.candidates import Filters, Scope, filters_of
 from eval.tasks.predictions import (
+    ALWAYS_EMPTY,
     Failure,
     Prediction,
     Similarity,
@@ -26,13 +28,15 @@ from eval.tasks.predictions import (
     score_predictions,
 )
 from eval.tasks.reader import BATCH, evaluate_reader
+from qa_system.arguments import MOST
 from qa_system.labels import gold_documents
-from qa_system.records import Label, Question
+from qa_system.readers.calibration import log_odds_of
+from qa_system.records import Answer, Label, Question
 
 if TYPE_CHECKING:
     from qa_system.system import Examination, QASystem
 
-__all__ = ["Outcome", "evaluate_pipeline", "headline_of"]
+__all__ = ["Outcome", "evaluate_pipeline", "headline_of", "with_judged"]
 
 Outcome = Literal[
     "right",
@@ -52,7 +56,16 @@ is from it, but F1 is below 1; `wrong_no_answer`: it was read, and the system ab
 
 def headline_of(top_k: int) -> tuple[str, ...]:
     """Return the metrics that a table of pipelines shows."""
-    return ("em", "f1", "has_ans_em", "has_ans_f1", "no_ans_em", f"em@{top_k}", f"f1@{top_k}")
+    return (
+        "em",
+        "f1",
+        "judged_f1",
+        "has_ans_em",
+        "has_ans_f1",
+        "no_ans_em",
+        f"em@{top_k}",
+        f"f1@{top_k}",
+    )
 
 
 def evaluate_pipeline(
@@ -89,13 +102,13 @@ def evaluate_pipeline(
         EvaluationError: there are no labels, two are of one question, all questions failed, or
             the scope needs items and a label names none.
     """
-    ask = partial(_ask, system, filters_of(labels, scope), top_k)
+    ask = partial(_ask, system, filters_of(labels, scope))
     examined = in_batches(labels, ask, "pipeline", batch)
     scored = score_predictions(
         labels,
-        [each if isinstance(each, Failure) else Prediction.of(each.reading) for each in examined],
+        list(map(_prediction, examined)),
         metrics=metrics_of("pipeline", [top_k]),
-        outputs=list(map(_output, examined)),
+        outputs=[_output(*each, top_k) for each in zip(examined, labels, strict=True)],
         slices=slices,
         similarity=similarity,
     )
@@ -116,17 +129,45 @@ def evaluate_pipeline(
     return systems, list(map(_first_text, examined))
 
 
+def with_judged(baselines: Mapping[str, System]) -> dict[str, System]:
+    """Return baselines with the judged F1 of the one that always abstains: nothing is left out."""
+    rows = tuple(
+        replace(row, scores={**row.scores, "judged_f1": row.scores["f1"]})
+        for row in baselines[ALWAYS_EMPTY].rows
+    )
+    return {**baselines, ALWAYS_EMPTY: System(rows)}
+
+
 def _ask(
     system: QASystem,
     filters: Callable[[Label], Filters],
-    top_k: int,
     labels: Sequence[Label],
 ) -> list[Examination | Failure]:
     questions = [Question(label.question, filters=filters(label)) for label in labels]
     return [
         each if each.answers.error is None else Failure(str(each.answers.error))
-        for each in system.examine(questions, top_k)
+        for each in system.examine(questions, MOST)
     ]
+
+
+def _prediction(examined: Examination | Failure) -> Prediction | Failure:
+    """Take the first answer that users get; where there is none, the reader's best span."""
+    if isinstance(examined, Failure):
+        return examined
+    best = Prediction.of(examined.reading)
+    score = examined.answers.score
+    text = _marked(examined.answers.answers[0]) if examined.answers.answers else ""
+    return Prediction(
+        text,
+        text or best.forced,
+        None if score is None else log_odds_of(score),
+        0.0 if score is None else score,
+    )
+
+
+def _marked(answer: Answer) -> str:
+    """Return the words that the reader marked in an answer; all of it, if it marked none."""
+    return answer.text if answer.exact is None else answer.exact.text
 
 
 def _first_text(examined: Examination | Failure) -> str:
@@ -135,7 +176,16 @@ def _first_text(examined: Examination | Failure) -> str:
     return examined.documents[0].content or ""
 
 
-def _output(examined: Examination | Failure) -> dict[str, Any]:
+def _judged(examined: Examination, label: Label) -> str:
+    """Return the best answer from a review that annotators read for the question."""
+    read = {each.review_id for each in (label, *label.others)}
+    answers = examined.answers.answers
+    found = [_marked(each) for each in answers if each.review_id in read]
+    quotes = (quote for point in examined.answers.points for quote in point.quotes)
+    return next(chain(found, (each.text for each in quotes if each.review_id in read)), "")
+
+
+def _output(examined: Examination | Failure, label: Label, top_k: int) -> dict[str, Any]:
     if isinstance(examined, Failure):
         return {}
     reviews = (each.meta.get("review_id", each.id) for each in examined.documents)
@@ -145,8 +195,10 @@ def _output(examined: Examination | Failure) -> dict[str, Any]:
         "decision": None if decision is None else decision.to_dict(),
         "answers": [
             {"text": each.text, "review_id": each.review_id, "confidence": each.confidence}
-            for each in examined.answers.answers
+            for each in examined.answers.answers[:top_k]
         ],
+        "judged": _judged(examined, label),
+        "reader_log_odds": Prediction.of(examined.reading).log_odds,
     }
 
 

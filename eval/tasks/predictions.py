@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from qa_system.readers.extractive import Reading
 
 __all__ = [
+    "ALWAYS_EMPTY",
     "MISSING",
     "Failure",
     "Prediction",
@@ -45,6 +46,9 @@ Similarity = Callable[[Sequence[str], Sequence[Sequence[str]]], Sequence[float]]
 """Predictions and their references -> similarities; see `eval.metrics.answer_similarity`."""
 
 SAS = "has_ans_sas"
+
+ALWAYS_EMPTY = "always_empty"
+"""The baseline that always abstains."""
 
 Said = TypeVar("Said")
 
@@ -213,7 +217,7 @@ def baselines_of(labels: Sequence[Label], texts: Sequence[str], seed: int) -> di
     spans = [[random_span(text, draws) for _ in range(DRAWS)] for text in texts]
     people = human_agreement(labels)
     baselines = {
-        "always_empty": [score(label, "") for label in labels],
+        ALWAYS_EMPTY: [score(label, "") for label in labels],
         "first_sentence": list(map(score, labels, map(first_sentence, texts))),
         "random_span": [
             _mean([score(label, span) for span in drawn])

@@ -16,9 +16,10 @@ from eval.runs.slices import slices_of
 from eval.tasks.candidates import EVERYTHING, Scope, Selection, filters_of, temporary_index
 from eval.tasks.generator import HEADLINE as GENERATOR_HEADLINE
 from eval.tasks.generator import PAIRS, evaluate_generator, gold_evidence
-from eval.tasks.pipeline import evaluate_pipeline
+from eval.tasks.pipeline import evaluate_pipeline, with_judged
 from eval.tasks.pipeline import headline_of as pipeline_headline
 from eval.tasks.predictions import (
+    ALWAYS_EMPTY,
     Failure,
     Prediction,
     Similarity,
@@ -86,7 +87,7 @@ def retriever_run(
     labels, scope = _selected(data, selection)
     slices = slices_of(labels, data)
     embed = any(mode_named(mode).needs_embeddings for mode in modes)
-    divide = "sentences" in modes
+    divide = bool({"sentences", "judged"} & {*modes})
     with (
         _searched(data, settings, selection, embed=embed, divide=divide) as placed,
         open_store(placed.store) as store,
@@ -219,8 +220,9 @@ def pipeline_run(
         primary="f1",
         headline=(*pipeline_headline(top_k), *added_names("pipeline", [top_k])),
         systems=systems,
-        baselines=baselines_of(labels, first_read, settings.seed),
+        baselines=with_judged(baselines_of(labels, first_read, settings.seed)),
         made_with=_made_with(data, settings, selection, models, scope=scope, top_k=top_k),
+        compared=(ALWAYS_EMPTY,),
     )
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from qa_system.answering.clauses import widen
+from qa_system.consensus.quotes import meta_of, offset_of, quote_of, review_of
 from qa_system.generators.grounding import nearest
 from qa_system.readers.extractive import snippet
-from qa_system.records import Answer, AnswerSpan
-from qa_system.stores.joining import is_passage
+from qa_system.records import Answer, Decision
 from qa_system.ties import best_first
 
 if TYPE_CHECKING:
     from haystack import Document
-    from haystack.dataclasses import ExtractedAnswer
 
+    from qa_system.consensus.builder import ConsensusBuilder
+    from qa_system.consensus.mentions import Mention
+    from qa_system.consensus.summary import Consensus
     from qa_system.generators.drafts import Draft
     from qa_system.readers.extractive import Reading
 
-__all__ = ["best_spans", "extracted_answers", "generated_answer"]
+__all__ = ["best_spans", "decision_on", "generated_answer", "quoted_answer"]
 
 SPANS_COMPARED = 3
 """Spans of the reader, from different reviews, that a generated answer is compared with."""
@@ -27,42 +29,45 @@ SPANS_COMPARED = 3
 CARRIED = 0.95
 """The share in a generated answer that its sources have, together."""
 
-STORE_FIELDS = frozenset(
-    {"review_id", "item_id", "content_hash", "passage_start", "passage_end", "sentences"}
-)
 
+def quoted_answer(mention: Mention, document: Document, snippet_chars: int) -> Answer:
+    """Return a mention as an answer.
 
-def extracted_answers(reading: Reading) -> tuple[Answer, ...]:
-    """Return the best span of each review, best first, with the words that its meaning needs."""
-    by_review: dict[str, Answer] = {}
-    for extracted in reading.answers:
-        answer = _read_answer(extracted)
-        by_review.setdefault(answer.review_id, answer)
-    return tuple(by_review.values())
-
-
-def _read_answer(extracted: ExtractedAnswer) -> Answer:
-    document, span = extracted.document, extracted.document_offset
-    if document is None or span is None or extracted.data is None:
-        raise TypeError("the reader returned an answer without its document")
-    content, before = document.content or "", _offset(document)
-    shown = extracted.context if extracted.context is not None else extracted.data
-    exact = None
-    start, end = widen(content, span.start, span.end)
-    if (start, end) != (span.start, span.end):
-        exact = AnswerSpan(extracted.data, before + span.start, before + span.end)
-        shown, _ = snippet(content, start, end, len(shown))
+    Args:
+        mention: of the document.
+        document: the review, or a passage of it in a store of version 0.1.
+        snippet_chars: characters of the review to show around it.
+    """
+    quote, before = quote_of(mention, document, snippet_chars), offset_of(document)
+    exact = mention.exact
     return Answer(
-        text=content[start:end],
-        confidence=extracted.score,
-        review_id=_review_of(document),
+        text=quote.text,
+        confidence=mention.confidence,
+        review_id=quote.review_id,
         item_id=document.meta.get("item_id"),
-        start=before + start,
-        end=before + end,
-        snippet=shown,
-        meta=_meta_of(document),
-        exact=exact,
+        start=quote.start,
+        end=quote.end,
+        snippet=quote.snippet,
+        meta=quote.meta,
+        exact=exact and replace(exact, start=before + exact.start, end=before + exact.end),
     )
+
+
+def decision_on(reading: Reading, consensus: Consensus, builder: ConsensusBuilder) -> Decision:
+    """Return whether a question is answered in the words of reviews.
+
+    It is if there is a mention: a sentence that the judge or the reader takes for an answer.
+
+    Args:
+        reading: what the reader found.
+        consensus: of the same reviews.
+        builder: built it.
+    """
+    if builder.is_fitted:
+        return Decision(consensus.surest, builder.threshold)
+    if consensus.confidence is None or not reading.decision.abstains:
+        return reading.decision
+    return Decision(consensus.confidence, builder.threshold)
 
 
 def generated_answer(draft: Draft, snippet_chars: int) -> Answer:
@@ -74,7 +79,7 @@ def generated_answer(draft: Draft, snippet_chars: int) -> Answer:
     """
     carried: dict[str, float] = {}
     for document, share in zip(draft.documents, draft.shares, strict=True):
-        carried[_review_of(document)] = carried.get(_review_of(document), 0.0) + share
+        carried[review_of(document)] = carried.get(review_of(document), 0.0) + share
     ordered = best_first(carried, carried.__getitem__, str)
     place = draft.support.document
     if place is None:  # shown only if min_support is 0
@@ -91,12 +96,12 @@ def generated_answer(draft: Draft, snippet_chars: int) -> Answer:
     return Answer(
         text=text,
         confidence=draft.support.score,
-        review_id=_review_of(document),
+        review_id=review_of(document),
         item_id=document.meta.get("item_id"),
-        start=_offset(document) + start,
-        end=_offset(document) + end,
+        start=offset_of(document) + start,
+        end=offset_of(document) + end,
         snippet=around,
-        meta=_meta_of(document),
+        meta=meta_of(document),
         support=draft.support.score,
         sources=tuple(_carriers(ordered, carried)),
         generated=True,
@@ -110,20 +115,6 @@ def _carriers(ordered: Sequence[str], carried: Mapping[str, float]) -> Iterator[
             return
         total += carried[review]
         yield review
-
-
-def _review_of(document: Document) -> str:
-    return str(document.meta.get("review_id", document.id))
-
-
-def _offset(document: Document) -> int:
-    """Return where the document begins in its review; it is 0 except in a store of version 0.1."""
-    start: int = document.meta["passage_start"] if is_passage(document) else 0
-    return start
-
-
-def _meta_of(document: Document) -> dict[str, Any]:
-    return {key: value for key, value in document.meta.items() if key not in STORE_FIELDS}
 
 
 def best_spans(reading: Reading, documents: Iterable[Document]) -> list[str]:

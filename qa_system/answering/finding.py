@@ -30,12 +30,14 @@ class Found:
         considered: reviews with a sentence that bears on the question; where reviews are
             retrieved whole, the documents.
         reviews: how many the item and the filters select.
+        generation: the embedded store's, where its sentences were searched; None: not known.
     """
 
     documents: list[Document]
     scored: list[Document]
     considered: int
     reviews: int
+    generation: int | None = None
 
 
 class Finder:
@@ -92,6 +94,7 @@ class Finder:
             [] if scorer is None else found[scorer]["documents"],
             considered=last.get("considered", len(documents)),
             reviews=last["reviews"] if "reviews" in last else self._count(inputs["filters"]),
+            generation=last.get("generation"),
         )
 
     def _count(self, filters: Any) -> int:

@@ -9,14 +9,11 @@ import typer
 from qa_system.config.choices import AnswerMode
 from qa_system.console.app import print_json
 from qa_system.console.options import ENCODER_IDENTITY, STORE, JsonOption, takes_settings
-from qa_system.console.wording import counted, printable
-from qa_system.records import title_end
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
-    from qa_system.records import Answer, Answers
 
-__all__ = ["ask", "print_answers"]
+__all__ = ["ask"]
 
 
 @takes_settings(STORE, *ENCODER_IDENTITY)
@@ -27,8 +24,11 @@ def ask(
         str | None, typer.Option("--item", "-i", help="Ask about the item with this id.")
     ] = None,
     top_k: Annotated[
-        int, typer.Option("--top-k", "-k", min=1, help="Show at most this many answers.")
+        int, typer.Option("--top-k", "-k", min=1, help="Show at most this many points, or answers.")
     ] = 3,
+    quotes: Annotated[
+        int, typer.Option("--quotes", min=0, help="Quote at most this many reviews for a point.")
+    ] = 2,
     mode: Annotated[
         AnswerMode | None,
         typer.Option(
@@ -48,6 +48,7 @@ def ask(
         raise typer.BadParameter(f"--generate contradicts --mode {mode}")
     chosen = mode or ("generate" if generate else "extract")
 
+    from qa_system.cli.printing import print_answers
     from qa_system.system import QASystem
 
     with QASystem.open(settings, mode=chosen) as system:
@@ -55,40 +56,4 @@ def ask(
     if as_json:
         print_json(answers.to_dict())
     else:
-        print_answers(answers)
-
-
-def print_answers(answers: Answers) -> None:
-    """Print answers for people, each with the review that it is from."""
-    about = "" if answers.item_id is None else f"  [{answers.item_id}]"
-    typer.echo(f"{typer.style(printable(answers.question), bold=True)}{printable(about)}")
-    decided = "" if answers.decision is None else f" ({answers.decision})"
-    if not answers.answers:
-        typer.echo(f"  The reviews don't say{decided}.")
-    for number, answer in enumerate(answers.answers, start=1):
-        _print_answer(number, answer)
-    spent = answers.timings.get("total", 0.0)
-    reviews = counted(answers.reviews, "review")
-    read = f"  {answers.read:,} of {reviews} read in {1000 * spent:.0f} ms"
-    read += f", {answers.considered:,} considered"
-    typer.echo(typer.style(read + (decided if answers.answers else ""), dim=True))
-
-
-def _print_answer(number: int, answer: Answer) -> None:
-    sure = f"{answer.confidence:.0%}"
-    if answer.generated:
-        sure = f"generated, support {sure}"
-    typer.echo(
-        f"  {number}. {typer.style(printable(' '.join(answer.text.split())), fg='green')}  ({sure})"
-    )
-    stars = answer.meta.get("stars")
-    rating = "" if stars is None else f", {stars} {'star' if stars == 1 else 'stars'}"
-    behind = title_end(answer.snippet, answer.meta)
-    title = answer.snippet[:behind].rstrip()
-    title = f"{typer.style(printable(title), bold=True)}: " if title else ""
-    text = " ".join(answer.snippet[behind:].split())
-    typer.echo(f"     \u201c{title}{printable(text)}\u201d")
-    typer.echo(typer.style(printable(f"     review {answer.review_id}{rating}"), dim=True))
-    if answer.generated:
-        sources = printable(", ".join(answer.sources))
-        typer.echo(typer.style(f"     written from {sources}", dim=True))
+        print_answers(answers, top_k, quotes)

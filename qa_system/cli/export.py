@@ -15,7 +15,9 @@ def export(
         Path, typer.Argument(help="Export the Hugging Face checkpoint in this folder.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Write the model to this folder.")],
-    task: Annotated[Literal["reader", "encoder"], typer.Option(help="What the model does.")],
+    task: Annotated[
+        Literal["reader", "encoder", "judge"], typer.Option(help="What the model does.")
+    ],
     precision: Annotated[
         Literal["int8", "fp16", "fp32"],
         typer.Option(help="int8: a quarter of the size, for a CPU; fp16: half, for a GPU."),

@@ -73,6 +73,18 @@ def ranker(
 
 
 @train.command()
+def judge(
+    recipe: RecipeOption, out: OutOption, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Train a judge of sentences: does one answer, and what does it say."""
+    from qa_system.training.judge.recipe import JudgeTraining
+    from qa_system.training.judge.train import train_judge
+    from qa_system.training.recipes import load_training
+
+    show(train_judge(load_training(JudgeTraining, recipe, set_ or ()), out), as_json)
+
+
+@train.command()
 def generator(
     recipe: RecipeOption, out: OutOption, set_: SetOption = None, as_json: JsonOption = False
 ) -> None:

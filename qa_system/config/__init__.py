@@ -31,6 +31,9 @@ if TYPE_CHECKING:
         read_yaml as read_yaml,
     )
     from qa_system.config.schema import (
+        AnswersSettings as AnswersSettings,
+    )
+    from qa_system.config.schema import (
         Device as Device,
     )
     from qa_system.config.schema import (
@@ -41,6 +44,9 @@ if TYPE_CHECKING:
     )
     from qa_system.config.schema import (
         IndexingSettings as IndexingSettings,
+    )
+    from qa_system.config.schema import (
+        JudgeSettings as JudgeSettings,
     )
     from qa_system.config.schema import (
         PassageSettings as PassageSettings,
@@ -93,10 +99,12 @@ _HOMES = {
         "read_yaml",
     ),
     "schema": (
+        "AnswersSettings",
         "Device",
         "EncoderSettings",
         "GeneratorSettings",
         "IndexingSettings",
+        "JudgeSettings",
         "PassageSettings",
         "RankerSettings",
         "ReaderSettings",

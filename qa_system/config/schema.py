@@ -23,10 +23,12 @@ from qa_system.config.serving_schema import ServingSettings
 from qa_system.config.store_schema import AnyStoreSettings, Positive, StoreSettings, Strict
 
 __all__ = [
+    "AnswersSettings",
     "Device",
     "EncoderSettings",
     "GeneratorSettings",
     "IndexingSettings",
+    "JudgeSettings",
     "PassageSettings",
     "RankerSettings",
     "ReaderSettings",
@@ -60,7 +62,7 @@ class RetrieverSettings(Strict):
     """How reviews are found."""
 
     mode: str = "hybrid"
-    """`bm25`, `dense`, `hybrid`, `sentences`, or a retriever of your own
+    """`bm25`, `dense`, `hybrid`, `sentences`, `judged`, or a retriever of your own
     (`qa_system.retrievers.registry`)."""
     top_k: Positive = 10
     join: Literal["weighted_sum", "reciprocal_rank_fusion"] = "weighted_sum"
@@ -122,6 +124,43 @@ class ReaderSettings(Strict):
                 f"{self.max_seq_length // 4}, or reader.max_seq_length to {2 * self.stride + 2}"
             )
         return self
+
+
+class JudgeSettings(Strict):
+    """What says of a sentence whether it answers a question, and how."""
+
+    model: str = "bundled:judge"
+    backend: Backend = "auto"
+    precision: Precision = "auto"
+    device: Device = "auto"
+    sentences: Annotated[int, Field(ge=0)] = 64
+    """The best sentences of a question that are judged; 0: there is no judge, and what the reader
+    marks is what the reviews say, without a verdict."""
+    batch_tokens: Positive | None = None
+    """Padded tokens in one forward pass; None: what measured best for the device."""
+    threads: Positive | None = None
+    """Batches side by side, each by one thread; None: as many as there are cores."""
+
+
+class AnswersSettings(Strict):
+    """How what reviews say is counted: mentions, points and the verdict."""
+
+    min_reviews: Positive = 2
+    """Reviews whose stance is decided that a verdict needs."""
+    mention: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The judge's probability from which on a sentence is a mention; None: as fitted with it."""
+    decided: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """The judge's probability that a stance needs to be decided."""
+    similarity: Annotated[float, Field(ge=-1, le=1)] = 0.45
+    """The mean cosine of mentions from which on they say the same, and are one point."""
+    same_stance: Annotated[float, Field(ge=0)] = 0.15
+    """What is added to the cosine of two mentions that answer a polar question alike."""
+    confidence: str | None = None
+    """The file of what mentions' confidences mean, as `qa-eval calibrate --pipeline` writes it;
+    None: the one that ships with the bundled models."""
+    max_error: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The share of the answers given that may be wrong, kept with 95 % confidence; None: no
+    promise, and the threshold with the highest score."""
 
 
 class GeneratorSettings(Strict):
@@ -276,7 +315,9 @@ class Settings(Strict):
     encoder: EncoderSettings = EncoderSettings()
     retriever: RetrieverSettings = RetrieverSettings()
     ranker: RankerSettings = RankerSettings()
+    judge: JudgeSettings = JudgeSettings()
     reader: ReaderSettings = ReaderSettings()
+    answers: AnswersSettings = AnswersSettings()
     generator: GeneratorSettings = GeneratorSettings()
     indexing: IndexingSettings = IndexingSettings()
     serving: ServingSettings = ServingSettings()

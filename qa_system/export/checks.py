@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qa_system.errors import ModelError
 from qa_system.export.fp16 import LARGEST, largest_activation, to_fp16
-from qa_system.export.networks import EMBEDDING, Network
+from qa_system.export.networks import EMBEDDING, JUDGEMENT, Network
 from qa_system.export.session import open_graph, run_graph
 from qa_system.models.inference import load_tokenizer
 
@@ -67,7 +67,7 @@ def compare(network: Network, model: ModelProto, *, padded: bool = True) -> None
         attended = batch["attention_mask"].astype(bool)
         found = run_graph(session, batch)
         for name, ours, theirs in zip(network.outputs, found, expected, strict=True):
-            counted = slice(None) if name == EMBEDDING else attended
+            counted = slice(None) if name in (EMBEDDING, JUDGEMENT) else attended
             computed = theirs.numpy()[counted]
             if not np.isfinite(computed).all():
                 raise ModelError(

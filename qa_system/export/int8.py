@@ -47,8 +47,8 @@ OUTLYING = 2.0
 SMALLEST_TABLE = 1 << 20
 """An embedding table of fewer numbers (positions, token types) weighs nothing and stays fp32."""
 
-NARROWEST = 8
-"""A product with fewer output channels (the answer head) costs nothing and stays fp32."""
+NARROWEST = 16
+"""A product with fewer output channels (the head) costs nothing and stays fp32."""
 
 
 def quantize(
@@ -70,6 +70,7 @@ def quantize(
 
     work = onnx.ModelProto()
     work.CopyFrom(model)
+    _spell_out_gemms(work)
     if blockwise:
         for product in [node for nodes in _products(work).values() for node in nodes]:
             _make_blockwise(work, product)
@@ -92,6 +93,39 @@ def quantize(
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
         return onnx.load(target)
+
+
+def _spell_out_gemms(model: ModelProto) -> None:
+    """Replace each `Gemm` with constant weights by `MatMul` and `Add`, which are quantised here."""
+    import onnx
+
+    graph = model.graph
+    for node in [each for each in graph.node if each.op_type == "Gemm"]:
+        weight = _initializers(model).get(node.input[1])
+        factors = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+        is_plain = (
+            factors.get("alpha", 1.0) == factors.get("beta", 1.0) == 1.0
+            and not factors.get("transA", 0)
+            and sum(node.input[1] in each.input for each in graph.node) == 1
+        )
+        if weight is None or not is_plain:
+            continue
+        if factors.get("transB", 0):
+            name = weight.name
+            turned = np.ascontiguousarray(onnx.numpy_helper.to_array(weight).T)
+            weight.CopyFrom(onnx.numpy_helper.from_array(turned, name))
+            for stated in [each for each in graph.value_info if each.name == name]:
+                graph.value_info.remove(stated)
+        bias = [name for name in node.input[2:] if name]
+        product = f"{node.name}_product" if bias else node.output[0]
+        steps = [onnx.helper.make_node("MatMul", node.input[:2], [product], name=node.name)]
+        if bias:
+            added = f"{node.name}_bias"
+            steps.append(onnx.helper.make_node("Add", [product, *bias], node.output, name=added))
+        position = list(graph.node).index(node)
+        graph.node.remove(node)
+        for offset, step in enumerate(steps):
+            graph.node.insert(position + offset, step)
 
 
 def _initializers(model: ModelProto) -> dict[str, TensorProto]:

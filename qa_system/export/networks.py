@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qa_system.judging.backends import MAX_SEQ_LENGTH
+from qa_system.judging.backends import load_checkpoint as load_judging
+from qa_system.judging.judgements import LOGITS
 from qa_system.models.checkpoints import has_token_types, pad_id_of
 from qa_system.models.inference import load_tokenizer
 from qa_system.models.locate import ModelLocation
@@ -15,10 +18,11 @@ from qa_system.readers.backends import load_checkpoint
 from qa_system.readers.windows import WindowCutter
 from qa_system.retrievers.sentence_models import SentenceModel, load_sentence_model
 
-__all__ = ["EMBEDDING", "Network", "load_encoder", "load_reader"]
+__all__ = ["EMBEDDING", "JUDGEMENT", "Network", "load_encoder", "load_judge", "load_reader"]
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 EMBEDDING = "sentence_embedding"
+JUDGEMENT = "judgement"
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,45 @@ def load_encoder(location: ModelLocation) -> Network:
         vocabulary=config.vocab_size,
         positions=loaded.positions,
         facts=_encoder_facts(loaded),
+    )
+
+
+def load_judge(location: ModelLocation) -> Network:
+    """Load a judge: its output is a row of logits.
+
+    Raises:
+        ModelError: the checkpoint is no judge, or cannot be loaded.
+    """
+    import torch
+
+    checkpoint = load_judging(location, dtype=torch.float32, attn_implementation="eager")
+
+    class Judge(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.checkpoint = checkpoint
+
+        def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
+            feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
+            if token_type_ids is not None:
+                feeds["token_type_ids"] = token_type_ids
+            return self.checkpoint(**feeds).logits
+
+    config, positions = checkpoint.config, positions_of(checkpoint)
+    return Network(
+        location,
+        Judge().eval(),
+        _inputs_of(config),
+        (JUDGEMENT,),
+        tokenizer=location.path,
+        vocabulary=config.vocab_size,
+        positions=positions,
+        facts={
+            "architecture": type(checkpoint).__name__,
+            "max_seq_length": min(MAX_SEQ_LENGTH, positions or MAX_SEQ_LENGTH),
+            "pad_id": pad_id_of(config),
+            "outputs": list(LOGITS),
+        },
     )
 
 

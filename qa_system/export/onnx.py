@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import warnings
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -21,7 +22,9 @@ from qa_system.errors import ConfigError, MissingDependencyError, ModelError, QA
 from qa_system.export.checks import checked_fp16, compare, example_batch, probes
 from qa_system.export.fuse_attention import fuse_attention
 from qa_system.export.int8 import quantize
-from qa_system.export.networks import Network, load_encoder, load_reader
+from qa_system.export.networks import Network, load_encoder, load_judge, load_reader
+from qa_system.export.select_early import select_early
+from qa_system.judging.judgements import calibration_of as judging_of
 from qa_system.models.checkpoints import reason
 from qa_system.models.differences import difference_of
 from qa_system.models.inference import load_tokenizer
@@ -39,8 +42,13 @@ FILES = ("model.onnx", "tokenizer.json", MANIFEST)
 """What an export is, in the order in which its files are put in place."""
 WORK = ".export-"
 
-Task = Literal["reader", "encoder"]
+Task = Literal["reader", "encoder", "judge"]
 Precision = Literal["int8", "fp16", "fp32"]
+LOADERS: dict[Task, Callable[[ModelLocation], Network]] = {
+    "reader": load_reader,
+    "encoder": load_encoder,
+    "judge": load_judge,
+}
 
 
 def export_model(
@@ -53,16 +61,16 @@ def export_model(
 ) -> dict[str, Any]:
     """Export a checkpoint to ONNX.
 
-    A reader's calibration, where training left one in the checkpoint's `training.json`, goes
-    into the manifest.
+    The calibration of a reader or a judge, where training left one in the checkpoint's
+    `training.json`, goes into the manifest.
 
     Args:
         source: a checkpoint's folder or Hub id: one for extractive question answering, or a
-            sentence-transformers model.
+            sentence-transformers model, or a judge.
         out: the folder to write; what else it holds (a model card) is left alone.
         task: `reader` computes start and end logits, of windows without padding; `encoder`
             computes sentence embeddings, pooled and normalised inside the graph as the model was
-            trained.
+            trained; `judge` computes the logits of each pair of question and text.
         precision: `int8` quantises (see `qa_system.export.int8`); `fp16` is for a GPU
             (see `qa_system.export.fp16`): a CPU without fp16 arithmetic runs it, no faster than
             fp32.
@@ -87,10 +95,9 @@ def export_model(
             remedy="Name the checkpoint that it was exported from.",
         )
     _check_packages()
-    calibrations = _calibrations(location) if task == "reader" else {}
-    network = load_reader(location) if task == "reader" else load_encoder(location)
+    network = LOADERS[task](location)
     model = _converted(network, task, precision, where=str(location.path))
-    manifest = _manifest(network, task, precision) | calibrations
+    manifest = _manifest(network, task, precision) | _calibrations(location, task)
     weights = _stored(model, manifest, difference_from)
     try:
         _write(Path(out), weights, load_tokenizer(network.tokenizer), manifest)
@@ -103,8 +110,13 @@ def export_model(
     return manifest
 
 
-def _calibrations(location: ModelLocation) -> dict[str, Any]:
-    """Return the calibrations that were fitted with a reader, as entries of its manifest."""
+def _calibrations(location: ModelLocation, task: Task) -> dict[str, Any]:
+    """Return the calibrations that were fitted with a checkpoint, as entries of its manifest."""
+    if task == "encoder":
+        return {}
+    if task == "judge":
+        fitted = judging_of(location)
+        return {} if fitted.fitted_on is None else {"calibration": fitted.to_dict()}
     whole, of_sentences = calibration_of(location), calibration_of(location, of_sentences=True)
     found = {}
     if whole.fitted_on is not None:
@@ -160,8 +172,10 @@ def _converted(network: Network, task: Task, precision: Precision, *, where: str
 def _convert(network: Network, task: Task, precision: Precision) -> ModelProto:
     model = _trace(network)
     compare(network, model)
-    if task == "reader":
-        model = _fused(network, model)
+    if task != "encoder":
+        model = _changed(network, model, fuse_attention)
+    if task == "judge":
+        model = _changed(network, model, select_early)
     if precision == "int8":
         return quantize(model, probes(network), blockwise=task == "encoder")
     if precision == "fp16":
@@ -169,22 +183,24 @@ def _convert(network: Network, task: Task, precision: Precision) -> ModelProto:
     return model
 
 
-def _fused(network: Network, model: ModelProto) -> ModelProto:
-    """Return the graph with its attention fused, or as it is where that computes something else.
+def _changed(
+    network: Network, model: ModelProto, change: Callable[[ModelProto], int]
+) -> ModelProto:
+    """Return the graph with a change, or as it is where that computes something else.
 
-    A mask that is no padding's, such as a decoder's, is lost in the fusion.
+    A mask that is no padding's, such as a decoder's, is lost when attention is fused.
     """
     import onnx
 
-    fused = onnx.ModelProto()
-    fused.CopyFrom(model)
-    if not fuse_attention(fused):
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    if not change(changed):
         return model
     try:
-        compare(network, fused, padded=False)
+        compare(network, changed, padded=False)
     except ModelError:
         return model
-    return fused
+    return changed
 
 
 def _trace(network: Network) -> ModelProto:

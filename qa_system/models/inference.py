@@ -143,7 +143,7 @@ def token_batches(
         start = stop
 
 
-def pad(rows: Sequence[Sequence[int] | IntArray], value: int = 0) -> IntArray:
+def pad(rows: Sequence[Sequence[int] | NDArray[np.integer[Any]]], value: int = 0) -> IntArray:
     """Stack rows of different lengths, filling with `value` on the right.
 
     >>> pad([[1, 2], [3]]).tolist()

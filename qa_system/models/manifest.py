@@ -31,7 +31,7 @@ class Manifest(Strict):
     """What `qa export` writes beside the weights; an unknown key is an error."""
 
     format: Literal[1] = 1
-    task: Literal["reader", "encoder"]
+    task: Literal["reader", "encoder", "judge"]
     precision: Literal["fp32", "fp16", "int8"] | None = None
     architecture: str = ""
     max_seq_length: Positive | None = None
@@ -41,9 +41,12 @@ class Manifest(Strict):
     """Of an encoder: tokens that it can read; None: any number."""
     pad_id: Annotated[int, Field(ge=0)] = 0
     calibration: dict[str, Any] | None = None
-    """Of a reader: what its log-odds mean if it reads whole reviews."""
+    """Of a reader: what its log-odds mean if it reads whole reviews; of a judge: what its logits
+    mean."""
     calibration_of_sentences: dict[str, Any] | None = None
     """The same if it reads the best sentences; None: `calibration`."""
+    outputs: list[str] | None = None
+    """Of a judge: the names of its logits, in order."""
     role: Literal["both", "question", "passage"] = "both"
     """What an encoder encodes."""
     dimension: Positive | None = None

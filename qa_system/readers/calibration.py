@@ -33,6 +33,7 @@ __all__ = [
     "fit_sigmoid",
     "fit_threshold",
     "keep_calibration",
+    "log_odds_of",
 ]
 
 Array = NDArray[np.float64]
@@ -314,6 +315,16 @@ def fit_sigmoid(
     temperature = float(np.clip(scale / slope, 0.01, 1000.0)) if slope > 0 else 1000.0
     center = float(odds.mean() - intercept * temperature)
     return Sigmoid(round(center, 3), round(temperature, 3))
+
+
+def log_odds_of(probability: float) -> float:
+    """Return a probability as log-odds, which stay finite at 0 and 1.
+
+    >>> log_odds_of(0.5), round(log_odds_of(1.0), 1)
+    (0.0, 34.5)
+    """
+    within = min(max(probability, 1e-15), 1 - 1e-15)
+    return float(np.log(within / (1 - within)))
 
 
 def expected_calibration_error(probabilities: ArrayLike, right: ArrayLike, bins: int = 10) -> float:

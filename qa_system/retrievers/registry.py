@@ -76,6 +76,21 @@ def _add_sentences(pipeline: Pipeline, store: ReviewStore, settings: Settings) -
     pipeline.add_component("retriever", retriever)
 
 
+def _add_judged(pipeline: Pipeline, store: ReviewStore, settings: Settings) -> None:
+    from qa_system.retrievers.judged import JudgedSentenceRetriever
+
+    chosen = settings.retriever
+    retriever = JudgedSentenceRetriever(
+        store,
+        settings.encoder.model_dump(exclude_defaults=True),
+        settings.judge.model_dump(exclude_defaults=True),
+        top_k=chosen.top_k,
+        bm25_weight=chosen.bm25_weight,
+        relevant=chosen.relevant,
+    )
+    pipeline.add_component("retriever", retriever)
+
+
 OURS = {
     mode.name: mode
     for mode in (
@@ -83,6 +98,7 @@ OURS = {
         RetrieverMode("dense", _add_dense, needs_embeddings=True, scorer="retriever"),
         RetrieverMode("hybrid", _add_hybrid, needs_embeddings=True, scorer="dense"),
         RetrieverMode("sentences", _add_sentences, needs_embeddings=True),
+        RetrieverMode("judged", _add_judged, needs_embeddings=True),
     )
 }
 _registered: dict[str, RetrieverMode] = {}
@@ -114,8 +130,8 @@ def modes() -> dict[str, RetrieverMode]:
     Raises:
         ConfigError: an installed package's retriever cannot be loaded.
 
-    >>> list(modes())[:4]
-    ['bm25', 'dense', 'hybrid', 'sentences']
+    >>> list(modes())[:5]
+    ['bm25', 'dense', 'hybrid', 'sentences', 'judged']
     """
     return {**OURS, **_installed(), **_registered}
 

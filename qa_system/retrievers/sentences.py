@@ -17,7 +17,7 @@ from qa_system.stores.contract import ReviewStore
 from qa_system.stores.joining import is_passage
 from qa_system.stores.sentences import RankedSentence
 
-__all__ = ["SentenceRetriever"]
+__all__ = ["SentenceRetriever", "with_sentences"]
 
 DEFAULTS = RetrieverSettings()
 
@@ -97,7 +97,11 @@ class SentenceRetriever:
             self._encoder.get()
 
     @component.output_types(
-        documents=list[Document], reviews=int, considered=int, all_considered=bool
+        documents=list[Document],
+        reviews=int,
+        considered=int,
+        all_considered=bool,
+        generation=int | None,
     )
     def run(
         self, query: str, filters: dict[str, Any] | None = None, top_k: int | None = None
@@ -116,7 +120,7 @@ class SentenceRetriever:
             the best one with its neighbours. `reviews`: how many the filters select.
             `considered`: how many of them have a sentence that scores at least `relevant`.
             `all_considered`: False if there were too many, and only those were looked into that
-            the store's indexes find.
+            the store's indexes find. `generation`: that of the embedded store; None on a server.
         """
         embedding = None
         if self.bm25_weight < 1:
@@ -140,14 +144,16 @@ class SentenceRetriever:
                 }
             )
         return {
-            "documents": list(map(_with_sentences, found.documents, found.sentences)),
+            "documents": list(map(with_sentences, found.documents, found.sentences)),
             "reviews": found.reviews,
             "considered": found.considered,
             "all_considered": found.is_whole,
+            "generation": found.generation,
         }
 
 
-def _with_sentences(document: Document, sentences: Sequence[RankedSentence]) -> Document:
+def with_sentences(document: Document, sentences: Sequence[RankedSentence]) -> Document:
+    """Return a review that says which of its sentences were found, best first."""
     best = sentences[0]
     # A document of version 0.1 that is a passage says so by the same names.
     place = (

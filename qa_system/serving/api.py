@@ -28,7 +28,7 @@ from qa_system.serving.errors import (
 )
 from qa_system.serving.keys import Caller, Keys
 from qa_system.serving.limits import RateLimits
-from qa_system.serving.schema import ANSWERS, Ask, AskBatch
+from qa_system.serving.schema import ANSWERS, REFERENCE, Ask, AskBatch, answer_schemas
 from qa_system.serving.service import Served, Service
 
 __all__ = ["application"]
@@ -77,15 +77,24 @@ _MEANINGS: Final = {
 }
 
 
-def _responses(example: Any, meaning: str) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI says of a route's responses."""
+def _responses(
+    example: Any, meaning: str, schema: str | None = None
+) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of a route's responses.
+
+    Args:
+        example: of what is returned.
+        meaning: of it, as a sentence.
+        schema: its name; None: it is any object.
+    """
+    kind = {"type": "object"} if schema is None else {"$ref": f"{REFERENCE}{schema}"}
     described: dict[int | str, dict[str, Any]] = {
         status: {"description": text, "content": {"application/json": {"example": _ERROR}}}
         for status, text in _MEANINGS.items()
     }
     described[200] = {
         "description": meaning,
-        "content": {"application/json": {"schema": {"type": "object"}, "example": example}},
+        "content": {"application/json": {"schema": kind, "example": example}},
     }
     return described
 
@@ -93,7 +102,7 @@ def _responses(example: Any, meaning: str) -> dict[int | str, dict[str, Any]]:
 router = APIRouter()
 
 
-@router.post("/v1/ask", responses=_responses(ANSWERS, "The answers, best first."))
+@router.post("/v1/ask", responses=_responses(ANSWERS, "The answers, best first.", "Served"))
 async def ask(asked: Ask, request: Request, caller: Anybody) -> Response:
     """Answer a question from the reviews; no answers means that the reviews don't say."""
     service = _service(request)
@@ -109,7 +118,11 @@ async def ask(asked: Ask, request: Request, caller: Anybody) -> Response:
 
 @router.post(
     "/v1/ask:batch",
-    responses=_responses({"answers": [ANSWERS]}, "The answers to each question, in their order."),
+    responses=_responses(
+        {"answers": [ANSWERS], "request_id": ANSWERS["request_id"]},
+        "The answers to each question, in their order.",
+        "ServedBatch",
+    ),
 )
 async def ask_batch(asked: AskBatch, request: Request, caller: Anybody) -> Response:
     """Answer several questions; one that cannot be answered has its own `error`."""
@@ -183,6 +196,14 @@ def application(service: Service, keys: Keys, limits: RateLimits) -> FastAPI:
         redoc_url=None,
         lifespan=lambda _: service.running(),
     )
+    describe = app.openapi
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            describe()["components"]["schemas"] |= answer_schemas()
+        return describe()
+
+    app.openapi = described  # type: ignore[method-assign]
     app.state.service, app.state.keys, app.state.limits = service, keys, limits
     app.include_router(router)
     app.add_exception_handler(QASystemError, _refuse)

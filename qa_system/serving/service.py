@@ -190,7 +190,8 @@ class Service:
     def _first_served(self, read: _Read, asked: Asked, key: bytes | None) -> Served:
         error, generation = read.answers.error, read.generation
         values = read.answers.to_dict()
-        values["generation"] = None if generation is None else generation.number
+        if values["generation"] is None and generation is not None:
+            values["generation"] = generation.number
         if error is not None:
             return Served(values, self._tag(key, generation), cached=False, error=error)
         # What was written while the question was read may be in the answer, or not.
@@ -229,7 +230,7 @@ OWN_FIELDS = frozenset({"review_id", "item_id", "content_hash", "title"})
 def version_of(settings: Settings) -> str:
     """Return a text that changes when the models or the settings do that answers depend on."""
     chosen = settings.model_dump_json(exclude={"serving", "indexing", "store"})
-    names = {settings.encoder.model, settings.encoder.question_model, settings.reader.model}
-    names |= {settings.ranker.model}
+    names = {settings.encoder.model, settings.encoder.question_model, settings.ranker.model}
+    names |= {settings.judge.model, settings.reader.model}
     hashes = [weights_hash(locate(name).path) for name in sorted(filter(None, names))]
     return "".join([chosen, *hashes])

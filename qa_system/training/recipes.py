@@ -23,7 +23,9 @@ from qa_system.config.shipped import resource
 from qa_system.errors import ConfigError
 
 __all__ = [
+    "AboveZero",
     "Adaptation",
+    "AtLeastZero",
     "DistillTraining",
     "FromScratch",
     "GeneratorTraining",
@@ -37,6 +39,7 @@ __all__ = [
     "RetrieverNegatives",
     "RetrieverTraining",
     "Schedule",
+    "Share",
     "Source",
     "TaughtSource",
     "TeacherSettings",

@@ -10,7 +10,7 @@ from qa_system.models.locate import locate, read_manifest
 from qa_system.readers.calibration import Calibration
 from qa_system.readers.extractive import ExtractiveReader
 
-NAMES = ["bundled:reader", "bundled:encoder"]
+NAMES = ["bundled:reader", "bundled:encoder", "bundled:judge"]
 
 
 @pytest.mark.parametrize("name", NAMES)

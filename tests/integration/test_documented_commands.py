@@ -29,6 +29,7 @@ PROGRAMS = ("docker", "make", "pip", "python", "qa", "qa-eval", "qa-index")
 
 ITEMS = {
     "jacket-drizzlecrest-shell": "jacket-drizzlecrest-shell",
+    "lamp-noctella-clamp": "lamp-noctella-clamp",
     "backpack-tarnhill-28": "B0074BW614",
     "ereader-lumen-6": "ITEM",
 }

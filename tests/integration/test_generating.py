@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from qa_system import QASystem, pipelines
 from qa_system.cli import app
-from qa_system.cli.ask import print_answers
+from qa_system.cli.printing import print_answers
 from qa_system.config import EncoderSettings, Settings, load_settings
 from qa_system.config.choices import AnswerMode
 from qa_system.errors import ConfigError, ModelError

@@ -53,14 +53,23 @@ def test_ask_json_is_for_machines(store: Path, tmp_path: Path) -> None:
     assert set(answers) == {
         "question",
         "item_id",
-        "answers",
-        "decision",
-        "error",
+        "reviews",
         "considered",
         "read",
-        "reviews",
-        "reviews_read",
+        "mentions",
+        "verdict",
+        "parts",
+        "points",
+        "answers",
+        "abstained",
+        "score",
+        "threshold",
+        "generation",
         "timings",
+        "error",
+        "decision",
+        "reviews_read",
+        "no_answer_probability",
     }
     assert answers["answers"][0]["item_id"] == ITEM
 

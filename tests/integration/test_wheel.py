@@ -87,7 +87,9 @@ LOCATED = """
 import qa_system
 from qa_system.models.locate import bundled_models, locate, weights_hash
 assert "site" in qa_system.__file__, qa_system.__file__
-assert bundled_models() == ["bundled:encoder", "bundled:generator", "bundled:reader"]
+assert bundled_models() == [
+    "bundled:encoder", "bundled:generator", "bundled:judge", "bundled:reader"
+]
 print(weights_hash(locate("bundled:generator").path))
 """
 

@@ -19,6 +19,7 @@ from qa_system.rankers.reader_ranker import ReaderRanker
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.retrievers.bm25 import BM25Retriever
 from qa_system.retrievers.dense import DenseRetriever
+from qa_system.retrievers.judged import JudgedSentenceRetriever
 from qa_system.retrievers.sentences import SentenceRetriever
 from qa_system.stores import open_store
 from qa_system.stores.elasticsearch import ElasticsearchReviewStore
@@ -33,6 +34,7 @@ CLASSES: list[type] = [
     ElasticsearchReviewStore,
     BM25Retriever,
     DenseRetriever,
+    JudgedSentenceRetriever,
     SentenceRetriever,
     ReaderRanker,
     ExtractiveReader,
@@ -61,7 +63,17 @@ WRONG: dict[str, list[Any]] = {
 }
 CHECKED_ELSEWHERE = {
     # by the store, in its own words: an embedding, an encoder, what a version is made with
-    *("embedding", "embeddings", "encoder", "identity", "passages", "built", "expected", "resume"),
+    *(
+        "embedding",
+        "embeddings",
+        "encoder",
+        "judge",
+        "identity",
+        "passages",
+        "built",
+        "expected",
+        "resume",
+    ),
     *("sentences", "evidence"),
     # in __init__, where they are settings, and of components
     *("api_key_env", "backend", "bulk", "ca_certs_env", "chat_generator", "device"),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa_system.answering.clauses import MOST_WORDS, widen
+from qa_system.texts.clauses import MOST_WORDS, widen
 
 
 def widened(text: str, span: str) -> str:

@@ -1,10 +1,10 @@
 """Spans of a reader -> answers: what is shown, where it stands in its review, what was marked."""
 
 from haystack import Document
-from haystack.dataclasses import ExtractedAnswer
 
-from qa_system.answering.answers import extracted_answers
-from qa_system.readers.extractive import Reading, snippet
+from qa_system.answering.answers import quoted_answer
+from qa_system.consensus.candidates import Marked, mentions_in
+from qa_system.consensus.mentions import Mention
 from qa_system.records import Answer, AnswerSpan
 
 REVIEW = "I love it. It does not buffer at all, and the sound is great. " * 3
@@ -13,18 +13,13 @@ REVIEW = "I love it. It does not buffer at all, and the sound is great. " * 3
 def answer(span: str, document: Document, snippet_chars: int = 40) -> Answer:
     content = document.content or ""
     start = content.index(span)
-    context, offset = snippet(content, start, start + len(span), snippet_chars)
-    extracted = ExtractedAnswer(
-        query="Does it buffer?",
-        score=0.5,
-        data=span,
-        document=document,
-        context=context,
-        document_offset=ExtractedAnswer.Span(start, start + len(span)),
-        context_offset=ExtractedAnswer.Span(offset, offset + len(span)),
+    [mention] = mentions_in(
+        [Mention("r1", 0, 0, len(content), content, 0.0)],
+        [document],
+        [Marked(0, start, start + len(span), 0.5, answers=True)],
+        1.0,
     )
-    [found] = extracted_answers(Reading((extracted,), (extracted,), 0.5))
-    return found
+    return quoted_answer(mention, document, snippet_chars)
 
 
 def test_a_span_that_loses_nothing_is_the_answer() -> None:

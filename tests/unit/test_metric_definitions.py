@@ -25,7 +25,7 @@ from eval.report.summary import print_summary
 from eval.runs.run import Run
 from eval.runs.summary import summarise
 from eval.runs.wording import in_words
-from eval.tasks import generator, pipeline, reader, retriever
+from eval.tasks import consensus, generator, pipeline, reader, retriever
 from eval.tasks.predictions import Failure, Prediction, score_predictions
 from qa_system.errors import ConfigError, EvaluationError
 from qa_system.records import AnswerSpan, Label
@@ -55,7 +55,7 @@ def test_a_definition_says_everything(name):
     assert found.over.name
     assert found.tasks
     assert found.decimals == 3
-    assert found.higher_is_better == (name not in {"ece", "aurc"})
+    assert found.higher_is_better == (name not in {"ece", "aurc", "count_error", "duplicates"})
     # What is expected at random, question by question, is also said in words.
     assert found.expect is None or found.at_random
 
@@ -67,6 +67,7 @@ def test_a_definition_says_everything(name):
         (reader.HEADLINE, "reader", []),
         (pipeline.headline_of(3), "pipeline", [3]),
         (generator.HEADLINE, "generator", []),
+        (consensus.HEADLINE, "consensus", [10]),
     ],
 )
 def test_tables_show_defined_metrics(headline, task, ks):

@@ -1,6 +1,6 @@
 """What becomes of a question in the pipeline, worked by hand."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from haystack import Document
@@ -165,3 +165,42 @@ def test_the_size_of_batches_changes_nothing(batch):
 def test_a_pipeline_that_always_fails_is_no_measurement():
     with pytest.raises(EvaluationError, match=r"every question failed.*no review"):
         evaluate_pipeline(LABELS[8:9], SYSTEM, scope="item", alone=False)
+
+
+def test_answers_from_reviews_that_nobody_judged_are_left_out():
+    """Condensed lists: what was not read by annotators is neither right nor wrong."""
+    systems, _ = evaluated()
+    found = {row.question_id: row.scores for row in systems["pipeline"].rows}
+    # The first answer is from r2, the second from the labelled review, and right.
+    assert (found["q2"]["f1"], found["q2"]["judged_f1"]) == (1 / 2, 1)
+    # Only another review's answer: left out, there is none, which is wrong here.
+    assert (found["q3"]["f1"], found["q3"]["judged_f1"]) == (1 / 2, 0)
+    # From the labelled review itself, on a question that it does not answer.
+    assert (found["q7"]["f1"], found["q7"]["judged_f1"]) == (0, 0)
+    assert found["q9"]["judged_f1"] == 0
+
+
+def test_an_answer_to_an_unanswerable_question_from_another_review_is_left_out():
+    asked = label(11, "r3")
+    system = ByQuestion({asked.question: examination(["r1"], [("r1", "good screen")])})
+    [row] = evaluate_pipeline([asked], system, scope="item", alone=False)[0]["pipeline"].rows
+    assert (row.scores["f1"], row.scores["judged_f1"]) == (0, 1)
+
+
+def test_reviews_of_joined_labels_were_judged():
+    first, second = label(12, "r3"), label(12, "r1", "good screen")
+    asked = replace(second, others=(first,))
+    told = [("r3", "loud"), ("r1", "good screen")]
+    system = ByQuestion({asked.question: examination(["r3", "r1"], told)})
+    [row] = evaluate_pipeline([asked], system, scope="item", alone=False)[0]["pipeline"].rows
+    assert row.scores["judged_f1"] == 0
+
+
+def test_judged_answers_below_those_shown_count():
+    asked = label(13, "r1", "good screen")
+    told = [("r2", "bad screen"), ("r3", "loud"), ("r1", "good screen")]
+    system = ByQuestion({asked.question: examination(["r2", "r3", "r1"], told)})
+    pipeline = evaluate_pipeline([asked], system, scope="item", top_k=1, alone=False)
+    [row] = pipeline[0]["pipeline"].rows
+    assert len(row.output["answers"]) == 1
+    assert row.scores["judged_f1"] == 1

@@ -48,7 +48,9 @@ def test_ours_need_what_they_say(tmp_path):
         assert "retriever" in pipeline.graph.nodes
         assert mode.scorer is None or mode.scorer in pipeline.graph.nodes
         kinds = {type(pipeline.get_component(each)).__name__ for each in pipeline.graph.nodes}
-        assert mode.needs_embeddings == bool(kinds & {"DenseRetriever", "SentenceRetriever"})
+        assert mode.needs_embeddings == bool(
+            kinds & {"DenseRetriever", "JudgedSentenceRetriever", "SentenceRetriever"}
+        )
         assert (mode.scorer is not None) == ("DenseRetriever" in kinds)
 
 
@@ -66,7 +68,9 @@ def test_a_registered_one_retrieves_and_is_read(tmp_path, newest):
 
 
 def test_an_unknown_name_is_an_error_that_names_the_known(newest):
-    with pytest.raises(ConfigError, match="bm25, dense, hybrid, sentences, newest") as caught:
+    with pytest.raises(
+        ConfigError, match="bm25, dense, hybrid, sentences, judged, newest"
+    ) as caught:
         mode_of(settings_of("hybridised"))
     assert "'hybridised'" in caught.value.what
 

@@ -11,6 +11,7 @@ from eval.metrics.selective import (
     aurc,
     best_threshold,
     confidence_measures,
+    coverage_at_error,
     reliability,
     risk_coverage,
     threshold_curve,
@@ -187,6 +188,42 @@ def test_all_of_it_as_json():
         "best_f1_threshold": 2.5,
         "ece": pytest.approx((0.1 + 0.1 + 0 + 0.7) / 4),
         "aurc": pytest.approx((0 + 1 / 2 + 1.5 / 3 + 2.5 / 4) / 4),
+        # The surest is right, the next has an F1 of 0, the third one of 1/2: 1 wrong of 3.
+        "coverage_at_10": 1 / 4,
+        "coverage_at_20": 1 / 4,
+        "coverage_at_30": 1 / 4,
     }
     assert details.keys() == {"thresholds", "risk_coverage", "reliability"}
     assert orjson.loads(orjson.dumps(details)) == details
+
+
+# Coverage at an error
+
+
+@pytest.mark.parametrize(
+    ("confidence", "right", "error", "coverage"),
+    [
+        ([0.9, 0.8, 0.7, 0.6], [1, 1, 1, 0], 0.25, 1.0),
+        ([0.9, 0.8, 0.7, 0.6], [1, 1, 1, 0], 0.24, 3 / 4),
+        # Two of two wrong, then a right one: the share of errors falls again, to 2/3.
+        ([0.9, 0.8, 0.7], [0, 0, 1], 0.7, 1.0),
+        ([0.9, 0.8, 0.7], [0, 0, 1], 0.6, 0.0),
+        # Equal confidence is answered together, and what has no answer never.
+        ([0.9, 0.9, 0.1], [1, 0, 1], 0.1, 0.0),
+        ([0.9, NOTHING, NOTHING, NOTHING], [1, 0, 0, 0], 0.1, 1 / 4),
+        ([NOTHING], [0], 0.5, 0.0),
+    ],
+)
+def test_coverage_at_an_error_by_hand(confidence, right, error, coverage):
+    assert coverage_at_error(confidence, right, error) == pytest.approx(coverage)
+
+
+@given(st.lists(st.tuples(ODDS, st.booleans()), min_size=1, max_size=10), st.floats(0, 1))
+def test_coverage_at_an_error_is_the_largest(cases, error):
+    confidence, right = zip(*cases, strict=True)
+    shares = [0.0]
+    for threshold in {each for each in confidence if not math.isnan(each)}:
+        given_ = [ok for each, ok in cases if each >= threshold]
+        if given_.count(False) <= error * len(given_) + 1e-12:
+            shares.append(len(given_) / len(cases))
+    assert coverage_at_error(confidence, right, error) == pytest.approx(max(shares))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from qa_system.training.judge.recipe import JudgeTraining
 from qa_system.training.recipes import (
     Adaptation,
     DistillTraining,
@@ -18,6 +19,7 @@ KINDS = {
     "adapt": Adaptation,
     "distill": DistillTraining,
     "generator": GeneratorTraining,
+    "judge": JudgeTraining,
     "ranker": RankerTraining,
     "reader": ReaderTraining,
     "retriever": RetrieverTraining,
@@ -33,7 +35,8 @@ def test_a_recipe_is_what_its_command_takes(path):
     recipe = load_training(KINDS[command], path, named)
     if isinstance(recipe, Adaptation):
         return
-    assert recipe.dev or any(source.held_out for source in recipe.train)
+    learnt = [*recipe.train, *getattr(recipe, "pairs", ())]
+    assert recipe.dev or any(getattr(source, "held_out", 0) for source in learnt)
     # SubjQA's dev split asks again what its train asks.
     assert not [source for source in recipe.dev if "subjqa" in source.path]
 

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from qa_system.stores.filters.sql import Condition, Matcher, json_extract, to_sql
-from qa_system.stores.filters.tree import InvalidFilterError, copies_of, of_item, parse_filters
+from qa_system.stores.filters.tree import (
+    InvalidFilterError,
+    copies_of,
+    of_item,
+    parse_filters,
+    selects_one_item,
+)
 
 __all__ = [
     "Condition",
@@ -13,5 +19,6 @@ __all__ = [
     "json_extract",
     "of_item",
     "parse_filters",
+    "selects_one_item",
     "to_sql",
 ]

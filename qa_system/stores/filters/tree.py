@@ -34,6 +34,7 @@ __all__ = [
     "copies_of",
     "of_item",
     "parse_filters",
+    "selects_one_item",
 ]
 
 MOST_LEVELS: Final = 20
@@ -140,6 +141,19 @@ def of_item(item_id: str, filters: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"operator": "AND", "conditions": [item, dict(filters)]} if filters else item
 
 
+def selects_one_item(filters: Mapping[str, Any] | None) -> bool:
+    """Tell whether a filter selects the documents of one item, or some of them.
+
+    >>> selects_one_item(of_item("lamp", {"field": "meta.stars", "operator": ">", "value": 3}))
+    True
+    >>> selects_one_item({"field": "meta.stars", "operator": ">", "value": 3})
+    False
+    """
+    tree = parse_filters(filters)
+    parts = tree.parts if isinstance(tree, Group) and tree.every else (tree,)
+    return any(isinstance(part, Comparison) and _is_of_item(part) for part in parts)
+
+
 def copies_of(review_ids: Iterable[str]) -> dict[str, Any]:
     """Return the filter that selects the documents of reviews that are copies of these.
 
@@ -147,6 +161,12 @@ def copies_of(review_ids: Iterable[str]) -> dict[str, Any]:
     {'field': 'meta.copy_of', 'operator': 'in', 'value': ['r1']}
     """
     return {"field": f"meta.{COPY_OF}", "operator": "in", "value": list(review_ids)}
+
+
+def _is_of_item(part: Comparison) -> bool:
+    is_equal = part.operator == "in" and not part.is_negated
+    is_named = is_equal and len(part.values) == 1 and part.values[0] is not None
+    return is_named and (part.column, *part.keys) == ("meta", "item_id")
 
 
 def _adds_item(filters: Mapping[str, Any]) -> bool:

@@ -45,6 +45,7 @@ class SentenceRanking:
         considered: reviews with a sentence that scores at least `relevant`.
         is_whole: whether all sentences of those reviews were scored; if they were too many, the
             reviews that the indexes find were looked into, and `considered` counts among those.
+        generation: of the embedded store, the one that was searched; None: a server has none.
     """
 
     documents: Sequence[Document]
@@ -52,6 +53,7 @@ class SentenceRanking:
     reviews: int
     considered: int
     is_whole: bool = True
+    generation: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from qa_system.stores.function_words import FUNCTION_WORDS
 from qa_system.training.reader.examples import Example, drawn, found_by_bm25
 from qa_system.training.recipes import UnlabelledPairs
 
-__all__ = ["unlabelled_pairs", "with_another_word"]
+__all__ = ["unlabelled_pairs", "with_another_word", "words_by_slot"]
 
 _WORD = re.compile(r"[^\W\d_]+")
 
@@ -56,7 +56,7 @@ def unlabelled_pairs(
         for label in drawn(labels, pairs.same_item, draw):
             add("same_item_unlabelled", label.question, texts_for(label))
     if pairs.exchanged:
-        words = _words_by_slot(dict.fromkeys(label.question for label in labels))
+        words = words_by_slot(dict.fromkeys(label.question for label in labels))
         asked = [label for label in labels if label.answers]
         for label in drawn(asked, pairs.exchanged, draw):
             question = with_another_word(label.question, words, draw)
@@ -91,7 +91,7 @@ def with_another_word(
     return question[: found.start()] + draw.choice(others) + question[found.end() :]
 
 
-def _words_by_slot(questions: Iterable[str]) -> dict[Slot, list[str]]:
+def words_by_slot(questions: Iterable[str]) -> dict[Slot, list[str]]:
     """Return the content words of questions by their slot, a frequent word more than once."""
     words: dict[Slot, list[str]] = defaultdict(list)
     for question in questions:

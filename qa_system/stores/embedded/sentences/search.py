@@ -93,7 +93,12 @@ class SentenceSearch:
             documents = snapshot.documents(hits)
             sentences = list(best.by_review.values())
             return SentenceRanking(
-                documents, sentences, reviews, best.considered, is_whole=chosen is None
+                documents,
+                sentences,
+                reviews,
+                best.considered,
+                is_whole=chosen is None,
+                generation=snapshot.state.generation,
             )
 
         found = self._search.retried(look)

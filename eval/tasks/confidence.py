@@ -1,0 +1,199 @@
+"""Fit what confidences mean in answers that users get, on the outcome of the whole pipeline."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.metrics.selective import ERRORS, coverages
+from eval.runs.run import Row, System
+from eval.tasks.consensus import consensus_run
+from qa_system.config import Settings, changed
+from qa_system.consensus.confidence import Confidence
+from qa_system.consensus.max_error import lowest_error, threshold_for
+from qa_system.console.wording import counted
+from qa_system.datasets.mentions import MarkedQuestion
+from qa_system.errors import EvaluationError
+from qa_system.readers.calibration import (
+    expected_calibration_error,
+    fit_sigmoid,
+    fit_threshold,
+    log_odds_of,
+)
+
+__all__ = ["Asked", "confidence_fitted", "fit_confidence", "out_of_fold"]
+
+FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A labelled question, and what the pipeline made of it.
+
+    Args:
+        item_id: the item; an item's questions are in one fold.
+        score: the highest confidence of a sentence, judge's or reader's; 0 if there was none.
+        right: whether the first answer, or the one that a lower threshold would let through first,
+            has an F1 of .5 with an annotator.
+        answerable: whether a review answers it.
+    """
+
+    item_id: str
+    score: float
+    right: bool
+    answerable: bool
+
+
+def confidence_fitted(
+    questions: Sequence[tuple[str, Sequence[MarkedQuestion]]], settings: Settings
+) -> tuple[Confidence, dict[str, Any], list[System]]:
+    """Ask the pipeline labelled questions, and fit what its confidences mean.
+
+    Args:
+        questions: of each data set its name and its questions, labelled over all reviews of their
+            items, on which neither the reader nor the judge was trained.
+        settings: what users run; what was fitted before plays no part.
+
+    Returns:
+        The confidence, fitted on all questions; what `out_of_fold` measures; and the evaluation on
+        each data set.
+
+    Raises:
+        EvaluationError: the answers are all right, or all wrong.
+        QASystemError: a store or model cannot be opened.
+    """
+    bare = changed(settings, {"answers.confidence": os.devnull, "answers.max_error": None})
+    systems = [consensus_run(own, bare, path=name).systems["consensus"] for name, own in questions]
+    asked = [_asked(row) for system in systems for row in system.rows if row.error is None]
+    least = _least(bare)
+    names = ", ".join(f"{name} ({counted(len(own), 'question')})" for name, own in questions)
+    return fit_confidence(asked, least, names), out_of_fold(asked, least), systems
+
+
+def fit_confidence(
+    asked: Sequence[Asked], least: float, fitted_on: str | None = None
+) -> Confidence:
+    """Fit the threshold and the probability on questions that were asked.
+
+    Args:
+        asked: the questions.
+        least: the threshold is this at least: below it nothing is a mention.
+        fitted_on: what to remember of the questions.
+
+    Returns:
+        The threshold at which most questions are answered rightly or, where no review answers,
+        not answered; and the sigmoid under which the answers' being right is likeliest.
+
+    Raises:
+        EvaluationError: the answers are all right, or all wrong.
+    """
+    right = np.array([each.right for each in asked], dtype=np.float64)
+    if len(set(right.tolist())) < 2:
+        raise EvaluationError(
+            "probabilities need right answers and wrong ones",
+            where=fitted_on,
+            remedy="Fit on more questions.",
+        )
+    odds = _odds(asked)
+    unanswerable = [not each.answerable for each in asked]
+    fitted = 1 / (1 + np.exp(-fit_threshold(odds, right, unanswerable)))
+    return Confidence(
+        threshold=round(max(float(fitted), least), 4),
+        right=fit_sigmoid(odds, right),
+        outcomes=tuple((round(each.score, 4), each.right) for each in asked),
+        fitted_on=fitted_on,
+    )
+
+
+def out_of_fold(asked: Sequence[Asked], least: float, folds: int = FOLDS) -> dict[str, Any]:
+    """Measure a fit on questions about items that it was not made on.
+
+    Args:
+        asked: the questions.
+        least: as for `fit_confidence`.
+        folds: into how many parts the items are divided; each is measured with what was fitted on
+            the others.
+
+    Returns:
+        `ece`, the calibration error over all questions; `answered` and `error` at the threshold,
+        `coverage_at_10` and so on; and for each `max_error` the threshold's `coverage` and `error`
+        and the `folds` in which there was one, and `lowest`, the lowest error that is kept on all.
+    """
+    part_of = _parts({each.item_id for each in asked}, folds)
+    parts = [part_of[each.item_id] for each in asked]
+    told: list[float] = []
+    happened: list[bool] = []
+    given: list[bool] = []
+    kept: dict[float, list[bool]] = {error: [] for error in ERRORS}
+    of_folds = dict.fromkeys(ERRORS, 0)
+    for part in range(folds):
+        own = [each for each, at in zip(asked, parts, strict=True) if at == part]
+        others = [each for each, at in zip(asked, parts, strict=True) if at != part]
+        if not own:
+            continue
+        fitted = fit_confidence(others, least)
+        told += [fitted.probability(each.score) for each in own]
+        happened += [each.right for each in own]
+        given += [each.right for each in own if each.score >= fitted.threshold]
+        for error in ERRORS:
+            threshold = threshold_for(fitted.outcomes, error)
+            if threshold is not None:
+                of_folds[error] += 1
+                kept[error] += [each.right for each in own if each.score >= threshold]
+    outcomes = [(each.score, each.right) for each in asked]
+    return {
+        "questions": len(asked),
+        "folds": len(set(parts)),
+        "ece": expected_calibration_error(told, happened),
+        "answered": len(given) / len(asked),
+        "error": _wrong(given),
+        **coverages(told, happened),
+        "lowest_error": lowest_error(outcomes),
+        "max_error": {
+            f"{error:g}": {
+                "folds": of_folds[error],
+                "coverage": len(own) / len(asked),
+                "error": _wrong(own),
+            }
+            for error, own in kept.items()
+        },
+    }
+
+
+def _parts(items: Collection[str], folds: int) -> dict[str, int]:
+    """Divide items into parts of one size, in an order that depends on their names only."""
+    ordered = sorted(items, key=lambda item: hashlib.sha256(item.encode()).digest())
+    return {item: place % folds for place, item in enumerate(ordered)}
+
+
+def _wrong(given: Sequence[bool]) -> float | None:
+    return 1 - fmean(given) if given else None
+
+
+def _odds(asked: Sequence[Asked]) -> NDArray[np.float64]:
+    return np.array([log_odds_of(each.score) for each in asked])
+
+
+def _asked(row: Row) -> Asked:
+    score = row.output["surest"]
+    return Asked(
+        item_id=str(row.item_id),
+        score=0.0 if score is None else score,
+        right=row.output["right"],
+        answerable=row.answerable,
+    )
+
+
+def _least(settings: Settings) -> float:
+    """Return the confidence below which nothing is a mention."""
+    from qa_system.pipelines import build_consensus
+
+    builder = build_consensus(settings)
+    return builder.threshold if builder.is_judging else 0.0

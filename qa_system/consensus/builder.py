@@ -1,0 +1,285 @@
+"""What the reviews say together, as a Haystack component."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any, Final
+
+import numpy as np
+from haystack import Document, component, default_from_dict, default_to_dict
+from haystack.dataclasses import ExtractedAnswer
+from pydantic import ValidationError
+
+from qa_system.arguments import checked
+from qa_system.config import AnswersSettings, JudgeSettings, describe
+from qa_system.consensus.candidates import clauses_of, marked_in, mentions_in, surest_of
+from qa_system.consensus.confidence import Confidence
+from qa_system.consensus.mentions import Mention, judged_mentions
+from qa_system.consensus.points import FloatArray, groups_of, similarity, similarity_of_words
+from qa_system.consensus.questions import is_polar, parts_of
+from qa_system.consensus.summary import (
+    Consensus,
+    Grouped,
+    Material,
+    consensus_of,
+)
+from qa_system.errors import ConfigError
+from qa_system.judging import Judge
+from qa_system.opinions import Point, Verdict
+from qa_system.retrievers.late_encoder import LateEncoder
+from qa_system.stages import stage
+from qa_system.stores.filters import selects_one_item
+
+__all__ = ["ConsensusBuilder"]
+
+DEFAULTS: Final = AnswersSettings()
+SIMILAR_WORDS: Final = 0.5
+"""The threshold of points where mentions are compared by their words."""
+
+
+@component
+@checked
+class ConsensusBuilder:
+    """Count what reviews say in answer to a question.
+
+    Sentences that answer it are mentions, one a review; mentions that say the same are a point;
+    a question that yes or no answers has a verdict. A judge says which sentences answer, and how;
+    what the reader takes for an answer is a mention, too.
+
+    Args:
+        judge: the judge's settings, as a dictionary with the keys of `judge:` in the
+            configuration; None takes the defaults (`bundled:judge`). With `sentences: 0` none is
+            loaded: the reader's answers are the mentions, and there are no verdicts.
+        encoder: likewise of `encoder:`; it says which mentions say the same.
+        by_words: compare mentions by their words instead, without an encoder.
+        min_reviews: reviews whose stance is decided that a verdict needs.
+        mention: the judge's probability from which on a sentence is a mention; None: as fitted
+            with the judge.
+        decided: the probability that a stance needs to be decided.
+        similarity: of mentions, on average, from which on they are one point.
+        same_stance: what is added to it for two mentions that answer a polar question alike.
+        snippet_chars: characters of the review to show around a quote.
+        fitted: what confidences mean, as `Confidence.to_dict` returns it; it takes the place of
+            `mention` and of the reader's threshold. None: confidences are the judge's or the
+            reader's own.
+
+    >>> reviews = [Document(id=f"r{n}", content=text, meta={"item_id": "lamp"}) for n, text in
+    ...     enumerate(["Bright enough for reading. Blue.", "Far too dim to read by.", "Arrived."])]
+    >>> found = ConsensusBuilder().run("Is it bright enough to read by?", reviews)
+    >>> found["mentions"], [point.support for point in found["points"]]
+    (2, [1, 1])
+    """
+
+    def __init__(
+        self,
+        judge: dict[str, Any] | None = None,
+        encoder: dict[str, Any] | None = None,
+        by_words: bool = False,
+        min_reviews: int = DEFAULTS.min_reviews,
+        mention: float | None = DEFAULTS.mention,
+        decided: float = DEFAULTS.decided,
+        similarity: float = DEFAULTS.similarity,
+        same_stance: float = DEFAULTS.same_stance,
+        snippet_chars: int = 160,
+        fitted: dict[str, Any] | None = None,
+    ) -> None:
+        self.judge = judge
+        self.encoder = encoder
+        self.by_words = by_words
+        self.min_reviews = min_reviews
+        self.mention = mention
+        self.decided = decided
+        self.similarity = similarity
+        self.same_stance = same_stance
+        self.snippet_chars = snippet_chars
+        self.fitted = fitted
+        self._fitted = None if fitted is None else Confidence.from_dict(fitted)
+        chosen = _judge_settings(judge)
+        self._sentences = chosen.sentences
+        self._judge = Judge(**chosen.model_dump(exclude={"sentences"}))
+        self._encoder = LateEncoder(encoder)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Serialise every argument."""
+        return default_to_dict(
+            self,
+            judge=self.judge,
+            encoder=self.encoder,
+            by_words=self.by_words,
+            min_reviews=self.min_reviews,
+            mention=self.mention,
+            decided=self.decided,
+            similarity=self.similarity,
+            same_stance=self.same_stance,
+            snippet_chars=self.snippet_chars,
+            fitted=self.fitted,
+        )
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ConsensusBuilder:
+        """Build the component from what `to_dict` returned."""
+        return default_from_dict(cls, data)
+
+    def warm_up(self) -> None:
+        """Load the judge and the encoder.
+
+        Raises:
+            ModelError: one of them cannot be loaded.
+        """
+        if self.is_judging:
+            self._judge.warm_up()
+        if not self.by_words:
+            self._encoder.get()
+
+    @property
+    def is_judging(self) -> bool:
+        """Whether sentences are judged."""
+        return self._sentences > 0
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether confidences are probabilities that an answer is right, fitted as a whole."""
+        return self._fitted is not None
+
+    @property
+    def threshold(self) -> float:
+        """The confidence from which on a sentence is a mention, on the scale of its confidence.
+
+        It is the judge's, where nothing was fitted with the pipeline; 1 without a judge.
+        """
+        if self._fitted is not None:
+            return self._fitted.probability(self._fitted.threshold)
+        if not self.is_judging:
+            return 1.0
+        return self._judge.threshold if self.mention is None else self.mention
+
+    @component.output_types(points=list[Point], verdict=Verdict | None, mentions=int)
+    def run(
+        self,
+        query: str,
+        documents: list[Document],
+        answers: list[ExtractedAnswer] | None = None,
+        filters: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Count what reviews say in answer to one question.
+
+        Args:
+            query: the question.
+            documents: reviews as a `SentenceRetriever` returns them, or whole ones.
+            answers: what the reader found in them.
+            filters: by which they were retrieved; there is a verdict only if these select the
+                reviews of one item, or if all reviews are of the same.
+
+        Returns:
+            `points`, those of most reviews first; `verdict`, None where there is none;
+            `mentions`, how many reviews speak of it.
+
+        Raises:
+            EmptyQuestionError: the question has no words.
+            ModelError: a model cannot be loaded.
+        """
+        marked = marked_in(documents, answers or [])
+        items = {document.meta.get("item_id") for document in documents}
+        is_of_one = selects_one_item(filters) or (len(items) == 1 and None not in items)
+        materials = [Material(part, documents, marked) for part in self.parts_of(query)]
+        [found] = self.build([(materials, is_of_one)])
+        return {
+            "points": list(found.points),
+            "verdict": found.verdict,
+            "mentions": found.mentions,
+        }
+
+    def parts_of(self, question: str) -> tuple[str, ...]:
+        """Return the parts of a question; where nothing is judged, it is not divided.
+
+        What the reader marks answers the whole question, and not which part of it.
+        """
+        return parts_of(question) if self.is_judging else (question,)
+
+    def build(self, asked: Sequence[tuple[Sequence[Material], bool]]) -> list[Consensus]:
+        """Build the consensus on several questions; their sentences are judged together.
+
+        Args:
+            asked: of each question the material of its parts, and whether it is about one item.
+
+        Returns:
+            One for each question, in order.
+        """
+        materials = list(chain.from_iterable(parts for parts, _ in asked))
+        clauses = self._judged(materials)
+        with stage("consensus"):
+            found = iter(self._grouped(materials, clauses))
+            return [
+                consensus_of(
+                    [next(found) for _ in parts],
+                    self.min_reviews if self.is_judging else None,
+                    self.snippet_chars,
+                    is_of_one_item=is_of_one,
+                )
+                for parts, is_of_one in asked
+            ]
+
+    def _judged(self, materials: Sequence[Material]) -> list[list[Mention]]:
+        """Return the sentences of each material that may be mentions."""
+        clauses = [
+            clauses_of(each.question, each.documents, each.marked, self._sentences)
+            for each in materials
+        ]
+        if not self.is_judging:
+            return clauses
+        judged = self._judge.judge(
+            [each.question for each in materials],
+            [[clause.text for clause in own] for own in clauses],
+        )
+        return [
+            judged_mentions(own, of_own, is_polar=is_polar(each.question), decided=self.decided)
+            for each, own, of_own in zip(materials, clauses, judged, strict=True)
+        ]
+
+    def _grouped(
+        self, materials: Sequence[Material], clauses: Sequence[Sequence[Mention]]
+    ) -> list[Grouped]:
+        """Return the points of several questions."""
+        mentions = [
+            mentions_in(own, each.documents, each.marked, self.threshold, self._fitted)
+            for each, own in zip(materials, clauses, strict=True)
+        ]
+        surest = [
+            surest_of(own, each.marked, self._fitted)
+            for each, own in zip(materials, clauses, strict=True)
+        ]
+        texts = [[mention.told for mention in own] for own in mentions]
+        threshold = SIMILAR_WORDS if self.by_words else self.similarity
+        return [
+            Grouped(material, groups_of(own, alike, threshold, self.same_stance), best)
+            for material, own, alike, best in zip(
+                materials, mentions, self._alike(texts), surest, strict=True
+            )
+        ]
+
+    def _alike(self, texts: Sequence[Sequence[str]]) -> list[FloatArray]:
+        if self.by_words:
+            return [similarity_of_words(own) for own in texts]
+        # Nothing is compared where there is one mention or none.
+        compared = [own if len(own) > 1 else () for own in texts]
+        together = list(chain.from_iterable(compared))
+        if not together:
+            return [np.ones((len(own), len(own))) for own in texts]
+        embeddings = self._encoder.get().encode_passages(together, [None] * len(together))
+        ends = np.cumsum([len(own) for own in compared])
+        parts = np.split(embeddings, ends[:-1])
+        return [
+            similarity(part) if len(own) > 1 else np.ones((len(own), len(own)))
+            for own, part in zip(texts, parts, strict=True)
+        ]
+
+
+def _judge_settings(given: Mapping[str, Any] | None) -> JudgeSettings:
+    try:
+        return JudgeSettings.model_validate({} if given is None else given)
+    except ValidationError as error:
+        raise ConfigError(
+            describe(error, {}, whole="judge"),
+            remedy="Pass a dictionary with the keys of `judge:` in the configuration.",
+        ) from None

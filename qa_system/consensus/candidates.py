@@ -1,0 +1,222 @@
+"""Which sentences of reviews may be mentions: those that are judged for a question."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from haystack import Document
+
+from qa_system.consensus.confidence import Confidence
+from qa_system.consensus.mentions import Mention, best_of_reviews, merged
+from qa_system.consensus.quotes import review_of
+from qa_system.readers.evidence import candidates_of, has_sentences
+from qa_system.records import AnswerSpan
+from qa_system.stores.sentences import SentenceQuery, score, unembedded_columns
+from qa_system.texts.clauses import widen
+from qa_system.texts.sentences import sentences
+from qa_system.ties import tie_breaker
+
+if TYPE_CHECKING:
+    from haystack.dataclasses import ExtractedAnswer
+
+__all__ = ["Marked", "clauses_of", "marked_in", "mentions_in", "rated", "surest_of"]
+
+MOST_OF_REVIEW: Final = 8
+"""Sentences of one review that are judged: a long review leaves room for the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A span that the reader marked.
+
+    Args:
+        document: its place among the documents.
+        start: its first character.
+        end: the character after its last.
+        confidence: the reader's.
+        answers: whether the reader takes it for an answer.
+    """
+
+    document: int
+    start: int
+    end: int
+    confidence: float
+    answers: bool
+
+
+def marked_in(
+    documents: Sequence[Document], spans: Sequence[ExtractedAnswer], threshold: float = 0.0
+) -> list[Marked]:
+    """Return the reader's spans by the places of their documents.
+
+    Args:
+        documents: of the question; a span of another document is left out.
+        spans: what the reader returned.
+        threshold: the confidence from which on a span is an answer.
+    """
+    places = {document.id: place for place, document in enumerate(documents)}
+    return [
+        Marked(
+            places[span.document.id],
+            span.document_offset.start,
+            span.document_offset.end,
+            span.score,
+            span.score >= threshold,
+        )
+        for span in spans
+        if span.document is not None
+        and span.document_offset is not None
+        and span.document.id in places
+    ]
+
+
+def clauses_of(
+    question: str, documents: Sequence[Document], marked: Sequence[Marked], most: int
+) -> list[Mention]:
+    """Return the sentences to be judged: the best, and those in which the reader sees an answer.
+
+    Args:
+        question: ranks the sentences of documents that come without ranked ones, by its words.
+        documents: with `meta["sentences"]`, as a `SentenceRetriever` returns them, or without.
+        marked: what the reader marked.
+        most: how many of the best; no more than eight are of one review.
+
+    Returns:
+        Sentences that are not judged yet: their confidence is 0.
+    """
+    chosen: dict[tuple[int, int], int] = {}
+    of_review = Counter[str]()
+    for place, start, end in _ranked(question, documents) if most else ():
+        review = review_of(documents[place])
+        if len(chosen) < most and of_review[review] < MOST_OF_REVIEW:
+            chosen[place, start] = end
+            of_review[review] += 1
+    for each in marked:
+        if each.answers:
+            start, end = _sentence_around(documents[each.document], each)
+            chosen.setdefault((each.document, start), end)
+    return [
+        Mention(
+            review_id=review_of(documents[place]),
+            document=place,
+            start=start,
+            end=end,
+            text=(documents[place].content or "")[start:end],
+            confidence=0.0,
+        )
+        for (place, start), end in chosen.items()
+    ]
+
+
+def rated(
+    clauses: Sequence[Mention],
+    marked: Sequence[Marked],
+    threshold: float,
+    fitted: Confidence | None = None,
+) -> list[tuple[Mention, bool]]:
+    """Return clauses with the confidence of judge and reader, and whether they are mentions.
+
+    Args:
+        clauses: judged, or with the confidence 0.
+        marked: what the reader marked in the documents.
+        threshold: the confidence from which on a clause is a mention.
+        fitted: what confidences mean: they become probabilities, and the threshold is one. None: a
+            clause is a mention if the judge or the reader takes it for an answer.
+    """
+    found = []
+    for clause in clauses:
+        inside = [each.confidence for each in marked if each.answers and _is_in(each, clause)]
+        confidence = max([clause.confidence, *inside])
+        is_mention = bool(inside) or clause.confidence >= threshold
+        if fitted is not None:
+            confidence = fitted.probability(confidence)
+            is_mention = confidence >= threshold
+        found.append((replace(clause, confidence=confidence), is_mention))
+    return found
+
+
+def mentions_in(
+    clauses: Sequence[Mention],
+    documents: Sequence[Document],
+    marked: Sequence[Marked],
+    threshold: float,
+    fitted: Confidence | None = None,
+) -> list[Mention]:
+    """Return the mentions among clauses, one a review, without duplicates.
+
+    What the reader marked in a clause is the quote.
+
+    Args:
+        clauses: judged, or with the confidence 0.
+        documents: of the question.
+        marked: what the reader marked in them.
+        threshold: the confidence from which on a clause is a mention.
+        fitted: see `rated`.
+    """
+    found = [each for each, is_mention in rated(clauses, marked, threshold, fitted) if is_mention]
+    contents = [document.content or "" for document in documents]
+    best = [_quoted(each, contents[each.document], marked) for each in best_of_reviews(found)]
+    return merged(best, [contents[each.document] for each in best])
+
+
+def surest_of(
+    clauses: Sequence[Mention], marked: Sequence[Marked], fitted: Confidence | None = None
+) -> float | None:
+    """Return the highest confidence of a clause, be it a mention or not; None: there is none."""
+    found = rated(clauses, marked, 0.0, fitted)
+    return max((each.confidence for each, _ in found), default=None)
+
+
+def _is_in(marked: Marked, clause: Mention) -> bool:
+    return marked.document == clause.document and clause.start <= marked.start < clause.end
+
+
+def _quoted(mention: Mention, content: str, marked: Sequence[Marked]) -> Mention:
+    """Return a mention with the words that the reader marked in it, if it marked some."""
+    inside = [each for each in marked if _is_in(each, mention)]
+    if not inside:
+        return mention
+    best = max(inside, key=lambda each: (each.confidence, -each.start, -each.end))
+    start, end = widen(content, best.start, best.end)
+    if not mention.start <= start < end <= mention.end:
+        return mention
+    exact = AnswerSpan(content[best.start : best.end], best.start, best.end)
+    return replace(
+        mention,
+        start=start,
+        end=end,
+        text=content[start:end],
+        sentence=mention.text,
+        exact=None if (start, end) == (best.start, best.end) else exact,
+    )
+
+
+def _ranked(question: str, documents: Sequence[Document]) -> Iterator[tuple[int, int, int]]:
+    """Return the places of documents with starts and ends of their sentences, the best first."""
+    for each in candidates_of(documents):
+        yield each.document, each.sentence.start, each.sentence.end
+    whole = [
+        (place, document.content)
+        for place, document in enumerate(documents)
+        if document.content and not has_sentences(document)
+    ]
+    columns = unembedded_columns(whole)
+    scores = score(columns, SentenceQuery.of(question, None, 1.0)).tolist()
+    found = zip(columns.reviews.tolist(), columns.spans.tolist(), scores, strict=True)
+    keys = {place: tie_breaker(documents[place].id) for place, _ in whole}
+    for place, (start, end), _ in sorted(
+        found, key=lambda each: (-each[2], keys[each[0]], each[1])
+    ):
+        yield place, start, end
+
+
+def _sentence_around(document: Document, marked: Marked) -> tuple[int, int]:
+    """Return the sentence in which a span begins; the span itself, if it begins in none."""
+    ranked = [(each.sentence.start, each.sentence.end) for each in candidates_of([document])]
+    for start, end in (*ranked, *sentences(document.content or "")):
+        if start <= marked.start < end:
+            return start, end
+    return marked.start, marked.end

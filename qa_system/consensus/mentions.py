@@ -1,0 +1,135 @@
+"""Mentions: what reviews say in answer to a question, one a review."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from qa_system.consensus.duplicates import duplicates_of
+from qa_system.opinions import Polarity, Stance
+from qa_system.records import AnswerSpan
+from qa_system.ties import tie_breaker
+
+if TYPE_CHECKING:
+    from qa_system.judging import Judgements
+
+__all__ = ["Mention", "best_of_reviews", "judged_mentions", "merged"]
+
+
+FEWEST_WORDS: Final = 3
+"""Words that can be understood by themselves; "Noise", marked by a reader, cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A clause of a review that answers a question.
+
+    Args:
+        review_id: the review.
+        document: its place among the documents of the question.
+        start: the first character in the document's content.
+        end: the character after the last.
+        text: the document's content from `start` to `end`: the sentence, or the words in it that
+            the reader marked.
+        sentence: the whole sentence; empty: it is the text.
+        confidence: the probability that it answers the question.
+        stance: what it answers to a polar question; None: it was not decided.
+        polarity: of what it says; None: it was not judged.
+        subjective: whether it is an opinion; None: it was not judged.
+        exact: what the reader marked, where the mention is wider; None where it is not, or where
+            the reader marked nothing.
+    """
+
+    review_id: str
+    document: int
+    start: int
+    end: int
+    text: str
+    confidence: float
+    sentence: str = ""
+    stance: Stance | None = None
+    polarity: Polarity | None = None
+    subjective: bool | None = None
+    exact: AnswerSpan | None = None
+
+    @property
+    def told(self) -> str:
+        """What can be understood without the question: the text, or the sentence if it is short.
+
+        >>> Mention("r1", 0, 0, 5, "Noise", 0.9, "Noise is no problem at all.").told
+        'Noise is no problem at all.'
+        """
+        is_short = len(self.text.split()) < FEWEST_WORDS
+        return " ".join(((is_short and self.sentence) or self.text).split())
+
+
+def judged_mentions(
+    clauses: Sequence[Mention], judged: Judgements, *, is_polar: bool, decided: float
+) -> list[Mention]:
+    """Return clauses with what a judge says of them.
+
+    Args:
+        clauses: as they were found, not judged.
+        judged: of each of them.
+        is_polar: whether yes or no answers the question; otherwise no stance is decided.
+        decided: the probability that the likeliest stance needs; below it, none is decided.
+    """
+    from qa_system.judging import POLARITIES, STANCES
+
+    stances = judged.stance.argmax(axis=1)
+    polarities = judged.polarity.argmax(axis=1)
+    return [
+        replace(
+            clause,
+            confidence=float(judged.answers[at]),
+            stance=STANCES[stances[at]]
+            if is_polar and judged.stance[at, stances[at]] >= decided
+            else None,
+            polarity=POLARITIES[polarities[at]],
+            subjective=bool(judged.subjective[at] >= 0.5),
+        )
+        for at, clause in enumerate(clauses)
+    ]
+
+
+def best_of_reviews(mentions: Iterable[Mention]) -> list[Mention]:
+    """Return the best mention of each review, in an order that depends on the reviews alone.
+
+    Args:
+        mentions: in any order; of equals, the one that stands first in its review is the best.
+
+    >>> said = [Mention("r1", 0, 9, 13, "Loud", 0.9), Mention("r1", 0, 0, 3, "Red", 0.2)]
+    >>> [mention.text for mention in best_of_reviews(said)]
+    ['Loud']
+    """
+    best: dict[str, Mention] = {}
+    for each in sorted(mentions, key=lambda one: (-one.confidence, one.start, one.end)):
+        best.setdefault(each.review_id, each)
+    return sorted(best.values(), key=lambda each: tie_breaker(each.review_id))
+
+
+def merged(mentions: Sequence[Mention], reviews: Sequence[str]) -> list[Mention]:
+    """Return mentions without those of copied reviews and of copied clauses.
+
+    Of copies the most confident stays; of equals, the first.
+
+    Args:
+        mentions: one a review.
+        reviews: the whole text of each mention's review.
+
+    >>> said = [Mention(f"r{at}", at, 0, 4, "Loud", 0.9) for at in range(3)]
+    >>> text = "Loud, and the handle came off on the second day."
+    >>> [mention.review_id for mention in merged(said, [text, "Loud. Bought two.", text])]
+    ['r0', 'r1']
+    """
+    left = list(range(len(mentions)))
+    for texts in (reviews, [mention.text for mention in mentions]):
+        originals = duplicates_of([texts[at] for at in left])
+        best: dict[int, int] = {}
+        for at, original in zip(left, originals, strict=True):
+            known = best.setdefault(original, at)
+            if mentions[at].confidence > mentions[known].confidence:
+                best[original] = at
+        left = sorted(best.values())
+    return [mentions[at] for at in left]

@@ -1,0 +1,180 @@
+"""Points, quotes and verdict as they are shown, from mentions that are grouped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from haystack import Document
+
+from qa_system.consensus.candidates import Marked
+from qa_system.consensus.duplicates import duplicates_of
+from qa_system.consensus.intervals import wilson
+from qa_system.consensus.mentions import Mention
+from qa_system.consensus.points import Group
+from qa_system.consensus.questions import is_polar
+from qa_system.consensus.quotes import quote_of
+from qa_system.consensus.verdict import verdict_of
+from qa_system.opinions import Point, Verdict
+
+__all__ = ["Consensus", "Grouped", "Material", "consensus_of", "points_of", "shown", "verdict_on"]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What the consensus on a question is built from.
+
+    Args:
+        question: or a part of a compound one.
+        documents: reviews with the sentences that were found in them, or whole.
+        marked: what the reader marked in them.
+    """
+
+    question: str
+    documents: Sequence[Document]
+    marked: Sequence[Marked] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """The mentions of a question, or of a part of a compound one.
+
+    Args:
+        material: what they were found in.
+        groups: those that say the same, those of most reviews first.
+        surest: the highest confidence of a sentence, be it a mention or not; None: there is none.
+    """
+
+    material: Material
+    groups: Sequence[Group]
+    surest: float | None = None
+
+    @property
+    def mentions(self) -> Iterator[Mention]:
+        """All mentions."""
+        return (mention for group in self.groups for mention in group.mentions)
+
+
+@dataclass(frozen=True, slots=True)
+class Consensus:
+    """What the reviews say together to one question.
+
+    Args:
+        mentions: how many reviews speak of it; duplicates count once.
+        parts: of a compound question; none: it is one.
+        points: what they say, part by part.
+        verdict: what they answer to a question that yes or no answers.
+        shown: mentions as they are shown one by one, with their documents.
+        is_of_one_item: whether the question is about one item; otherwise there is no verdict.
+        surest: the highest confidence of a sentence, be it a mention or not; None: there is none.
+    """
+
+    mentions: int
+    parts: tuple[str, ...]
+    points: tuple[Point, ...]
+    verdict: Verdict | None
+    shown: tuple[tuple[Mention, Document], ...]
+    is_of_one_item: bool = True
+    surest: float | None = None
+
+    @property
+    def confidence(self) -> float | None:
+        """That of the most confident mention; None: there is none."""
+        return max((mention.confidence for mention, _ in self.shown), default=None)
+
+
+def consensus_of(
+    parts: Sequence[Grouped],
+    least: int | None,
+    snippet_chars: int,
+    *,
+    is_of_one_item: bool = True,
+) -> Consensus:
+    """Return what the reviews say together.
+
+    Args:
+        parts: of the question; one that is not compound is its only part.
+        least: reviews whose stance is decided that a verdict needs; None: there is no verdict.
+        snippet_chars: characters of a review to show around a quote.
+        is_of_one_item: whether the question is about one item; otherwise there is no verdict.
+    """
+    is_compound = len(parts) > 1
+    return Consensus(
+        mentions=len({mention.review_id for part in parts for mention in part.mentions}),
+        parts=tuple(part.material.question for part in parts) if is_compound else (),
+        points=tuple(
+            point
+            for part in parts
+            for point in points_of(
+                part, snippet_chars, part.material.question if is_compound else None
+            )
+        ),
+        verdict=verdict_on(parts, least) if least is not None and is_of_one_item else None,
+        shown=shown(parts),
+        is_of_one_item=is_of_one_item,
+        surest=max((each.surest for each in parts if each.surest is not None), default=None),
+    )
+
+
+def points_of(grouped: Grouped, snippet_chars: int, part: str | None = None) -> Iterator[Point]:
+    """Return the points of a question, or of one of its parts.
+
+    Args:
+        grouped: its mentions.
+        snippet_chars: characters of a review to show around a quote.
+        part: the part of a compound question.
+    """
+    documents = grouped.material.documents
+    speaking = sum(len(group.mentions) for group in grouped.groups)
+    for group in grouped.groups:
+        support = len(group.mentions)
+        yield Point(
+            label=group.central.told,
+            support=support,
+            share=support / speaking,
+            interval=wilson(support, speaking),
+            polarity=group.polarity,
+            subjective=group.subjective,
+            stance=group.stance,
+            quotes=tuple(
+                quote_of(mention, documents[mention.document], snippet_chars)
+                for mention in group.mentions
+            ),
+            part=part,
+        )
+
+
+def verdict_on(parts: Sequence[Grouped], least: int) -> Verdict | None:
+    """Return the verdict on a question, if yes or no answers it; a compound one has none.
+
+    Args:
+        parts: of the question.
+        least: reviews whose stance is decided that a verdict needs.
+    """
+    material = parts[0].material
+    if len(parts) > 1 or not material.documents or not is_polar(material.question):
+        return None
+    return verdict_of((mention.stance for mention in parts[0].mentions), least)
+
+
+def shown(parts: Iterable[Grouped]) -> tuple[tuple[Mention, Document], ...]:
+    """Return the mentions in the order in which they are shown one by one.
+
+    First the best of each point, the parts of a compound question taking turns; then the others,
+    the most confident first. Nothing is shown twice, however many reviews say it.
+    """
+    firsts = [
+        [(group.mentions[0], part.material.documents) for group in part.groups] for part in parts
+    ]
+    others = [
+        (mention, part.material.documents)
+        for part in parts
+        for group in part.groups
+        for mention in group.mentions[1:]
+    ]
+    others.sort(key=lambda each: -each[0].confidence)
+    taking_turns = [each for turn in zip_longest(*firsts) for each in turn if each is not None]
+    ordered = [(each, documents[each.document]) for each, documents in (*taking_turns, *others)]
+    originals = duplicates_of([mention.text for mention, _ in ordered], least_words=1)
+    return tuple(each for place, each in enumerate(ordered) if originals[place] == place)

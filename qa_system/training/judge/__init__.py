@@ -1,0 +1,1 @@
+"""Training a judge: `qa train judge`."""

@@ -244,6 +244,13 @@ def test_an_answer_is_never_older_than_the_store(own_store: Path, tmp_path: Path
             assert found.headers["etag"] != first.headers["etag"]
             review = server.client.get(f"/v1/items/{JACKET}/reviews/new").json()
             assert (review["content"], review["generation"]) == (text, written)
+        assert server.ask(question="Does it have a hood?").headers["x-cache"] == "hit"
+        with open_store(load_settings(overrides={"store.path": str(own_store)}).store) as store:
+            store.forget(["new"])
+        forgotten = server.ask(question="Does it have a hood?")
+        assert forgotten.headers["x-cache"] == "miss"
+        assert (forgotten.json()["reviews"], "number 2" in forgotten.text) == (14, False)
+        assert server.client.get(f"/v1/items/{JACKET}/reviews/new").status_code == 404
 
 
 def test_reviews_written_under_load_are_in_every_later_answer(

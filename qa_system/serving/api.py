@@ -31,7 +31,7 @@ from qa_system.serving.keys import Caller, Keys
 from qa_system.serving.limits import RateLimits
 from qa_system.serving.product_page.feedback import Feedback, FeedbackFile
 from qa_system.serving.product_page.widget import WidgetFiles
-from qa_system.serving.schema import ANSWERS, Ask, AskBatch
+from qa_system.serving.schema import ANSWERS, REFERENCE, Ask, AskBatch, answer_schemas
 from qa_system.serving.service import Served, Service
 
 __all__ = ["application"]
@@ -80,15 +80,25 @@ _MEANINGS: Final = {
 }
 
 
-def _responses(example: Any, meaning: str, success: int = 200) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI says of a route's responses."""
+def _responses(
+    example: Any, meaning: str, schema: str | None = None, success: int = 200
+) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of a route's responses.
+
+    Args:
+        example: of what is returned.
+        meaning: of it, as a sentence.
+        schema: its name; None: it is any object.
+        success: the status.
+    """
+    kind = {"type": "object"} if schema is None else {"$ref": f"{REFERENCE}{schema}"}
     described: dict[int | str, dict[str, Any]] = {
         status: {"description": text, "content": {"application/json": {"example": _ERROR}}}
         for status, text in _MEANINGS.items()
     }
     described[success] = {
         "description": meaning,
-        "content": {"application/json": {"schema": {"type": "object"}, "example": example}},
+        "content": {"application/json": {"schema": kind, "example": example}},
     }
     return described
 
@@ -96,7 +106,7 @@ def _responses(example: Any, meaning: str, success: int = 200) -> dict[int | str
 router = APIRouter()
 
 
-@router.post("/v1/ask", responses=_responses(ANSWERS, "The answers, best first."))
+@router.post("/v1/ask", responses=_responses(ANSWERS, "The answers, best first.", "Served"))
 async def ask(asked: Ask, request: Request, caller: Anybody) -> Response:
     """Answer a question from the reviews; no answers means that the reviews don't say."""
     service = _service(request)
@@ -112,7 +122,11 @@ async def ask(asked: Ask, request: Request, caller: Anybody) -> Response:
 
 @router.post(
     "/v1/ask:batch",
-    responses=_responses({"answers": [ANSWERS]}, "The answers to each question, in their order."),
+    responses=_responses(
+        {"answers": [ANSWERS], "request_id": ANSWERS["request_id"]},
+        "The answers to each question, in their order.",
+        "ServedBatch",
+    ),
 )
 async def ask_batch(asked: AskBatch, request: Request, caller: Anybody) -> Response:
     """Answer several questions; one that cannot be answered has its own `error`."""
@@ -127,7 +141,9 @@ async def ask_batch(asked: AskBatch, request: Request, caller: Anybody) -> Respo
 
 
 @router.post(
-    "/v1/feedback", status_code=202, responses=_responses({"number": 7}, "It was kept.", 202)
+    "/v1/feedback",
+    status_code=202,
+    responses=_responses({"number": 7}, "It was kept.", success=202),
 )
 async def feedback(given: Feedback, request: Request, caller: Anybody) -> Response:
     """Keep what a shopper says of an answer; 404 if the service takes no feedback."""
@@ -201,6 +217,14 @@ def application(service: Service, keys: Keys, limits: RateLimits) -> FastAPI:
         redoc_url=None,
         lifespan=lambda _: service.running(),
     )
+    describe = app.openapi
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            describe()["components"]["schemas"] |= answer_schemas()
+        return describe()
+
+    app.openapi = described  # type: ignore[method-assign]
     app.state.service, app.state.keys, app.state.limits = service, keys, limits
     path = service.settings.serving.feedback
     app.state.feedback = None if path is None else FeedbackFile(Path(path))

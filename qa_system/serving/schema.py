@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from importlib.resources import files
 from typing import Annotated, Any, Final
 
 import orjson
@@ -10,10 +12,20 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from qa_system.config import ServingSettings
 from qa_system.config.choices import AnswerMode
-from qa_system.records import Question
+from qa_system.opinions import Decision
+from qa_system.records import Answer, Answers, Question
 from qa_system.serving.errors import InvalidRequestError
 
-__all__ = ["ANSWERS", "Ask", "AskBatch", "Asked", "key_of", "refuse_excess"]
+__all__ = [
+    "ANSWERS",
+    "REFERENCE",
+    "Ask",
+    "AskBatch",
+    "Asked",
+    "answer_schemas",
+    "key_of",
+    "refuse_excess",
+]
 
 
 class Asked(BaseModel):
@@ -94,63 +106,59 @@ def key_of(question: Question, top_k: int, mode: AnswerMode) -> bytes | None:
     return hashlib.blake2b(written, digest_size=16).digest()
 
 
-ANSWERS: Final[dict[str, Any]] = {
-    "question": "How is the zipper?",
-    "item_id": "jacket-drizzlecrest-shell",
-    "answers": [
-        {
-            "text": "it catches the flap inside",
-            "confidence": 0.47,
-            "review_id": "5d0e",
-            "item_id": "jacket-drizzlecrest-shell",
-            "start": 14,
-            "end": 40,
-            "snippet": "the ZIP. it catches the flap inside every. single. time.",
-            "meta": {"stars": 1},
-            "support": None,
-            "sources": [],
-            "generated": False,
-            "exact": None,
-        }
-    ],
-    "abstained": False,
-    "score": 0.47,
-    "threshold": 0.31,
-    "decision": {"abstains": False, "score": 0.47, "threshold": 0.31},
-    "reviews": 14,
-    "considered": 6,
-    "read": 8,
-    "mentions": 1,
-    "verdict": None,
-    "parts": [],
-    "points": [
-        {
-            "label": "it catches the flap inside",
-            "support": 1,
-            "share": 1.0,
-            "interval": [0.21, 1.0],
-            "polarity": "against",
-            "subjective": 1.0,
-            "stance": None,
-            "part": None,
-            "quotes": [
-                {
-                    "review_id": "5d0e",
-                    "field": "text",
-                    "text": "it catches the flap inside",
-                    "start": 19,
-                    "end": 45,
-                    "snippet": "the zip!! the ZIP. it catches the flap inside every. single. time.",
-                    "meta": {"stars": 1},
-                }
-            ],
-        }
-    ],
-    "reviews_read": 8,
-    "no_answer_probability": 0.53,
-    "timings": {"total": 0.04},
-    "error": None,
-    "generation": 2,
-    "request_id": "6f1c0f2f7bb24f0d",
-}
-"""An answer of the sample, as `POST /v1/ask` returns it."""
+REFERENCE: Final = "#/components/schemas/"
+
+
+def answer_schemas() -> dict[str, Any]:
+    """Return what OpenAPI lists as schemas: those of `answers.schema.json`, and of responses.
+
+    >>> sorted(answer_schemas())
+    ['Answers', 'Served', 'ServedBatch', 'answer', 'point', 'quote']
+    """
+    written = files("qa_system").joinpath("answers.schema.json").read_text(encoding="utf-8")
+    answers: dict[str, Any] = json.loads(written.replace("#/$defs/", REFERENCE))
+    del answers["$schema"]
+    named: dict[str, Any] = {
+        "properties": {"request_id": {"type": "string"}},
+        "required": ["request_id"],
+    }
+    takes = {"feedback": {"const": True, "description": "There if the service takes feedback."}}
+    served = {**named, "properties": {**named["properties"], **takes}}
+    each = {"type": "array", "items": {"$ref": f"{REFERENCE}Served"}}
+    return {
+        **answers.pop("$defs"),
+        "Answers": answers,
+        "Served": {"allOf": [{"$ref": f"{REFERENCE}Answers"}, {"type": "object", **served}]},
+        "ServedBatch": {
+            "type": "object",
+            "properties": {"answers": each, **named["properties"]},
+            "required": ["answers", *named["required"]],
+        },
+    }
+
+
+ITEM: Final = "jacket-drizzlecrest-shell"
+ANSWERS: Final[dict[str, Any]] = Answers(
+    question="How is the zipper?",
+    item_id=ITEM,
+    answers=(
+        Answer(
+            text="it catches the flap inside",
+            confidence=0.47,
+            review_id="5d0e",
+            item_id=ITEM,
+            start=14,
+            end=40,
+            snippet="the ZIP. it catches the flap inside every. single. time.",
+            meta={"stars": 1},
+        ),
+    ),
+    decision=Decision(0.47, 0.31),
+    read=8,
+    considered=6,
+    reviews=14,
+    mentions=1,
+    generation=2,
+    timings={"total": 0.04},
+).to_dict() | {"request_id": "6f1c0f2f7bb24f0d"}
+"""An answer about the sample, as `POST /v1/ask` returns it."""

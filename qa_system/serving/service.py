@@ -191,7 +191,8 @@ class Service:
     def _first_served(self, read: _Read, asked: Asked, key: bytes | None) -> Served:
         error, generation = read.answers.error, read.generation
         values = read.answers.to_dict()
-        values["generation"] = None if generation is None else generation.number
+        if values["generation"] is None and generation is not None:
+            values["generation"] = generation.number
         if error is not None:
             return Served(values, self._tag(key, generation), cached=False, error=error)
         # What was written while the question was read may be in the answer, or not.

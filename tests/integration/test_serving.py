@@ -11,11 +11,13 @@ from shutil import copytree
 from threading import Event
 
 import httpx
+import jsonschema
 import pytest
 
 from indexing.job import run_job
 from qa_system import QASystem
 from qa_system.config import load_settings
+from qa_system.serving.schema import ANSWERS
 from qa_system.stores import open_store
 from serving import JACKET, ZIPPER, Serving, serving
 
@@ -54,12 +56,11 @@ def index(store: Path, folder: Path, *rows: dict[str, str]) -> int:
 def test_an_answer_is_that_of_the_library(server: Serving, sample_store: Path) -> None:
     with QASystem.open(store__path=str(sample_store)) as system:
         expected = system.ask("How is the zipper?", JACKET, top_k=2).to_dict()
-        generation = system.store.generation().number
+        assert expected["generation"] == system.store.generation().number
     found = server.ask(top_k=2)
     assert found.status_code == 200
     values = found.json()
     assert values.pop("request_id") == found.headers["x-request-id"]
-    assert values.pop("generation") == expected.pop("generation") == generation
     assert set(values.pop("timings")) == set(expected.pop("timings"))
     assert values == expected
 
@@ -195,9 +196,22 @@ def test_openapi_has_examples_that_are_right(server: Serving) -> None:
     shown = responses["200"]["content"]["application/json"]["example"]
     returned = server.ask().json()
     # FastAPI leaves out what is null in an example.
-    assert set(shown) == {name for name, value in returned.items() if value is not None}
-    [first, *_] = returned["answers"]
-    assert set(shown["answers"][0]) == {name for name in first if first[name] is not None}
+    assert shown == {name: value for name, value in ANSWERS.items() if value is not None} | {
+        "answers": [
+            {name: value for name, value in each.items() if value is not None}
+            for each in ANSWERS["answers"]
+        ]
+    }
+    components = {"components": described["components"]}
+    served = {"$ref": "#/components/schemas/Served", **components}
+    batch = server.client.post(
+        "/v1/ask:batch", json={"questions": [ZIPPER, {**ZIPPER, "item_id": "x"}]}
+    )
+    jsonschema.validate(returned, served)
+    jsonschema.validate(ANSWERS, served)
+    jsonschema.validate(batch.json(), {"$ref": "#/components/schemas/ServedBatch", **components})
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**returned, "points": 1}, served)
     assert {"400", "401", "404", "413", "422", "429", "503", "504"} <= set(responses)
     assert set(described["components"]["securitySchemes"]) == {"HTTPBearer", "APIKeyHeader"}
 
@@ -230,6 +244,13 @@ def test_an_answer_is_never_older_than_the_store(own_store: Path, tmp_path: Path
             assert found.headers["etag"] != first.headers["etag"]
             review = server.client.get(f"/v1/items/{JACKET}/reviews/new").json()
             assert (review["content"], review["generation"]) == (text, written)
+        assert server.ask(question="Does it have a hood?").headers["x-cache"] == "hit"
+        with open_store(load_settings(overrides={"store.path": str(own_store)}).store) as store:
+            store.forget(["new"])
+        forgotten = server.ask(question="Does it have a hood?")
+        assert forgotten.headers["x-cache"] == "miss"
+        assert (forgotten.json()["reviews"], "number 2" in forgotten.text) == (14, False)
+        assert server.client.get(f"/v1/items/{JACKET}/reviews/new").status_code == 404
 
 
 def test_reviews_written_under_load_are_in_every_later_answer(

@@ -54,7 +54,9 @@ def test_no_request_crashes_the_service(described: BaseSchema, mode: GenerationM
             @given(cases)
             @settings(max_examples=20, suppress_health_check=list(HealthCheck))
             def check(case: Case) -> None:
-                case.call_and_validate(checks=CHECKS)
+                response = case.call()
+                late = response.status_code == 504  # `timeout_ms` may be 1
+                case.validate_response(response, checks=CHECKS[1:] if late else CHECKS)
 
             check()
         except Unsatisfiable:  # it takes nothing that could be wrong

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from qa_system.config import Settings as Settings
     from qa_system.config import load_settings as load_settings
     from qa_system.consensus.builder import ConsensusBuilder as ConsensusBuilder
+    from qa_system.digests.records import Aspect as Aspect
+    from qa_system.digests.records import Digest as Digest
     from qa_system.errors import QASystemError as QASystemError
     from qa_system.evaluators import AnswerEMEvaluator as AnswerEMEvaluator
     from qa_system.evaluators import AnswerF1Evaluator as AnswerF1Evaluator
@@ -51,9 +53,11 @@ _HOMES = {
     "AnswerF1Evaluator": "qa_system.evaluators",
     "AnswerSpan": "qa_system.records",
     "Answers": "qa_system.records",
+    "Aspect": "qa_system.digests.records",
     "BM25Retriever": "qa_system.retrievers.bm25",
     "ConsensusBuilder": "qa_system.consensus.builder",
     "DenseRetriever": "qa_system.retrievers.dense",
+    "Digest": "qa_system.digests.records",
     "ElasticsearchReviewStore": "qa_system.stores.elasticsearch",
     "ExtractiveReader": "qa_system.readers.extractive",
     "FAISSDocumentStore": "qa_system.stores.faiss",

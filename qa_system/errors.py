@@ -28,6 +28,7 @@ QASystemError                      base: what is wrong, where, and what to do
 │   ├── EmptyQuestionError
 │   ├── QuestionTooLongError
 │   └── UnknownItemError
+├── DigestNotFoundError            an item whose reviews were not digested yet
 ├── JobError                       an indexing job that had to stop
 │   ├── TooManyRejectsError
 │   └── JobInterruptedError        (indexing.interrupts)
@@ -48,6 +49,7 @@ __all__ = [
     "ClosedError",
     "ConfigError",
     "DataError",
+    "DigestNotFoundError",
     "EmbeddingError",
     "EmptyQuestionError",
     "EncoderMismatchError",
@@ -243,6 +245,12 @@ class UnknownItemError(QuestionError):
 
     public_message = "There are no reviews of this item."
     exit_code = 1
+
+
+class DigestNotFoundError(QASystemError):
+    """The store has reviews of an item, and no digest of them."""
+
+    public_message = "There is no digest of this item's reviews yet."
 
 
 class JobError(QASystemError):

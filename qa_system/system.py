@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from qa_system import pipelines
 from qa_system.answering.answers import (
@@ -18,8 +17,9 @@ from qa_system.answering.answers import (
     generated_answer,
     quoted_answer,
 )
-from qa_system.answering.asking import Steps, failed, questions_of
+from qa_system.answering.asking import Steps, failed, questions_of, refuse_unknown_mode
 from qa_system.answering.counting import materials_of
+from qa_system.answering.digests import digest_of
 from qa_system.answering.examination import NOTHING_READ, Examination
 from qa_system.answering.finding import Finder, Found
 from qa_system.arguments import checked
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from haystack import Document
 
     from qa_system.consensus.summary import Consensus, Material
+    from qa_system.digests.records import Digest
     from qa_system.generators.chat import ReviewChat
     from qa_system.generators.rag import Generated, RAGGenerator
     from qa_system.readers.extractive import ExtractiveReader
@@ -160,7 +161,7 @@ class QASystem:
             ClosedError: the system was closed.
         """
         self._refuse_if_closed()
-        _refuse_unknown_mode(mode)
+        refuse_unknown_mode(mode)
         self._finder_of(mode).warm_up()
         if self._reads(mode):
             self._reader.warm_up()
@@ -243,7 +244,7 @@ class QASystem:
             QASystemError: as in `ask_many`.
         """
         self._refuse_if_closed()
-        _refuse_unknown_mode(mode)
+        refuse_unknown_mode(mode)
         asked = questions_of(questions)
         with timed() as timings:
             steps = Steps()
@@ -289,6 +290,20 @@ class QASystem:
             for at, question in enumerate(asked)
         ]
 
+    def digest(self, item_id: str) -> Digest:
+        """Return what an item's reviews say of its aspects, as `qa-index digest` has kept it.
+
+        Args:
+            item_id: the item, compared exactly as it is.
+
+        Raises:
+            ClosedError: the system was closed.
+            UnknownItemError: the store has no review of the item.
+            DigestNotFoundError: no digest was made of them; the remedy names the command.
+        """
+        self._refuse_if_closed()
+        return digest_of(self._store, item_id, self.settings.store.place)
+
     async def ask_async(
         self,
         question: str,
@@ -309,12 +324,7 @@ class QASystem:
         self._refuse_if_closed()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _refuse_if_closed(self) -> None:
@@ -435,10 +445,3 @@ class QASystem:
         from qa_system.rankers.reader_ranker import ranked
 
         return tuple(ranked(documents, reading.log_odds, self.settings.ranker.prior))
-
-
-def _refuse_unknown_mode(mode: str) -> None:
-    if mode not in get_args(Mode):
-        raise InvalidArgumentError(
-            f"mode is {mode!r}", remedy=f"Use one of {', '.join(get_args(Mode))}."
-        )

@@ -1,7 +1,8 @@
-"""`qa-index`: fill a store, look at it, check it, embed it again, erase from it."""
+"""`qa-index`: fill a store, look at it, check it, embed it again, digest it, erase from it."""
 
 from __future__ import annotations
 
+from indexing.cli.digest import digest
 from indexing.cli.forget import forget
 from indexing.cli.items import items
 from indexing.cli.reembed import reembed
@@ -21,6 +22,7 @@ app.command()(status)
 app.command()(items)
 app.command()(verify)
 app.command()(reembed)
+app.command()(digest)
 app.command()(forget)
 app.command("embed", hidden=True)(renamed(reembed, "qa-index embed", "qa-index reembed"))
 

@@ -50,7 +50,7 @@ def forget(
     reviews: Annotated[list[str], typer.Argument(metavar="REVIEW", help="Ids of reviews.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Erase reviews from a store, its labels and its jobs, so that no file of theirs holds them.
+    """Erase reviews from a store, its labels, digests and jobs: no file of theirs holds them.
 
     What was deleted or overwritten before is erased, too. Sources, backups and snapshots are not
     reached. A server's jobs keep their files in the folder that they were started in: run this
@@ -75,7 +75,7 @@ def forget(
     else:
         typer.echo(
             f"{settings.store.place}: erased {forgotten.documents:,} documents, "
-            f"{forgotten.labels:,} labels; of its jobs in {folder}: "
+            f"{forgotten.labels:,} labels, {forgotten.digests:,} digests; of its jobs in {folder}: "
             f"{jobs.checkpoints:,} checkpoints, {jobs.rejects:,} rejected rows"
         )
     if not folder.is_dir():
@@ -88,6 +88,8 @@ def forget(
         note(f"{path} has {number:,} rejected rows of others, or of nobody that can be told")
     if forgotten.remaining:
         note(f"the server keeps {forgotten.remaining:,} deleted documents: run this again later")
+    if forgotten.digests:
+        note("make the digests of their items anew: qa-index digest --all")
     note("a source that still has a review brings it back: take it out there, too")
 
 

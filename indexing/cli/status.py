@@ -29,6 +29,7 @@ def status(settings: Settings, as_json: JsonOption = False) -> None:
     from indexing.notes import described
     from indexing.state import state_folder
     from qa_system.stores import open_store
+    from qa_system.stores.digests import iter_stale
 
     folder = state_folder(settings).absolute()
     jobs = read_checkpoints(folder)
@@ -36,6 +37,7 @@ def status(settings: Settings, as_json: JsonOption = False) -> None:
         if not any(job["running"] for job in jobs.values()) and opened.settle():
             note("a job was killed: what it has written is found from now on")
         found, notes = asdict(opened.status()), opened.notes()
+        found["stale_digests"] = sum(1 for _ in iter_stale(opened)) if found["digests"] else 0
     found["path"] = str(found["path"])
     if as_json:
         print_json({**found, "state": str(folder), "jobs": jobs, "notes": notes})

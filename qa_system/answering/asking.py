@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from qa_system.arguments import check_filters, check_question, check_text
+from qa_system.config.choices import AnswerMode
 from qa_system.errors import InvalidArgumentError, QASystemError, QuestionError
 from qa_system.records import Answers, Question
 from qa_system.stores.filters import InvalidFilterError, of_item, parse_filters
 
-__all__ = ["Steps", "failed", "filters_of", "questions_of", "refuse_unaskable"]
+__all__ = [
+    "Steps",
+    "failed",
+    "filters_of",
+    "questions_of",
+    "refuse_unaskable",
+    "refuse_unknown_mode",
+]
 
 OF_ONE_QUESTION = (InvalidArgumentError, InvalidFilterError, QuestionError)
 """Errors that concern one question of several; any other concerns all of them."""
 
 Result = TypeVar("Result")
+
+
+def refuse_unknown_mode(mode: str) -> None:
+    """Refuse what is no mode of answering.
+
+    Raises:
+        InvalidArgumentError: naming the modes.
+    """
+    if mode not in get_args(AnswerMode):
+        raise InvalidArgumentError(
+            f"mode is {mode!r}", remedy=f"Use one of {', '.join(get_args(AnswerMode))}."
+        )
 
 
 def questions_of(given: Iterable[Question]) -> list[Question]:

@@ -88,7 +88,7 @@ class Finder:
         last: Mapping[str, Any] = found[self._last]
         documents: list[Document] = last["documents"]
         if not documents and question.item_id is not None:
-            self._refuse_unknown(question.item_id)
+            refuse_unknown(self._store, question.item_id, self._place)
         return Found(
             documents,
             [] if scorer is None else found[scorer]["documents"],
@@ -102,13 +102,22 @@ class Finder:
             return self._store.count_documents()
         return self._store.count_documents_by_filter(filters)
 
-    def _refuse_unknown(self, item_id: str) -> None:
-        if not self._store.has_item(item_id):
-            remedy = "Check the item's id, or index its reviews with `qa-index run`."
-            if item_id != item_id.strip() and self._store.has_item(item_id.strip()):
-                remedy = (
-                    f"Ids are compared with their spaces: there is an item {item_id.strip()!r}."
-                )
-            raise UnknownItemError(
-                f"the store has no review of item {item_id!r}", where=self._place, remedy=remedy
-            )
+
+def refuse_unknown(store: ReviewStore, item_id: str, place: str) -> None:
+    """Refuse an item that a store has no review of.
+
+    Args:
+        store: the store.
+        item_id: the item.
+        place: the store's, for the error.
+
+    Raises:
+        UnknownItemError: the remedy names one whose id differs in spaces only.
+    """
+    if not store.has_item(item_id):
+        remedy = "Check the item's id, or index its reviews with `qa-index run`."
+        if item_id != item_id.strip() and store.has_item(item_id.strip()):
+            remedy = f"Ids are compared with their spaces: there is an item {item_id.strip()!r}."
+        raise UnknownItemError(
+            f"the store has no review of item {item_id!r}", where=place, remedy=remedy
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qa_system.cli.ask import ask
 from qa_system.cli.average import average
+from qa_system.cli.digest import digest
 from qa_system.cli.distill import distill
 from qa_system.cli.doctor import doctor
 from qa_system.cli.export import export
@@ -18,6 +19,7 @@ app = command_line("Answer questions from customer reviews.")
 app.command()(ask)
 app.command()(serve)
 app.command()(feedback)
+app.command()(digest)
 app.add_typer(train, name="train")
 app.command()(distill)
 app.command()(average)

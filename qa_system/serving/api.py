@@ -32,7 +32,7 @@ from qa_system.serving.limits import RateLimits
 from qa_system.serving.product_page.feedback import Feedback, FeedbackFile
 from qa_system.serving.product_page.widget import WidgetFiles
 from qa_system.serving.schema import ANSWERS, REFERENCE, Ask, AskBatch, answer_schemas
-from qa_system.serving.service import Served, Service
+from qa_system.serving.service import Service
 
 __all__ = ["application"]
 
@@ -116,7 +116,7 @@ async def ask(asked: Ask, request: Request, caller: Anybody) -> Response:
     request.state.told["cached"] = served.cached
     return _json(
         served.values | {"request_id": request.state.request_id, **_feedback(request)},
-        {**_caching(service, served), "x-cache": "hit" if served.cached else "miss"},
+        {**_cache_headers(service, served.tag), "x-cache": "hit" if served.cached else "miss"},
     )
 
 
@@ -163,12 +163,16 @@ async def feedback(given: Feedback, request: Request, caller: Anybody) -> Respon
 )
 async def review(item_id: str, review_id: str, request: Request, caller: Anybody) -> Response:  # noqa: ARG001
     """Return a review, in whose `content` an answer's `start` and `end` count characters."""
-    service = _service(request)
-    values, tag = await service.review(item_id, review_id)
-    headers = _cache_headers(service, tag)
-    if request.headers.get("if-none-match") == headers["etag"]:
-        return Response(status_code=304, headers=headers)
-    return _json(values, headers)
+    return _unless_same(request, *await _service(request).review(item_id, review_id))
+
+
+@router.get(
+    "/v1/items/{item_id:path}/digest",
+    responses=_responses({"item_id": "lamp", "aspects": []}, "The digest."),
+)
+async def digest(item_id: str, request: Request, caller: Anybody) -> Response:  # noqa: ARG001
+    """Return what an item's reviews say of its aspects, as `qa-index digest` has kept it."""
+    return _unless_same(request, *await _service(request).digest(item_id))
 
 
 @router.get("/health/live", responses={200: {"description": "The process runs."}})
@@ -309,8 +313,12 @@ def _json(values: Mapping[str, Any], headers: Mapping[str, str], status: int = 2
     return Response(written, status, dict(headers), media_type="application/json")
 
 
-def _caching(service: Service, served: Served) -> dict[str, str]:
-    return _cache_headers(service, served.tag)
+def _unless_same(request: Request, values: Mapping[str, Any], tag: str) -> Response:
+    """Return values, or that they are those that the client has."""
+    headers = _cache_headers(_service(request), tag)
+    if request.headers.get("if-none-match") == headers["etag"]:
+        return Response(status_code=304, headers=headers)
+    return _json(values, headers)
 
 
 def _cache_headers(service: Service, tag: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final
 
 from qa_system.errors import (
     ClosedError,
+    DigestNotFoundError,
     InvalidArgumentError,
     QASystemError,
     QuestionError,
@@ -119,6 +120,7 @@ class DeadlineError(RequestError):
 
 STATUSES: Final[tuple[tuple[type[QASystemError], int], ...]] = (
     (UnknownItemError, 404),
+    (DigestNotFoundError, 404),
     (QuestionError, 422),
     (InvalidArgumentError, 422),
     (StoreUnavailableError, 503),

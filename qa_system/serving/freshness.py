@@ -36,13 +36,13 @@ class Freshness:
         Raises:
             QASystemError: the embedded store cannot be read.
         """
-        return self._store.generation() if self._poll is None else self._last
+        return self._store.read_generation() if self._poll is None else self._last
 
     async def follow(self) -> None:
         """Ask a server for its generation again and again, until it is cancelled."""
         while self._poll is not None:
             try:
-                self._last = await asyncio.to_thread(self._store.generation)
+                self._last = await asyncio.to_thread(self._store.read_generation)
             except QASystemError as error:
                 self._last = None
                 logger.warning("the generation is not known: %s", error.code)

@@ -153,11 +153,20 @@ class Service:
             "meta": {key: value for key, value in meta.items() if key not in OWN_FIELDS},
             "generation": None if generation is None else generation.number,
         }
-        return values, hashlib.blake2b(orjson.dumps(values), digest_size=12).hexdigest()
+        return values, _tag_of(values)
+
+    async def digest(self, item_id: str) -> tuple[dict[str, Any], str]:
+        """Return what an item's reviews say of its aspects, and the tag of that.
+
+        Raises:
+            QASystemError: there is no such item, or no digest of it, or the store cannot be read.
+        """
+        found = await asyncio.to_thread(self._system.digest, item_id)
+        return (values := found.to_dict()), _tag_of(values)
 
     async def refuse_unready(self) -> None:
         """Raise what keeps the service from answering, if anything does."""
-        await asyncio.to_thread(self._system.store.generation)
+        await asyncio.to_thread(self._system.store.read_generation)
 
     async def _answer(
         self, asked: Sequence[Asked], request: Ask | AskBatch, client: str
@@ -226,6 +235,11 @@ class Service:
 
 OWN_FIELDS = frozenset({"review_id", "item_id", "content_hash", "title"})
 """Of a document's metadata: those that are told beside it, and the store's own."""
+
+
+def _tag_of(values: Mapping[str, Any]) -> str:
+    written = orjson.dumps(values, option=orjson.OPT_NON_STR_KEYS)
+    return hashlib.blake2b(written, digest_size=12).hexdigest()
 
 
 def models_of(settings: Settings) -> dict[str, str]:

@@ -12,6 +12,7 @@ from haystack.dataclasses import Document
 from numpy.typing import NDArray
 
 from qa_system.records import EncoderIdentity, Label, Similarity
+from qa_system.stores.digests import DigestStore
 from qa_system.stores.searchable import SearchableStore
 from qa_system.stores.writes import (
     NO_PASSAGES,
@@ -73,6 +74,11 @@ class Status(Protocol):
         ...
 
     @property
+    def digests(self) -> int:
+        """Items with a digest, be it stale or not."""
+        ...
+
+    @property
     def embedding_dim(self) -> int | None:
         """Numbers in an embedding."""
         ...
@@ -101,12 +107,12 @@ class PassageEncoder(Protocol):
         ...
 
 
-class ReviewStore(SearchableStore, Protocol):
+class ReviewStore(SearchableStore, DigestStore, Protocol):
     """A store that is searched, and knows reviews, encoders and labels.
 
     `FAISSDocumentStore` (the embedded store: a folder) and `ElasticsearchReviewStore` (a server)
-    are two. Their methods are described here and in `SearchableStore`; where the two differ, the
-    method says so.
+    are two. Their methods are described here, in `SearchableStore` and in `DigestStore`; where the
+    two differ, the method says so.
     """
 
     @property
@@ -217,7 +223,7 @@ class ReviewStore(SearchableStore, Protocol):
         ...
 
     def forget(self, review_ids: Sequence[str]) -> Forgotten:
-        """Erase reviews and their labels: afterwards no file of the store holds them.
+        """Erase reviews, their labels and their items' digests: no file of the store holds them.
 
         What was deleted or overwritten before is erased with them. It takes as long as building
         the indexes of all that remains. If it is interrupted, it is done again with the same ids.
@@ -369,7 +375,7 @@ class ReviewStore(SearchableStore, Protocol):
         """
         ...
 
-    def generation(self) -> Generation:
+    def read_generation(self) -> Generation:
         """Return the generation that a search finds, which changes with every write.
 
         On a server a write is found after the next refresh; then the generation changes, too.
@@ -390,7 +396,8 @@ class ReviewStore(SearchableStore, Protocol):
         last write is no error: it is brought up to date, or waited for, first. An error means
         that something else has changed a file; if the file that is named is deleted, it is built
         anew, but for those of sentences, which a re-embedding makes again. A server's index is
-        asked for missing shards and missing embeddings.
+        asked for missing shards and missing embeddings. Digests are compared with the reviews that
+        they quote.
 
         Raises:
             StoreMismatchError: a server's index was changed by something else.

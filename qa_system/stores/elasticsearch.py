@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Self, get_args
 
@@ -16,19 +16,21 @@ from typing_extensions import override
 from qa_system.arguments import check_choice, checked
 from qa_system.config import ElasticsearchSettings
 from qa_system.errors import ConfigError
-from qa_system.labels import aggregate, join_annotators
-from qa_system.records import EncoderIdentity, Label, Similarity
+from qa_system.records import EncoderIdentity, Similarity
 from qa_system.review_ids import COPY_OF
 from qa_system.stores import checks
 from qa_system.stores.async_variants import AsyncVariants
 from qa_system.stores.contract import Generation
+from qa_system.stores.digests import find_errors
 from qa_system.stores.elastic import metadata, reviews, search, status, writing
+from qa_system.stores.elastic.beside.digests import DigestIndex
+from qa_system.stores.elastic.beside.kept import KeptBeside
+from qa_system.stores.elastic.beside.labels import LabelIndex
 from qa_system.stores.elastic.bulk import BulkSettings, delete_selected
 from qa_system.stores.elastic.connection import Connection, Credentials
 from qa_system.stores.elastic.documents import READ_WITH_EMBEDDING, decode
 from qa_system.stores.elastic.filters import ALL
 from qa_system.stores.elastic.index import ElasticIndex, NewIndex
-from qa_system.stores.elastic.labels import LabelIndex
 from qa_system.stores.elastic.mapping import IndexOptions, IndexState
 from qa_system.stores.elastic.sentences.search import by_sentences
 from qa_system.stores.elastic.versions import aliases, erasure
@@ -52,7 +54,7 @@ DEFAULTS = ElasticsearchSettings(type="elasticsearch")
 
 
 @checked
-class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
+class ElasticsearchReviewStore(AsyncVariants, VersionedStore, KeptBeside):
     """Keep reviews on an Elasticsearch server, and find them by words, meaning and metadata.
 
     It does not subclass `elasticsearch-haystack`'s `ElasticsearchDocumentStore`, whose writes hide
@@ -137,6 +139,7 @@ class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
             settings,
         )
         self._labels = LabelIndex(self._at)
+        self._digests = DigestIndex(self._at)
 
     @property
     def index(self) -> str:
@@ -297,6 +300,7 @@ class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
 
     @override
     def delete_all_documents(self, recreate_index: bool = False) -> None:
+        self._digests.clear()
         if recreate_index:
             self._at.delete()
         elif self._at.state() is not None:
@@ -336,7 +340,7 @@ class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
     @override
     def forget(self, review_ids: Sequence[str]) -> Forgotten:
         self.update_by_filter(copies_of(review_ids), {COPY_OF: None})
-        return erasure.forget(self._at, self._labels, review_ids)
+        return erasure.forget(self._at, self._labels, self._digests, review_ids)
 
     @override
     def documents_of_reviews(self, review_ids: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -363,25 +367,6 @@ class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
     def has_item(self, item_id: str) -> bool:
         return reviews.has_item(self._at, item_id)
 
-    @override
-    def write_labels(self, labels: Iterable[Label]) -> int:
-        return self._labels.write(labels)
-
-    @override
-    def get_labels_aggregated(
-        self, split: str | None = None, item_id: str | None = None, *, by_item: bool = True
-    ) -> list[Label]:
-        found = self._labels.select(split, item_id)
-        return list(aggregate(found) if by_item else join_annotators(found))
-
-    @override
-    def count_labels(self, split: str | None = None, item_id: str | None = None) -> int:
-        return self._labels.count(split, item_id)
-
-    @override
-    def delete_labels(self, split: str | None = None, item_id: str | None = None) -> int:
-        return self._labels.delete(split, item_id)
-
     def stored_similarity(self) -> Similarity | None:
         """Return the similarity that the store was made with, None if it is not there.
 
@@ -392,16 +377,16 @@ class ElasticsearchReviewStore(AsyncVariants, VersionedStore):
         return None if state is None else state.similarity
 
     @override
-    def generation(self) -> Generation:
+    def read_generation(self) -> Generation:
         return status.read_generation(self._at)
 
     @override
     def status(self) -> status.ElasticsearchStatus:
-        return status.read_status(self._at, self.count_labels())
+        return status.read_status(self._at, self.count_labels(), self.count_digests())
 
     @override
     def verify(self) -> list[str]:
-        return status.verify(self._at)
+        return [*status.verify(self._at), *find_errors(self)]
 
     @override
     def close(self) -> None:

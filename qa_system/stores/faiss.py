@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from time import monotonic
@@ -17,17 +17,17 @@ from typing_extensions import override
 
 from qa_system.arguments import check_choice, checked
 from qa_system.config import StoreSettings
-from qa_system.labels import aggregate, join_annotators
-from qa_system.records import EncoderIdentity, Label, Similarity
+from qa_system.records import EncoderIdentity, Similarity
 from qa_system.review_ids import COPY_OF
 from qa_system.stores import checks
 from qa_system.stores.async_variants import AsyncVariants
-from qa_system.stores.contract import Generation, PassageEncoder, ReviewStore
+from qa_system.stores.contract import Generation, PassageEncoder
+from qa_system.stores.digests import find_errors
+from qa_system.stores.embedded.beside import KeptBeside
 from qa_system.stores.embedded.derived.ann import IndexKind
 from qa_system.stores.embedded.erasure import forget
 from qa_system.stores.embedded.folder import StoreFolder
-from qa_system.stores.embedded.ledger import labels as label_index
-from qa_system.stores.embedded.ledger import metadata
+from qa_system.stores.embedded.ledger import digests, metadata
 from qa_system.stores.embedded.ledger.snapshot import REVIEW, Snapshot
 from qa_system.stores.embedded.ledger.state import State
 from qa_system.stores.embedded.reembedding import reembed
@@ -56,7 +56,7 @@ DEFAULTS = StoreSettings()
 
 
 @checked
-class FAISSDocumentStore(AsyncVariants, ReviewStore):
+class FAISSDocumentStore(AsyncVariants, KeptBeside):
     """Keep reviews in a folder, and find them by words, by meaning and by metadata.
 
     One process writes at a time, any number read, each query the newest generation. Every write
@@ -156,6 +156,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         if self._folder.ledger.exists():
             with self._writing() as transaction:
                 transaction.clear()
+                digests.clear(transaction)
                 if recreate_index:
                     transaction.forget_encoder()
 
@@ -361,31 +362,6 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         with self._reading() as snapshot:
             return snapshot.has(to_sql(Comparison("meta", ("item_id",), "in", (item_id,))))
 
-    @override
-    def write_labels(self, labels: Iterable[Label]) -> int:
-        with self._folder.writing(searchable=False) as transaction:
-            return label_index.write(transaction, labels)
-
-    @override
-    def get_labels_aggregated(
-        self, split: str | None = None, item_id: str | None = None, *, by_item: bool = True
-    ) -> list[Label]:
-        with self._reading() as snapshot:
-            found = label_index.select(snapshot, split, item_id)
-            return list(aggregate(found) if by_item else join_annotators(found))
-
-    @override
-    def count_labels(self, split: str | None = None, item_id: str | None = None) -> int:
-        with self._reading() as snapshot:
-            return label_index.count(snapshot, split, item_id)
-
-    @override
-    def delete_labels(self, split: str | None = None, item_id: str | None = None) -> int:
-        if not self._folder.ledger.exists():
-            return 0
-        with self._folder.writing(searchable=False) as transaction:
-            return label_index.delete(transaction, split, item_id)
-
     def build_index(self) -> None:
         """Build the approximate index now, if the store's size and `index` ask for one.
 
@@ -398,7 +374,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
         self._folder.build_index()
 
     @override
-    def generation(self) -> Generation:
+    def read_generation(self) -> Generation:
         with self._reading() as snapshot:
             return Generation(snapshot.state.store_id, snapshot.state.generation)
 
@@ -413,7 +389,7 @@ class FAISSDocumentStore(AsyncVariants, ReviewStore):
 
     @override
     def verify(self) -> list[str]:
-        return self._folder.errors()
+        return [*self._folder.errors(), *find_errors(self)]
 
     @override
     def close(self) -> None:

@@ -88,11 +88,13 @@ class Forgotten:
         documents: of the reviews; 0 where none was there any more.
         labels: whose gold review was one of them.
         remaining: deleted documents that a server still keeps in its files; 0: none.
+        digests: of items that had one of the reviews; `qa-index digest` makes them anew.
     """
 
     documents: int
     labels: int
     remaining: int = 0
+    digests: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 
 from indexing.cli import app
 from indexing.cli.forget import erase_from_jobs
+from qa_system.digests.records import Aspect, Digest
 from qa_system.errors import JobError, StoreLockedError
+from qa_system.opinions import Quote
 from qa_system.records import AnswerSpan, Label
 from qa_system.stores.embedded.derived import ann
 from qa_system.stores.faiss import FAISSDocumentStore
@@ -98,6 +100,18 @@ def test_no_file_holds_what_was_forgotten(filled):
         assert store.verify() == []
     assert held(filled, *SECRETS) == set()
     assert (filled / "ann.faiss").exists()
+
+
+def test_no_file_holds_a_digest_that_quoted_it(tmp_path):
+    quote = Quote("review-of-ann", "text", TEXT[:13], 0, 13, TEXT, {"author": "Ann-Zyzzyva"})
+    digest = Digest("lamp", 3, 1, (Aspect("quidnunc", 1, 0, 1, 0.3, (quote,)),), {"r0": ""})
+    with FAISSDocumentStore(tmp_path / "store") as store:
+        store.write_documents([*others(2), secret_document()])
+        for each in (digest, replace(digest, generation=2)):
+            store.write_digest(each)
+        assert store.forget(["review-of-ann"]) == Forgotten(documents=1, labels=0, digests=1)
+        assert held(tmp_path, *SECRETS) == set()
+    assert held(tmp_path, *SECRETS) == set()
 
 
 def test_an_index_that_is_not_asked_for_any_more_is_removed(filled):

@@ -23,10 +23,10 @@ def test_every_write_has_a_generation_of_its_own(
     seen = []
 
     def note() -> None:
-        found = store.generation()
+        found = store.read_generation()
         store.filter_documents()
         store.search_bm25("loud")
-        assert store.generation() == other.generation() == found
+        assert store.read_generation() == other.read_generation() == found
         seen.append(found)
 
     store.write_documents([one])

@@ -14,6 +14,7 @@ import httpx
 import jsonschema
 import pytest
 
+from indexing.digests import digest_store
 from indexing.job import run_job
 from qa_system import QASystem
 from qa_system.config import load_settings
@@ -50,13 +51,13 @@ def index(store: Path, folder: Path, *rows: dict[str, str]) -> int:
     settings = load_settings(None, overrides, environ={})
     run_job(settings)
     with open_store(settings.store) as opened:
-        return opened.generation().number
+        return opened.read_generation().number
 
 
 def test_an_answer_is_that_of_the_library(server: Serving, sample_store: Path) -> None:
     with QASystem.open(store__path=str(sample_store)) as system:
         expected = system.ask("How is the zipper?", JACKET, top_k=2).to_dict()
-        assert expected["generation"] == system.store.generation().number
+        assert expected["generation"] == system.store.read_generation().number
     found = server.ask(top_k=2)
     assert found.status_code == 200
     values = found.json()
@@ -111,6 +112,23 @@ def test_an_answer_is_found_in_its_review(server: Serving) -> None:
     assert (again.status_code, again.content) == (304, b"")
     other = server.client.get(f"/v1/items/lamp-noctella-clamp/reviews/{answer['review_id']}")
     assert (other.status_code, other.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_a_digest_is_that_of_the_job(server: Serving, sample_store: Path) -> None:
+    path = f"/v1/items/{JACKET}/digest"
+    early = server.client.get(path)
+    assert (early.status_code, early.json()["error"]["code"]) == (404, "digest_not_found")
+    settings = load_settings(None, {"store.path": str(sample_store)}, environ={})
+    with open_store(settings.store) as store:
+        digest_store(store, settings, [JACKET], min_reviews=3, anew=False)
+    found = server.client.get(path)
+    with QASystem(settings) as system:
+        assert found.json() == json.loads(json.dumps(system.digest(JACKET).to_dict()))
+    assert found.json()["item_id"] == JACKET
+    again = server.client.get(path, headers={"If-None-Match": found.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    lost = server.client.get("/v1/items/nothing/digest")
+    assert (lost.status_code, lost.json()["error"]["code"]) == (404, "unknown_item")
 
 
 @pytest.mark.parametrize(

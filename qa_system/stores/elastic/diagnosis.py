@@ -150,9 +150,10 @@ def _cluster(client: Elasticsearch, settings: ElasticsearchSettings) -> Finding:
 
 
 def _is_own(index: str, name: str) -> bool:
-    """Tell whether an index is a version of the store, or its labels."""
+    """Tell whether an index is a version of the store, its labels or its digests."""
     base = base_of(name)
-    return index in (name, f"{base}-labels") or (number_of(index) > 0 and base_of(index) == base)
+    beside = f"{base}-labels", f"{base}-digests"
+    return index in (name, *beside) or (number_of(index) > 0 and base_of(index) == base)
 
 
 def _disk(client: Elasticsearch, settings: ElasticsearchSettings) -> Finding:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Final
 
+from qa_system.digests.versions import version_of
 from qa_system.stores.elastic import metadata
 from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.search import WINDOW, pages
 from qa_system.stores.elastic.versions.selection import select
 
-__all__ = ["count_items", "documents_of_reviews", "has_item", "iter_ids"]
+__all__ = ["count_items", "documents_of_reviews", "has_item", "iter_ids", "reviews_of_items"]
 
 REVIEWS_AT_ONCE: Final = 1_000
 
@@ -41,6 +42,30 @@ def documents_of_reviews(at: ElasticIndex, review_ids: Sequence[str]) -> dict[st
             meta = hit["_source"]["meta"]
             if isinstance(meta["review_id"], str):
                 found.setdefault(meta["review_id"], {})[hit["_id"]] = meta.get("content_hash") or ""
+    return found
+
+
+def reviews_of_items(at: ElasticIndex, item_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the version of each review, by item; see `DigestStore`."""
+    found: dict[str, dict[str, str]] = {}
+    if at.state() is None:
+        return found
+    hashed = {"field": "meta.content_hash", "operator": "!=", "value": None}
+    bare = {"field": "meta.content_hash", "operator": "==", "value": None}
+    fields = ["meta.item_id", "meta.review_id", "meta.content_hash"]
+    for start in range(0, len(item_ids), REVIEWS_AT_ONCE):
+        part = list(item_ids[start : start + REVIEWS_AT_ONCE])
+        named = {"field": "meta.item_id", "operator": "in", "value": part}
+        for which, source in ((hashed, fields), (bare, [*fields, "content"])):
+            both = {"operator": "AND", "conditions": [named, which]}
+            query = select(at, both, warn=False)
+            for hit in pages(at.client, at.name, query, source):
+                meta = hit["_source"]["meta"]
+                review = meta.get("review_id")
+                version = version_of(meta.get("content_hash"), hit["_source"].get("content"))
+                name = hit["_id"] if review is None else str(review)
+                if isinstance(meta["item_id"], str):
+                    found.setdefault(meta["item_id"], {})[name] = version
     return found
 
 

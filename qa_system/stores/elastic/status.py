@@ -38,6 +38,7 @@ class ElasticsearchStatus:
         embedded: documents with an embedding.
         sentences: documents whose sentences are stored.
         labels: labelled questions beside them.
+        digests: items with a digest, be it stale or not.
         embedding_dim: numbers in an embedding; None before the first.
         similarity: how embeddings are compared.
         index_options: how they are searched.
@@ -54,6 +55,7 @@ class ElasticsearchStatus:
     embedded: int
     sentences: int
     labels: int
+    digests: int
     embedding_dim: int | None
     similarity: Similarity
     index_options: IndexOptions
@@ -62,12 +64,13 @@ class ElasticsearchStatus:
     bytes_on_disk: int
 
 
-def read_status(at: ElasticIndex, labels: int) -> ElasticsearchStatus:
+def read_status(at: ElasticIndex, labels: int, digests: int) -> ElasticsearchStatus:
     """Return what an index holds.
 
     Args:
         at: the index.
         labels: labelled questions beside it.
+        digests: items with a digest.
     """
     state, size = at.state(fresh=True), 0
     if state is not None:
@@ -85,6 +88,7 @@ def read_status(at: ElasticIndex, labels: int) -> ElasticsearchStatus:
         embedded=at.count({"term": {"parts": "embedding"}}),
         sentences=at.count(DIVIDED),
         labels=labels,
+        digests=digests,
         embedding_dim=at.new.embedding_dim if state is None else state.dimension,
         similarity=at.new.similarity_for(None) if state is None else state.similarity,
         index_options=at.new.index_options if state is None else state.index_options,

@@ -1,4 +1,4 @@
-"""Reviews erased: from the ledger's pages and log, from every derived file, and from the labels.
+"""Reviews erased: from the ledger's pages and log, from every derived file, labels and digests.
 
 Deleting is not enough. SQLite keeps deleted text in free pages and in its log, tantivy until it
 merges, a vector file until it is written anew.
@@ -20,7 +20,7 @@ from qa_system.stores.embedded.layout import (
     VECTORS_FILE,
     remove_lexical,
 )
-from qa_system.stores.embedded.ledger import labels
+from qa_system.stores.embedded.ledger import digests, labels
 from qa_system.stores.embedded.ledger.snapshot import REVIEW
 from qa_system.stores.filters import Condition
 from qa_system.stores.writes import Forgotten
@@ -50,6 +50,7 @@ def forget(folder: StoreFolder, review_ids: Sequence[str]) -> Forgotten:
         earlier = list(_derived(folder.path))
         transaction.execute("PRAGMA secure_delete = ON")
         rows = transaction.rows(condition)
+        digested = digests.delete_of_reviews(transaction, review_ids, rows)
         transaction.delete(rows)
         folder.sentences.copy(transaction)
         number = labels.delete_of_reviews(transaction, review_ids)
@@ -62,7 +63,7 @@ def forget(folder: StoreFolder, review_ids: Sequence[str]) -> Forgotten:
         _remove(path)
     folder.build_approximate()
     folder.ledger.scrub()
-    return Forgotten(len(rows), number)
+    return Forgotten(len(rows), number, digests=digested)
 
 
 def _derived(folder: Path) -> Iterator[Path]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from qa_system.records import EncoderIdentity, Similarity
 from qa_system.stores.embedded.derived.ann import IndexKind
 from qa_system.stores.embedded.folder import StoreFolder
+from qa_system.stores.embedded.ledger import digests as digest_index
 from qa_system.stores.embedded.ledger import labels as label_index
 from qa_system.stores.embedded.ledger.database import Ledger
 from qa_system.stores.embedded.ledger.snapshot import Snapshot
@@ -27,6 +28,7 @@ class StoreStatus:
         sentences: documents whose sentences are stored; of the others they are found anew for
             every question.
         labels: labelled questions beside them.
+        digests: items with a digest, be it stale or not.
         embedding_dim: numbers in an embedding; None before the first.
         similarity: how embeddings are compared.
         index: the kind of vector index asked for.
@@ -43,6 +45,7 @@ class StoreStatus:
     embedded: int
     sentences: int
     labels: int
+    digests: int
     embedding_dim: int | None
     similarity: Similarity
     index: IndexKind
@@ -72,6 +75,7 @@ def read_status(
         embedded=snapshot.count_embedded(),
         sentences=snapshot.count_divided(),
         labels=label_index.count(snapshot, None, None),
+        digests=digest_index.count(snapshot),
         embedding_dim=dimension,
         similarity=state.similarity,
         index=index,

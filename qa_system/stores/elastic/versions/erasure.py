@@ -1,4 +1,4 @@
-"""Reviews erased from a server: from every version of the index, and from the label index.
+"""Reviews erased from a server: from every version of the index, from labels and digests.
 
 A deleted document stays in its segment until that is merged, and a merge leaves it for as long as
 a copy of the shard might ask for it. So the segments are merged, and what is left is told.
@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from time import monotonic, sleep
 from typing import Any, Final
 
+from qa_system.stores.elastic.beside.digests import DigestIndex
+from qa_system.stores.elastic.beside.labels import LabelIndex
 from qa_system.stores.elastic.bulk import delete_selected
 from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.filters import Query, with_ids
 from qa_system.stores.elastic.index import ElasticIndex
-from qa_system.stores.elastic.labels import LabelIndex
+from qa_system.stores.elastic.search import pages
 from qa_system.stores.elastic.versions import aliases
 from qa_system.stores.writes import Forgotten
 
@@ -31,21 +33,36 @@ _ALLOWED: Final = "index.merge.policy.expunge_deletes_allowed"
 """Percent of deleted documents that a merge leaves in a segment; 10 unless it is set."""
 
 
-def forget(at: ElasticIndex, labels: LabelIndex, review_ids: Sequence[str]) -> Forgotten:
+def forget(
+    at: ElasticIndex, labels: LabelIndex, digests: DigestIndex, review_ids: Sequence[str]
+) -> Forgotten:
     """Erase reviews; see `ReviewStore.forget`."""
     live = at.state()
     base = aliases.base_of(at.name)
     indexes = {each.index for each in aliases.versions(at.client, base, at.where)}
+    # Before the documents: those tell which items it is about.
+    named = {live.index, *indexes} if live is not None else indexes
+    items = {item for index in named for item in _items(at, index, review_ids)}
+    digested = digests.delete(sorted(items)) + digests.delete_of_reviews(review_ids)
     documents = 0
-    for index in sorted(indexes | ({live.index} if live is not None else set())):
+    for index in sorted(named):
         number = sum(delete_selected(at.writer(index), query) for query in _queries(review_ids))
         documents += number if live is not None and index == live.index else 0
-    if labels.exists():
-        indexes.add(labels.name)
+    indexes |= {beside.name for beside in (labels, digests) if beside.exists()}
     forgotten = labels.delete_of_reviews(review_ids)
     if live is not None:
         indexes.add(live.index)
-    return Forgotten(documents, forgotten, _expunge(at, sorted(indexes)) if indexes else 0)
+    remaining = _expunge(at, sorted(indexes)) if indexes else 0
+    return Forgotten(documents, forgotten, remaining, digested)
+
+
+def _items(at: ElasticIndex, index: str, review_ids: Sequence[str]) -> Iterator[str]:
+    """Yield the items of reviews, each as often as it comes."""
+    for query in _queries(review_ids):
+        for hit in pages(at.client, index, query, ["meta.item_id"]):
+            item = hit["_source"].get("meta", {}).get("item_id")
+            if isinstance(item, str):
+                yield item
 
 
 def _queries(review_ids: Sequence[str]) -> Iterator[Query]:

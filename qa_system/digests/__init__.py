@@ -1,0 +1,1 @@
+"""Digests: what an item's reviews say of its most mentioned aspects, kept ahead of time."""

@@ -1,0 +1,1 @@
+"""What is kept beside the documents: indexes of their own for labels and for digests."""

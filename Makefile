@@ -15,7 +15,7 @@ OWN    := $(PIP) --no-deps --no-build-isolation --editable .
 # told to look (PIP_FIND_LINKS), and says what it does not find.
 TORCH  := $(LOCKED) --no-deps --retries 1 --find-links https://download.pytorch.org/whl/cpu/torch/ -r requirements/torch-cpu.txt
 
-.PHONY: demo demo-generate test lint types unit fuzz chromium bench requirements sbom audit clean
+.PHONY: demo demo-generate serve test lint types unit fuzz chromium bench requirements sbom audit clean
 
 demo: $(VENV)/installed-demo
 	@rm -rf .demo-store .demo-report
@@ -29,6 +29,11 @@ demo-generate: demo
 	@$(TORCH)
 	@$(LOCKED) -r requirements/demo-generate.txt
 	$(BIN)/python examples/product_page.py configs/sample.yaml auto
+
+# The HTTP API on the sample, at http://127.0.0.1:8000, until Ctrl-C.
+serve: $(VENV)/installed-serve
+	$(BIN)/qa-index run --config configs/sample.yaml
+	$(BIN)/qa serve --config configs/sample.yaml --feedback .demo-feedback.sqlite3
 
 test: lint types unit
 
@@ -87,11 +92,16 @@ $(VENV)/installed-demo: pyproject.toml requirements/demo.txt | $(VENV)/bin/pytho
 	$(OWN)
 	@touch $@
 
+$(VENV)/installed-serve: pyproject.toml requirements/serve.txt | $(VENV)/bin/python
+	$(LOCKED) -r requirements/serve.txt
+	$(OWN)
+	@touch $@
+
 $(VENV)/installed-dev: pyproject.toml requirements/dev.txt requirements/torch-cpu.txt | $(VENV)/bin/python
 	$(TORCH)
 	$(LOCKED) -r requirements/dev.txt
 	$(OWN)
-	@touch $@ $(VENV)/installed-demo
+	@touch $@ $(VENV)/installed-demo $(VENV)/installed-serve
 
 # faiss-haystack pins numpy<2 where nothing of it needs that; its other dependencies are ours.
 $(VENV)/installed-bench: $(VENV)/installed-dev requirements/bench.txt
@@ -119,4 +129,4 @@ audit: $(VENV)/tools/installed
 	$(TOOLS)/pip-audit --strict --require-hashes --disable-pip -r requirements/dev.txt
 
 clean:
-	rm -rf $(VENV) build dist .demo-store .demo-report .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist .demo-store .demo-report .demo-feedback.sqlite3* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -19,6 +19,7 @@ SCRIPTS = (
     ("evidence",),
     ("book_figures",),
     ("elasticsearch",),
+    ("serve",),
 )
 
 

@@ -10,11 +10,11 @@ SHOWN = (
     "LICENSE",
     "benchmarks/*.md",
     "configs/**/*.*",
-    "data/judging/README.md",
-    "data/sample/README.md",
+    "data/*/README.md",
     "docs/*.md",
     "docs/decisions/*.md",
     "examples/*.*",
+    "examples/hayhooks/*/*.py",
     "docs/figures/*",
     "models/*/README.md",
 )

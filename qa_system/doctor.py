@@ -74,6 +74,7 @@ def _packages(settings: Settings) -> Iterator[Finding]:
         required=settings.ranker.type == "cross_encoder",
     )
     yield _package("pyarrow", ["pyarrow"], "qa-system[parquet]", required=False)
+    yield _package("fastapi", ["fastapi"], "qa-system[serve]", required=False)
     yield _gpu(settings)
 
 

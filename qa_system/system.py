@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from qa_system import pipelines
@@ -136,6 +135,11 @@ class QASystem:
             system.close()
             raise
         return system
+
+    @property
+    def store(self) -> ReviewStore:
+        """The reviews that are asked; it is closed with the system."""
+        return self._store
 
     @property
     def reader(self) -> ExtractiveReader:
@@ -320,12 +324,7 @@ class QASystem:
         self._refuse_if_closed()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _refuse_if_closed(self) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,12 +38,17 @@ ENVIRONMENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "faiss-haystack==3.0.0",
         ),
     ),
+    "serve": (("cpu", "serve"), BUILD),
     "image": (("cpu", "elasticsearch"), BUILD),
     "gpu": (("gpu", "elasticsearch"), BUILD),
     "build": ((), BUILD),
     "tools": ((), ("uv", "pip-audit", "cyclonedx-bom")),
 }
 """By file: extras of this package, and other requirements."""
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"].keys()
+WITH_OWN = {"generate"}
+"""Extras with a package of this project, which PyPI does not have; others have all the rest."""
 OVERRIDES = "numpy>=2\n"
 """faiss-haystack asks for numpy<2, where nothing of it needs that."""
 TORCH = """
@@ -116,7 +122,8 @@ def main() -> None:
         for environment, (_, others) in ENVIRONMENTS.items():
             (folder / f"{environment}.in").write_text("\n".join(others))
         inputs = [str(folder / f"{environment}.in") for environment in ENVIRONMENTS]
-        compile_file(CONSTRAINTS, ["pyproject.toml", *inputs], ["--all-extras", *upgrade], folder)
+        extras = [f"--extra={extra}" for extra in sorted(EXTRAS - WITH_OWN)]
+        compile_file(CONSTRAINTS, ["pyproject.toml", *inputs], [*extras, *upgrade], folder)
         CONSTRAINTS.write_text(PINS + CONSTRAINTS.read_text())
         for environment in ENVIRONMENTS:
             compile_environment(environment, folder)

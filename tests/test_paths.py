@@ -22,10 +22,12 @@ PLACES = (
 )
 FOLDERS = (
     *("benchmarks", "configs", "data", "docs", "eval", "examples", "indexing", "models"),
-    *("packages", "qa_system", "tests"),
+    *("deploy", "packages", "qa_system", "tests"),
 )
 
 OF_EVERY_MACHINE = ("/dev/", "/tmp/", "/var/lib/")
+OF_THE_SERVICE = ("/health/", "/v1/")
+"""Paths of addresses."""
 EXCEPT = {
     "benchmarks/README.md": {"docs/s"},
     "docs/adaptation.md": {"data/train.json"},
@@ -51,7 +53,7 @@ def paths_in(text: str) -> Iterator[str]:
 
 def is_there(path: str, document: Path) -> bool:
     if path.startswith("/"):
-        return path.startswith(OF_EVERY_MACHINE)
+        return path.startswith((*OF_EVERY_MACHINE, *OF_THE_SERVICE))
     starts = [document.parent] if path.startswith("../") else [ROOT, ROOT / "qa_system"]
     places = [(start / path).resolve() for start in starts]
     return any(

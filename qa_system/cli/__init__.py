@@ -1,4 +1,4 @@
-"""`qa`: ask questions, look after models, and find out what is missing."""
+"""`qa`: ask questions, serve answers, look after models, and find out what is missing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from qa_system.cli.digest import digest
 from qa_system.cli.distill import distill
 from qa_system.cli.doctor import doctor
 from qa_system.cli.export import export
+from qa_system.cli.feedback import feedback
+from qa_system.cli.serve import serve
 from qa_system.cli.train import train
 from qa_system.console.app import command_line, run_app
 
@@ -15,6 +17,8 @@ __all__ = ["app", "main"]
 
 app = command_line("Answer questions from customer reviews.")
 app.command()(ask)
+app.command()(serve)
+app.command()(feedback)
 app.command()(digest)
 app.add_typer(train, name="train")
 app.command()(distill)

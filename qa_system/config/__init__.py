@@ -63,6 +63,12 @@ if TYPE_CHECKING:
     from qa_system.config.schema import (
         Settings as Settings,
     )
+    from qa_system.config.serving_schema import (
+        KeySettings as KeySettings,
+    )
+    from qa_system.config.serving_schema import (
+        ServingSettings as ServingSettings,
+    )
     from qa_system.config.store_schema import (
         AnyStoreSettings as AnyStoreSettings,
     )
@@ -104,6 +110,10 @@ _HOMES = {
         "ReaderSettings",
         "RetrieverSettings",
         "Settings",
+    ),
+    "serving_schema": (
+        "KeySettings",
+        "ServingSettings",
     ),
     "store_schema": (
         "AnyStoreSettings",

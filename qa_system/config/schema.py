@@ -19,6 +19,7 @@ from qa_system.config.choices import (
     Precision,
     SourceFormat,
 )
+from qa_system.config.serving_schema import ServingSettings
 from qa_system.config.store_schema import AnyStoreSettings, Positive, StoreSettings, Strict
 
 __all__ = [
@@ -319,3 +320,4 @@ class Settings(Strict):
     answers: AnswersSettings = AnswersSettings()
     generator: GeneratorSettings = GeneratorSettings()
     indexing: IndexingSettings = IndexingSettings()
+    serving: ServingSettings = ServingSettings()

@@ -15,6 +15,7 @@ _IN_CHECKOUT = {
     "sample": "data/sample",
     "gold": "data/gold",
     "configs": "configs",
+    "web": "web",
 }
 
 
@@ -22,7 +23,7 @@ def resource(name: str) -> Path:
     """Return the folder of something that ships with the project.
 
     Args:
-        name: `models`, `sample`, `gold` (labels over all reviews of an item) or `configs`.
+        name: `models`, `sample`, `gold` (labels over all reviews of an item), `configs` or `web`.
 
     >>> resource("models").name
     'models'

@@ -28,6 +28,13 @@ __all__ = ["command_line", "flag_of", "note", "print_json", "run_app", "settings
 
 REPEATED = {"sources": "source", "columns": "column", "types": "type"}
 """An option that may be repeated names one of them."""
+SHORT = {
+    "serving.feedback": "feedback",
+    "serving.host": "host",
+    "serving.port": "port",
+    "serving.workers": "workers",
+}
+"""Options that every server has by these names."""
 
 
 def command_line(help: str) -> typer.Typer:  # noqa: A002 (what Typer calls it)
@@ -120,7 +127,7 @@ def flag_of(key: str) -> str:
     >>> flag_of("indexing.passages.max_words"), flag_of("indexing.sources")
     ('--max-words', '--source')
     """
-    name = key.removeprefix("indexing.").removeprefix("passages.")
+    name = SHORT.get(key, key).removeprefix("indexing.").removeprefix("passages.")
     return "--" + REPEATED.get(name, name).replace(".", "-").replace("_", "-")
 
 

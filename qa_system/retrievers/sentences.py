@@ -127,7 +127,7 @@ class SentenceRetriever:
             encoder = self._encoder.get()
             with stage("encode"):
                 embedding = encoder.encode_questions([query])[0]
-        with stage("sentences"):
+        with stage("sentences") as span:
             found = self.document_store.search_sentences(
                 query,
                 embedding,
@@ -135,6 +135,13 @@ class SentenceRetriever:
                 filters=self.filters if filters is None else filters,
                 bm25_weight=self.bm25_weight,
                 relevant=self.relevant,
+            )
+            span.set_tags(
+                {
+                    "qa_system.sentences.documents": len(found.documents),
+                    "qa_system.sentences.considered": found.considered,
+                    "qa_system.sentences.reviews": found.reviews,
+                }
             )
         return {
             "documents": list(map(with_sentences, found.documents, found.sentences)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 from haystack.dataclasses import Document
@@ -23,7 +23,19 @@ from qa_system.stores.writes import (
     WriteReport,
 )
 
-__all__ = ["PassageEncoder", "ReviewStore", "Status"]
+__all__ = ["Generation", "PassageEncoder", "ReviewStore", "Status"]
+
+
+class Generation(NamedTuple):
+    """What a store holds at a time: two that are equal hold the same.
+
+    Args:
+        store: tells the store, on a server also its refreshes, from others.
+        number: counts the writes.
+    """
+
+    store: str
+    number: int
 
 
 class Status(Protocol):
@@ -360,6 +372,16 @@ class ReviewStore(SearchableStore, DigestStore, Protocol):
 
         Raises:
             StoreLockedError: another process is writing (embedded store).
+        """
+        ...
+
+    def read_generation(self) -> Generation:
+        """Return the generation that a search finds, which changes with every write.
+
+        On a server a write is found after the next refresh; then the generation changes, too.
+
+        Raises:
+            StoreNotFoundError: there is no store.
         """
         ...
 

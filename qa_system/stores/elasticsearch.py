@@ -20,6 +20,7 @@ from qa_system.records import EncoderIdentity, Similarity
 from qa_system.review_ids import COPY_OF
 from qa_system.stores import checks
 from qa_system.stores.async_variants import AsyncVariants
+from qa_system.stores.contract import Generation
 from qa_system.stores.digests import find_errors
 from qa_system.stores.elastic import metadata, reviews, search, status, writing
 from qa_system.stores.elastic.beside.digests import DigestIndex
@@ -374,6 +375,10 @@ class ElasticsearchReviewStore(AsyncVariants, VersionedStore, KeptBeside):
         """
         state = self._at.state(fresh=True)
         return None if state is None else state.similarity
+
+    @override
+    def read_generation(self) -> Generation:
+        return status.read_generation(self._at)
 
     @override
     def status(self) -> status.ElasticsearchStatus:

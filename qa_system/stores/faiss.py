@@ -21,7 +21,7 @@ from qa_system.records import EncoderIdentity, Similarity
 from qa_system.review_ids import COPY_OF
 from qa_system.stores import checks
 from qa_system.stores.async_variants import AsyncVariants
-from qa_system.stores.contract import PassageEncoder
+from qa_system.stores.contract import Generation, PassageEncoder
 from qa_system.stores.digests import find_errors
 from qa_system.stores.embedded.beside import KeptBeside
 from qa_system.stores.embedded.derived.ann import IndexKind
@@ -73,9 +73,8 @@ class FAISSDocumentStore(AsyncVariants, KeptBeside):
             "auto" is flat below 200,000 vectors and ivf_flat from there. It is built when a
             writer closes the store.
         gpu: search the vectors on a GPU (needs faiss-gpu).
-        group: the group of users that a new store is shared with, who may read and write it; None:
-            it is its owner's alone. A store that is there keeps the modes of its files; a log line
-            says so where it was not made for the group.
+        group: of users, who may read and write a new store; None: only its owner may. A store that
+            is there keeps its modes; a log line says so where it was not made for the group.
 
     Raises:
         ConfigError: there is no such similarity or index.
@@ -154,13 +153,12 @@ class FAISSDocumentStore(AsyncVariants, KeptBeside):
 
     @override
     def delete_all_documents(self, recreate_index: bool = False) -> None:
-        if not self._folder.ledger.exists():
-            return
-        with self._writing() as transaction:
-            transaction.clear()
-            digests.clear(transaction)
-            if recreate_index:
-                transaction.forget_encoder()
+        if self._folder.ledger.exists():
+            with self._writing() as transaction:
+                transaction.clear()
+                digests.clear(transaction)
+                if recreate_index:
+                    transaction.forget_encoder()
 
     @override
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
@@ -376,16 +374,17 @@ class FAISSDocumentStore(AsyncVariants, KeptBeside):
         self._folder.build_index()
 
     @override
+    def read_generation(self) -> Generation:
+        with self._reading() as snapshot:
+            return Generation(snapshot.state.store_id, snapshot.state.generation)
+
+    @override
     def status(self) -> StoreStatus:
         with self._reading() as snapshot:
             return read_status(self._folder, snapshot, self._index, self._dimension(snapshot.state))
 
     def check_place(self) -> None:
-        """Refuse a folder that is no store and not free to become one; nothing is made.
-
-        Raises:
-            StoreError: naming what the folder holds.
-        """
+        """Raise `StoreError` for a folder that is no store and not free to become one."""
         self._folder.check_place()
 
     @override

@@ -18,6 +18,7 @@ from qa_system.config import (
     RankerSettings,
     ReaderSettings,
     RetrieverSettings,
+    ServingSettings,
     Settings,
     StoreSettings,
 )
@@ -34,6 +35,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "generator": GeneratorSettings,
     "indexing": IndexingSettings,
     "indexing.passages": PassageSettings,
+    "serving": ServingSettings,
 }
 TYPES = {
     f"{section}.{key}": field.annotation

@@ -1,11 +1,5 @@
-"""The pages in a real browser, from a file, with the network watched.
+"""The pages in a real browser, from a file, with the network watched."""
 
-Debian's Chromium (`apt-get install chromium`), or the one that `CHROMIUM` names, driven by
-playwright; without either these tests skip.
-"""
-
-import os
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -17,23 +11,6 @@ from eval.runs.run import hardest_first
 from eval.runs.summary import summarise
 
 pytestmark = pytest.mark.slow
-
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no Chromium: apt-get install chromium, or set CHROMIUM")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +91,67 @@ def test_a_page_opens_with_its_plots_and_questions(visit, reports, name):
     # The page itself never scrolls sideways; wide tables do, inside.
     page.set_viewport_size({"width": 400, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+PAGES = ["reader/report.html", "retriever/report.html", "pipeline/report.html", "compared.html"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_legible_at_400_pixels(visit, name):
+    page = visit(name)
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.locator(".questions button.open").first.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    texts = page.locator(".plot svg text").all()
+    assert all(text.bounding_box()["height"] >= 9 for text in texts[:40])
+    # Captions, and the details of a question, are read without scrolling; no word is a column.
+    for shown in page.locator("caption:not(.hidden), .detail > td > div").all():
+        box = shown.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 400
+    narrow = page.locator("tbody th[scope=row]").all()
+    assert all(cell.bounding_box()["width"] >= 100 for cell in narrow)
+    wide = page.locator(".wide").filter(has=page.locator(".questions"))
+    wide.focus()
+    page.keyboard.press("ArrowRight")
+    for _ in range(50):  # it scrolls smoothly
+        page.wait_for_timeout(50)
+        if wide.evaluate("(each) => each.scrollLeft"):
+            return
+    pytest.fail("the arrow key did not scroll the table")
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("width", [400, 1200])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(visit, name, width, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = visit(name)
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)
+    page.locator(".questions button.open").first.click()
+    found = axe.run(page).response
+    assert found["passes"]
+    assert [(each["id"], len(each["nodes"])) for each in found["violations"]] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_prints_on_a4(visit, name):
+    page = visit(name)
+    page.set_viewport_size({"width": 688, "height": 1000})  # A4 without its margins
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 688
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    for hidden in (".filters", ".pages button", ".questions .open", "nav"):
+        assert page.locator(hidden).first.is_hidden()
+    for box in page.locator(".wide").all():
+        assert box.evaluate("(each) => getComputedStyle(each).overflowX") == "visible"
+    rank = page.locator(".questions tbody tr:nth-child(11) td.number").first
+    assert rank.inner_text() == "11"
+    assert rank.evaluate("(each) => each.getClientRects().length") == 1
+    heights = "(each) => { const range = document.createRange(); range.selectNodeContents(each);"
+    heights += " return range.getBoundingClientRect().height; }"
+    assert rank.evaluate(heights) < 30
 
 
 def test_strangers_words_stay_words(visit):

@@ -77,6 +77,7 @@ def test_the_base_wheel_holds_three_packages_and_what_they_need(
     assert (bundled / "sample" / "test.csv").is_file()
     configs = {path.relative_to(root) for path in (root / "configs").rglob("*.yaml")}
     assert {path.relative_to(bundled) for path in (bundled / "configs").rglob("*.yaml")} == configs
+    assert (bundled / "web" / "review-answers.js").is_file()
     assert (unpacked / "qa_system" / "py.typed").is_file()
     assert {"run.html", "page.js"} <= {
         path.name for path in (unpacked / "eval/report/templates").iterdir()

@@ -7,6 +7,7 @@ for (const section of document.querySelectorAll(".asked")) {
   const [head, body] = ["thead", "tbody"].map((name) => section.querySelector(name));
   const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
   const several = data.systems.length > 1;
+  const heading = section.closest("section").querySelector("h3") ? "h4" : "h3";
 
   function element(tag, attributes = {}, ...children) {
     const made = document.createElement(tag);
@@ -192,10 +193,10 @@ for (const section of document.querySelectorAll(".asked")) {
       const output = answer.error === null ? answer.output : { ...answer.output, error: answer.error };
       const gold = new Set(answer.output.gold ?? (q.references.length ? [q.review] : []));
       const scores = element("details", {}, element("summary", {}, "Scores"), list(answer.scores, q, nothing));
-      return element("div", {}, element("h4", {}, text(data.systems[at])), list(output, q, gold), scores);
+      return element("div", {}, element(heading, {}, text(data.systems[at])), list(output, q, gold), scores);
     });
-    const cell = element("td", { colspan: columns.length + 1 }, about, element("p", {}, ...tags), element("div", { class: "sides" }, ...sides));
-    return element("tr", { class: "detail" }, cell);
+    const inside = element("div", {}, about, element("p", {}, ...tags), element("div", { class: "sides" }, ...sides));
+    return element("tr", { class: "detail" }, element("td", { colspan: columns.length + 1 }, inside));
   }
   function row(q) {
     const open = element("button", { type: "button", class: "open", "aria-expanded": "false", "aria-label": `Details of question ${q.rank}` }, "▸");
@@ -234,4 +235,17 @@ for (const section of document.querySelectorAll(".asked")) {
     pages.hidden = count === 1;
   }
   show(0);
+}
+// What is wider than the page scrolls by the arrow keys, too.
+const wider = new ResizeObserver((boxes) => {
+  for (const { target: box } of boxes) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+});
+for (const box of document.querySelectorAll(".wide")) {
+  const named = box.querySelector("caption") ?? box.closest("figure").querySelector("h3");
+  box.setAttribute("role", "group");
+  box.setAttribute("aria-label", named.textContent);
+  wider.observe(box);
 }

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from qa_system.console.wording import counted
 from qa_system.records import EncoderIdentity, Similarity
+from qa_system.stores.contract import Generation
 from qa_system.stores.documents import DamagedStoreError
 from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.documents import PACKED, sentences_of
@@ -18,7 +19,7 @@ from qa_system.stores.elastic.reviews import count_items
 from qa_system.stores.elastic.search import pages
 from qa_system.stores.elastic.versions import aliases
 
-__all__ = ["ElasticsearchStatus", "read_status", "verify"]
+__all__ = ["ElasticsearchStatus", "read_generation", "read_status", "verify"]
 
 DIVIDED: Final[Query] = {"exists": {"field": "sentences.count"}}
 """Selects the documents whose sentences are stored."""
@@ -95,6 +96,23 @@ def read_status(at: ElasticIndex, labels: int, digests: int) -> ElasticsearchSta
         encoder=None if state is None else state.encoder,
         bytes_on_disk=size,
     )
+
+
+def read_generation(at: ElasticIndex) -> Generation:
+    """Return the generation of what a search finds; see `ReviewStore.generation`.
+
+    A copy of a shard finds a write when it is refreshed: the refreshes of all copies count, too.
+    """
+    with explained(at.where):
+        stats = at.client.indices.stats(index=at.name, metric="refresh", level="shards")
+    number, refreshes, versions = 0, 0, []
+    for index in stats["indices"].values():
+        versions.append(index["uuid"])
+        for copy in (copy for copies in index["shards"].values() for copy in copies):
+            refreshes += copy["refresh"]["external_total"]
+            if copy["routing"]["primary"]:
+                number += copy["seq_no"]["max_seq_no"] + 1
+    return Generation(f"{'+'.join(sorted(versions))}:{refreshes}", number)
 
 
 def verify(at: ElasticIndex) -> list[str]:

@@ -1,0 +1,39 @@
+"""Reviews as a tool for assistants: an MCP server on standard input and output.
+
+    pip install 'mcp>=2'
+    python examples/mcp_server.py configs/sample.yaml
+
+An assistant is told of it by that command, for example in its `mcp.json`.
+"""
+
+import sys
+from typing import Any
+
+from mcp.server import MCPServer
+
+from qa_system import QASystem, QASystemError
+
+server = MCPServer("reviews", instructions="Answers questions about products from their reviews.")
+
+
+@server.tool()
+def ask_reviews(question: str, item_id: str, top_k: int = 3) -> dict[str, Any]:
+    """Answer a question about a product from what its customers wrote.
+
+    No answers means that the reviews don't say. Each answer is quoted from one review.
+    """
+    try:
+        answers = system.ask(question, item_id=item_id, top_k=top_k)
+    except QASystemError as error:  # what it says may be shown to anybody
+        return {"error": error.public_message}
+    return {
+        "reviews_read": answers.read,
+        "answers": [
+            {"text": each.text, "confidence": round(each.confidence, 2), "quote": each.snippet}
+            for each in answers.answers
+        ],
+    }
+
+
+with QASystem.open(sys.argv[1] if len(sys.argv) > 1 else "configs/sample.yaml") as system:
+    server.run("stdio")

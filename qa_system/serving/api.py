@@ -1,0 +1,355 @@
+"""The routes: what a request names, and what it is answered with."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import orjson
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
+
+from qa_system import __version__
+from qa_system.errors import ClosedError, QASystemError
+from qa_system.serving.envelope import Envelope, refused
+from qa_system.serving.errors import (
+    ClientGoneError,
+    InvalidRequestError,
+    MalformedRequestError,
+    MethodNotAllowedError,
+    NotFoundError,
+    RateLimitedError,
+)
+from qa_system.serving.keys import Caller, Keys
+from qa_system.serving.limits import RateLimits
+from qa_system.serving.product_page.feedback import Feedback, FeedbackFile
+from qa_system.serving.product_page.widget import WidgetFiles
+from qa_system.serving.schema import ANSWERS, REFERENCE, Ask, AskBatch, answer_schemas
+from qa_system.serving.service import Service
+
+__all__ = ["application"]
+
+Result = TypeVar("Result")
+
+bearer = HTTPBearer(auto_error=False, description="An API key.")
+header = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key.")
+
+Given = Annotated[str | None, Depends(header)]
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+
+
+def _caller(request: Request, given: Given, credentials: Bearer, *, browser: bool) -> Caller:
+    keys: Keys = request.app.state.keys
+    key = credentials.credentials if credentials is not None else given
+    caller = keys.caller(key, request.headers, browser=browser)
+    request.state.told["key"] = caller.name
+    return caller
+
+
+async def _anybody(request: Request, given: Given, credentials: Bearer) -> Caller:
+    return _caller(request, given, credentials, browser=True)
+
+
+async def _secret(request: Request, given: Given, credentials: Bearer) -> Caller:
+    return _caller(request, given, credentials, browser=False)
+
+
+Anybody = Annotated[Caller, Depends(_anybody)]
+"""Whoever has a key."""
+Secret = Annotated[Caller, Depends(_secret)]
+"""Whoever has a key that is not publishable."""
+
+_ERROR: Final = {"error": {"code": "unknown_item", "message": "...", "request_id": "6f1c0f2f"}}
+_MEANINGS: Final = {
+    400: "The body is no JSON.",
+    401: "The API key is missing or not valid.",
+    404: "There is no such item or review.",
+    413: "The body is too large.",
+    422: "A field is not valid, or the question cannot be asked.",
+    429: "The API key has asked too much; `Retry-After` says when to ask again.",
+    500: "The service failed.",
+    503: "The service is busy or stops; `Retry-After` says when to ask again.",
+    504: "The time was over before the answer was there.",
+}
+
+
+def _responses(
+    example: Any, meaning: str, schema: str | None = None, success: int = 200
+) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of a route's responses.
+
+    Args:
+        example: of what is returned.
+        meaning: of it, as a sentence.
+        schema: its name; None: it is any object.
+        success: the status.
+    """
+    kind = {"type": "object"} if schema is None else {"$ref": f"{REFERENCE}{schema}"}
+    described: dict[int | str, dict[str, Any]] = {
+        status: {"description": text, "content": {"application/json": {"example": _ERROR}}}
+        for status, text in _MEANINGS.items()
+    }
+    described[success] = {
+        "description": meaning,
+        "content": {"application/json": {"schema": kind, "example": example}},
+    }
+    return described
+
+
+router = APIRouter()
+
+
+@router.post("/v1/ask", responses=_responses(ANSWERS, "The answers, best first.", "Served"))
+async def ask(asked: Ask, request: Request, caller: Anybody) -> Response:
+    """Answer a question from the reviews; no answers means that the reviews don't say."""
+    service = _service(request)
+    _count(request, caller, 1)
+    _tell(request, [asked.question])
+    served = await _unless_gone(request, service.ask(asked, _client(request, caller)))
+    request.state.told["cached"] = served.cached
+    return _json(
+        served.values | {"request_id": request.state.request_id, **_feedback(request)},
+        {**_cache_headers(service, served.tag), "x-cache": "hit" if served.cached else "miss"},
+    )
+
+
+@router.post(
+    "/v1/ask:batch",
+    responses=_responses(
+        {"answers": [ANSWERS], "request_id": ANSWERS["request_id"]},
+        "The answers to each question, in their order.",
+        "ServedBatch",
+    ),
+)
+async def ask_batch(asked: AskBatch, request: Request, caller: Anybody) -> Response:
+    """Answer several questions; one that cannot be answered has its own `error`."""
+    _count(request, caller, len(asked.questions))
+    _tell(request, [each.question for each in asked.questions])
+    all_served = await _unless_gone(
+        request, _service(request).ask_batch(asked, _client(request, caller))
+    )
+    request_id = request.state.request_id
+    answers = [served.values | {"request_id": request_id} for served in all_served]
+    return _json({"answers": answers, "request_id": request_id}, {"cache-control": "no-store"})
+
+
+@router.post(
+    "/v1/feedback",
+    status_code=202,
+    responses=_responses({"number": 7}, "It was kept.", success=202),
+)
+async def feedback(given: Feedback, request: Request, caller: Anybody) -> Response:
+    """Keep what a shopper says of an answer; 404 if the service takes no feedback."""
+    kept: FeedbackFile | None = request.app.state.feedback
+    if kept is None:
+        raise NotFoundError("this service takes no feedback")
+    _count(request, caller, 1)
+    versions = {"qa_system": __version__, "models": _service(request).models}
+    entry = {**given.model_dump(), "key": caller.name, "versions": versions}
+    number = await asyncio.to_thread(kept.append, entry)
+    return _json({"number": number}, {"cache-control": "no-store"}, 202)
+
+
+@router.get(
+    "/v1/items/{item_id:path}/reviews/{review_id:path}",
+    responses=_responses({"review_id": "5d0e", "content": "the ZIP. ..."}, "The review."),
+)
+async def review(item_id: str, review_id: str, request: Request, caller: Anybody) -> Response:  # noqa: ARG001
+    """Return a review, in whose `content` an answer's `start` and `end` count characters."""
+    return _unless_same(request, *await _service(request).review(item_id, review_id))
+
+
+@router.get(
+    "/v1/items/{item_id:path}/digest",
+    responses=_responses({"item_id": "lamp", "aspects": []}, "The digest."),
+)
+async def digest(item_id: str, request: Request, caller: Anybody) -> Response:  # noqa: ARG001
+    """Return what an item's reviews say of its aspects, as `qa-index digest` has kept it."""
+    return _unless_same(request, *await _service(request).digest(item_id))
+
+
+@router.get("/health/live", responses={200: {"description": "The process runs."}})
+async def live() -> Response:
+    """Tell that the process runs."""
+    return _json({"status": "live"}, {"cache-control": "no-store"})
+
+
+@router.get(
+    "/health/ready",
+    responses={200: {"description": "Questions are answered."}, 503: {"description": "Not now."}},
+)
+async def ready(request: Request) -> Response:
+    """Tell whether questions are answered: the models are loaded and the store is there."""
+    service = _service(request)
+    if service.is_stopping:
+        raise ClosedError("the service stops")
+    await service.refuse_unready()
+    return _json({"status": "ready"}, {"cache-control": "no-store"})
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses={200: {"description": "Prometheus's text format."}},
+)
+async def metrics(request: Request, caller: Secret) -> Response:  # noqa: ARG001
+    """Return the counts of all workers of this host."""
+    text = _service(request).metrics.exposition()
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def application(service: Service, keys: Keys, limits: RateLimits) -> FastAPI:
+    """Return the application that serves a service.
+
+    Args:
+        service: answers; it runs while the application does.
+        keys: who may ask.
+        limits: how much.
+    """
+    app = FastAPI(
+        title="qa-system",
+        version=__version__,
+        summary="Answers to shoppers' questions, from customer reviews.",
+        docs_url=None,  # its scripts come from another server
+        redoc_url=None,
+        lifespan=lambda _: service.running(),
+    )
+    describe = app.openapi
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            describe()["components"]["schemas"] |= answer_schemas()
+        return describe()
+
+    app.openapi = described  # type: ignore[method-assign]
+    app.state.service, app.state.keys, app.state.limits = service, keys, limits
+    path = service.settings.serving.feedback
+    app.state.feedback = None if path is None else FeedbackFile(Path(path))
+    app.include_router(router)
+    app.mount("/widget", WidgetFiles())
+    app.add_exception_handler(QASystemError, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_fields)
+    app.add_exception_handler(HTTPException, _refuse_path)
+    app.add_middleware(Envelope, service=service)
+    if keys.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=keys.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+            expose_headers=["ETag", "Retry-After", "X-Request-ID"],
+        )
+    return app
+
+
+def _feedback(request: Request) -> dict[str, bool]:
+    """Return what tells a page that the service takes feedback."""
+    return {} if request.app.state.feedback is None else {"feedback": True}
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def _count(request: Request, caller: Caller, questions: int) -> None:
+    """Count questions against the key's limit.
+
+    Raises:
+        RateLimitedError: they are too many for now.
+    """
+    if caller.key is None or caller.key.per_minute is None:
+        return
+    limits: RateLimits = request.app.state.limits
+    wait = limits.take(caller.name, caller.key.per_minute, questions)
+    if wait:
+        raise RateLimitedError(RateLimitedError.public_message, retry_after=math.ceil(wait))
+
+
+def _client(request: Request, caller: Caller) -> str:
+    """Return whose turn it is: a shop's server has one, each of its shoppers has their own."""
+    address = "" if request.client is None else request.client.host
+    return caller.name if caller.key and not caller.key.is_publishable else address
+
+
+def _tell(request: Request, questions: list[str]) -> None:
+    request.state.told["questions"] = len(questions)
+    if _service(request).settings.serving.log_questions:
+        request.state.told["text"] = questions
+
+
+async def _unless_gone(request: Request, answer: Awaitable[Result]) -> Result:
+    """Wait for an answer; if the client goes, stop working on it.
+
+    Raises:
+        ClientGoneError: nobody will read this.
+    """
+    work = asyncio.ensure_future(answer)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise ClientGoneError(ClientGoneError.public_message)
+        return work.result()
+    finally:
+        work.cancel()
+        gone.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _json(values: Mapping[str, Any], headers: Mapping[str, str], status: int = 200) -> Response:
+    written = orjson.dumps(values, option=orjson.OPT_NON_STR_KEYS)
+    return Response(written, status, dict(headers), media_type="application/json")
+
+
+def _unless_same(request: Request, values: Mapping[str, Any], tag: str) -> Response:
+    """Return values, or that they are those that the client has."""
+    headers = _cache_headers(_service(request), tag)
+    if request.headers.get("if-none-match") == headers["etag"]:
+        return Response(status_code=304, headers=headers)
+    return _json(values, headers)
+
+
+def _cache_headers(service: Service, tag: str) -> dict[str, str]:
+    seconds = service.settings.serving.cache_seconds
+    return {"etag": f'W/"{tag}"', "cache-control": f"private, max-age={seconds}"}
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    told: QASystemError = error if isinstance(error, QASystemError) else QASystemError(str(error))
+    status, body, headers = refused(told, request.state.request_id)
+    request.state.told["code"] = told.code
+    return Response(body, status, headers, media_type="application/json")
+
+
+async def _refuse_fields(request: Request, error: Exception) -> Response:
+    first: Mapping[str, Any] = {}
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+    if first.get("type") == "json_invalid":
+        return await _refuse(request, MalformedRequestError("the body is no JSON"))
+    place = ".".join(str(part) for part in first.get("loc", ())[1:]) or "the body"
+    return await _refuse(request, InvalidRequestError(f"{place}: {first.get('msg', 'not valid')}"))
+
+
+async def _refuse_path(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 400:
+        return await _refuse(request, MalformedRequestError("the body is no JSON"))
+    if status == 405 and isinstance(error, HTTPException):
+        told = MethodNotAllowedError(MethodNotAllowedError.public_message)
+        response = await _refuse(request, told)
+        response.headers.update(error.headers or {})
+        return response
+    return await _refuse(request, NotFoundError(NotFoundError.public_message))

@@ -1,0 +1,160 @@
+"""What every request and every response has: an id, limits, headers, a line in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+import orjson
+
+from qa_system.errors import QASystemError
+from qa_system.serving.errors import (
+    MalformedRequestError,
+    RequestTooLargeError,
+    body_of,
+    retry_after,
+    status_of,
+)
+
+if TYPE_CHECKING:
+    from qa_system.serving.service import Service
+
+__all__ = ["Envelope", "refused"]
+
+logger = logging.getLogger(__name__)
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+SECURITY: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+BODY_SECONDS: Final = 10.0
+"""How long a body may take to arrive."""
+ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Envelope:
+    """Wraps the application: the body is read up to its limit before anything else is done.
+
+    Args:
+        app: the application.
+        service: has the limits and the metrics.
+    """
+
+    def __init__(self, app: App, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = perf_counter(), 499  # whoever asked has gone
+        request_id = _request_id(scope)
+        told: dict[str, Any] = {}
+        scope.setdefault("state", {}).update(request_id=request_id, told=told)
+
+        async def send_framed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = list(message.get("headers", ()))
+                headers = [*own, *(each for each in SECURITY if each[0] not in dict(own))]
+                headers.append((b"x-request-id", request_id.encode()))
+                if self._service.is_stopping:
+                    headers.append((b"connection", b"close"))
+                message["headers"] = headers
+            await send(message)
+
+        try:
+            body = await _body(receive, self._service.settings.serving.max_body_bytes)
+            await self._app(scope, _again(body, receive), send_framed)
+        except QASystemError as error:
+            await _send(send_framed, error, request_id)
+        except Exception as error:
+            logger.exception("a request failed", extra={"fields": {"request_id": request_id}})
+            if status == 499:
+                await _send(send_framed, QASystemError(str(error)), request_id)
+        finally:
+            seconds = perf_counter() - began
+            route = getattr(scope.get("route"), "path", "other")
+            self._service.metrics.observe_request(route, status, seconds)
+            fields = {
+                "request_id": request_id,
+                "method": scope["method"],
+                "route": route,
+                "status": status,
+                "ms": round(1000 * seconds, 1),
+                **told,
+            }
+            logger.info("request", extra={"fields": fields})
+
+
+def refused(error: QASystemError, request_id: str) -> tuple[int, bytes, dict[str, str]]:
+    """Return the status, the body and the headers of an error's response."""
+    headers = {"cache-control": "no-store"}
+    seconds = retry_after(error)
+    if seconds is not None:
+        headers["retry-after"] = str(seconds)
+    status = status_of(error)
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return status, orjson.dumps(body_of(error, request_id)), headers
+
+
+def _request_id(scope: MutableMapping[str, Any]) -> str:
+    """Return the id that the client or a proxy has given, or a new one."""
+    given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+    return given if ID.fullmatch(given) else uuid4().hex
+
+
+async def _body(receive: Receive, most: int) -> bytes:
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise MalformedRequestError("the body did not arrive")
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > most:
+                    raise RequestTooLargeError(f"the body has more than {most} bytes")
+                if not message.get("more_body"):
+                    return b"".join(parts)
+    except TimeoutError:
+        raise MalformedRequestError("the body did not arrive in time") from None
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Return what hands out the body that was read, and then what comes after it."""
+    sent = False
+
+    async def receive_again() -> Message:
+        nonlocal sent
+        if not sent:
+            sent = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return receive_again
+
+
+async def _send(send: Send, error: QASystemError, request_id: str) -> None:
+    status, body, headers = refused(error, request_id)
+    listed = [(name.encode(), value.encode()) for name, value in headers.items()]
+    listed += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": listed})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,1 @@
+"""What `qa serve` has for product pages beside answers: the widget, and what shoppers say of it."""

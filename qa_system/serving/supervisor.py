@@ -1,0 +1,221 @@
+"""`qa serve` itself: it holds the socket, starts workers, replaces them and stops them.
+
+It answers nothing, so that a reload is new workers beside the old ones: they read the settings and
+load the models anew, and when they answer, the old ones finish what they have accepted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from qa_system.config import ServingSettings
+from qa_system.console.app import note
+from qa_system.console.wording import printable
+from qa_system.errors import ConfigError
+
+__all__ = ["supervise"]
+
+TICK: Final = 0.05
+LONGEST_PAUSE: Final = 30.0
+"""Seconds between two starts of a worker that does not start."""
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: subprocess.Popen[bytes]
+    ready: int
+    is_ready: bool = False
+
+    def look(self) -> bool:
+        """Tell whether it answers; it says so once."""
+        if not self.is_ready:
+            try:
+                self.is_ready = os.read(self.ready, 1) == b"r"
+            except BlockingIOError:
+                return False
+        return self.is_ready
+
+    @property
+    def runs(self) -> bool:
+        return self.process.poll() is None
+
+
+class Supervisor:
+    """Keeps as many workers as are set.
+
+    Args:
+        command: starts a worker, when `--worker` and its handles are added.
+        settings: where to listen, and how many workers.
+        state: the folder of rate limits, which another service may share.
+        counters: the folder in which Prometheus's client keeps the workers' numbers.
+    """
+
+    def __init__(
+        self, command: Sequence[str], settings: ServingSettings, state: Path, counters: Path
+    ) -> None:
+        self._command = command
+        self._settings = settings
+        self._state = state
+        self._counters = counters
+        self._workers: list[_Worker] = []
+        self._leaving: list[_Worker] = []
+        self._stops = self._reloads = False
+        self._pause = self._next_start = 0.0
+        self._listening = _listen(settings.host, settings.port)
+        self._alive, self._breath = os.pipe()
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        host, port = self._listening.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def run(self, place: str) -> int:
+        """Serve until SIGTERM or SIGINT, and return the exit code.
+
+        Args:
+            place: of the store; a line with it and the address is printed when the workers answer.
+        """
+        for number, handler in (
+            (signal.SIGTERM, self._stop),
+            (signal.SIGINT, self._stop),
+            (signal.SIGHUP, self._reload),
+        ):
+            signal.signal(number, handler)
+        self._workers = [self._start() for _ in range(self._settings.workers)]
+        failed = self._wait_for(self._workers)
+        if failed is not None:
+            self._finish()
+            return failed
+        if not self._stops:
+            sys.stdout.write(f"{self.address} answers from {printable(place)}\n")
+            sys.stdout.flush()
+        while not self._stops:
+            if self._reloads:
+                self._replace_all()
+            self._mend()
+            time.sleep(TICK)
+        self._finish()
+        return 0
+
+    def _start(self) -> _Worker:
+        ready, told = os.pipe()
+        os.set_blocking(ready, False)
+        handles = (self._listening.fileno(), told, self._alive)
+        process = subprocess.Popen(  # noqa: S603 (our own command line)
+            [*self._command, "--worker", ",".join(map(str, handles)), str(self._state)],
+            pass_fds=handles,
+            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(self._counters)},
+            process_group=0,  # Ctrl-C is for the supervisor, which tells them
+        )
+        os.close(told)
+        return _Worker(process, ready)
+
+    def _wait_for(self, workers: Sequence[_Worker]) -> int | None:
+        """Wait until workers answer; return the exit code of one that does not start."""
+        while not self._stops and not all(worker.look() for worker in workers):
+            for worker in workers:
+                if not worker.runs:
+                    return worker.process.returncode or 1
+            time.sleep(TICK)
+        return None
+
+    def _replace_all(self) -> None:
+        """Put new workers in the place of the old ones, one after the other."""
+        self._reloads = False
+        for old in list(self._workers):
+            new = self._start()
+            if self._wait_for([new]) is not None:
+                self._forget(new)
+                note("a new worker did not start; the old ones go on, with the old settings")
+                return
+            if self._stops:
+                self._workers.append(new)
+                return
+            self._workers[self._workers.index(old)] = new
+            self._let_go(old)
+        note(f"{len(self._workers)} new workers answer")
+
+    def _mend(self) -> None:
+        """Start a worker for each that died, and forget those that have left."""
+        for worker in [each for each in self._leaving if not each.runs]:
+            self._leaving.remove(worker)
+            self._forget(worker)
+        for at, worker in enumerate(self._workers):
+            worker.look()
+            if worker.runs or time.monotonic() < self._next_start:
+                continue
+            note(f"worker {worker.process.pid} died ({worker.process.returncode}): another starts")
+            self._forget(worker)
+            self._workers[at] = self._start()
+            # One that never answered may do the same again at once.
+            self._pause = 0.0 if worker.is_ready else min(2 * self._pause + 1, LONGEST_PAUSE)
+            self._next_start = time.monotonic() + self._pause
+
+    def _let_go(self, worker: _Worker) -> None:
+        worker.process.send_signal(signal.SIGTERM)
+        self._leaving.append(worker)
+
+    def _forget(self, worker: _Worker) -> None:
+        from prometheus_client.multiprocess import mark_process_dead
+
+        os.close(worker.ready)
+        mark_process_dead(worker.process.pid, str(self._counters))  # type: ignore[no-untyped-call]
+
+    def _finish(self) -> None:
+        self._listening.close()  # the workers accept what has come, and then nobody does
+        for worker in self._workers:
+            self._let_go(worker)
+        until = time.monotonic() + self._settings.drain_seconds + 5
+        for worker in self._leaving:
+            try:
+                worker.process.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+
+    def _stop(self, *_: object) -> None:
+        self._stops = True
+
+    def _reload(self, *_: object) -> None:
+        self._reloads = True
+
+
+def supervise(command: Sequence[str], settings: ServingSettings, place: str) -> int:
+    """Serve until SIGTERM or SIGINT, and return the exit code; SIGHUP starts new workers.
+
+    Args:
+        command: starts a worker, when `--worker` and its handles are added.
+        settings: where to listen, and how many workers.
+        place: of the store, for the line that says that the workers answer.
+
+    Raises:
+        ConfigError: the address cannot be listened on.
+    """
+    with TemporaryDirectory(prefix="qa-serve-") as folder:
+        counters = Path(folder)
+        state = counters if settings.state is None else Path(settings.state)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Supervisor(command, settings, state, counters).run(place)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigError(
+            f"{host} port {port} cannot be listened on: {error.strerror}",
+            where="serving.host, serving.port",
+            remedy="Choose another port, or stop what listens there.",
+        ) from None

@@ -1,0 +1,188 @@
+"""Who may ask, how much, and what is kept."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qa_system.config import KeySettings, ServingSettings, load_settings
+from qa_system.errors import ConfigError, QASystemError, UnknownItemError
+from qa_system.serving.cache import OVERHEAD, Cache
+from qa_system.serving.errors import KeyRefusedError, OverloadedError, status_of
+from qa_system.serving.keys import Keys
+from qa_system.serving.limits import RateLimits
+from qa_system.stores.contract import Generation
+from qa_system.stores.filters import InvalidFilterError
+
+SECRET, PAGE = "s" * 24, "p" * 24
+KEYS = Keys(
+    [
+        KeySettings(name="shop", env="SHOP_KEY"),
+        KeySettings(
+            name="page", sha256=sha256(PAGE.encode()).hexdigest(), origins=("https://shop.example",)
+        ),
+    ],
+    {"SHOP_KEY": SECRET},
+)
+FROM_PAGE = {"origin": "https://shop.example"}
+
+
+def test_a_key_is_known_by_its_hash_or_by_its_variable() -> None:
+    assert KEYS.caller(SECRET, {}, browser=False).name == "shop"
+    assert KEYS.caller(PAGE, FROM_PAGE, browser=True).name == "page"
+    assert Keys([]).caller(None, {}, browser=False).name == "anonymous"
+
+
+@pytest.mark.parametrize(
+    ("key", "headers", "browser", "said"),
+    [
+        (None, {}, True, "send an API key"),
+        ("", {}, True, "no such API key"),
+        ("\udce9", {}, True, "no such API key"),
+        (SECRET[:-1], {}, True, "no such API key"),
+        (sha256(PAGE.encode()).hexdigest(), FROM_PAGE, True, "no such API key"),
+        (PAGE, {}, True, "other origins"),
+        (PAGE, {"origin": "https://shop.example.evil"}, True, "other origins"),
+        (PAGE, {"origin": "null"}, True, "other origins"),
+        (PAGE, {"referer": "https://evil/https://shop.example/"}, True, "other origins"),
+        (PAGE, {"origin": "https://evil", "referer": "https://shop.example/"}, True, "other"),
+        (PAGE, FROM_PAGE, False, "publishable"),
+    ],
+)
+def test_another_key_is_refused(
+    key: str | None, headers: dict[str, str], browser: bool, said: str
+) -> None:
+    with pytest.raises(KeyRefusedError, match=said):
+        KEYS.caller(key, headers, browser=browser)
+
+
+def test_a_page_of_the_service_itself_sends_no_origin_with_a_get() -> None:
+    headers = {"referer": "https://shop.example/lamp?x"}
+    assert KEYS.caller(PAGE, headers, browser=True).name == "page"
+
+
+@pytest.mark.parametrize(("value", "said"), [("", "is not set"), ("short", "fewer than 16")])
+def test_a_variable_without_a_good_key_is_an_error(value: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Keys([KeySettings(name="shop", env="SHOP_KEY")], {"SHOP_KEY": value})
+
+
+@pytest.mark.parametrize(
+    ("set_", "said"),
+    [
+        ("serving.keys=[{name: a}]", "needs either sha256 or env"),
+        ("serving.keys=[{name: a, env: A, sha256: ab}]", "sha256"),
+        ("serving.keys=[{name: a, env: A}, {name: a, env: B}]", "same name"),
+        ("serving.keys=[{name: a, env: A, origins: ['*']}]", "origins"),
+        ("serving.keys=[{name: a, env: A, origins: ['https://a/']}]", "origins"),
+        ("serving.queue=5", "max_questions is more than queue"),
+        ("serving.timeout_ms=99999", "timeout_ms is more than max_timeout_ms"),
+    ],
+)
+def test_settings_that_cannot_be_are_errors(set_: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_settings(None, [set_], environ={})
+
+
+def test_a_bucket_holds_a_minute_and_fills_up_evenly(tmp_path: Path) -> None:
+    limits = RateLimits(tmp_path / "limits")
+    assert [limits.take("a", 6, 1, now=100) for _ in range(6)] == [0] * 6
+    assert limits.take("a", 6, 1, now=100) == pytest.approx(10)
+    assert limits.take("a", 6, 2, now=105) == pytest.approx(15)
+    assert limits.take("b", 6, 1, now=105) == 0
+    assert limits.take("a", 6, 1, now=110) == 0
+    assert limits.take("a", 6, 1, now=110) == pytest.approx(10)
+    # A clock that was set back adds nothing; a request of more than the bucket takes all of it.
+    assert limits.take("a", 6, 1, now=50) == pytest.approx(10)
+    assert limits.take("c", 6, 100, now=0) == 0
+    assert limits.take("c", 6, 100, now=0) == pytest.approx(60)
+    limits.close()
+
+
+def test_processes_share_their_buckets(tmp_path: Path) -> None:
+    path = tmp_path / "limits"
+    code = f"""
+from pathlib import Path
+from qa_system.serving.limits import RateLimits
+limits = RateLimits(Path({str(path)!r}))
+print(sum(limits.take("a", 300, 1, now=0) == 0 for _ in range(200)))
+"""
+    workers = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    taken = [int(worker.communicate(timeout=120)[0]) for worker in workers]
+    assert sum(taken) == 300, taken
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.binary(min_size=1, max_size=2), st.binary())),
+    st.integers(0, 4 * OVERHEAD),
+)
+def test_a_cache_keeps_to_its_size_and_to_one_generation(
+    puts: list[tuple[int, bytes, bytes]], most: int
+) -> None:
+    cache = Cache(most)
+    last: dict[bytes, bytes] = {}
+    before = None
+    for number, key, value in puts:
+        generation = Generation("s", number)
+        if generation != before:
+            last.clear()
+        last[key], before = value, generation
+        cache.put(generation, key, value)
+        assert cache.bytes <= most
+        for each, kept in last.items():
+            assert cache.get(generation, each) in (kept, None)
+        found = [cache.get(generation, each) for each in last]
+        assert cache.bytes == sum(len(each) + OVERHEAD for each in found if each is not None)
+        if len(value) + OVERHEAD <= most:
+            assert cache.get(generation, key) == value
+
+
+def test_the_statuses_of_errors() -> None:
+    assert status_of(UnknownItemError("x")) == 404
+    assert status_of(InvalidFilterError("x")) == 422
+    assert status_of(OverloadedError("x", retry_after=1)) == 503
+    assert status_of(QASystemError("x")) == status_of(ConfigError("x")) == 500
+    assert ServingSettings().timeout_ms == 10_000
+
+
+def test_the_dashboard_shows_what_is_measured(root: Path, tmp_path: Path) -> None:
+    code = """
+from qa_system.records import Answers, Decision
+from qa_system.serving.metrics import Metrics
+metrics = Metrics()
+metrics.observe_request("/v1/ask", 200, 0.1)
+decisions = Decision(0.2, 0.3), Decision(0.4, 0.3)
+metrics.observe_batch(
+    [Answers("Is it loud?", "a", (), each, 1, timings={"read": 0.1}) for each in decisions]
+)
+metrics.count_cache(1, 2, 100)
+metrics.set_waiting(3)
+print(metrics.exposition().decode())
+"""
+    environ = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
+    )
+    measured = set(re.findall(r"^(qa_\w+)", done.stdout, re.MULTILINE))
+    assert 'qa_questions_total{kind="yes_no",outcome="abstained"} 1.0' in done.stdout
+    assert 'qa_questions_total{kind="yes_no",outcome="answered"} 1.0' in done.stdout
+    dashboard = json.loads((root / "deploy" / "grafana.json").read_text())
+    shown = {
+        name
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"\bqa_\w+", target["expr"])
+    }
+    assert shown <= measured
+    families = {re.sub(r"_(bucket|count|sum|total)$", "", name) for name in measured}
+    assert {re.sub(r"_(bucket|count|sum|total)$", "", name) for name in shown} == families

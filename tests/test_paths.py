@@ -26,7 +26,7 @@ FOLDERS = (
 )
 
 OF_EVERY_MACHINE = ("/dev/", "/tmp/", "/var/lib/")
-OF_THE_SERVICE = ("/health/", "/v1/")
+OF_THE_SERVICE = ("/health/", "/v1/", "/widget/")
 """Paths of addresses."""
 EXCEPT = {
     "benchmarks/README.md": {"docs/s"},

@@ -92,8 +92,8 @@ OPTIONS = [
     for flag in option.opts[:1]
     if flag in FLAGS
     and not option.hidden
-    # `qa ask --item` is no setting.
-    and (program == "indexing.cli" or not FLAGS[flag].startswith("indexing."))
+    # `--item` of `qa ask` and `qa-index digest` is no setting.
+    and (path[0] in ("run", "embed", "reembed") or not FLAGS[flag].startswith("indexing."))
 ]
 
 
@@ -130,10 +130,12 @@ class Program:
         self.settings = None
         app = import_module(program).app
         needed = {
-            ("ask",): ["Good?"],
-            ("labels",): ["bundled:sample"],
-            ("forget",): ["nobody"],
-        }.get(path, [])
+            ("qa_system.cli", "ask"): ["Good?"],
+            ("qa_system.cli", "digest"): ["lamp"],
+            ("indexing.cli", "digest"): ["--all"],
+            ("indexing.cli", "forget"): ["nobody"],
+            ("eval.cli", "labels"): ["bundled:sample"],
+        }.get((program, *path), [])
         done = CliRunner().invoke(app, [*path, *needed, *arguments])
         if isinstance(done.exception, ConfigError):
             raise done.exception

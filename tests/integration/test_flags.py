@@ -93,7 +93,8 @@ OPTIONS = [
     if flag in FLAGS
     and not option.hidden
     # `--item` of `qa ask` and `qa-index digest` is no setting.
-    and (path[0] in ("run", "embed", "reembed") or not FLAGS[flag].startswith("indexing."))
+    and (program == "indexing.cli" or not FLAGS[flag].startswith("indexing."))
+    and (path, flag) != (("digest",), "--item")
 ]
 
 

@@ -358,7 +358,7 @@ class QASystem:
         self, question: Question, found: Found, reading: Reading, finder: Finder
     ) -> tuple[list[Material], bool]:
         parts = self._consensus.parts_of(question.text)
-        return materials_of(question, parts, found, reading, finder)
+        return materials_of(question, parts, found, reading, finder, self._consensus)
 
     def _write(
         self,

@@ -39,7 +39,7 @@ class Asked:
 
     Args:
         item_id: the item; an item's questions are in one fold.
-        score: the highest confidence of a sentence, judge's or reader's; 0 if there was none.
+        score: the highest confidence of what the reader marked; 0 if there was nothing.
         right: whether the first answer, or the one that a lower threshold would let through first,
             has an F1 of .5 with an annotator.
         answerable: whether a review answers it.
@@ -84,7 +84,7 @@ def fit_confidence(
 
     Args:
         asked: the questions.
-        least: the threshold is this at least: below it nothing is a mention.
+        least: the threshold is this at least: few of the questions have no answer.
         fitted_on: what to remember of the questions.
 
     Returns:
@@ -192,8 +192,9 @@ def _asked(row: Row) -> Asked:
 
 
 def _least(settings: Settings) -> float:
-    """Return the confidence below which nothing is a mention."""
-    from qa_system.pipelines import build_consensus
+    """Return the reader's own threshold, fitted where many questions have no answer."""
+    from qa_system.pipelines import build_reader, reads_sentences
 
-    builder = build_consensus(settings)
-    return builder.threshold if builder.is_judging else 0.0
+    reader = build_reader(settings)
+    fitted = reader.calibration_of_sentences if reads_sentences(settings) else reader.calibration
+    return fitted.right(fitted.threshold)

@@ -49,7 +49,11 @@ HEADLINE = (
 )
 KS = (10,)
 BATCH = 16
-EVERY = {"answers.mention": 0.0, "answers.max_error": None}
+EVERY = {
+    "answers.mention": 0.0,
+    "answers.max_error": None,
+    "reader.no_answer_threshold": -1e9,
+}
 """Settings with which every sentence that was judged is a mention."""
 CONFIRMED = ("yes", "mostly_yes")
 

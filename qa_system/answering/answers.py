@@ -56,18 +56,17 @@ def quoted_answer(mention: Mention, document: Document, snippet_chars: int) -> A
 def decision_on(reading: Reading, consensus: Consensus, builder: ConsensusBuilder) -> Decision:
     """Return whether a question is answered in the words of reviews.
 
-    It is if there is a mention: a sentence that the judge or the reader takes for an answer.
+    The reader decides, which was trained to abstain; of the parts of a compound question, which it
+    does not read, the judge.
 
     Args:
         reading: what the reader found.
         consensus: of the same reviews.
         builder: built it.
     """
-    if builder.is_fitted:
+    if consensus.parts:
         return Decision(consensus.surest, builder.threshold)
-    if consensus.confidence is None or not reading.decision.abstains:
-        return reading.decision
-    return Decision(consensus.confidence, builder.threshold)
+    return Decision(consensus.surest, builder.threshold_of_reader(reading.decision.threshold))
 
 
 def generated_answer(draft: Draft, snippet_chars: int) -> Answer:

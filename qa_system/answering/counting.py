@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qa_system.answering.asking import filters_of
-from qa_system.consensus.candidates import marked_in
 from qa_system.consensus.summary import Material
 from qa_system.stores.filters import selects_one_item
 
 if TYPE_CHECKING:
     from qa_system.answering.finding import Finder, Found
+    from qa_system.consensus.builder import ConsensusBuilder
     from qa_system.readers.extractive import Reading
     from qa_system.records import Question
 
@@ -25,6 +25,7 @@ def materials_of(
     found: Found,
     reading: Reading,
     finder: Finder,
+    builder: ConsensusBuilder,
 ) -> tuple[list[Material], bool]:
     """Return what each part of a question is answered from, and whether it is about one item.
 
@@ -37,18 +38,20 @@ def materials_of(
         found: for the question.
         reading: of what was found.
         finder: finds what there is for each part.
+        builder: of the consensus.
     """
     is_of_one = selects_one_item(filters_of(question))
     spans, threshold = reading.candidates, reading.decision.threshold
     if len(parts) == 1:
-        marked = marked_in(found.documents, spans, threshold)
-        return [Material(question.text, found.documents, marked)], is_of_one
+        marked = builder.marked_in(found.documents, spans, threshold)
+        material = Material(question.text, found.documents, marked, reader_decides=True)
+        return [material], is_of_one
     of_parts = [finder.find(replace(question, text=part), scored=False) for part in parts]
     return [
         Material(
             part,
             own.documents,
-            [replace(each, answers=False) for each in marked_in(own.documents, spans)],
+            [replace(each, answers=False) for each in builder.marked_in(own.documents, spans)],
         )
         for part, own in zip(parts, of_parts, strict=True)
     ], is_of_one

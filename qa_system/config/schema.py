@@ -147,7 +147,7 @@ class AnswersSettings(Strict):
 
     min_reviews: Positive = 2
     """Reviews whose stance is decided that a verdict needs."""
-    mention: Annotated[float, Field(ge=0, le=1)] | None = None
+    mention: Annotated[float, Field(ge=0, le=1)] | None = 0.7
     """The judge's probability from which on a sentence is a mention; None: as fitted with it."""
     decided: Annotated[float, Field(ge=0, le=1)] = 0.7
     """The judge's probability that a stance needs to be decided."""

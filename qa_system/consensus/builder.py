@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from qa_system.arguments import checked
 from qa_system.config import AnswersSettings, JudgeSettings, describe
-from qa_system.consensus.candidates import clauses_of, marked_in, mentions_in, surest_of
+from qa_system.consensus.candidates import Marked, clauses_of, marked_in, mentions_in
 from qa_system.consensus.confidence import Confidence
 from qa_system.consensus.mentions import Mention, judged_mentions
 from qa_system.consensus.points import FloatArray, groups_of, similarity, similarity_of_words
@@ -61,9 +61,8 @@ class ConsensusBuilder:
         similarity: of mentions, on average, from which on they are one point.
         same_stance: what is added to it for two mentions that answer a polar question alike.
         snippet_chars: characters of the review to show around a quote.
-        fitted: what confidences mean, as `Confidence.to_dict` returns it; it takes the place of
-            `mention` and of the reader's threshold. None: confidences are the judge's or the
-            reader's own.
+        fitted: what the reader's confidences mean, as `Confidence.to_dict` returns it; it takes the
+            place of the reader's threshold. None: they are the reader's own.
 
     >>> reviews = [Document(id=f"r{n}", content=text, meta={"item_id": "lamp"}) for n, text in
     ...     enumerate(["Bright enough for reading. Blue.", "Far too dim to read by.", "Arrived."])]
@@ -145,15 +144,30 @@ class ConsensusBuilder:
 
     @property
     def threshold(self) -> float:
-        """The confidence from which on a sentence is a mention, on the scale of its confidence.
-
-        It is the judge's, where nothing was fitted with the pipeline; 1 without a judge.
-        """
-        if self._fitted is not None:
-            return self._fitted.probability(self._fitted.threshold)
+        """The judge's confidence from which on a sentence is a mention; 1 without a judge."""
         if not self.is_judging:
             return 1.0
         return self._judge.threshold if self.mention is None else self.mention
+
+    def threshold_of_reader(self, own: float) -> float:
+        """Return the confidence from which on what the reader marks is an answer.
+
+        Args:
+            own: the reader's; what was fitted with the pipeline takes its place.
+        """
+        return own if self._fitted is None else self._fitted.probability(self._fitted.threshold)
+
+    def marked_in(
+        self, documents: Sequence[Document], spans: Sequence[ExtractedAnswer], own: float = 0.0
+    ) -> list[Marked]:
+        """Return what the reader marked in documents, with confidences as they were fitted.
+
+        Args:
+            documents: of the question.
+            spans: the reader's.
+            own: the reader's threshold.
+        """
+        return marked_in(documents, spans, own, self._fitted)
 
     @component.output_types(points=list[Point], verdict=Verdict | None, mentions=int)
     def run(
@@ -180,10 +194,14 @@ class ConsensusBuilder:
             EmptyQuestionError: the question has no words.
             ModelError: a model cannot be loaded.
         """
-        marked = marked_in(documents, answers or [])
+        marked = self.marked_in(documents, answers or [])
         items = {document.meta.get("item_id") for document in documents}
         is_of_one = selects_one_item(filters) or (len(items) == 1 and None not in items)
-        materials = [Material(part, documents, marked) for part in self.parts_of(query)]
+        parts, is_read = self.parts_of(query), answers is not None
+        materials = [
+            Material(part, documents, marked, reader_decides=is_read and len(parts) == 1)
+            for part in parts
+        ]
         [found] = self.build([(materials, is_of_one)])
         return {
             "points": list(found.points),
@@ -249,11 +267,20 @@ class ConsensusBuilder:
     ) -> list[Grouped]:
         """Return the points of several questions."""
         mentions = [
-            mentions_in(own, each.documents, each.marked, self.threshold, self._fitted)
+            mentions_in(
+                own,
+                each.documents,
+                each.marked,
+                self.threshold,
+                reader_decides=each.reader_decides,
+            )
             for each, own in zip(materials, clauses, strict=True)
         ]
         surest = [
-            surest_of(own, each.marked, self._fitted)
+            max(
+                (one.confidence for one in (each.marked if each.reader_decides else own)),
+                default=None,
+            )
             for each, own in zip(materials, clauses, strict=True)
         ]
         texts = [[mention.told for mention in own] for own in mentions]

@@ -22,7 +22,7 @@ from qa_system.ties import tie_breaker
 if TYPE_CHECKING:
     from haystack.dataclasses import ExtractedAnswer
 
-__all__ = ["Marked", "clauses_of", "marked_in", "mentions_in", "rated", "surest_of"]
+__all__ = ["Marked", "clauses_of", "marked_in", "mentions_in"]
 
 MOST_OF_REVIEW: Final = 8
 """Sentences of one review that are judged: a long review leaves room for the others."""
@@ -48,7 +48,10 @@ class Marked:
 
 
 def marked_in(
-    documents: Sequence[Document], spans: Sequence[ExtractedAnswer], threshold: float = 0.0
+    documents: Sequence[Document],
+    spans: Sequence[ExtractedAnswer],
+    threshold: float = 0.0,
+    fitted: Confidence | None = None,
 ) -> list[Marked]:
     """Return the reader's spans by the places of their documents.
 
@@ -56,6 +59,8 @@ def marked_in(
         documents: of the question; a span of another document is left out.
         spans: what the reader returned.
         threshold: the confidence from which on a span is an answer.
+        fitted: what confidences mean: they become probabilities, and its threshold counts. None:
+            they stay as they are.
     """
     places = {document.id: place for place, document in enumerate(documents)}
     return [
@@ -63,8 +68,8 @@ def marked_in(
             places[span.document.id],
             span.document_offset.start,
             span.document_offset.end,
-            span.score,
-            span.score >= threshold,
+            span.score if fitted is None else fitted.probability(span.score),
+            span.score >= (threshold if fitted is None else fitted.threshold),
         )
         for span in spans
         if span.document is not None
@@ -111,63 +116,42 @@ def clauses_of(
     ]
 
 
-def rated(
-    clauses: Sequence[Mention],
-    marked: Sequence[Marked],
-    threshold: float,
-    fitted: Confidence | None = None,
-) -> list[tuple[Mention, bool]]:
-    """Return clauses with the confidence of judge and reader, and whether they are mentions.
-
-    Args:
-        clauses: judged, or with the confidence 0.
-        marked: what the reader marked in the documents.
-        threshold: the confidence from which on a clause is a mention.
-        fitted: what confidences mean: they become probabilities, and the threshold is one. None: a
-            clause is a mention if the judge or the reader takes it for an answer.
-    """
-    found = []
-    for clause in clauses:
-        inside = [each.confidence for each in marked if each.answers and _is_in(each, clause)]
-        confidence = max([clause.confidence, *inside])
-        is_mention = bool(inside) or clause.confidence >= threshold
-        if fitted is not None:
-            confidence = fitted.probability(confidence)
-            is_mention = confidence >= threshold
-        found.append((replace(clause, confidence=confidence), is_mention))
-    return found
-
-
 def mentions_in(
     clauses: Sequence[Mention],
     documents: Sequence[Document],
     marked: Sequence[Marked],
     threshold: float,
-    fitted: Confidence | None = None,
+    *,
+    reader_decides: bool = False,
 ) -> list[Mention]:
     """Return the mentions among clauses, one a review, without duplicates.
 
-    What the reader marked in a clause is the quote.
+    A clause is a mention if the reader marked an answer in it, with the reader's confidence, or if
+    the judge takes it for one. What the reader marked in a clause is the quote.
 
     Args:
         clauses: judged, or with the confidence 0.
         documents: of the question.
         marked: what the reader marked in them.
-        threshold: the confidence from which on a clause is a mention.
-        fitted: see `rated`.
+        threshold: the judge's confidence from which on a clause is a mention.
+        reader_decides: whether the reader, which was trained to abstain, decides if there is an
+            answer at all. Then the judge finds further reviews that say so; their confidence is
+            the judge's times that of the reader's best answer.
     """
-    found = [each for each, is_mention in rated(clauses, marked, threshold, fitted) if is_mention]
+    surest = max((each.confidence for each in marked if each.answers), default=None)
+    if reader_decides and surest is None:
+        return []
+    found = []
+    for clause in clauses:
+        inside = [each.confidence for each in marked if each.answers and _is_in(each, clause)]
+        if inside:
+            found.append(replace(clause, confidence=max(inside)))
+        elif clause.confidence >= threshold:
+            share = 1.0 if surest is None or not reader_decides else surest
+            found.append(replace(clause, confidence=share * clause.confidence))
     contents = [document.content or "" for document in documents]
     best = [_quoted(each, contents[each.document], marked) for each in best_of_reviews(found)]
     return merged(best, [contents[each.document] for each in best])
-
-
-def surest_of(
-    clauses: Sequence[Mention], marked: Sequence[Marked], fitted: Confidence | None = None
-) -> float | None:
-    """Return the highest confidence of a clause, be it a mention or not; None: there is none."""
-    found = rated(clauses, marked, 0.0, fitted)
-    return max((each.confidence for each, _ in found), default=None)
 
 
 def _is_in(marked: Marked, clause: Mention) -> bool:

@@ -133,8 +133,8 @@ def key_of(settings: Settings, *, reads_sentences: bool) -> PipelineKey:
 def confidence_of(settings: Settings, *, reads_sentences: bool) -> Confidence | None:
     """Return what was fitted with the pipeline of these settings; None: nothing was.
 
-    Settings that say from where on something is an answer (`answers.mention`,
-    `reader.no_answer_threshold`, `reader.temperature`) take the place of what was fitted.
+    Settings that say from where on something is an answer (`reader.no_answer_threshold`,
+    `reader.temperature`) take the place of what was fitted.
 
     Args:
         settings: `answers.confidence` names the file; None: the one that ships.
@@ -144,7 +144,7 @@ def confidence_of(settings: Settings, *, reads_sentences: bool) -> Confidence | 
         ConfigError: `answers.max_error` cannot be kept, or nothing was fitted with this pipeline.
         ModelError: the file is damaged, or a model cannot be found.
     """
-    own = settings.answers.mention, settings.reader.no_answer_threshold, settings.reader.temperature
+    own = settings.reader.no_answer_threshold, settings.reader.temperature
     found = None
     if all(each is None for each in own) and (kept := kept_in(_place_of(settings))):
         found = kept.get(key_of(settings, reads_sentences=reads_sentences))
@@ -155,7 +155,7 @@ def confidence_of(settings: Settings, *, reads_sentences: bool) -> Confidence | 
             "no error is known of a pipeline that was not fitted",
             where="answers.max_error",
             remedy="Fit it with these settings: qa-eval calibrate --pipeline --write. Without "
-            "answers.mention, reader.no_answer_threshold and reader.temperature.",
+            "reader.no_answer_threshold and reader.temperature.",
         )
     return found.with_error(settings.answers.max_error)
 

@@ -29,11 +29,13 @@ class Material:
         question: or a part of a compound one.
         documents: reviews with the sentences that were found in them, or whole.
         marked: what the reader marked in them.
+        reader_decides: whether the reader decides if there is an answer at all.
     """
 
     question: str
     documents: Sequence[Document]
     marked: Sequence[Marked] = ()
+    reader_decides: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class Grouped:
     Args:
         material: what they were found in.
         groups: those that say the same, those of most reviews first.
-        surest: the highest confidence of a sentence, be it a mention or not; None: there is none.
+        surest: the highest confidence of the reader, if it decides, else of the judge, whether
+            there is a mention or not; None: there is none.
     """
 
     material: Material
@@ -67,7 +70,8 @@ class Consensus:
         verdict: what they answer to a question that yes or no answers.
         shown: mentions as they are shown one by one, with their documents.
         is_of_one_item: whether the question is about one item; otherwise there is no verdict.
-        surest: the highest confidence of a sentence, be it a mention or not; None: there is none.
+        surest: the highest confidence of what decides whether there is an answer, the reader's or,
+            part by part, the judge's; None: there is none.
     """
 
     mentions: int
@@ -161,11 +165,15 @@ def verdict_on(parts: Sequence[Grouped], least: int) -> Verdict | None:
 def shown(parts: Iterable[Grouped]) -> tuple[tuple[Mention, Document], ...]:
     """Return the mentions in the order in which they are shown one by one.
 
-    First the best of each point, the parts of a compound question taking turns; then the others,
-    the most confident first. Nothing is shown twice, however many reviews say it.
+    First the best of each point, the most confident first, the parts of a compound question taking
+    turns; then the others. Nothing is shown twice, however many reviews say it.
     """
     firsts = [
-        [(group.mentions[0], part.material.documents) for group in part.groups] for part in parts
+        sorted(
+            ((group.mentions[0], part.material.documents) for group in part.groups),
+            key=lambda each: -each[0].confidence,
+        )
+        for part in parts
     ]
     others = [
         (mention, part.material.documents)

@@ -171,11 +171,12 @@ def test_nothing_shown_is_shown_twice(system: QASystem) -> None:
         {"ranker.type": "reader"},
         {"retriever.mode": "bm25"},
         {"retriever.mode": "bm25", "reader.evidence": "reviews"},
-        {"judge.sentences": 0, "reader.no_answer_threshold": -50.0},
+        {"judge.sentences": 0},
     ],
     ids=lambda over: " ".join(map(str, over.values())),
 )
 def test_whatever_is_read_is_counted(settings: Settings, over: dict) -> None:
+    over = {"reader.no_answer_threshold": -50.0, **over}
     with QASystem.open(changed(settings, over)) as system:
         answers = system.ask(POLAR, ITEM)
     valid(answers)
@@ -197,6 +198,7 @@ def test_without_a_judge_nothing_is_said_of_stance_and_polarity(settings: Settin
 
 def test_where_words_find_reviews_no_encoder_is_loaded(settings: Settings) -> None:
     over = {"retriever.mode": "bm25", "encoder.model": "nowhere"}
+    over |= {"reader.no_answer_threshold": -50.0}
     with QASystem.open(changed(settings, over)) as system:
         assert system.ask(POLAR, ITEM).points
 

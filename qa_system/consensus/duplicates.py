@@ -7,9 +7,9 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from math import ceil
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["LEAST_WORDS", "SIMILAR", "duplicates_of", "normalized"]
+__all__ = ["LEAST_WORDS", "SIMILAR", "duplicates_of", "normalized", "without_repeats"]
 
 SIMILAR: Final = 0.8
 """The Jaccard similarity of two texts' shingles from which on they are duplicates."""
@@ -65,13 +65,32 @@ def duplicates_of(texts: Sequence[str], least_words: int = LEAST_WORDS) -> list[
     return _first_places(originals)
 
 
+def without_repeats(texts: Sequence[str]) -> list[int]:
+    """Return the places of the texts that do not have the words of an earlier one, or nearly so.
+
+    Each is compared with each: they are few, and short.
+
+    Args:
+        texts: as they are shown, one below the other.
+
+    >>> without_repeats(["Runs small.", "They run small", "runs  SMALL"])
+    [0, 1]
+    """
+    kept: dict[int, frozenset[str]] = {}
+    for place, text in enumerate(texts):
+        own = frozenset(normalized(text).split())
+        if not any(_are_similar(own, other) for other in kept.values()):
+            kept[place] = own
+    return list(kept)
+
+
 def _shingles(words: Sequence[str]) -> frozenset[tuple[str, ...]]:
     return frozenset(zip(*(words[start:] for start in range(SHINGLE)), strict=False)) or frozenset(
         [tuple(words)]
     )
 
 
-def _are_similar(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> bool:
+def _are_similar(one: frozenset[Any], other: frozenset[Any]) -> bool:
     common = len(one & other)
     return common >= SIMILAR * (len(one) + len(other) - common)
 

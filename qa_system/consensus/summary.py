@@ -9,7 +9,7 @@ from itertools import zip_longest
 from haystack import Document
 
 from qa_system.consensus.candidates import Marked
-from qa_system.consensus.duplicates import duplicates_of
+from qa_system.consensus.duplicates import without_repeats
 from qa_system.consensus.intervals import wilson
 from qa_system.consensus.mentions import Mention
 from qa_system.consensus.points import Group
@@ -184,5 +184,4 @@ def shown(parts: Iterable[Grouped]) -> tuple[tuple[Mention, Document], ...]:
     others.sort(key=lambda each: -each[0].confidence)
     taking_turns = [each for turn in zip_longest(*firsts) for each in turn if each is not None]
     ordered = [(each, documents[each.document]) for each, documents in (*taking_turns, *others)]
-    originals = duplicates_of([mention.text for mention, _ in ordered], least_words=1)
-    return tuple(each for place, each in enumerate(ordered) if originals[place] == place)
+    return tuple(ordered[at] for at in without_repeats([mention.text for mention, _ in ordered]))

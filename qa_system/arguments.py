@@ -220,7 +220,9 @@ NAMES: Final[Mapping[str, Callable[[str, object], None]]] = {
         ("group", "item_id", "metadata_field", "query", "question", "search_term", "split", "text"),
         check_text,
     ),
-    **dict.fromkeys(("document_ids", "metadata_fields", "review_ids", "stale_ids"), check_texts),
+    **dict.fromkeys(
+        ("document_ids", "item_ids", "metadata_fields", "review_ids", "stale_ids"), check_texts
+    ),
     **dict.fromkeys(
         ("by_item", "recreate_index", "whole_ties"), partial(_check_kind, kind=bool, said="a bool")
     ),

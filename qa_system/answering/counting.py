@@ -44,8 +44,8 @@ def materials_of(
     spans, threshold = reading.candidates, reading.decision.threshold
     if len(parts) == 1:
         marked = builder.marked_in(found.documents, spans, threshold)
-        material = Material(question.text, found.documents, marked, reader_decides=True)
-        return [material], is_of_one
+        least = builder.threshold_of_reader(threshold)
+        return [Material(question.text, found.documents, marked, least)], is_of_one
     of_parts = [finder.find(replace(question, text=part), scored=False) for part in parts]
     return [
         Material(

@@ -66,7 +66,7 @@ class ConsensusBuilder:
 
     >>> reviews = [Document(id=f"r{n}", content=text, meta={"item_id": "lamp"}) for n, text in
     ...     enumerate(["Bright enough for reading. Blue.", "Far too dim to read by.", "Arrived."])]
-    >>> found = ConsensusBuilder().run("Is it bright enough to read by?", reviews)
+    >>> found = ConsensusBuilder(mention=0.3).run("Is it bright enough to read by?", reviews)
     >>> found["mentions"], [point.support for point in found["points"]]
     (2, [1, 1])
     """
@@ -199,7 +199,7 @@ class ConsensusBuilder:
         is_of_one = selects_one_item(filters) or (len(items) == 1 and None not in items)
         parts, is_read = self.parts_of(query), answers is not None
         materials = [
-            Material(part, documents, marked, reader_decides=is_read and len(parts) == 1)
+            Material(part, documents, marked, 0.0 if is_read and len(parts) == 1 else None)
             for part in parts
         ]
         [found] = self.build([(materials, is_of_one)])
@@ -272,13 +272,13 @@ class ConsensusBuilder:
                 each.documents,
                 each.marked,
                 self.threshold,
-                reader_decides=each.reader_decides,
+                reader_threshold=each.reader_threshold,
             )
             for each, own in zip(materials, clauses, strict=True)
         ]
         surest = [
             max(
-                (one.confidence for one in (each.marked if each.reader_decides else own)),
+                (one.confidence for one in (own if each.reader_threshold is None else each.marked)),
                 default=None,
             )
             for each, own in zip(materials, clauses, strict=True)

@@ -122,7 +122,7 @@ def mentions_in(
     marked: Sequence[Marked],
     threshold: float,
     *,
-    reader_decides: bool = False,
+    reader_threshold: float | None = None,
 ) -> list[Mention]:
     """Return the mentions among clauses, one a review, without duplicates.
 
@@ -134,21 +134,25 @@ def mentions_in(
         documents: of the question.
         marked: what the reader marked in them.
         threshold: the judge's confidence from which on a clause is a mention.
-        reader_decides: whether the reader, which was trained to abstain, decides if there is an
-            answer at all. Then the judge finds further reviews that say so; their confidence is
-            the judge's times that of the reader's best answer.
+        reader_threshold: the reader's; the reader, which was trained to abstain, decides if there
+            is an answer at all. Then the judge finds further reviews that say so, surer than the
+            threshold and less sure than the reader's best answer. None: the judge decides, too.
     """
     surest = max((each.confidence for each in marked if each.answers), default=None)
-    if reader_decides and surest is None:
+    if reader_threshold is None:
+        lowest, highest = 0.0, 1.0
+    elif surest is None:
         return []
+    else:
+        lowest, highest = reader_threshold, surest
     found = []
     for clause in clauses:
         inside = [each.confidence for each in marked if each.answers and _is_in(each, clause)]
         if inside:
             found.append(replace(clause, confidence=max(inside)))
         elif clause.confidence >= threshold:
-            share = 1.0 if surest is None or not reader_decides else surest
-            found.append(replace(clause, confidence=share * clause.confidence))
+            confidence = lowest + clause.confidence * (highest - lowest)
+            found.append(replace(clause, confidence=confidence))
     contents = [document.content or "" for document in documents]
     best = [_quoted(each, contents[each.document], marked) for each in best_of_reviews(found)]
     return merged(best, [contents[each.document] for each in best])

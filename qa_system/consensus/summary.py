@@ -29,13 +29,14 @@ class Material:
         question: or a part of a compound one.
         documents: reviews with the sentences that were found in them, or whole.
         marked: what the reader marked in them.
-        reader_decides: whether the reader decides if there is an answer at all.
+        reader_threshold: that of the reader, which decides if there is an answer at all; None: it
+            does not.
     """
 
     question: str
     documents: Sequence[Document]
     marked: Sequence[Marked] = ()
-    reader_decides: bool = False
+    reader_threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

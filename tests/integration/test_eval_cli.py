@@ -76,12 +76,12 @@ def test_all_retrievers_on_the_bundled_sample(qa_eval, tmp_path):
     done = qa_eval("retriever", "--retriever", "all", "--k", 1, 3, "--rows", rows, "--json")
     report = json.loads(done.stdout)
     systems = report["systems"]
-    assert systems.keys() == {"bm25", "dense", "hybrid", "sentences"}
+    assert systems.keys() == {"bm25", "dense", "hybrid", "sentences", "judged"}
     random = report["references"]["random"]["metrics"]["recall@3"]
     assert all(each["metrics"]["recall@3"] > random for each in systems.values())
     assert len(report["made_with"]["models"]["encoder"]["sha256"]) == 64
     tested = {(each["a"], each["b"]) for each in report["comparisons"] if each["metric"] == "mrr"}
-    assert len(tested) == 6
+    assert len(tested) == 10
     assert all(each["p_holm"] >= each["p_permutation"] for each in report["comparisons"])
     lines = [json.loads(line) for line in rows.read_text().splitlines()]
     assert len(lines) == sum(each["counts"]["answerable"] for each in systems.values())

@@ -42,7 +42,10 @@ ELSEWHERE = {
     "qa distill TEACHER --layers 3": "test_distill.py",
     "qa export CHECKPOINT --precision int8 --out FOLDER": "test_export.py",
     "qa-eval adapt --out FOLDER": "test_adaptation.py",
+    "qa-eval calibrate --pipeline --write": "test_confidence.py",
     "qa-eval calibrate --write": "test_eval_cli.py",
+    "qa-eval consensus --reviews DATA": "test_confidence.py",
+    "qa-index digest --item NAME": "test_digest_job.py",
     "qa-index run --rebuild": "test_elasticsearch_job.py",
     "qa-index run --source FOLDER": "test_index_cli.py",
     "qa-index run --store FOLDER": "test_index_cli.py",
@@ -58,7 +61,7 @@ def commands() -> set[str]:
             command = SENTENCE.split(f"{match[1]} {match[2]}{match[3]}")[0]
             command = re.split(r" makes | writes |, and | \(|: ", f"{command} ")[0]
             if "--" in command:
-                found.add(command.strip().rstrip("."))
+                found.add(command.strip().rstrip(".)"))
     return found
 
 

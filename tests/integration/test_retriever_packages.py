@@ -84,4 +84,4 @@ def test_it_is_measured_beside_bm25_and_answers(run, sample):
 def test_a_name_that_nobody_has_is_bad_usage(run, sample):
     done = run("eval.cli", "retriever", "--dataset", sample, "--retriever-mode", "newset")
     assert done.returncode == 2
-    assert "bm25, dense, hybrid, sentences, newest" in done.stderr
+    assert "bm25, dense, hybrid, sentences, judged, newest" in done.stderr

@@ -12,8 +12,8 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-LARGEST = 40_000_000
-"""Bytes of the base wheel: the two models in it, which hardly compress, are 42.5 million."""
+LARGEST = 45_000_000
+"""Bytes of the base wheel: the three models in it hardly compress."""
 
 
 def build(tree: Path, folder: Path) -> Path:
@@ -70,8 +70,8 @@ def test_the_base_wheel_holds_three_packages_and_what_they_need(
     tops = {path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")}
     assert tops == {"qa_system", "indexing", "eval"}
     bundled = unpacked / "qa_system" / "bundled"
-    assert {path.name for path in (bundled / "models").iterdir()} == {"encoder", "reader"}
-    for name in ("encoder", "reader"):
+    assert {path.name for path in (bundled / "models").iterdir()} == {"encoder", "judge", "reader"}
+    for name in ("encoder", "judge", "reader"):
         for file in ("model.onnx", "model.json", "tokenizer.json", "README.md"):
             assert (bundled / "models" / name / file).is_file()
     assert (bundled / "sample" / "test.csv").is_file()

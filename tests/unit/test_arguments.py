@@ -43,7 +43,7 @@ CLASSES: list[type] = [
     EvidenceSelector,
 ]
 TEXTS = ("item_id", "metadata_field", "query", "question", "search_term", "split")
-LISTS = ("document_ids", "metadata_fields", "review_ids", "stale_ids")
+LISTS = ("document_ids", "item_ids", "metadata_fields", "review_ids", "stale_ids")
 WRONG: dict[str, list[Any]] = {
     **{key: [5, object()] for key in NAMES},
     **{
@@ -52,7 +52,7 @@ WRONG: dict[str, list[Any]] = {
     },
     **{
         key: [5, "text", [5], [None], ["fine", HALF], None]
-        for key in ("document_ids", "metadata_fields", "review_ids", "stale_ids")
+        for key in ("document_ids", "item_ids", "metadata_fields", "review_ids", "stale_ids")
     },
     **{name: [-1, least - 1, 1.5, True, "5", 2**31] for name, least in COUNTS.items()},
     "bm25_weight": [-0.1, float("nan"), True, "0.5", 1.5],
@@ -70,6 +70,7 @@ CHECKED_ELSEWHERE = {
         "judge",
         "identity",
         "passages",
+        "digest",
         "built",
         "expected",
         "resume",

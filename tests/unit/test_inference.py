@@ -103,7 +103,7 @@ def test_damaged_files_are_model_errors(tmp_path: Path) -> None:
     [
         ({"exactness": "int8"}, "exactness: no such key"),
         ({"precision": "int4"}, "precision: must be 'fp32', 'fp16' or 'int8', and is 'int4'"),
-        ({"task": "ranker"}, "task: must be 'reader' or 'encoder', and is 'ranker'"),
+        ({"task": "ranker"}, "task: must be 'reader', 'encoder' or 'judge', and is 'ranker'"),
         ({"format": 2}, "format: must be 1, and is 2"),
         ({"max_seq_length": 0}, "max_seq_length: must be more than 0"),
         ({"max_seq_length": "many"}, "max_seq_length: must be a whole number"),

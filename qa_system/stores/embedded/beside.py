@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from typing_extensions import override
 
+from qa_system.arguments import checked
 from qa_system.digests.records import Digest
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import Label
@@ -17,6 +18,7 @@ from qa_system.stores.embedded.ledger import labels as label_index
 __all__ = ["KeptBeside"]
 
 
+@checked
 class KeptBeside(ReviewStore):
     """The methods of `FAISSDocumentStore` for labels and digests; none begins a generation."""
 

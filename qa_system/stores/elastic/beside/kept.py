@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from typing_extensions import override
 
+from qa_system.arguments import checked
 from qa_system.digests.records import Digest
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import Label
@@ -18,6 +19,7 @@ from qa_system.stores.elastic.index import ElasticIndex
 __all__ = ["KeptBeside"]
 
 
+@checked
 class KeptBeside(ReviewStore):
     """Labels and digests, each in an index of their own."""
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final
 
 import numpy as np
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.dataclasses import ExtractedAnswer
-from pydantic import ValidationError
 
 from qa_system.arguments import checked
-from qa_system.config import AnswersSettings, JudgeSettings, describe
+from qa_system.config import AnswersSettings, JudgeSettings
 from qa_system.consensus.candidates import Marked, clauses_of, marked_in, mentions_in
 from qa_system.consensus.confidence import Confidence
 from qa_system.consensus.mentions import Mention, judged_mentions
@@ -25,10 +24,9 @@ from qa_system.consensus.summary import (
     Material,
     consensus_of,
 )
-from qa_system.errors import ConfigError
 from qa_system.judging import Judge
 from qa_system.opinions import Point, Verdict
-from qa_system.retrievers.late_encoder import LateEncoder
+from qa_system.retrievers.late_encoder import LateEncoder, section_of
 from qa_system.stages import stage
 from qa_system.stores.filters import selects_one_item
 
@@ -95,7 +93,7 @@ class ConsensusBuilder:
         self.snippet_chars = snippet_chars
         self.fitted = fitted
         self._fitted = None if fitted is None else Confidence.from_dict(fitted)
-        chosen = _judge_settings(judge)
+        chosen = section_of(JudgeSettings, judge, "judge")
         self._sentences = chosen.sentences
         self._judge = Judge(**chosen.model_dump(exclude={"sentences"}))
         self._encoder = LateEncoder(encoder)
@@ -136,11 +134,6 @@ class ConsensusBuilder:
     def is_judging(self) -> bool:
         """Whether sentences are judged."""
         return self._sentences > 0
-
-    @property
-    def is_fitted(self) -> bool:
-        """Whether confidences are probabilities that an answer is right, fitted as a whole."""
-        return self._fitted is not None
 
     @property
     def threshold(self) -> float:
@@ -307,13 +300,3 @@ class ConsensusBuilder:
             similarity(part) if len(own) > 1 else np.ones((len(own), len(own)))
             for own, part in zip(texts, parts, strict=True)
         ]
-
-
-def _judge_settings(given: Mapping[str, Any] | None) -> JudgeSettings:
-    try:
-        return JudgeSettings.model_validate({} if given is None else given)
-    except ValidationError as error:
-        raise ConfigError(
-            describe(error, {}, whole="judge"),
-            remedy="Pass a dictionary with the keys of `judge:` in the configuration.",
-        ) from None

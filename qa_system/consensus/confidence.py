@@ -1,7 +1,7 @@
-"""What a mention's confidence is worth in answers that users get, fitted with whole pipelines.
+"""What the reader's confidence is worth in answers that users get, fitted with whole pipelines.
 
-A reader's own calibration is fitted on one review, a judge's on one sentence. What users get went
-through the retriever, both models and the counting. A file of confidences keeps, for each pipeline
+A reader's own calibration is fitted on one review. What users get went through the retriever, the
+reader, the judge and the counting. A file of confidences keeps, for each pipeline
 that was fitted, what makes it one: the hashes of reader and judge, how sentences are found, whether
 they or whole reviews are read, and how many tokens of them. One file ships with the bundled models.
 """
@@ -52,10 +52,10 @@ class Confidence:
     """From which confidence on a mention is shown, and how probably an answer is then right.
 
     Args:
-        threshold: the judge's or the reader's probability from which on a mention is shown.
-        right: the probability that an answer is right, from the log-odds of that probability.
-        outcomes: of each question that it was fitted on: the highest probability of a mention,
-            and whether the answer was right; for `answers.max_error`.
+        threshold: the reader's confidence from which on there is an answer.
+        right: the probability that an answer is right, from the log-odds of that confidence.
+        outcomes: of each question that it was fitted on: the reader's highest confidence, and
+            whether the answer was right; for `answers.max_error`.
         fitted_on: the names of these questions.
 
     >>> fitted = Confidence(0.5, Sigmoid(center=1.0, temperature=2.0))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import batched
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -76,9 +75,10 @@ def tasks_of(
     Args:
         system: finds the reviews and reads them.
         questions: what is asked.
-        reviews: of a question at most, the most promising first.
+        reviews: of a question at most, in the order in which the retriever ranks them.
     """
-    for part in batched(questions, AT_ONCE):
+    for start in range(0, len(questions), AT_ONCE):
+        part = questions[start : start + AT_ONCE]
         for question, examined in zip(part, system.examine(part), strict=True):
             yield examined.answers.error or list(_tasks(question, examined, reviews))
 

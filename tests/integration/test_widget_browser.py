@@ -14,6 +14,7 @@ import marked_answers
 from marked_answers import ARABIC, BOOTS, EARBUDS, JACKET
 from qa_system.opinions import Verdict
 from qa_system.records import Review
+from accessibility import violations
 from widget_server import Reply, serving_widget
 
 pytestmark = pytest.mark.slow
@@ -90,13 +91,6 @@ def focused(page):
           return element && (element.innerText.trim() || element.tagName.toLowerCase());
         }"""
     )
-
-
-def violations(page):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    found = axe.run(page).response
-    assert found["passes"], "axe looked at nothing"
-    return [(each["id"], [node["html"] for node in each["nodes"]]) for each in found["violations"]]
 
 
 def test_the_file_is_small_and_never_parses_html():

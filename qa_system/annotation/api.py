@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 from qa_system import __version__
 from qa_system.annotation.annotations import Annotations, State
 from qa_system.annotation.guard import Guard
+from qa_system.annotation.tasks import Task
 from qa_system.opinions import Polarity
 from qa_system.records import AnswerSpan
 from qa_system.serving.envelope import handle_errors
@@ -217,31 +218,36 @@ def _span(text: str, given: Span) -> AnswerSpan:
 
 
 def _place(annotator: str, state: State) -> Place:
-    task, before = state.task, state.previous
-    shown = None
-    if task is not None:
-        marked = task.suggestion
-        shown = TaskShown(
-            id=task.id,
-            question=task.question,
-            item_id=task.item_id,
-            review_id=task.review_id,
-            text=task.text,
-            suggestion=marked
-            and Suggestion(
-                start=marked.start, end=marked.end, score=task.score, threshold=task.threshold
-            ),
-        )
+    before = state.previous
     return Place(
         annotator=annotator,
-        task=shown,
+        task=None if state.task is None else _shown(state.task),
         labelled=state.labelled,
         skipped=state.skipped,
         tasks=state.tasks,
         last_saved=state.last_saved,
-        previous=before
-        and Said(
-            span=before.span and Span(start=before.span.start, end=before.span.end),
+        previous=None
+        if before is None
+        else Said(
+            span=None if before.span is None else Span(**_ends(before.span)),
             polarity=before.polarity,
         ),
     )
+
+
+def _shown(task: Task) -> TaskShown:
+    marked = task.suggestion
+    return TaskShown(
+        id=task.id,
+        question=task.question,
+        item_id=task.item_id,
+        review_id=task.review_id,
+        text=task.text,
+        suggestion=None
+        if marked is None
+        else Suggestion(**_ends(marked), score=task.score, threshold=task.threshold),
+    )
+
+
+def _ends(span: AnswerSpan) -> dict[str, int]:
+    return {"start": span.start, "end": span.end}

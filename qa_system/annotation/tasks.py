@@ -96,7 +96,11 @@ def _tasks(question: Question, examined: Examination, reviews: int) -> Iterator[
             item_id=question.item_id or document.meta.get("item_id"),
             review_id=str(document.meta.get("review_id", document.id)),
             text=text,
-            suggestion=at and AnswerSpan(text[at.start : at.end], at.start, at.end),
+            suggestion=None if at is None else _span(text, at.start, at.end),
             score=0.0 if found is None else float(found.score),
             threshold=examined.reading.decision.threshold,
         )
+
+
+def _span(text: str, start: int, end: int) -> AnswerSpan:
+    return AnswerSpan(text[start:end], start, end)

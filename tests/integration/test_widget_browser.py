@@ -11,10 +11,10 @@ from urllib.parse import urlencode
 import pytest
 
 import marked_answers
+from accessibility import violations
 from marked_answers import ARABIC, BOOTS, EARBUDS, JACKET
 from qa_system.opinions import Verdict
 from qa_system.records import Review
-from accessibility import violations
 from widget_server import Reply, serving_widget
 
 pytestmark = pytest.mark.slow

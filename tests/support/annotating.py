@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from typer.testing import CliRunner
 
 from indexing.job import run_job
+from qa_system.cli import app
 from qa_system.config import load_settings
 from serving import address_in, running
 
@@ -31,7 +32,7 @@ REVIEWS = {
 
 def make_store(folder: Path) -> Path:
     """A store with four reviews of a lamp, and a file of two questions beside it."""
-    rows = [{"review_id": id, "item_id": "lamp", "review": text} for id, text in REVIEWS.items()]
+    rows = [{"review_id": r, "item_id": "lamp", "review": text} for r, text in REVIEWS.items()]
     (folder / "reviews.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     (folder / "questions.csv").write_text(f"question,item_id\n{BRIGHT},lamp\n{NOISE},lamp\n")
     source = str(folder / "reviews.jsonl")
@@ -71,7 +72,6 @@ def annotating(store: Path, *arguments: str | Path, annotators: int = 1) -> Iter
 
 def annotate(store: Path, *arguments: str | Path) -> Any:
     """What a call that only looks prints."""
-    command = [sys.executable, "-m", "qa_system.cli", "annotate", "--store", store, *arguments]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(app, ["annotate", "--store", *map(str, (store, *arguments))])
+    assert done.exit_code == 0, done.output
     return done.stdout

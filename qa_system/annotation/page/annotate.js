@@ -66,6 +66,7 @@ async function act(path, body, told) {
     show(place, typeof told === "function" ? told(place) : told);
   } catch (error) {
     part("error").textContent = error.message;
+    part("status").textContent = "";
     if (task === null) main.dataset.state = "error";
   } finally {
     isBusy = false;

@@ -24,48 +24,55 @@ if TYPE_CHECKING:
 __all__ = ["annotate"]
 
 
+QuestionsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--questions",
+        "-q",
+        metavar="FILE",
+        help="Annotate these: CSV or JSON Lines with question and item_id, the file of "
+        "qa serve --feedback, or a data set.",
+    ),
+]
+AnnotatorOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--annotator",
+        help="Who marks. Repeatable: each has an address of their own.",
+        show_default="annotator",
+    ),
+]
+ReviewsOption = Annotated[
+    int, typer.Option("--reviews", min=1, help="Annotate at most this many for a question.")
+]
+HostOption = Annotated[str, typer.Option("--host", help="Listen on this address.")]
+PortOption = Annotated[
+    int, typer.Option("--port", min=0, max=65535, help="Listen on this port; 0: on a free one.")
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="Write all labels to this file at the end, as --export does."),
+]
+ExportOption = Annotated[
+    Path | None,
+    typer.Option("--export", metavar="FILE", help="Only write all labels: SQuAD .json, or .jsonl."),
+]
+AgreementOption = Annotated[
+    bool, typer.Option("--agreement", help="Only tell how far the annotators agree.")
+]
+
+
 @takes_settings(STORE, *ENCODER_IDENTITY)
 def annotate(
     settings: Settings,
-    questions: Annotated[
-        str | None,
-        typer.Option(
-            "--questions",
-            "-q",
-            metavar="FILE",
-            help="Annotate these: CSV or JSON Lines with question and item_id, the file of "
-            "qa serve --feedback, or a data set.",
-        ),
-    ] = None,
-    annotator: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--annotator",
-            help="Who marks. Repeatable: each has an address of their own.",
-            show_default="annotator",
-        ),
-    ] = None,
-    reviews: Annotated[
-        int, typer.Option("--reviews", min=1, help="Annotate at most this many for a question.")
-    ] = 10,
-    host: Annotated[str, typer.Option("--host", help="Listen on this address.")] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option("--port", min=0, max=65535, help="Listen on this port; 0: on a free one."),
-    ] = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Write all labels to this file at the end, as --export does."),
-    ] = None,
-    export: Annotated[
-        Path | None,
-        typer.Option(
-            "--export", metavar="FILE", help="Only write all labels: SQuAD .json, or .jsonl."
-        ),
-    ] = None,
-    agreement: Annotated[
-        bool, typer.Option("--agreement", help="Only tell how far the annotators agree.")
-    ] = False,
+    questions: QuestionsOption = None,
+    annotator: AnnotatorOption = None,
+    reviews: ReviewsOption = 10,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 0,
+    out: OutOption = None,
+    export: ExportOption = None,
+    agreement: AgreementOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Mark answers in reviews, on a page of this machine, until Ctrl-C.

@@ -72,15 +72,19 @@ def _of_rows(rows: Iterable[tuple[int, Mapping[str, Any]]], path: str | Path) ->
         if row.get("verdict") == "up":
             continue
         text, item = row.get("question"), row.get("item_id")
-        wrong = "question" if not isinstance(text, str) or is_blank(text) else None
-        wrong = "item_id" if item is not None and not is_id(item) else wrong
-        if wrong or not isinstance(text, str):
-            raise DataError(
-                f"{wrong} is not a text",
-                where=f"{path}:{number}",
-                remedy="Give each row a question, and the item_id of the item that it is about.",
-            )
+        if not isinstance(text, str) or is_blank(text):
+            raise _no_text("question", f"{path}:{number}")
+        if item is not None and not is_id(item):
+            raise _no_text("item_id", f"{path}:{number}")
         yield " ".join(text.split()), id_of(item) or None
+
+
+def _no_text(column: str, where: str) -> DataError:
+    return DataError(
+        f"{column} is not a text",
+        where=where,
+        remedy="Give each row a question, and the item_id of the item that it is about.",
+    )
 
 
 def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

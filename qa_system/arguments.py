@@ -230,7 +230,7 @@ NAMES: Final[Mapping[str, Callable[[str, object], None]]] = {
     "bm25_weight": partial(check_number, most=1),
     "documents": partial(_check_kind, kind=list | tuple, said="a list"),
     "filters": check_filters,
-    "labels": partial(_check_kind, kind=Iterable, said="labels"),
+    **dict.fromkeys(("labels", "stale"), partial(_check_kind, kind=Iterable, said="labels")),
     "meta": partial(_check_kind, kind=Mapping, said="a dictionary"),
     "path": partial(_check_kind, kind=str | os.PathLike, said="a path"),
     "policy": _check_policy,

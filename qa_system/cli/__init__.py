@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qa_system.cli.annotate import annotate
 from qa_system.cli.ask import ask
 from qa_system.cli.average import average
 from qa_system.cli.digest import digest
@@ -19,6 +20,7 @@ app = command_line("Answer questions from customer reviews.")
 app.command()(ask)
 app.command()(serve)
 app.command()(feedback)
+app.command()(annotate)
 app.command()(digest)
 app.add_typer(train, name="train")
 app.command()(distill)

@@ -16,7 +16,7 @@ from qa_system.errors import MissingDependencyError
 if TYPE_CHECKING:
     from qa_system.config import Settings
 
-__all__ = ["FEEDBACK", "serve"]
+__all__ = ["FEEDBACK", "LOOPBACK", "require_server", "serve"]
 
 ADDRESS = (
     Setting("serving.host", "Listen on this address.", default="127.0.0.1", panel="Service"),
@@ -47,12 +47,7 @@ def serve(
     worker: Annotated[tuple[str, Path] | None, typer.Option("--worker", hidden=True)] = None,
 ) -> None:
     """Answer questions over HTTP, until SIGTERM; SIGHUP loads settings and models anew."""
-    for package in ("fastapi", "prometheus_client", "uvicorn"):
-        if find_spec(package) is None:
-            raise MissingDependencyError(
-                f"serving needs the package {package!r}",
-                remedy="Install it: pip install 'qa-system[serve]'.",
-            )
+    require_server()
     if worker is not None:
         from qa_system.serving.worker import Handles, run
 
@@ -69,3 +64,17 @@ def serve(
     # A worker is the same command again: it reads the settings as they are when it starts.
     command = [sys.executable, "-m", "qa_system.cli", *sys.argv[1:]]
     raise typer.Exit(supervise(command, chosen, settings.store.place))
+
+
+def require_server() -> None:
+    """Refuse to go on without the packages that serve.
+
+    Raises:
+        MissingDependencyError: naming the one that is missing.
+    """
+    for package in ("fastapi", "prometheus_client", "uvicorn"):
+        if find_spec(package) is None:
+            raise MissingDependencyError(
+                f"serving needs the package {package!r}",
+                remedy="Install it: pip install 'qa-system[serve]'.",
+            )

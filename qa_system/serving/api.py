@@ -10,20 +10,15 @@ from typing import Annotated, Any, Final, TypeVar
 
 import orjson
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
-from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 
 from qa_system import __version__
-from qa_system.errors import ClosedError, QASystemError
-from qa_system.serving.envelope import Envelope, refused
+from qa_system.errors import ClosedError
+from qa_system.serving.envelope import Envelope, handle_errors
 from qa_system.serving.errors import (
     ClientGoneError,
-    InvalidRequestError,
-    MalformedRequestError,
-    MethodNotAllowedError,
     NotFoundError,
     RateLimitedError,
 )
@@ -234,9 +229,7 @@ def application(service: Service, keys: Keys, limits: RateLimits) -> FastAPI:
     app.state.feedback = None if path is None else FeedbackFile(Path(path))
     app.include_router(router)
     app.mount("/widget", WidgetFiles())
-    app.add_exception_handler(QASystemError, _refuse)
-    app.add_exception_handler(RequestValidationError, _refuse_fields)
-    app.add_exception_handler(HTTPException, _refuse_path)
+    handle_errors(app)
     app.add_middleware(Envelope, service=service)
     if keys.origins:
         app.add_middleware(
@@ -324,32 +317,3 @@ def _unless_same(request: Request, values: Mapping[str, Any], tag: str) -> Respo
 def _cache_headers(service: Service, tag: str) -> dict[str, str]:
     seconds = service.settings.serving.cache_seconds
     return {"etag": f'W/"{tag}"', "cache-control": f"private, max-age={seconds}"}
-
-
-async def _refuse(request: Request, error: Exception) -> Response:
-    told: QASystemError = error if isinstance(error, QASystemError) else QASystemError(str(error))
-    status, body, headers = refused(told, request.state.request_id)
-    request.state.told["code"] = told.code
-    return Response(body, status, headers, media_type="application/json")
-
-
-async def _refuse_fields(request: Request, error: Exception) -> Response:
-    first: Mapping[str, Any] = {}
-    if isinstance(error, RequestValidationError):
-        first = error.errors()[0]
-    if first.get("type") == "json_invalid":
-        return await _refuse(request, MalformedRequestError("the body is no JSON"))
-    place = ".".join(str(part) for part in first.get("loc", ())[1:]) or "the body"
-    return await _refuse(request, InvalidRequestError(f"{place}: {first.get('msg', 'not valid')}"))
-
-
-async def _refuse_path(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    if status == 400:
-        return await _refuse(request, MalformedRequestError("the body is no JSON"))
-    if status == 405 and isinstance(error, HTTPException):
-        told = MethodNotAllowedError(MethodNotAllowedError.public_message)
-        response = await _refuse(request, told)
-        response.headers.update(error.headers or {})
-        return response
-    return await _refuse(request, NotFoundError(NotFoundError.public_message))

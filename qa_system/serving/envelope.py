@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import orjson
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
 from qa_system.errors import QASystemError
 from qa_system.serving.errors import (
+    InvalidRequestError,
     MalformedRequestError,
+    MethodNotAllowedError,
+    NotFoundError,
     RequestTooLargeError,
     body_of,
     retry_after,
@@ -22,9 +29,11 @@ from qa_system.serving.errors import (
 )
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from qa_system.serving.service import Service
 
-__all__ = ["Envelope", "refused"]
+__all__ = ["SECURITY", "Envelope", "handle_errors", "refused"]
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +121,46 @@ def refused(error: QASystemError, request_id: str) -> tuple[int, bytes, dict[str
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     return status, orjson.dumps(body_of(error, request_id)), headers
+
+
+def handle_errors(app: FastAPI) -> None:
+    """Let an application return every error as JSON.
+
+    Args:
+        app: whatever wraps it sets `request_id` and `told` in the state of each request.
+    """
+    app.add_exception_handler(QASystemError, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_fields)
+    app.add_exception_handler(HTTPException, _refuse_path)
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    told: QASystemError = error if isinstance(error, QASystemError) else QASystemError(str(error))
+    status, body, headers = refused(told, request.state.request_id)
+    request.state.told["code"] = told.code
+    return Response(body, status, headers, media_type="application/json")
+
+
+async def _refuse_fields(request: Request, error: Exception) -> Response:
+    first: Mapping[str, Any] = {}
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+    if first.get("type") == "json_invalid":
+        return await _refuse(request, MalformedRequestError("the body is no JSON"))
+    place = ".".join(str(part) for part in first.get("loc", ())[1:]) or "the body"
+    return await _refuse(request, InvalidRequestError(f"{place}: {first.get('msg', 'not valid')}"))
+
+
+async def _refuse_path(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 400:
+        return await _refuse(request, MalformedRequestError("the body is no JSON"))
+    if status == 405 and isinstance(error, HTTPException):
+        told = MethodNotAllowedError(MethodNotAllowedError.public_message)
+        response = await _refuse(request, told)
+        response.headers.update(error.headers or {})
+        return response
+    return await _refuse(request, NotFoundError(NotFoundError.public_message))
 
 
 def _request_id(scope: MutableMapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from qa_system.console.app import note
 from qa_system.console.wording import printable
 from qa_system.errors import ConfigError
 
-__all__ = ["supervise"]
+__all__ = ["address_of", "listen", "supervise"]
 
 TICK: Final = 0.05
 LONGEST_PAUSE: Final = 30.0
@@ -71,14 +71,13 @@ class Supervisor:
         self._leaving: list[_Worker] = []
         self._stops = self._reloads = False
         self._pause = self._next_start = 0.0
-        self._listening = _listen(settings.host, settings.port)
+        self._listening = listen(settings.host, settings.port)
         self._alive, self._breath = os.pipe()
 
     @property
     def address(self) -> str:
         """Where it listens."""
-        host, port = self._listening.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return address_of(self._listening)
 
     def run(self, place: str) -> int:
         """Serve until SIGTERM or SIGINT, and return the exit code.
@@ -209,13 +208,28 @@ def supervise(command: Sequence[str], settings: ServingSettings, place: str) -> 
         return Supervisor(command, settings, state, counters).run(place)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at an address.
+
+    Args:
+        host: a name or an IP address.
+        port: 0: a free one.
+
+    Raises:
+        ConfigError: the address cannot be listened on.
+    """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise ConfigError(
             f"{host} port {port} cannot be listened on: {error.strerror}",
-            where="serving.host, serving.port",
+            where="--host, --port",
             remedy="Choose another port, or stop what listens there.",
         ) from None
+
+
+def address_of(listening: socket.socket) -> str:
+    """Return the URL at which a socket listens."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -338,6 +338,32 @@ class ReviewStore(SearchableStore, DigestStore, Protocol):
         """
         ...
 
+    def replace_labels(self, labels: Iterable[Label], stale: Iterable[Label]) -> int:
+        """Write labels, and delete others.
+
+        The embedded store does both in one transaction; a server writes first and deletes then.
+
+        Args:
+            labels: to write, as in `write_labels`.
+            stale: to delete: exactly as they were written; those that are not there are no error.
+
+        Returns:
+            How many were not there yet.
+
+        Raises:
+            DataError: a label's `meta` is not JSON, or it was aggregated; nothing was changed.
+            DocumentsRejectedError: naming those that a server did not take.
+            StoreLockedError: another process is writing (embedded store).
+
+        >>> import tempfile
+        >>> from qa_system.stores import FAISSDocumentStore
+        >>> label = Label("q1", "How is the sound?", "B00", "r1", "Good sound.", ())
+        >>> with FAISSDocumentStore(tempfile.mkdtemp()) as store:
+        ...     store.write_labels([label]), store.replace_labels([], [label]), store.count_labels()
+        (1, 0, 0)
+        """
+        ...
+
     def get_labels_aggregated(
         self, split: str | None = None, item_id: str | None = None, *, by_item: bool = True
     ) -> list[Label]:

@@ -600,6 +600,9 @@ def test_labels(elastic_store):
     assert store.count_labels("test", "B0") == store.status().labels - 1 == 2
     with pytest.raises(DataError):
         store.write_labels([Label("q9", "?", "B0", "r1", "Good.", (), meta={"x": float("inf")})])
+    assert store.replace_labels([labels[1]], labels[1:]) == 0
+    assert store.get_labels_aggregated(by_item=False) == labels[:2]
+    assert store.replace_labels(labels, []) == 1
     assert store.delete_labels("test") == 2
     assert store.get_labels_aggregated() == [labels[1]]
     assert store.count_documents() == 0

@@ -85,6 +85,12 @@ ALL = [
     for program in PROGRAMS
     for path, command in commands(get_command(import_module(program).app)).items()
 ]
+NO_SETTINGS = {
+    (("digest",), "--item"),
+    # The page is for this machine, wherever the settings let `qa serve` listen.
+    (("annotate",), "--host"),
+    (("annotate",), "--port"),
+}
 OPTIONS = [
     pytest.param(program, path, option, FLAGS[option.opts[0]], id=f"{' '.join(path)} {flag}")
     for program, path, command in ALL
@@ -94,7 +100,7 @@ OPTIONS = [
     and not option.hidden
     # `--item` of `qa ask` and `qa-index digest` is no setting.
     and (program == "indexing.cli" or not FLAGS[flag].startswith("indexing."))
-    and (path, flag) != (("digest",), "--item")
+    and (path, flag) not in NO_SETTINGS
 ]
 
 

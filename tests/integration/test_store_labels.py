@@ -82,6 +82,17 @@ def test_writing_again_duplicates_nothing(store):
     assert store.count_labels() == 5
 
 
+def test_labels_take_the_place_of_others(store):
+    first, second, third = everything()[:3]
+    assert store.replace_labels([first, second], [third]) == 2
+    assert store.replace_labels([third], [second, label("q9")]) == 1
+    assert store.get_labels_aggregated(by_item=False) == [first, third]
+    with pytest.raises(DataError):
+        store.replace_labels([label("q9", meta={"x": float("inf")})], [first])
+    assert store.replace_labels([first], [first, third]) == 1
+    assert store.get_labels_aggregated() == [first]
+
+
 def test_annotators_and_questions_are_joined(store):
     said, abstaining = label("q1", GOOD, meta={"who": ["a"]}), label("q1", meta={"who": ["b"]})
     elsewhere = label("q2", review_id="r2")

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 import marked_answers
+from accessibility import violations
 from marked_answers import ARABIC, BOOTS, EARBUDS, JACKET
 from qa_system.opinions import Verdict
 from qa_system.records import Review
@@ -90,13 +91,6 @@ def focused(page):
           return element && (element.innerText.trim() || element.tagName.toLowerCase());
         }"""
     )
-
-
-def violations(page):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    found = axe.run(page).response
-    assert found["passes"], "axe looked at nothing"
-    return [(each["id"], [node["html"] for node in each["nodes"]]) for each in found["violations"]]
 
 
 def test_the_file_is_small_and_never_parses_html():

@@ -1,4 +1,4 @@
-"""`qa serve` as a process of its own, on a free port."""
+"""`qa serve`, and other servers of `qa`, as processes of their own, on free ports."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,22 +67,37 @@ def serving(folder: Path, *arguments: str | Path, **environ: str) -> Iterator[Se
         environ: variables.
     """
     log = folder / "serve.log"
+    command = ("serve", "--port", "0", *arguments)
+    with running(log, command, **environ) as process:
+        yield Serving(process, address_in(process, log), log)
+
+
+def address_in(process: subprocess.Popen[str], log: Path) -> str:
+    """The address in the next line of output."""
+    assert process.stdout is not None
+    found = re.search(r"http://\S+", process.stdout.readline())
+    assert found is not None, log.read_text()
+    return found[0]
+
+
+@contextmanager
+def running(
+    log: Path, arguments: Sequence[str | Path], **environ: str
+) -> Iterator[subprocess.Popen[str]]:
+    """Run `qa` with these arguments; afterwards it is stopped."""
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "qa_system.cli", "serve", "--port", "0", *map(str, arguments)],
+            [sys.executable, "-m", "qa_system.cli", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
             env={**os.environ, **environ},
         )
     try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        found = re.search(r"http://\S+", line)
-        assert found is not None, log.read_text()
-        yield Serving(process, found[0], log)
+        yield process
     finally:
         if process.poll() is None:
             process.terminate()
             process.wait(60)
-        process.stdout.close()
+        if process.stdout is not None:
+            process.stdout.close()

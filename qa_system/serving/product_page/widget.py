@@ -12,16 +12,20 @@ from typing_extensions import override
 
 from qa_system.config.shipped import resource
 
-__all__ = ["WidgetFiles"]
+__all__ = ["POLICY", "WidgetFiles"]
 
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:;"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+    " require-trusted-types-for 'script'; trusted-types 'none'"
+)
+"""Of a page that has its own scripts and styles, asks its own server, and parses no HTML."""
 HEADERS: Final = {
     # A page of any shop may load the script: it holds nothing but what is public.
     "access-control-allow-origin": "*",
     "cross-origin-resource-policy": "cross-origin",
     "cache-control": "public, max-age=300",
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self';"
-    " connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+    "content-security-policy": POLICY,
 }
 
 

@@ -30,6 +30,12 @@ class KeptBeside(ReviewStore):
             return label_index.write(transaction, labels)
 
     @override
+    def replace_labels(self, labels: Iterable[Label], stale: Iterable[Label]) -> int:
+        with self._folder.writing(searchable=False) as transaction:
+            label_index.delete_equal(transaction, stale)
+            return label_index.write(transaction, labels)
+
+    @override
     def get_labels_aggregated(
         self, split: str | None = None, item_id: str | None = None, *, by_item: bool = True
     ) -> list[Label]:

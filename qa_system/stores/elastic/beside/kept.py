@@ -32,6 +32,13 @@ class KeptBeside(ReviewStore):
         return self._labels.write(labels)
 
     @override
+    def replace_labels(self, labels: Iterable[Label], stale: Iterable[Label]) -> int:
+        kept = list(labels)
+        written = self._labels.write(kept)
+        self._labels.delete_equal(label for label in stale if label not in kept)
+        return written
+
+    @override
     def get_labels_aggregated(
         self, split: str | None = None, item_id: str | None = None, *, by_item: bool = True
     ) -> list[Label]:

@@ -86,16 +86,26 @@ class LabelIndex:
             return 0
         return delete_selected(self._at.writer(self.name), _query(split, item_id))
 
+    def delete_equal(self, labels: Iterable[Label]) -> None:
+        """Delete the labels that are equal to these."""
+        if self.exists():
+            self._delete(_digest(encode_label(label)) for label in labels)
+            with explained(self._at.where):
+                self._at.client.indices.refresh(index=self.name)
+
     def delete_of_reviews(self, review_ids: Sequence[str]) -> int:
         """Delete the labels whose gold review is one of these, and return their number."""
         if not self.exists():
             return 0
         chosen = set(review_ids)
-        found = (
-            Action("delete", hit["_id"])
+        return self._delete(
+            hit["_id"]
             for hit in pages(self._at.client, self.name, None, ["label"])
             if decode_label(hit["_source"]["label"]).review_id in chosen
         )
+
+    def _delete(self, digests: Iterable[str]) -> int:
+        found = (Action("delete", digest) for digest in digests)
         report = self._at.writer(self.name).write(found)
         if report.rejected:
             raise DocumentsRejectedError(report.rejected, report.deleted, self.name)
@@ -120,7 +130,7 @@ def _actions(labels: Iterable[Label], first: int) -> list[Action]:
     made: dict[str, Action] = {}
     for number, label in enumerate(labels, first):
         encoded = encode_label(label)
-        digest = hashlib.blake2b(encoded, digest_size=16).hexdigest()
+        digest = _digest(encoded)
         if digest in made:
             continue
         source = {
@@ -131,6 +141,10 @@ def _actions(labels: Iterable[Label], first: int) -> list[Action]:
         }
         made[digest] = Action("create", digest, orjson.dumps(source), number)
     return list(made.values())
+
+
+def _digest(encoded: bytes) -> str:
+    return hashlib.blake2b(encoded, digest_size=16).hexdigest()
 
 
 def _query(split: str | None, item_id: str | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from qa_system.records import Label
 from qa_system.stores.documents import decoding
 from qa_system.stores.embedded.ledger.snapshot import Snapshot, Transaction
 
-__all__ = ["count", "delete", "delete_of_reviews", "select", "write"]
+__all__ = ["count", "delete", "delete_equal", "delete_of_reviews", "select", "write"]
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS labels (
@@ -54,6 +54,13 @@ def count(snapshot: Snapshot, split: str | None, item_id: str | None) -> int:
 def delete(transaction: Transaction, split: str | None, item_id: str | None) -> int:
     """Delete labels, and return their number."""
     return sum(1 for _ in _query(transaction, "DELETE", split, item_id, "RETURNING row"))
+
+
+def delete_equal(transaction: Transaction, labels: Iterable[Label]) -> None:
+    """Delete the labels that are equal to these."""
+    if _exists(transaction):
+        for label in labels:
+            transaction.execute("DELETE FROM labels WHERE digest = ?", _values(label)[:1])
 
 
 def delete_of_reviews(transaction: Transaction, review_ids: Sequence[str]) -> int:

@@ -1,0 +1,1 @@
+"""`qa annotate`: people mark answers in reviews. docs/annotation.md says how."""

@@ -142,6 +142,7 @@ def _check_free(out: Path) -> None:
 
 
 def check_packages() -> None:
+    """Raise a MissingDependencyError if what an export needs is not installed."""
     try:
         import onnx  # noqa: F401
         import torch  # noqa: F401

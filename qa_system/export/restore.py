@@ -102,7 +102,9 @@ class _Graph:
                 found[f"{parameter}.weight"] = self._multiplied(node.input[0])
         for number, node in enumerate(self._attentions()):
             biases = np.split(self._constants[node.input[3]], 3)
-            for name, product, bias in zip(("query", "key", "value"), node.input, biases, strict=False):
+            for name, product, bias in zip(
+                ("query", "key", "value"), node.input, biases, strict=False
+            ):
                 parameter = f"bert.encoder.layer.{number}.attention.self.{name}"
                 found[f"{parameter}.weight"] = self._multiplied(product)
                 found[f"{parameter}.bias"] = bias.astype(np.float32)
@@ -173,11 +175,15 @@ def _check(restored: ModelLocation, model: ModelProto, location: ModelLocation) 
     session = open_graph(model)
     for batch in probes(network):
         with torch.inference_mode():
-            expected = network.module(**{name: torch.from_numpy(ids) for name, ids in batch.items()})
+            expected = network.module(
+                **{name: torch.from_numpy(ids) for name, ids in batch.items()}
+            )
         for ours, theirs in zip(expected, run_graph(session, batch), strict=True):
             off = float(np.abs(ours.numpy() - theirs).max() / np.abs(theirs).max())
             if not off <= TOLERANCE:
-                raise _not_restored(location, f"what is restored is off by {off:.0%} of the largest logit")
+                raise _not_restored(
+                    location, f"what is restored is off by {off:.0%} of the largest logit"
+                )
 
 
 def _not_restored(location: ModelLocation, reason: str) -> ModelError:

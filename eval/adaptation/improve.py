@@ -26,7 +26,7 @@ from eval.adaptation.decision import (
 )
 from eval.adaptation.division import Division, divide, group_of, without
 from eval.adaptation.readers import WITH_REPLAY, Ingredients, train_once
-from eval.adaptation.refitting import calibrate_sentences, check_fit, refit
+from eval.adaptation.refitting import carry_over, check_fit, refit
 from eval.adaptation.versions import MODEL, Version, Versions
 from eval.runs.run import System
 from eval.runs.storage import make_folder
@@ -209,15 +209,15 @@ def _made(
     """Train the new reader, export it, and compare it with the one that serves."""
     from qa_system.export.onnx import export_model
 
-    ingredients, dev = _ingredients(attempt, work, versions, how)
+    ingredients = _ingredients(attempt, work, versions, how)
     training = ingredients.trainings(work / "train.jsonl", work / "dev.jsonl")[WITH_REPLAY]
     train_once(training, work / "reader")
     staged = work / "version"
     shutil.rmtree(staged, ignore_errors=True)
     _log.info("exporting")
     export_model(work / "reader", staged / MODEL, task="reader")
-    calibrate_sentences(settings, str(staged / MODEL), dev)
     readers = {NEW: str(staged / MODEL), OLD: str(versions.link)}
+    carry_over(locate(readers[OLD]), locate(readers[NEW]))
     questions = {HELD_OUT: attempt.labels.held_out, GUARD: attempt.replay.held_out}
     compared = {
         name: {role: _evaluated(asked, model, settings) for role, model in readers.items()}
@@ -228,8 +228,8 @@ def _made(
 
 def _ingredients(
     attempt: _Attempt, work: Path, versions: Versions, how: Improvement
-) -> tuple[Ingredients, tuple[Label, ...]]:
-    """Write what is learnt from; return it, and the labels that the training is measured on."""
+) -> Ingredients:
+    """Write what is learnt from, and what the training is measured on."""
     seed = how.rule.seed
     own = divide(attempt.labels.learnt, DEV, seed)
     general = divide(attempt.replay.learnt, DEV, seed)
@@ -241,14 +241,13 @@ def _ingredients(
     }
     for name, labels in files.items():
         write_labels_jsonl(labels, work / f"{name}.jsonl")
-    ingredients = Ingredients(
+    return Ingredients(
         general=how.start or _checkpoint(locate(str(versions.link)), work / "start"),
         start=None,
         replay=(Source(path=str(work / "replay.jsonl")),),
         replay_dev=(Source(path=str(work / "replay-dev.jsonl")),) if general.held_out else (),
         recipe=how.recipe,
     )
-    return ingredients, (*own.held_out, *general.held_out)
 
 
 def _checkpoint(serving: ModelLocation, folder: Path) -> str:

@@ -5,46 +5,42 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from qa_system.config import Settings, changed
 from qa_system.console.wording import counted
-from qa_system.errors import ConfigError, EvaluationError
-from qa_system.models.locate import SAMPLE, locate
-from qa_system.records import Label
+from qa_system.errors import ConfigError
+from qa_system.models.locate import SAMPLE, ModelLocation
+from qa_system.readers.calibration import calibration_of, keep_calibration
 
-__all__ = ["calibrate_sentences", "check_fit", "refit"]
-
-QUESTIONS = 60
-"""With which the calibration of sentences is fitted, at most: each is asked twice."""
+__all__ = ["carry_over", "check_fit", "refit"]
 
 _log = logging.getLogger(__name__)
 
 
-def calibrate_sentences(settings: Settings, model: str, labels: Sequence[Label]) -> None:
-    """Fit a reader to evidence of sentences, where the settings read sentences, and keep that.
+def carry_over(serving: ModelLocation, new: ModelLocation) -> None:
+    """Calibrate a new reader for sentences as far from whole reviews as the one that serves.
 
-    Args:
-        settings: as users run the system.
-        model: the reader's folder; its calibration on whole reviews is there.
-        labels: questions that nothing was learnt from.
+    A few labels are enough to calibrate a reader on whole reviews, as training does, and too few to
+    fit anew how much more cautious it has to be with the best sentences of many reviews. That
+    distance is taken from the reader that serves. If training could not calibrate the new reader,
+    it has the calibration of the one that serves.
+
+    Raises:
+        ModelError: a calibration is damaged, or cannot be written.
     """
-    from eval.tasks.calibration import calibrated_of_sentences
-    from qa_system.datasets.dataset import dataset_of
-    from qa_system.pipelines import reads_sentences
-    from qa_system.readers.calibration import keep_calibration
-
-    if not reads_sentences(settings):
+    before, of_sentences = calibration_of(serving), calibration_of(serving, of_sentences=True)
+    own = calibration_of(new)
+    if own.fitted_on is None and before.fitted_on is not None:
+        own = before
+        keep_calibration(own, new)
+    by = of_sentences.threshold - before.threshold
+    if own.fitted_on is None or of_sentences == before:
         return
-    own = changed(settings, {"reader.model": model, "answers.max_error": None})
-    asked = dataset_of("held out of training", tuple(labels[:QUESTIONS]))
-    try:
-        fitted, _ = calibrated_of_sentences([asked], own, [None])
-    except EvaluationError as error:
-        _log.warning("the calibration of whole reviews is used for sentences: %s", error.what)
-        return
-    keep_calibration(fitted, locate(model), of_sentences=True)
+    fitted_on = f"{own.fitted_on}, moved by {by:+.3f} as with the reader before"
+    keep_calibration(replace(own.moved(by), fitted_on=fitted_on), new, of_sentences=True)
 
 
 def check_fit(settings: Settings, marked: Sequence[str]) -> None:

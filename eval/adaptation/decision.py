@@ -11,19 +11,42 @@ from eval.runs.paired import Resampling, compare_pairs
 from eval.runs.run import System
 from qa_system.console.wording import counted
 
-__all__ = ["GUARD", "HELD_OUT", "Rule", "Verdict", "decide", "items_for", "least_items"]
+__all__ = [
+    "ABSTAINING",
+    "ELSEWHERE",
+    "GUARD",
+    "HELD_OUT",
+    "NEW",
+    "OLD",
+    "Rule",
+    "Verdict",
+    "decide",
+    "items_for",
+    "least_items",
+]
 
 NEW, OLD = "new", "serving"
+ABSTAINING = "abstaining"
+ELSEWHERE = "another question"
 HELD_OUT = "held-out questions"
 GUARD = "guard questions"
 PRIMARY = "f1"
+BETTER_THAN = {
+    OLD: "the reader that serves",
+    ABSTAINING: "a reader that always abstains",
+    ELSEWHERE: "the same reader that is asked another question about the text",
+}
+"""What the F1 on held-out questions must be better than. A reader that is better than the one that
+serves may have learnt from wrong labels how many questions have no answer, and what annotators
+mark whatever is asked; the other two comparisons tell."""
+
 WATCHED = {HELD_OUT: ("has_ans_f1",), GUARD: ("f1", "has_ans_f1")}
-"""What must not be worse, beside the F1 on held-out questions, which must be better."""
+"""What must not be worse than with the reader that serves."""
 
 WORDS = {"f1": "F1", "has_ans_f1": "F1 on the questions with an answer"}
 
 Compared = Mapping[str, Mapping[str, System]]
-"""Set of questions -> `new` and `serving` -> how the reader answers them."""
+"""Set of questions -> `new`, `serving`, ... -> how they are answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +73,7 @@ class Verdict:
 
     Args:
         promoted: whether the new reader takes the place of the one that serves.
-        reasons: in words and numbers, the first about what must be better.
+        reasons: in words and numbers, those first that are about what must be better.
         numbers: set of questions -> each comparison as JSON values, with the one-sided `p`.
     """
 
@@ -87,27 +110,31 @@ def decide(compared: Compared, rule: Rule) -> Verdict:
     """Compare the new reader with the one that serves.
 
     Args:
-        compared: `HELD_OUT` and `GUARD`, each answered by both readers.
+        compared: `HELD_OUT` and `GUARD`, each answered by both readers, and of `HELD_OUT` what else
+            is in `BETTER_THAN`; what is not there is not asked for.
         rule: when it is promoted.
     """
     numbers = {name: _numbers(systems, rule) for name, systems in compared.items()}
-    [primary] = [each for each in numbers[HELD_OUT] if each["metric"] == PRIMARY]
-    is_better = primary["difference"] > 0 and primary["p"] <= rule.level
-    reasons = [_about_primary(primary, rule, is_better=is_better)]
-    worse = []
+    accepted, reasons = [], []
+    for each in numbers[HELD_OUT]:
+        if each["metric"] == PRIMARY:
+            is_better = each["difference"] > 0 and each["p"] <= rule.level
+            accepted.append(is_better)
+            reasons.append(_about_better(each, rule, is_better=is_better))
     for name, metrics in WATCHED.items():
         for each in numbers[name]:
-            if each["metric"] in metrics and each["difference"] is not None:
+            is_watched = each["b"] == OLD and each["metric"] in metrics
+            if is_watched and each["difference"] is not None:
                 is_worse = each["difference"] < -rule.margin
-                worse.append(is_worse)
+                accepted.append(not is_worse)
                 reasons.append(_about_watched(name, each, rule, is_worse=is_worse))
-    return Verdict(is_better and not any(worse), tuple(reasons), numbers)
+    return Verdict(all(accepted), tuple(reasons), numbers)
 
 
 def _numbers(systems: Mapping[str, System], rule: Rule) -> list[dict[str, Any]]:
     clusters = [row.cluster for row in systems[NEW].rows]
     found = compare_pairs(
-        [(NEW, OLD)],
+        [(NEW, name) for name in systems if name != NEW],
         {name: each.scores for name, each in systems.items()},
         tuple(WORDS),
         Resampling(clusters, rule.resamples, rule.seed),
@@ -120,21 +147,22 @@ def _one_sided(compared: Mapping[str, Any]) -> float | None:
     p = compared["p_permutation"]
     if p is None:
         return None
-    return p / 2 if compared["difference"] > 0 else 1 - p / 2
+    return float(p / 2 if compared["difference"] > 0 else 1 - p / 2)
 
 
-def _about_primary(compared: Mapping[str, Any], rule: Rule, *, is_better: bool) -> str:
+def _about_better(compared: Mapping[str, Any], rule: Rule, *, is_better: bool) -> str:
+    told = "better" if is_better else "not better with confidence"
     return (
-        f"{'Better' if is_better else 'Not better with confidence'}: "
-        f"{_means(HELD_OUT, compared)}; p = {compared['p']:.3g}, one-sided, paired permutation of "
-        f"{counted(compared['items'], 'item')}; {rule.level:g} is the most that is accepted"
+        f"{told} than {BETTER_THAN[compared['b']]}: {_means(HELD_OUT, compared)}; "
+        f"p = {compared['p']:.3g} ({counted(compared['items'], 'item')}), "
+        f"accepted up to {rule.level:g}"
     )
 
 
 def _about_watched(name: str, compared: Mapping[str, Any], rule: Rule, *, is_worse: bool) -> str:
     return (
-        f"{'Worse' if is_worse else 'Not worse'}: {_means(name, compared)}; "
-        f"a loss of {rule.margin:g} is the most that is accepted"
+        f"{'worse' if is_worse else 'not worse'} than {BETTER_THAN[OLD]}: "
+        f"{_means(name, compared)}; a loss is accepted up to {rule.margin:g}"
     )
 
 
@@ -143,6 +171,6 @@ def _means(name: str, compared: Mapping[str, Any]) -> str:
     interval = compared["interval"]
     between = "" if interval is None else f" [{interval[0]:+.3f}, {interval[1]:+.3f}]"
     return (
-        f"{WORDS[compared['metric']]} is {new:.3f} and was {old:.3f}, "
+        f"{WORDS[compared['metric']]} {new:.3f} against {old:.3f}, "
         f"{compared['difference']:+.3f}{between}, on {compared['questions']} {name}"
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import orjson
 
 from eval.adaptation.collecting import digest_of, joined
 from eval.adaptation.decision import (
+    ABSTAINING,
+    ELSEWHERE,
     GUARD,
     HELD_OUT,
     NEW,
@@ -30,6 +32,7 @@ from eval.adaptation.refitting import carry_over, check_fit, refit
 from eval.adaptation.versions import MODEL, Version, Versions
 from eval.runs.run import System
 from eval.runs.storage import make_folder
+from eval.tasks.predictions import ALWAYS_EMPTY, baselines_of
 from eval.tasks.reader import evaluate_reader
 from qa_system.config import Settings, changed
 from qa_system.console.wording import counted
@@ -223,6 +226,7 @@ def _made(
         name: {role: _evaluated(asked, model, settings) for role, model in readers.items()}
         for name, asked in questions.items()
     }
+    compared[HELD_OUT] |= _controls(attempt.labels.held_out, readers[NEW], how, settings)
     return decide(compared, how.rule), staged
 
 
@@ -262,6 +266,24 @@ def _checkpoint(serving: ModelLocation, folder: Path) -> str:
         restore_reader(serving, temporary)
         temporary.rename(folder)
     return str(folder)
+
+
+def _controls(
+    labels: Sequence[Label], model: str, how: Improvement, settings: Settings
+) -> dict[str, System]:
+    """Return what a reader must be better than that has learnt to answer the questions."""
+    texts = [label.context for label in labels]
+    controls = {ABSTAINING: baselines_of(labels, texts, how.rule.seed)[ALWAYS_EMPTY]}
+    if len({label.question for label in labels}) > 1:
+        controls[ELSEWHERE] = _evaluated(tuple(_asked_otherwise(labels)), model, settings)
+    return controls
+
+
+def _asked_otherwise(labels: Sequence[Label]) -> Iterator[Label]:
+    """Give each label another question of the others; the answers stay."""
+    questions = list(dict.fromkeys(label.question for label in labels))
+    other = dict(zip(questions, questions[1:] + questions[:1], strict=True))
+    return (replace(label, question=other[label.question]) for label in labels)
 
 
 def _evaluated(labels: Sequence[Label], model: str, settings: Settings) -> System:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.adaptation.collecting import collect, digest_of, joined
-from eval.adaptation.decision import GUARD, HELD_OUT, Rule, decide
+from eval.adaptation.decision import ABSTAINING, ELSEWHERE, GUARD, HELD_OUT, Rule, decide
 from eval.adaptation.division import divide, group_of
 from eval.adaptation.refitting import carry_over
 from eval.adaptation.versions import MODEL, Versions
@@ -264,11 +264,20 @@ def test_a_reader_that_is_worse_elsewhere_is_refused() -> None:
         guard = {"new": answered([0.5 - lost] * 8), "serving": answered([0.5] * 8)}
         verdict = decide({HELD_OUT: better, GUARD: guard}, Rule(margin=0.03))
         assert verdict.promoted == promoted
-        assert any(each.startswith("Worse") for each in verdict.reasons) != promoted
+        assert any(each.startswith("worse") for each in verdict.reasons) != promoted
     abstains = {"new": answered([0.9] * 6, has_ans=0.1), "serving": answered([0.5] * 6)}
     verdict = decide({HELD_OUT: abstains, GUARD: SAME}, Rule())
     assert not verdict.promoted
-    assert "with an answer is 0.100 and was 0.500" in verdict.reasons[1]
+    assert "with an answer 0.100 against 0.500" in verdict.reasons[1]
+
+
+@pytest.mark.parametrize("control", [ABSTAINING, ELSEWHERE])
+def test_a_reader_that_did_not_learn_to_answer_is_refused(control: str) -> None:
+    better = {"new": answered([0.9] * 6), "serving": answered([0.5] * 6)}
+    for f1, promoted in ((0.4, True), (0.9, False)):
+        verdict = decide({HELD_OUT: {**better, control: answered([f1] * 6)}, GUARD: SAME}, Rule())
+        assert verdict.promoted == promoted
+        assert verdict.reasons[1].startswith("better" if promoted else "not better")
 
 
 # --- what was fitted to a reader

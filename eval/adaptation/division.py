@@ -64,9 +64,8 @@ def divide(
     new = sorted(there - {*learnt, *held_out}, key=lambda group: _place(group, seed))
     wanted = max(round(share * len(there)) - len(there & {*held_out}), 0)
     apart = frozenset(held_out) | frozenset(new[:wanted])
-    kept, tested = [], []
-    for label in labels:
-        (tested if group_of(label) in apart else kept).append(label)
+    kept = [label for label in labels if group_of(label) not in apart]
+    tested = [label for label in labels if group_of(label) in apart]
     return Division(
         tuple(without(kept, tested)),
         tuple(tested),

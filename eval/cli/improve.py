@@ -58,6 +58,29 @@ MarkedOption = Annotated[
 ]
 
 
+StartOption = Annotated[
+    str | None, typer.Option(help="Train this checkpoint. Default: the reader that serves.")
+]
+RecipeOption = Annotated[
+    Path, typer.Option("--recipe", "-r", help="YAML file; the one named improve has the keys.")
+]
+LeastOption = Annotated[int, typer.Option(min=1, help="New labels that are needed.")]
+ShareOption = Annotated[
+    float, typer.Option("--held-out", min=0.05, max=0.95, help="Share of the items to test on.")
+]
+LevelOption = Annotated[
+    float,
+    typer.Option(
+        min=0.0001, max=0.5, help="Promote if p is this at most: one-sided, paired, by item."
+    ),
+]
+MarginOption = Annotated[float, typer.Option(min=0, help="F1 that may be lost elsewhere, at most.")]
+SeedOption = Annotated[int, typer.Option(help="Random seed of the division and the test.")]
+KeepOption = Annotated[
+    bool, typer.Option("--keep-refused", help="Keep the weights of a refused version.")
+]
+
+
 @takes_settings(STORE, *READER)
 def improve(
     settings: Settings,
@@ -65,33 +88,16 @@ def improve(
     labels: LabelsArgument = None,
     feedback: FeedbackOption = None,
     replay: ReplayOption = None,
-    start: Annotated[
-        str | None,
-        typer.Option(help="Train this checkpoint. Default: the reader that serves."),
-    ] = None,
-    recipe: Annotated[
-        Path, typer.Option("--recipe", "-r", help="YAML file; the one named improve has the keys.")
-    ] = Path("improve"),
-    least: Annotated[int, typer.Option(min=1, help="New labels that are needed.")] = 20,
-    share: Annotated[
-        float,
-        typer.Option("--held-out", min=0.05, max=0.95, help="Share of the items to test on."),
-    ] = 0.4,
-    level: Annotated[
-        float,
-        typer.Option(
-            min=0.0001, max=0.5, help="Promote if p is this at most: one-sided, paired, by item."
-        ),
-    ] = 0.05,
-    margin: Annotated[
-        float, typer.Option(min=0, help="F1 that may be lost elsewhere, at most.")
-    ] = 0.03,
-    seed: Annotated[int, typer.Option(help="Random seed of the division and the test.")] = 13,
+    start: StartOption = None,
+    recipe: RecipeOption = Path("improve"),
+    least: LeastOption = 20,
+    share: ShareOption = 0.4,
+    level: LevelOption = 0.05,
+    margin: MarginOption = 0.03,
+    seed: SeedOption = 13,
     resamples: ResamplesOption = 10_000,
     marked: MarkedOption = None,
-    keep: Annotated[
-        bool, typer.Option("--keep-refused", help="Keep the weights of a refused version.")
-    ] = False,
+    keep: KeepOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Adapt the reader that serves to new labels, and promote the result if it is better."""

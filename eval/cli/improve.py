@@ -32,10 +32,10 @@ LabelsArgument = Annotated[
         show_default=False,
     ),
 ]
-FeedbackOption = Annotated[
+CorrectionsOption = Annotated[
     Path | None,
     typer.Option(
-        "--feedback",
+        "--corrections",
         help="Also learn from the words that shoppers marked as the answer: the file of qa serve, "
         "or what qa feedback prints. Their reviews are read from the store.",
     ),
@@ -86,7 +86,7 @@ def improve(
     settings: Settings,
     models: ModelsOption,
     labels: LabelsArgument = None,
-    feedback: FeedbackOption = None,
+    corrections: CorrectionsOption = None,
     replay: ReplayOption = None,
     start: StartOption = None,
     recipe: RecipeOption = Path("improve"),
@@ -110,10 +110,10 @@ def improve(
     from qa_system.models.locate import SAMPLE
     from qa_system.training.recipes import Adaptation, load_training
 
-    if not labels and feedback is None:
+    if not labels and corrections is None:
         raise ConfigError(
             "there are no labels to learn from",
-            remedy="Name files of labels, store: for those in the store, or --feedback FILE.",
+            remedy="Name files of labels, store: for those in the store, or --corrections FILE.",
         )
     how = Improvement(
         load_training(Adaptation, recipe),
@@ -125,7 +125,7 @@ def improve(
         keep,
         tuple(marked or ()),
     )
-    result = run(collect(labels or (), feedback, settings), models, how, settings)
+    result = run(collect(labels or (), corrections, settings), models, how, settings)
     if as_json:
         print_json(result)
         return

@@ -20,6 +20,7 @@ from qa_system.export.onnx import check_packages
 from qa_system.export.session import open_graph, run_graph
 from qa_system.models.inference import load_tokenizer, weights_of
 from qa_system.models.locate import ModelLocation, locate, read_manifest
+from qa_system.readers.calibration import calibration_of, keep_calibration
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -38,7 +39,7 @@ share of the largest logit: the export rounds its activations, too."""
 
 
 def restore_reader(location: ModelLocation, folder: Path) -> ModelLocation:
-    """Write a checkpoint that computes what a reader's export computes.
+    """Write a checkpoint that computes what a reader's export computes, calibrated alike.
 
     Args:
         location: of the export.
@@ -73,6 +74,10 @@ def restore_reader(location: ModelLocation, folder: Path) -> ModelLocation:
     load_tokenizer(location.path).save(str(folder / "tokenizer.json"), pretty=False)
     restored = locate(str(folder))
     _check(restored, model, location)
+    for of_sentences in (False, True):
+        fitted = calibration_of(location, of_sentences=of_sentences)
+        if fitted.fitted_on is not None:
+            keep_calibration(fitted, restored, of_sentences=of_sentences)
     return restored
 
 

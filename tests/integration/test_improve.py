@@ -22,6 +22,7 @@ from eval.cli import app
 from eval.splitting import undivided
 from qa_system.datasets.dataset import read_dataset
 from qa_system.datasets.jsonl import read_labels_jsonl, write_labels_jsonl
+from qa_system.errors import QASystemError
 from qa_system.export.restore import restore_reader
 from qa_system.models.locate import locate, weights_sha256
 from qa_system.readers.extractive import ExtractiveReader
@@ -60,8 +61,12 @@ def command(place: Path, *labels: str | Path, models: str, more: Sequence[str] =
 
 def run(*arguments: str, code: int = 0) -> Any:
     done = CliRunner().invoke(app, list(arguments))
-    assert done.exit_code == code, done.output
-    return json.loads(done.stdout) if code == 0 else done.output
+    if code == 0:
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+    assert isinstance(done.exception, QASystemError)
+    assert done.exception.exit_code == code
+    return str(done.exception)
 
 
 def colour_of(folder: Path) -> list[str | None]:
@@ -114,7 +119,7 @@ def test_good_labels_are_promoted_even_after_a_kill(place: Path) -> None:
     more = labels_about("Which colour is it?", ITEMS + 1, name="case")[-4:]
     write_labels_jsonl([*read_labels_jsonl(place / "good.jsonl"), *more], few)
     told = run(*command(place, few, models="good"), code=1)
-    assert "4 new labels; 20 are needed, 16 more" in " ".join(told.split())
+    assert "4 new labels; 20 are needed, 16 more" in told
 
     undone = run("rollback", "--models", str(place / "good"), "--why", "a test", "--json")
     assert undone == {"serving": 1}
@@ -142,10 +147,24 @@ def test_shuffled_labels_are_refused(place: Path) -> None:
 def test_too_few_items_are_an_error_that_says_how_many(place: Path) -> None:
     labels = read_labels_jsonl(place / "good.jsonl")
     write_labels_jsonl(labels[: 4 * 9], place / "nine.jsonl")
-    told = " ".join(run(*command(place, place / "nine.jsonl", models="nine"), code=1).split())
+    told = run(*command(place, place / "nine.jsonl", models="nine"), code=1)
     assert "the labels are about 9 items; 12 are needed, of which 5 are held out" in told
     told = run(*command(place, models="nine"), code=2)
     assert "there are no labels to learn from" in told
+
+
+def test_the_bundled_reader_becomes_a_checkpoint_again(tmp_path: Path) -> None:
+    from haystack import Document
+
+    restored = restore_reader(locate("bundled:reader"), tmp_path / "restored")
+    review = "The zipper is sturdy, but the pockets are far too small for my hands."
+    told = [
+        ExtractiveReader(model).run("How are the pockets?", [Document(content=review)])
+        for model in ("bundled:reader", str(restored.path))
+    ]
+    export, checkpoint = (each["answers"][0] for each in told)
+    assert export.data == checkpoint.data
+    assert export.score == pytest.approx(checkpoint.score, abs=0.05)
 
 
 def forty(labels: Sequence[Label]) -> list[Label]:

@@ -29,7 +29,7 @@ from eval.adaptation.decision import (
 from eval.adaptation.division import Division, divide, group_of, without
 from eval.adaptation.readers import WITH_REPLAY, Ingredients, train_once
 from eval.adaptation.refitting import carry_over, check_fit, refit
-from eval.adaptation.versions import MODEL, Version, Versions
+from eval.adaptation.versions import MODEL, Decision, Version, Versions
 from eval.runs.run import System
 from eval.runs.storage import make_folder
 from eval.tasks.predictions import ALWAYS_EMPTY, baselines_of
@@ -122,7 +122,7 @@ def improve(
             confidence = refit(settings, str(versions.link), str(staged / MODEL), how.marked)
         elif not how.keep:
             shutil.rmtree(staged / MODEL)
-        decision = "promoted" if verdict.promoted else "refused"
+        decision: Decision = "promoted" if verdict.promoted else "refused"
         version = versions.add(staged, decision, _record(attempt, verdict, digests, work, how))
         shutil.rmtree(work)
     return {

@@ -162,7 +162,7 @@ def _lines(result: dict[str, Any], models: Path) -> list[str]:
     made = f"version {record['version']} of {counted(result['new_labels'], 'new label')}"
     lines = [
         f"{made}: {result['decision']}; version {result['serving']} serves",
-        f"learnt from {asked['learnt']} questions and {asked['replayed']} replayed ones",
+        f"learnt from {asked['learnt']} questions, replayed from {asked['replayed']}",
         *record["reasons"],
     ]
     if result["decision"] == "promoted":

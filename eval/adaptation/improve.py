@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -275,15 +275,15 @@ def _controls(
     texts = [label.context for label in labels]
     controls = {ABSTAINING: baselines_of(labels, texts, how.rule.seed)[ALWAYS_EMPTY]}
     if len({label.question for label in labels}) > 1:
-        controls[ELSEWHERE] = _evaluated(tuple(_asked_otherwise(labels)), model, settings)
+        controls[ELSEWHERE] = _evaluated(_asked_otherwise(labels), model, settings)
     return controls
 
 
-def _asked_otherwise(labels: Sequence[Label]) -> Iterator[Label]:
-    """Give each label another question of the others; the answers stay."""
+def _asked_otherwise(labels: Sequence[Label]) -> tuple[Label, ...]:
+    """Return each label with a question of another one; the answers stay."""
     questions = list(dict.fromkeys(label.question for label in labels))
     other = dict(zip(questions, questions[1:] + questions[:1], strict=True))
-    return (replace(label, question=other[label.question]) for label in labels)
+    return tuple(replace(label, question=other[label.question]) for label in labels)
 
 
 def _evaluated(labels: Sequence[Label], model: str, settings: Settings) -> System:

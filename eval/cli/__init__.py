@@ -13,6 +13,7 @@ from eval.cli.data.explore import explore
 from eval.cli.data.labels import labels
 from eval.cli.data.split import split
 from eval.cli.generator import generator
+from eval.cli.improve import improve, rollback
 from eval.cli.pipeline import pipeline
 from eval.cli.reader import reader
 from eval.cli.retriever import SpreadK, retriever
@@ -37,6 +38,8 @@ app.command()(labels)
 app.command()(convert)
 app.command()(split)
 app.command()(adapt)
+app.command()(improve)
+app.command()(rollback)
 
 
 def main() -> None:

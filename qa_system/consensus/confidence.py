@@ -8,6 +8,7 @@ they or whole reviews are read, and how many tokens of them. One file ships with
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ __all__ = ["Confidence", "PipelineKey", "confidence_of", "keep_confidence", "kep
 
 SHIPPED: Final = "confidence.json"
 FORMAT: Final = 1
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,15 @@ def confidence_of(settings: Settings, *, reads_sentences: bool) -> Confidence | 
     own = settings.reader.no_answer_threshold, settings.reader.temperature
     found = None
     if all(each is None for each in own) and (kept := kept_in(_place_of(settings))):
-        found = kept.get(key_of(settings, reads_sentences=reads_sentences))
+        key = key_of(settings, reads_sentences=reads_sentences)
+        found = kept.get(key)
+        if settings.answers.confidence and all(each.reader != key.reader for each in kept):
+            _log.warning(
+                "%s: nothing in it was fitted to the reader %s, whose own confidences are used. "
+                "Fit it: qa-eval calibrate --pipeline --write",
+                settings.answers.confidence,
+                settings.reader.model,
+            )
     if settings.answers.max_error is None:
         return found
     if found is None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from tokenizers import Tokenizer
 
-__all__ = ["MANIFEST_FORMAT", "export_model"]
+__all__ = ["MANIFEST_FORMAT", "check_packages", "export_model"]
 
 MANIFEST_FORMAT = 1
 FILES = ("model.onnx", "tokenizer.json", MANIFEST)
@@ -94,7 +94,7 @@ def export_model(
             where=str(location.path),
             remedy="Name the checkpoint that it was exported from.",
         )
-    _check_packages()
+    check_packages()
     network = LOADERS[task](location)
     model = _converted(network, task, precision, where=str(location.path))
     manifest = _manifest(network, task, precision) | _calibrations(location, task)
@@ -141,7 +141,8 @@ def _check_free(out: Path) -> None:
         ) from error
 
 
-def _check_packages() -> None:
+def check_packages() -> None:
+    """Raise a MissingDependencyError if what an export needs is not installed."""
     try:
         import onnx  # noqa: F401
         import torch  # noqa: F401

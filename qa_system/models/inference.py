@@ -30,6 +30,7 @@ __all__ = [
     "load_tokenizer",
     "pad",
     "token_batches",
+    "weights_of",
 ]
 
 IntArray = NDArray[np.int64]
@@ -179,7 +180,7 @@ def _session(location: ModelLocation, device: str, threads: int | None) -> Any:
     providers = ["CPUExecutionProvider"]
     if device != "cpu" and "CUDAExecutionProvider" in available:
         providers.insert(0, "CUDAExecutionProvider")
-    weights = _weights(location)
+    weights = weights_of(location)
     try:
         return onnxruntime.InferenceSession(
             weights,
@@ -196,7 +197,7 @@ def _session(location: ModelLocation, device: str, threads: int | None) -> Any:
         ) from error
 
 
-def _weights(location: ModelLocation) -> str | bytes:
+def weights_of(location: ModelLocation) -> str | bytes:
     """Return the file of the weights, or the weights where the file holds a difference."""
     difference = read_manifest(location.path).get("difference_from")
     if difference is None:

@@ -103,6 +103,8 @@ def locate(name: str) -> ModelLocation:
         return ModelLocation(name, folder, _format_of(folder))
     folder = Path(name).expanduser()
     if folder.is_dir():
+        # A link that is replaced while a model is loaded must not mix two models.
+        folder = folder.resolve() if folder.is_symlink() else folder
         return ModelLocation(name, folder, _format_of(folder))
     if folder.is_absolute() or name.startswith(".") or name.count("/") != 1:
         raise ModelError(

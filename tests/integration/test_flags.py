@@ -142,6 +142,7 @@ class Program:
             ("indexing.cli", "digest"): ["--all"],
             ("indexing.cli", "forget"): ["nobody"],
             ("eval.cli", "labels"): ["bundled:sample"],
+            ("eval.cli", "improve"): ["--models", "models"],
         }.get((program, *path), [])
         done = CliRunner().invoke(app, [*path, *needed, *arguments])
         if isinstance(done.exception, ConfigError):

@@ -19,6 +19,7 @@ KINDS = {
     "adapt": Adaptation,
     "distill": DistillTraining,
     "generator": GeneratorTraining,
+    "improve": Adaptation,
     "judge": JudgeTraining,
     "ranker": RankerTraining,
     "reader": ReaderTraining,

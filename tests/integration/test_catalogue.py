@@ -177,11 +177,11 @@ def test_what_changed_meanwhile_is_told(settings, tmp_path):
     with pytest.raises(ConfigError, match=r"^the settings or the models changed.*--restart"):
         ask_all(settings, Questions(str(source)), out, top_k=2)
     many(source, 4)
-    with pytest.raises(ConfigError, match="^the questions file changed"):
+    with pytest.raises(ConfigError, match=r"^the questions file changed"):
         ask_all(settings, Questions(str(source)), out)
     with open_store(settings.store) as store:
         write(store, {"r4": ("lamp", "Too dark.")})
-    with pytest.raises(ConfigError, match="^the questions file and the reviews in the store cha"):
+    with pytest.raises(ConfigError, match=r"^the questions file and the reviews in the store cha"):
         ask_all(settings, Questions(str(source)), out)
     assert out.read_bytes() == before
     report = ask_all(settings, Questions(str(source)), out, restart=True)

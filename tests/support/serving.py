@@ -58,18 +58,21 @@ class Serving:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str | Path, **environ: str) -> Iterator[Serving]:
+def serving(
+    folder: Path, *arguments: str | Path, python: str | Path = sys.executable, **environ: str
+) -> Iterator[Serving]:
     """Start `qa serve` with these arguments; afterwards it is stopped.
 
     Args:
         folder: for its log.
         arguments: of the command.
+        python: of the environment that has it.
         environ: variables.
     """
     log = folder / "serve.log"
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "qa_system.cli", "serve", "--port", "0", *map(str, arguments)],
+            [python, "-m", "qa_system.cli", "serve", "--port", "0", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,

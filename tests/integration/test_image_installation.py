@@ -35,7 +35,8 @@ def test_the_image_installs_indexes_and_serves_without_torch(tmp_path: Path, roo
     temporary.mkdir()
     empty = tmp_path / "empty"
     empty.mkdir(mode=0o500)
-    environ = {"PYTHONPATH": "", "HOME": str(empty), "TMPDIR": str(temporary)}
+    environ = {"PYTHONPATH": "", "PYTHONSAFEPATH": "1"}
+    environ |= {"HOME": str(empty), "TMPDIR": str(temporary)}
     subprocess.run(
         [python.with_name("qa-index"), "run", "--source", "bundled:sample", "--store", store],
         check=True,

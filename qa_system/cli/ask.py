@@ -21,67 +21,77 @@ __all__ = ["ask"]
 MANY: Final = "Many questions"
 
 
+QuestionArgument = Annotated[str | None, typer.Argument(help="Ask this question.")]
+ItemOption = Annotated[
+    str | None, typer.Option("--item", "-i", help="Ask about the item with this id.")
+]
+TopKOption = Annotated[
+    int, typer.Option("--top-k", "-k", min=1, help="Show at most this many points, or answers.")
+]
+QuotesOption = Annotated[
+    int, typer.Option("--quotes", min=0, help="Quote at most this many reviews for a point.")
+]
+ModeOption = Annotated[
+    AnswerMode | None,
+    typer.Option(
+        "--mode",
+        help="extract: show words of reviews. generate: write answers that reviews support. "
+        "auto: write answers, and extract them if the reviews support none.",
+        show_default="extract",
+    ),
+]
+GenerateOption = Annotated[bool, typer.Option("--generate", help="The same as --mode generate.")]
+QuestionsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--questions",
+        metavar="FILE",
+        help="Ask every row of this file: CSV, JSON or Parquet with the columns question and "
+        "item_id, and id if there is one; - for standard input.",
+        rich_help_panel=MANY,
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        help="Write the answers to this file: a JSON object a row, in order.",
+        rich_help_panel=MANY,
+    ),
+]
+EncodingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        help="Read the questions in this encoding, for example cp1252.",
+        show_default="detected",
+        rich_help_panel=MANY,
+    ),
+]
+RestartOption = Annotated[
+    bool,
+    typer.Option(
+        "--restart",
+        help="Ask all questions again, over the answers of an earlier run.",
+        rich_help_panel=MANY,
+    ),
+]
+
+
 @takes_settings(STORE, *ENCODER_IDENTITY)
 def ask(
     settings: Settings,
-    question: Annotated[str | None, typer.Argument(help="Ask this question.")] = None,
-    item: Annotated[
-        str | None, typer.Option("--item", "-i", help="Ask about the item with this id.")
-    ] = None,
-    top_k: Annotated[
-        int, typer.Option("--top-k", "-k", min=1, help="Show at most this many points, or answers.")
-    ] = 3,
-    quotes: Annotated[
-        int, typer.Option("--quotes", min=0, help="Quote at most this many reviews for a point.")
-    ] = 2,
-    mode: Annotated[
-        AnswerMode | None,
-        typer.Option(
-            "--mode",
-            help="extract: show words of reviews. generate: write answers that reviews support. "
-            "auto: write answers, and extract them if the reviews support none.",
-            show_default="extract",
-        ),
-    ] = None,
-    generate: Annotated[bool, typer.Option("--generate", help="The same as --mode generate.")] = (
-        False
-    ),
-    questions: Annotated[
-        str | None,
-        typer.Option(
-            "--questions",
-            metavar="FILE",
-            help="Ask every row of this file: CSV, JSON or Parquet with the columns question and "
-            "item_id, and id if there is one; - for standard input.",
-            rich_help_panel=MANY,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="FILE",
-            help="Write the answers to this file: a JSON object a row, in order.",
-            rich_help_panel=MANY,
-        ),
-    ] = None,
-    encoding: Annotated[
-        str | None,
-        typer.Option(
-            "--encoding",
-            help="Read the questions in this encoding, for example cp1252.",
-            show_default="detected",
-            rich_help_panel=MANY,
-        ),
-    ] = None,
-    restart: Annotated[
-        bool,
-        typer.Option(
-            "--restart",
-            help="Ask all questions again, over the answers of an earlier run.",
-            rich_help_panel=MANY,
-        ),
-    ] = False,
+    question: QuestionArgument = None,
+    item: ItemOption = None,
+    top_k: TopKOption = 3,
+    quotes: QuotesOption = 2,
+    mode: ModeOption = None,
+    generate: GenerateOption = False,
+    questions: QuestionsOption = None,
+    out: OutOption = None,
+    encoding: EncodingOption = None,
+    restart: RestartOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask the reviews a question: qa ask "Is it good for reading?" --item B0074BW614.

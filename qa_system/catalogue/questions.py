@@ -60,9 +60,13 @@ class Questions:
         encoding: str | None = None,
         stdin: IO[bytes] | None = None,
     ) -> None:
-        told = {"sources": [place], "columns": {"text": QUESTION}}
-        told |= {"item": item, "encoding": encoding}
-        settings = changed(Settings(), {f"indexing.{name}": told[name] for name in told}).indexing
+        told = {
+            "indexing.sources": [place],
+            "indexing.columns": {"text": QUESTION},
+            "indexing.item": item,
+            "indexing.encoding": encoding,
+        }
+        settings = changed(Settings(), told).indexing
         try:
             self._sources: Sources = open_sources(settings, stdin)
         except UnknownColumnsError as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
 from qa_system.config import Settings, changed
-from qa_system.errors import ConfigError, RecordError
+from qa_system.errors import ConfigError, DataError, RecordError
 from qa_system.records import Question
 from qa_system.sources.aliases import UnknownColumnsError
 from qa_system.sources.files import Sources, open_sources
@@ -67,14 +68,8 @@ class Questions:
             "indexing.encoding": encoding,
         }
         settings = changed(Settings(), told).indexing
-        try:
+        with _for_questions():
             self._sources: Sources = open_sources(settings, stdin)
-        except UnknownColumnsError as error:
-            raise ConfigError(
-                error.what,
-                where=error.where,
-                remedy="Name the columns question and item_id; for one item only: --item ITEM.",
-            ) from error
         if any(file.format == "subjqa" for file in self._sources.files):
             raise ConfigError(
                 "this is a data set of reviews, not a file of questions",
@@ -98,7 +93,12 @@ class Questions:
         return whole.hexdigest()
 
     def __iter__(self) -> Iterator[Asked]:
-        for row in self._sources.rows():
+        rows = self._sources.rows()
+        while True:
+            with _for_questions():
+                row = next(rows, None)
+            if row is None:
+                return
             share = self._sources.share(row.after)
             found = row.record
             if isinstance(found, Reject):
@@ -107,3 +107,23 @@ class Questions:
             else:
                 own = next((found.meta[name] for name in ID_COLUMNS if name in found.meta), None)
                 yield Asked(own, Question(found.text, found.item_id), share)
+
+
+@contextmanager
+def _for_questions() -> Iterator[None]:
+    """Say what to do about a file of questions, where sources say it of reviews."""
+    try:
+        yield
+    except UnknownColumnsError as error:
+        raise ConfigError(
+            error.what,
+            where=error.where,
+            remedy="Name the columns question and item_id; for one item only: --item ITEM.",
+        ) from error
+    except (ConfigError, DataError) as error:
+        raise type(error)(
+            error.what,
+            where=error.where,
+            remedy="Check the path; write the questions as CSV, JSON Lines or Parquet, and run the "
+            "same command again.",
+        ) from error

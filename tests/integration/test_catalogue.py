@@ -2,6 +2,7 @@
 
 import csv
 import fcntl
+import gzip
 import io
 import json
 import signal
@@ -17,7 +18,7 @@ from qa_system.catalogue.job import ask_all
 from qa_system.catalogue.output import Run, open_output
 from qa_system.catalogue.questions import Questions
 from qa_system.config import load_settings
-from qa_system.errors import ConfigError, RecordError
+from qa_system.errors import ConfigError, DataError, RecordError
 from qa_system.records import Question
 from qa_system.stores import open_store
 
@@ -108,7 +109,8 @@ def test_questions_are_read_in_the_formats_of_reviews(tmp_path):
         found = [(row.id, row.question) for row in read if isinstance(row.question, Question)]
         assert found == expected, name
         assert [isinstance(row.question, RecordError) for row in read].index(True) == 3, name
-        assert 0.9 < read[-1].share <= 1, name
+        # Of UTF-16 only reading it to the end would tell.
+        assert name == "wide.csv" or 0.9 < read[-1].share <= 1, name
     piped = Questions("-", stdin=io.BytesIO(written["rows.jsonl"]))
     assert piped.digest() is None
     assert [row.id for row in piped][:3] == ["a", "b", "ü"]
@@ -118,6 +120,9 @@ def test_questions_are_read_in_the_formats_of_reviews(tmp_path):
     assert row.question == Question("How is the zipper?", "jacket")
     with pytest.raises(ConfigError, match=r"no column 'item_id'.*--item ITEM"):
         Questions(str(tmp_path / "one.csv"))
+    (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(written["mark.csv"] * 9_999)[:-99])
+    with pytest.raises(DataError, match=r"cannot be read on.*write the questions as CSV"):
+        list(Questions(str(tmp_path / "cut.csv.gz")))
 
 
 def test_a_row_is_a_line_and_an_error_stays_in_its_place(settings, tmp_path, root):

@@ -109,8 +109,8 @@ def test_questions_are_read_in_the_formats_of_reviews(tmp_path):
         found = [(row.id, row.question) for row in read if isinstance(row.question, Question)]
         assert found == expected, name
         assert [isinstance(row.question, RecordError) for row in read].index(True) == 3, name
-        # Of UTF-16 only reading it to the end would tell.
-        assert name == "wide.csv" or 0.9 < read[-1].share <= 1, name
+        # In other encodings than UTF-8 only reading them to the end would tell.
+        assert name in ("wide.csv", "west.csv") or 0.9 < read[-1].share <= 1, name
     piped = Questions("-", stdin=io.BytesIO(written["rows.jsonl"]))
     assert piped.digest() is None
     assert [row.id for row in piped][:3] == ["a", "b", "ü"]

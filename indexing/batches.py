@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import orjson
 
 from indexing.checkpoint import Counts, Seen
-from indexing.sources.rows import Reason, Reject, Row
+from qa_system.sources.rows import Reason, Reject, Row
 
 if TYPE_CHECKING:
     from indexing.identity import Identities
-    from indexing.sources.formats import SourceFile
     from qa_system.records import Review
+    from qa_system.sources.formats import SourceFile
 
 __all__ = ["Batch", "ReadReview", "added"]
 

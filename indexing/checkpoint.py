@@ -19,9 +19,9 @@ from typing import Any, Literal, NamedTuple, Self
 import orjson
 from filelock import FileLock, Timeout
 
-from indexing.sources.rows import Position
-from indexing.sources.values import Kind
 from qa_system.errors import JobError
+from qa_system.sources.rows import Position
+from qa_system.sources.values import Kind
 from qa_system.stores.embedded.access import create_file, file_mode, make_folder
 
 __all__ = [

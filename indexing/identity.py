@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Final
 
 from indexing.checkpoint import CheckpointFile, Told
-from indexing.sources.rows import Row
 from qa_system.records import Review
 from qa_system.review_ids import COPY_OF, stable_review_id
+from qa_system.sources.rows import Row
 
 __all__ = ["Identities", "text_key"]
 

@@ -23,16 +23,16 @@ from indexing.notes import Notes, split_of
 from indexing.rebuild import check_has_versions, next_version, promote, versioned
 from indexing.rejects import RejectFile, check_reject_file
 from indexing.report import JobReport
-from indexing.sources.aliases import UnknownColumnsError
-from indexing.sources.column_types import IDS, ColumnTypes
-from indexing.sources.files import Sources, open_sources
-from indexing.sources.rows import Reason, Row
 from indexing.state import fingerprint_of, job_name, state_folder
 from qa_system import __version__
 from qa_system.config import PassageSettings, Settings
 from qa_system.console.progress import progress
 from qa_system.console.wording import counted
 from qa_system.errors import JobError, StoreMismatchError, TooManyRejectsError
+from qa_system.sources.aliases import UnknownColumnsError
+from qa_system.sources.column_types import IDS, ColumnTypes
+from qa_system.sources.files import Sources, open_sources
+from qa_system.sources.rows import Reason, Row
 
 if TYPE_CHECKING:
     from qa_system.retrievers.encoders import Encoder

@@ -11,9 +11,9 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, get_args
 
-from indexing.sources.values import Kind
 from qa_system.errors import StoreMismatchError
 from qa_system.review_ids import ID_RECIPE
+from qa_system.sources.values import Kind
 
 if TYPE_CHECKING:
     from qa_system.config import IndexingSettings

@@ -11,8 +11,8 @@ from typing import IO, Final, Self
 
 import orjson
 
-from indexing.sources.rows import Reject
 from qa_system.errors import ConfigError
+from qa_system.sources.rows import Reject
 from qa_system.stores.embedded.access import create_file, file_mode
 
 __all__ = ["RejectFile", "check_reject_file"]

@@ -13,8 +13,8 @@ import orjson
 from qa_system.config import Settings
 
 if TYPE_CHECKING:
-    from indexing.sources.files import Sources
     from qa_system.retrievers.encoders import Encoder
+    from qa_system.sources.files import Sources
 
 __all__ = ["fingerprint_of", "job_name", "state_folder"]
 

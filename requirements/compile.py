@@ -39,7 +39,7 @@ ENVIRONMENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
     ),
     "serve": (("cpu", "serve"), BUILD),
-    "image": (("cpu", "elasticsearch"), BUILD),
+    "image": (("cpu", "elasticsearch", "serve"), BUILD),
     "gpu": (("gpu", "elasticsearch"), BUILD),
     "build": ((), BUILD),
     "tools": ((), ("uv", "pip-audit", "cyclonedx-bom")),

@@ -30,7 +30,7 @@ def loaded_by(code: str, root: Path) -> set[str]:
         "import qa_system.config, qa_system.records",
         "import qa_system.models.locate, qa_system.models.inference",
         "import qa_system.datasets.subjqa, qa_system.datasets.squad",
-        "import indexing.cli, indexing.sources",
+        "import indexing.cli, qa_system.sources.files",
         "import eval.cli, eval.metrics",
         """
 import qa_system.cli

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from qa_system.answering.versions import models_of, version_of
 from qa_system.config import Settings, StoreSettings
 from qa_system.errors import QASystemError
-from qa_system.models.locate import locate, weights_hash
 from qa_system.records import Answers, Question, title_end
 from qa_system.serving.batching import Batcher, Manner
 from qa_system.serving.cache import Cache
@@ -240,16 +240,3 @@ OWN_FIELDS = frozenset({"review_id", "item_id", "content_hash", "title"})
 def _tag_of(values: Mapping[str, Any]) -> str:
     written = orjson.dumps(values, option=orjson.OPT_NON_STR_KEYS)
     return hashlib.blake2b(written, digest_size=12).hexdigest()
-
-
-def models_of(settings: Settings) -> dict[str, str]:
-    """Return the hashes of the models that answers depend on, by their names."""
-    names = {settings.encoder.model, settings.encoder.question_model, settings.reader.model}
-    names |= {settings.ranker.model, settings.judge.model if settings.judge.sentences else None}
-    return {name: weights_hash(locate(name).path) for name in sorted(filter(None, names))}
-
-
-def version_of(settings: Settings, models: Mapping[str, str]) -> str:
-    """Return a text that changes when the models or the settings do that answers depend on."""
-    chosen = settings.model_dump_json(exclude={"serving", "indexing", "store"})
-    return "".join([chosen, *models.values()])

@@ -34,12 +34,12 @@ from hypothesis import strategies as st
 
 from indexing.checkpoint import Checkpoint, CheckpointFile, read_checkpoints
 from indexing.rejects import check_reject_file
-from indexing.sources.column_types import ColumnTypes
-from indexing.sources.files import open_sources
-from indexing.sources.rows import Reject
 from qa_system.config import IndexingSettings, load_settings
 from qa_system.datasets.dataset import read_dataset
 from qa_system.errors import QASystemError
+from qa_system.sources.column_types import ColumnTypes
+from qa_system.sources.files import open_sources
+from qa_system.sources.rows import Reject
 
 CORPUS = Path(__file__).parent / "corpus"
 EXAMPLES = 60

@@ -95,6 +95,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
     write_csv(
         folder / "reviews.csv", [{"asin": item, "body": text} for item, text in reviews.values()]
     )
+    catalogue = [
+        {"item_id": item, "question": "How is the zipper?"}
+        for item in ("jacket-drizzlecrest-shell", "B0074BW614")
+    ]
+    write_csv(folder / "questions.csv", catalogue)
     texts = [text for _, text in reviews.values()]
     write_csv(folder / "film.csv", [{"text": text, "stars": 4} for text in texts])
     opinions = [{"asin": item, "opinion": text} for item, text in reviews.values()]

@@ -58,17 +58,20 @@ class Serving:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str | Path, **environ: str) -> Iterator[Serving]:
+def serving(
+    folder: Path, *arguments: str | Path, python: str | Path = sys.executable, **environ: str
+) -> Iterator[Serving]:
     """Start `qa serve` with these arguments; afterwards it is stopped.
 
     Args:
         folder: for its log.
         arguments: of the command.
+        python: of the environment that has it.
         environ: variables.
     """
     log = folder / "serve.log"
     command = ("serve", "--port", "0", *arguments)
-    with running(log, command, **environ) as process:
+    with running(log, command, python=python, **environ) as process:
         yield Serving(process, address_in(process, log), log)
 
 
@@ -82,12 +85,16 @@ def address_in(process: subprocess.Popen[str], log: Path) -> str:
 
 @contextmanager
 def running(
-    log: Path, arguments: Sequence[str | Path], **environ: str
+    log: Path,
+    arguments: Sequence[str | Path],
+    *,
+    python: str | Path = sys.executable,
+    **environ: str,
 ) -> Iterator[subprocess.Popen[str]]:
     """Run `qa` with these arguments; afterwards it is stopped."""
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "qa_system.cli", *map(str, arguments)],
+            [python, "-m", "qa_system.cli", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,

@@ -1,6 +1,6 @@
 import pytest
 
-from indexing.sources.aliases import ALIASES, find_columns
+from qa_system.sources.aliases import ALIASES, find_columns
 
 NAMES = {
     "item_id": ["item_id", "asin", "parent_asin", "product_id", "productId", "Clothing ID"],

@@ -11,13 +11,13 @@ import zipfile
 
 import pytest
 
-from indexing.sources.aliases import UnknownColumnsError
-from indexing.sources.csv_format import csv_header
-from indexing.sources.files import open_sources
-from indexing.sources.rows import Columns, Reject
 from qa_system.config import IndexingSettings, load_settings
 from qa_system.errors import ConfigError, DataError
 from qa_system.records import Review
+from qa_system.sources.aliases import UnknownColumnsError
+from qa_system.sources.csv_format import csv_header
+from qa_system.sources.files import open_sources
+from qa_system.sources.rows import Columns, Reject
 
 HEADER = b"review_id,item_id,text\n"
 PLAIN = HEADER + b"r1,A,good\nr2,A,fine\n"

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexing.sources.column_types import ColumnTypes
-from indexing.sources.files import open_sources
-from indexing.sources.rows import Columns, Position, Reject
-from indexing.sources.streams import Lines
 from qa_system.config import IndexingSettings
 from qa_system.errors import ConfigError, DataError
 from qa_system.records import Review
 from qa_system.review_ids import stable_review_id
+from qa_system.sources.column_types import ColumnTypes
+from qa_system.sources.files import open_sources
+from qa_system.sources.rows import Columns, Position, Reject
+from qa_system.sources.streams import Lines
 
 REVIEWS = [
     Review("r1", "B00", "Works well.", {"stars": 5}, "Good"),

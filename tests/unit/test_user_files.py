@@ -5,9 +5,9 @@ from haystack import Document
 
 from eval.report.folder import check_places
 from indexing.rejects import RejectFile
-from indexing.sources.rows import Reject
 from qa_system.errors import ConfigError, DataError
 from qa_system.export.onnx import export_model
+from qa_system.sources.rows import Reject
 from qa_system.stores.faiss import FAISSDocumentStore
 from qa_system.training.recipes import ReaderTraining
 from qa_system.training.run import claim

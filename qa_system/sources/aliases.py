@@ -12,9 +12,9 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from indexing.sources.rows import Columns
-from indexing.sources.values import MisfitError, convert
 from qa_system.errors import ConfigError
+from qa_system.sources.rows import Columns
+from qa_system.sources.values import MisfitError, convert
 
 __all__ = [
     "ALIASES",

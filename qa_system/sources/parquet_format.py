@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from indexing.sources.csv_format import check_names
-from indexing.sources.rows import BadRow, Position, RawRow
 from qa_system.errors import DataError, MissingDependencyError
+from qa_system.sources.csv_format import check_names
+from qa_system.sources.rows import BadRow, Position, RawRow
 
 __all__ = ["open_parquet", "parquet_names", "read_parquet"]
 

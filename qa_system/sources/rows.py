@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple
 
-from indexing.sources.column_types import ColumnTypes
-from indexing.sources.values import MisfitError, UnusableError, convert
 from qa_system.config import IndexingSettings
 from qa_system.records import Review
 from qa_system.review_ids import ID_RECIPE, stable_review_id
+from qa_system.sources.column_types import ColumnTypes
+from qa_system.sources.values import MisfitError, UnusableError, convert
 
 __all__ = [
     "RESERVED",

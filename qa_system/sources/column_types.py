@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from indexing.sources.values import (
+from qa_system.config import IndexingSettings
+from qa_system.sources.values import (
     Kind,
     Look,
     MisfitError,
@@ -23,7 +24,6 @@ from indexing.sources.values import (
     is_whole,
     look_of,
 )
-from qa_system.config import IndexingSettings
 
 __all__ = ["IDS", "SAMPLED_ROWS", "ColumnTypes", "decide"]
 

@@ -15,12 +15,12 @@ from typing import IO, Any, Final, NamedTuple, Self
 
 import orjson
 
-from indexing.sources.csv_format import undecodable
-from indexing.sources.encodings import BOM
-from indexing.sources.rows import BadRow, Position, RawRow
-from indexing.sources.streams import Lines
-from indexing.sources.values import described
 from qa_system.errors import DataError
+from qa_system.sources.csv_format import undecodable
+from qa_system.sources.encodings import BOM
+from qa_system.sources.rows import BadRow, Position, RawRow
+from qa_system.sources.streams import Lines
+from qa_system.sources.values import described
 
 __all__ = ["is_json_lines", "read_json_lines", "read_json_values"]
 

@@ -15,13 +15,13 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final, Literal, assert_never, cast
 
-from indexing.sources.csv_format import Header, read_csv
-from indexing.sources.json_format import read_json_lines, read_json_values
-from indexing.sources.parquet_format import read_parquet
-from indexing.sources.rows import Columns, Position, RawRow, Reject
-from indexing.sources.streams import Lines, TextSource
 from qa_system.datasets import subjqa
 from qa_system.errors import DataError, RecordError
+from qa_system.sources.csv_format import Header, read_csv
+from qa_system.sources.json_format import read_json_lines, read_json_values
+from qa_system.sources.parquet_format import read_parquet
+from qa_system.sources.rows import Columns, Position, RawRow, Reject
+from qa_system.sources.streams import Lines, TextSource
 
 __all__ = ["Format", "SourceFile", "read", "sample_of"]
 

@@ -22,8 +22,8 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, Never, cast
 
-from indexing.sources.encodings import BOM, detect, non_ascii_lines, wide_encoding
 from qa_system.errors import DataError
+from qa_system.sources.encodings import BOM, detect, non_ascii_lines, wide_encoding
 
 __all__ = [
     "DATA_SUFFIXES",

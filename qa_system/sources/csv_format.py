@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
-from indexing.sources.aliases import count_known
-from indexing.sources.encodings import BOM
-from indexing.sources.rows import BadRow, Columns, Position, RawRow
-from indexing.sources.streams import Lines
 from qa_system.errors import ConfigError, DataError
+from qa_system.sources.aliases import count_known
+from qa_system.sources.encodings import BOM
+from qa_system.sources.rows import BadRow, Columns, Position, RawRow
+from qa_system.sources.streams import Lines
 
 __all__ = ["Header", "csv_header", "read_csv"]
 

@@ -17,20 +17,20 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
 
-from indexing.sources.aliases import check_columns, check_reserved, find_columns
-from indexing.sources.column_types import SAMPLED_ROWS, ColumnTypes
-from indexing.sources.csv_format import csv_header
-from indexing.sources.formats import Format, SourceFile, read, sample_of
-from indexing.sources.json_format import is_json_lines
-from indexing.sources.parquet_format import parquet_names
-from indexing.sources.rows import BadRow, Columns, Position, RawRow, Reject, Row, shorten
-from indexing.sources.streams import DATA_SUFFIXES, PARQUET, TextSource, failing, open_text
 from qa_system.arguments import check_text
 from qa_system.config import IndexingSettings
 from qa_system.datasets import subjqa, subjqa_rows
 from qa_system.errors import ConfigError, DataError, InvalidArgumentError
 from qa_system.models.locate import data_place
 from qa_system.review_ids import ID_RECIPE
+from qa_system.sources.aliases import check_columns, check_reserved, find_columns
+from qa_system.sources.column_types import SAMPLED_ROWS, ColumnTypes
+from qa_system.sources.csv_format import csv_header
+from qa_system.sources.formats import Format, SourceFile, read, sample_of
+from qa_system.sources.json_format import is_json_lines
+from qa_system.sources.parquet_format import parquet_names
+from qa_system.sources.rows import BadRow, Columns, Position, RawRow, Reject, Row, shorten
+from qa_system.sources.streams import DATA_SUFFIXES, PARQUET, TextSource, failing, open_text
 
 __all__ = ["Sources", "open_sources"]
 

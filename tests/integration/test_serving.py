@@ -24,14 +24,6 @@ from serving import JACKET, ZIPPER, Serving, serving
 
 
 @pytest.fixture(scope="module")
-def sample_store(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
-    path = tmp_path_factory.mktemp("serving") / "store"
-    overrides = {"store.path": str(path), "indexing.sources": [str(sample)]}
-    run_job(load_settings(None, overrides, environ={}))
-    return path
-
-
-@pytest.fixture(scope="module")
 def server(sample_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     with serving(tmp_path_factory.mktemp("log"), "--store", sample_store) as started:
         yield started

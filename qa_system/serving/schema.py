@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Annotated, Any, Final
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from qa_system.config import ServingSettings
 from qa_system.config.choices import AnswerMode
@@ -45,6 +45,16 @@ class Asked(BaseModel):
         Field(examples=[{"field": "meta.stars", "operator": ">=", "value": 4}]),
     ] = None
     """Haystack filters on the reviews' metadata."""
+
+    @field_validator("filters")
+    @classmethod
+    def _is_json(cls, filters: dict[str, Any] | None) -> dict[str, Any] | None:
+        try:
+            orjson.dumps(filters)
+            json.dumps(filters, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError("it holds a number or a text that JSON cannot hold") from None
+        return filters
 
     def as_question(self) -> Question:
         """Return the question as it is read: spaces that mean nothing are left out."""

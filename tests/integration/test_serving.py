@@ -144,6 +144,18 @@ def test_a_digest_is_that_of_the_job(server: Serving, sample_store: Path) -> Non
         (b'{"question": "Loud\\ud800?", "item_id": "a"}', 422, "invalid_request", "unicode"),
         (b'{"question": "Loud?", "item_id": "a\\ud800"}', 422, "invalid_argument", "not valid"),
         (b'{"question": "Loud?", "item_id": "a", "filters": {"x": 1}}', 422, "invalid_filter", ""),
+        (
+            b'{"question": "Loud?", "item_id": "a", "filters": {"x": NaN}}',
+            422,
+            "invalid_request",
+            "",
+        ),
+        (
+            b'{"question": "Loud?", "item_id": "a", "filters": {"x": 9%b}}' % (b"9" * 20),
+            422,
+            "invalid_request",
+            "filters",
+        ),
         (b'{"question": "Loud?", "item_id": "a", "filters": [1]}', 422, "invalid_request", "filt"),
         (b'{"question": "%b?", "item_id": "a"}' % (b"x" * 500), 422, "invalid_request", "500"),
         (b'{"question": "%b?"}' % (b"x" * 100_001), 413, "request_too_large", "100000"),
@@ -172,6 +184,11 @@ def test_a_body_without_length_is_limited_too(server: Serving) -> None:
 def test_what_is_not_there_and_methods_that_are_not_taken(server: Serving) -> None:
     lost = server.client.get("/nothing")
     assert (lost.status_code, lost.json()["error"]["code"]) == (404, "not_found")
+    # What is off by default.
+    asked = server.ask().json()["request_id"]
+    assert server.client.get(f"/v1/answers/{asked}").status_code == 404
+    questions = server.client.get(f"/v1/items/{JACKET}/questions")
+    assert questions.json() == {"item_id": JACKET, "questions": []}
     taken = server.client.delete("/v1/ask")
     assert (taken.status_code, taken.headers["allow"]) == (405, "POST")
     assert taken.json()["error"]["code"] == "method_not_allowed"

@@ -22,7 +22,15 @@ from qa_system.errors import ConfigError, ModelError
 from qa_system.models.locate import locate, weights_sha256
 from qa_system.readers.calibration import Sigmoid, log_odds_of
 
-__all__ = ["Confidence", "PipelineKey", "confidence_of", "keep_confidence", "kept_in", "key_of"]
+__all__ = [
+    "Confidence",
+    "PipelineKey",
+    "confidence_of",
+    "keep_confidence",
+    "kept_in",
+    "key_of",
+    "place_of",
+]
 
 SHIPPED: Final = "confidence.json"
 FORMAT: Final = 1
@@ -146,7 +154,7 @@ def confidence_of(settings: Settings, *, reads_sentences: bool) -> Confidence | 
     """
     own = settings.reader.no_answer_threshold, settings.reader.temperature
     found = None
-    if all(each is None for each in own) and (kept := kept_in(_place_of(settings))):
+    if all(each is None for each in own) and (kept := kept_in(place_of(settings))):
         found = kept.get(key_of(settings, reads_sentences=reads_sentences))
     if settings.answers.max_error is None:
         return found
@@ -215,6 +223,7 @@ def keep_confidence(confidence: Confidence, settings: Settings, *, reads_sentenc
     return place
 
 
-def _place_of(settings: Settings) -> Path:
+def place_of(settings: Settings) -> Path:
+    """Return the file of confidences: the one that is set, or else the one that ships."""
     chosen = settings.answers.confidence
     return resource("configs") / SHIPPED if chosen is None else Path(chosen)

@@ -6,7 +6,6 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 import orjson
@@ -31,9 +30,10 @@ from qa_system.serving.errors import (
 )
 from qa_system.serving.kept.journal import Journal
 from qa_system.serving.kept.records import changes
+from qa_system.serving.kept.thread import OwnThread
 from qa_system.serving.keys import Caller, Keys
 from qa_system.serving.limits import RateLimits
-from qa_system.serving.product_page.feedback import Feedback, FeedbackFile
+from qa_system.serving.product_page.feedback import Feedback
 from qa_system.serving.product_page.widget import WidgetFiles
 from qa_system.serving.schema import (
     ANSWERS,
@@ -85,7 +85,7 @@ _MEANINGS: Final = {
     400: "The body is no JSON.",
     401: "The API key is missing or not valid.",
     404: "There is no such item or review.",
-    413: "The body is too large.",
+    413: "The body is too large, or has more questions than the API key may ask in a minute.",
     422: "A field is not valid, or the question cannot be asked.",
     429: "The API key has asked too much; `Retry-After` says when to ask again.",
     500: "The service failed.",
@@ -124,7 +124,7 @@ router = APIRouter()
 async def ask(asked: Ask, request: Request, caller: Anybody) -> Response:
     """Answer a question from the reviews; no answers means that the reviews don't say."""
     service = _service(request)
-    _count(request, caller, 1)
+    await _count(request, caller, 1)
     _tell(request, [asked.question])
     served = await _unless_gone(request, service.ask(asked, _client(request, caller)))
     request.state.told["cached"] = served.cached
@@ -147,7 +147,7 @@ async def ask(asked: Ask, request: Request, caller: Anybody) -> Response:
 )
 async def ask_batch(asked: AskBatch, request: Request, caller: Anybody) -> Response:
     """Answer several questions; one that cannot be answered has its own `error`."""
-    _count(request, caller, len(asked.questions))
+    await _count(request, caller, len(asked.questions))
     _tell(request, [each.question for each in asked.questions])
     all_served = await _unless_gone(
         request, _service(request).ask_batch(asked, _client(request, caller))
@@ -155,7 +155,8 @@ async def ask_batch(asked: AskBatch, request: Request, caller: Anybody) -> Respo
     request_id = request.state.request_id
     pairs = list(zip(asked.questions, all_served, strict=True))
     await _journal(request).note(request_id, caller.name, asked, pairs)
-    answers = [served.values | {"request_id": request_id} for served in all_served]
+    each_has = {"request_id": request_id, **_feedback(request)}
+    answers = [served.values | each_has for served in all_served]
     return _json({"answers": answers, "request_id": request_id}, {"cache-control": "no-store"})
 
 
@@ -166,15 +167,9 @@ async def ask_batch(asked: AskBatch, request: Request, caller: Anybody) -> Respo
 )
 async def feedback(given: Feedback, request: Request, caller: Anybody) -> Response:
     """Keep what a shopper says of an answer; 404 if the service takes no feedback."""
-    kept: FeedbackFile | None = request.app.state.feedback
-    if kept is None:
-        raise NotFoundError("this service takes no feedback")
-    _count(request, caller, 1)
-    service = _service(request)
-    there = await asyncio.to_thread(service.present, given.reviews)
-    versions = {"qa_system": __version__, "models": service.models}
-    entry = {**given.about(there).model_dump(), "key": caller.name, "versions": versions}
-    number = await asyncio.to_thread(kept.append, entry)
+    if _journal(request).takes_feedback:
+        await _count(request, caller, 1)
+    number = await _journal(request).keep_feedback(given, caller.name)
     return _json({"number": number}, {"cache-control": "no-store"}, 202)
 
 
@@ -227,7 +222,7 @@ async def replay(request_id: RequestId, request: Request, caller: Secret) -> Res
     """Answer the questions of a request again, and say what is not as it was, and why."""
     service, journal = _service(request), _journal(request)
     records = await journal.find(request_id)
-    _count(request, caller, len(records))
+    await _count(request, caller, len(records))
     replayed = []
     for record in records:
         asked = Ask(**{name: record[name] for name in Ask.model_fields if name in record})
@@ -293,9 +288,8 @@ def application(service: Service, keys: Keys, limits: RateLimits) -> FastAPI:
 
     app.openapi = described  # type: ignore[method-assign]
     app.state.service, app.state.keys, app.state.limits = service, keys, limits
+    app.state.counting = OwnThread("qa-limits", service.settings.serving.queue)
     app.state.journal = Journal(service)
-    path = service.settings.serving.feedback
-    app.state.feedback = None if path is None else FeedbackFile(Path(path))
     app.include_router(router)
     app.mount("/widget", WidgetFiles())
     app.add_exception_handler(QASystemError, _refuse)
@@ -317,11 +311,12 @@ def application(service: Service, keys: Keys, limits: RateLimits) -> FastAPI:
 async def _running(app: FastAPI) -> AsyncIterator[None]:
     async with app.state.service.running(), app.state.journal.running():
         yield
+    app.state.counting.close()
 
 
 def _feedback(request: Request) -> dict[str, bool]:
     """Return what tells a page that the service takes feedback."""
-    return {} if request.app.state.feedback is None else {"feedback": True}
+    return {"feedback": True} if _journal(request).takes_feedback else {}
 
 
 def _service(request: Request) -> Service:
@@ -334,24 +329,26 @@ def _journal(request: Request) -> Journal:
     return journal
 
 
-def _count(request: Request, caller: Caller, questions: int) -> None:
+async def _count(request: Request, caller: Caller, questions: int) -> None:
     """Count questions against the key's limit.
 
     Raises:
         RateLimitedError: they are too many for now.
+        RequestTooLargeError: they are too many at once.
+        OverloadedError: they cannot be counted now.
     """
     if caller.key is None or caller.key.per_minute is None:
         return
     limits: RateLimits = request.app.state.limits
-    wait = limits.take(caller.name, caller.key.per_minute, questions)
+    counting: OwnThread = request.app.state.counting
+    wait = await counting.run(limits.take, caller.name, caller.key.per_minute, questions)
     if wait:
         raise RateLimitedError(RateLimitedError.public_message, retry_after=math.ceil(wait))
 
 
 def _client(request: Request, caller: Caller) -> str:
-    """Return whose turn it is: a shop's server has one, each of its shoppers has their own."""
-    is_shop = caller.key and not caller.key.is_publishable
-    return caller.name if is_shop else _address(request)
+    """Return whose turn it is: shoppers have one each, also behind a proxy that has the key."""
+    return f"{caller.name} {_address(request)}"
 
 
 def _address(request: Request) -> str:
@@ -425,7 +422,8 @@ async def _refuse_fields(request: Request, error: Exception) -> Response:
 async def _refuse_path(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 400:
-        return await _refuse(request, MalformedRequestError("the body is no JSON"))
+        said = "the body is no JSON, nests too deeply, or has a number of too many digits"
+        return await _refuse(request, MalformedRequestError(said))
     if status == 405 and isinstance(error, HTTPException):
         told = MethodNotAllowedError(MethodNotAllowedError.public_message)
         response = await _refuse(request, told)

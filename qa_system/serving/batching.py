@@ -171,7 +171,8 @@ class Batcher(Generic[Result]):
     def _overloaded(self) -> OverloadedError:
         left = self._free() - asyncio.get_running_loop().time()
         seconds = math.ceil(
-            left + sum(len(each) * self._seconds[lane[1].mode] for lane, each in self._lanes.items())
+            left
+            + sum(len(each) * self._seconds[lane[1].mode] for lane, each in self._lanes.items())
         )
         return OverloadedError(
             OverloadedError.public_message, retry_after=min(max(seconds, 1), LONGEST_RETRY)

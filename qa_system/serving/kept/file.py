@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ __all__ = ["KeptFile"]
 LONGEST_WAIT: Final = 5.0
 """Seconds for which a writer waits for another."""
 ROWS_AT_ONCE: Final = 1_000
+NO_DATABASE: Final = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 _PRIVATE: Final = 0o600
 
 
@@ -70,40 +71,53 @@ class KeptFile:
         try:
             yield
         except (OSError, sqlite3.Error) as error:
+            is_other = getattr(error, "sqlite_errorcode", None) in NO_DATABASE
+            remedy = "Move it away" if is_other else "Free the disk"
             raise StoreUnavailableError(
                 f"the file of {self._setting} cannot be used: {error}",
                 where=str(self._path),
-                remedy=f"Free the disk, or set {self._setting} to a file that can be written.",
+                remedy=f"{remedy}, or set {self._setting} to a file that can be written.",
             ) from error
 
-    def erase(self, table: str, values: str, traces: Traces) -> int:
+    def erase(self, table: str, values: str, traces: Traces, together: Sequence[str] = ()) -> int:
         """Erase the rows with traces of forgotten reviews, and return their number.
 
         Args:
             table: its rows have numbers.
             values: an SQL expression of its columns, which is JSON.
             traces: of the reviews.
+            together: SQL expressions, by an index; rows for which they are those of an erased row
+                are erased with it.
 
         Raises:
             StoreLockedError: somebody reads the file all the time.
             StoreUnavailableError: it cannot be written.
         """
+        either = " AND ".join(
+            f"{each} = (SELECT {each} FROM {table} WHERE rowid = :row)" for each in together
+        )
+        deleted = f"DELETE FROM {table} WHERE rowid = :row"
         chosen = f"SELECT rowid, {values} FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT ?"
         last = erased = 0
         with self.connected() as connection:
             # In parts, so that workers write in between; what they append is looked at, too.
             while rows := connection.execute(chosen, (last, ROWS_AT_ONCE)).fetchall():
                 last = rows[-1][0]
-                found = [(row,) for row, value in rows if traces.are_in(orjson.loads(value))]
+                found = [{"row": row} for row, value in rows if traces.are_in(orjson.loads(value))]
+                if not found:
+                    continue
                 connection.execute("BEGIN IMMEDIATE")
-                connection.executemany(f"DELETE FROM {table} WHERE rowid = ?", found)
+                if either:
+                    same = f"DELETE FROM {table} WHERE rowid <> :row AND {either}"
+                    erased += connection.executemany(same, found).rowcount
+                erased += connection.executemany(deleted, found).rowcount
                 connection.execute("COMMIT")
-                erased += len(found)
             is_busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if is_busy:
             raise StoreLockedError(
-                "somebody reads the file, whose log may still hold what was erased",
+                f"{erased:,} rows are erased, but the file of {self._setting} is being read: it "
+                "still holds their words",
                 where=str(self._path),
-                remedy="Run the same command again.",
+                remedy="Wait for the export, or end it; then run the same command again.",
             )
         return erased

@@ -1,4 +1,4 @@
-"""What a service notes of questions and answers, and reads again."""
+"""What a service notes of questions, answers and shoppers' opinions, and reads again."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from qa_system import __version__
 from qa_system.errors import QASystemError
 from qa_system.serving.errors import NotFoundError
 from qa_system.serving.kept.asked import AskedFile
 from qa_system.serving.kept.audit import AuditFile
 from qa_system.serving.kept.records import record_of, reviews_in
+from qa_system.serving.kept.thread import OwnThread
+from qa_system.serving.product_page.feedback import FeedbackFile
 
 if TYPE_CHECKING:
+    from qa_system.serving.product_page.feedback import Feedback
     from qa_system.serving.schema import Ask, AskBatch, Asked
     from qa_system.serving.service import Served, Service
 
@@ -30,7 +34,8 @@ PRUNED_EACH: Final = 3_600.0
 class Journal:
     """Notes answers and counts questions, in the files that the settings name.
 
-    What cannot be written is told in the log, and the answer is given.
+    What cannot be written is told in the log, and the answer is given. Each file has a thread of
+    its own: what waits for a file keeps nothing else waiting.
 
     Args:
         service: it answers.
@@ -41,9 +46,19 @@ class Journal:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        feedback = service.settings.serving.feedback
         audit, asked = service.settings.serving.audit, service.settings.serving.asked
+        self._feedback = None if feedback is None else FeedbackFile(Path(feedback))
         self._audit = None if audit.file is None else AuditFile(Path(audit.file), audit)
         self._asked = None if asked.file is None else AskedFile(Path(asked.file), asked)
+        self._of_feedback, self._of_audit, self._of_asked = map(
+            OwnThread, ("qa-feedback", "qa-audit", "qa-asked")
+        )
+
+    @property
+    def takes_feedback(self) -> bool:
+        """Whether feedback is kept."""
+        return self._feedback is not None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -53,8 +68,29 @@ class Journal:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+        for thread in (self._of_feedback, self._of_audit, self._of_asked):
+            thread.close()
         for file in filter(None, (self._audit, self._asked)):
             file.close()
+
+    async def keep_feedback(self, given: Feedback, key: str) -> int:
+        """Keep what a shopper says of an answer, and return the number of the entry.
+
+        Args:
+            given: without what it says of reviews that are gone, it is kept.
+            key: the name of the API key that it came with.
+
+        Raises:
+            NotFoundError: this service takes no feedback.
+            OverloadedError: too much waits for the file.
+            StoreUnavailableError: the file cannot be written.
+        """
+        if self._feedback is None:
+            raise NotFoundError("this service takes no feedback")
+        there = await asyncio.to_thread(self._service.present, given.reviews)
+        versions = {"qa_system": __version__, "models": self._service.models}
+        entry = {**given.about(there).model_dump(), "key": key, "versions": versions}
+        return await self._of_feedback.run(self._feedback.append, entry)
 
     def record(self, served: Served, asked: Asked, request: Ask | AskBatch) -> dict[str, Any]:
         """Return the record of an answer.
@@ -95,7 +131,7 @@ class Journal:
             named = reviews_in(record)
             return named == self._service.present(named, generation)
 
-        await _told(self._audit.append, request_id, records, is_sound)
+        await _told(self._of_audit, self._audit.append, request_id, records, is_sound)
 
     async def count(self, asked: Asked, served: Served, client: str) -> None:
         """Count a question that all reviews of an item were asked, if they answer it.
@@ -109,18 +145,20 @@ class Journal:
         if self._asked is None or question.item_id is None or question.filters:
             return
         if not served.values["abstained"]:
-            await _told(self._asked.count, question.item_id, question.text, client)
+            count = self._asked.count
+            await _told(self._of_asked, count, question.item_id, question.text, client)
 
     async def find(self, request_id: str) -> list[dict[str, Any]]:
         """Return the records of the answers to a request.
 
         Raises:
             NotFoundError: none is kept.
+            OverloadedError: too much waits for the file.
             StoreUnavailableError: the file cannot be read.
         """
         if self._audit is None:
             raise NotFoundError("this service keeps no answers")
-        found = await asyncio.to_thread(self._audit.find, request_id)
+        found = await self._of_audit.run(self._audit.find, request_id)
         if not found:
             raise NotFoundError("no answer to such a request is kept")
         return found
@@ -129,20 +167,22 @@ class Journal:
         """Return the questions that are asked most of an item; none if they are not counted.
 
         Raises:
+            OverloadedError: too much waits for the file.
             StoreUnavailableError: the file cannot be read.
         """
-        return [] if self._asked is None else await asyncio.to_thread(self._asked.most, item_id)
+        return [] if self._asked is None else await self._of_asked.run(self._asked.most, item_id)
 
     async def _prune(self) -> None:
         while True:
-            for file in filter(None, (self._audit, self._asked)):
-                await _told(file.prune)
+            for file, thread in ((self._audit, self._of_audit), (self._asked, self._of_asked)):
+                if file is not None:
+                    await _told(thread, file.prune)
             await asyncio.sleep(PRUNED_EACH)
 
 
-async def _told(write: Callable[..., object], *arguments: Any) -> None:
+async def _told(thread: OwnThread, write: Callable[..., object], *arguments: Any) -> None:
     """Write on a thread; an error is told in the log."""
     try:
-        await asyncio.to_thread(write, *arguments)
+        await thread.run(write, *arguments)
     except QASystemError as error:
         logger.error("not kept: %s", error)

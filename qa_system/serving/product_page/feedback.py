@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from qa_system.opinions import VerdictAnswer
 from qa_system.serving.kept.file import KeptFile
@@ -22,11 +22,16 @@ CREATE TABLE IF NOT EXISTS feedback (
   at TEXT NOT NULL,
   entry TEXT NOT NULL CHECK (json_valid(entry))
 );
+CREATE INDEX IF NOT EXISTS of_answer
+ON feedback (json_extract(entry, '$.request_id'), json_extract(entry, '$.item_id'));
 CREATE TRIGGER IF NOT EXISTS append_only BEFORE UPDATE ON feedback
 BEGIN SELECT RAISE(ABORT, 'feedback is only appended'); END;
 """
+_SAME_ANSWER: Final = ("json_extract(entry, '$.request_id')", "json_extract(entry, '$.item_id')")
 
 Id = Annotated[str, Field(min_length=1, max_length=512)]
+Whole = Annotated[int, Field(ge=0, lt=2**63)]
+"""What JSON and SQLite can hold."""
 
 
 class _Strict(BaseModel):
@@ -37,8 +42,14 @@ class Span(_Strict):
     """Words of a review, by the offsets that the answer had."""
 
     review_id: Id
-    start: Annotated[int, Field(ge=0)]
-    end: Annotated[int, Field(ge=0)]
+    start: Whole
+    end: Whole
+
+    @model_validator(mode="after")
+    def _is_a_span(self) -> Span:
+        if self.end < self.start:
+            raise ValueError("end is before start")
+        return self
 
 
 class Feedback(_Strict):
@@ -58,7 +69,7 @@ class Feedback(_Strict):
     """The quotes that were shown."""
     correction: Span | None = None
     """The words that answer, in the shopper's opinion."""
-    generation: Annotated[int | None, Field(ge=0)] = None
+    generation: Whole | None = None
     """Of the answer."""
 
     @property
@@ -127,8 +138,10 @@ class FeedbackFile:
     def forget(self, traces: Traces) -> int:
         """Erase the entries that name or quote a forgotten review; return their number.
 
+        The other entries about the same answer go with them: they may have its reason alone.
+
         Raises:
             StoreLockedError: somebody reads the file all the time.
             StoreUnavailableError: it cannot be written.
         """
-        return self._file.erase("feedback", "entry", traces)
+        return self._file.erase("feedback", "entry", traces, together=_SAME_ANSWER)

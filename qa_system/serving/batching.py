@@ -169,14 +169,11 @@ class Batcher(Generic[Result]):
         return max(now, self._free_at) if self._reads else now
 
     def _overloaded(self) -> OverloadedError:
-        left = self._free() - asyncio.get_running_loop().time()
-        seconds = math.ceil(
-            left
-            + sum(len(each) * self._seconds[lane[1].mode] for lane, each in self._lanes.items())
-        )
-        return OverloadedError(
-            OverloadedError.public_message, retry_after=min(max(seconds, 1), LONGEST_RETRY)
-        )
+        seconds = self._free() - asyncio.get_running_loop().time()
+        for lane, waiting in self._lanes.items():
+            seconds += len(waiting) * self._seconds[lane[1].mode]
+        retry_after = min(max(math.ceil(seconds), 1), LONGEST_RETRY)
+        return OverloadedError(OverloadedError.public_message, retry_after=retry_after)
 
     def _take(self) -> tuple[list[_Waiting[Result]], Manner]:
         """Take a batch off the queue: of the client whose turn it is, and of others as alike.

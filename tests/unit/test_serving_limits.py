@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qa_system.config import KeySettings, ServingSettings, load_settings
@@ -132,6 +132,7 @@ def test_a_bucket_holds_a_minute_and_fills_up_evenly(tmp_path: Path) -> None:
     limits.close()
 
 
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.lists(st.tuples(st.integers(0, 90), st.integers(1, 50)), max_size=30))
 def test_no_minute_has_more_questions_than_two_buckets(
     per_minute: int, asked: list[tuple[int, int]]

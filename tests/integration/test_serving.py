@@ -91,6 +91,7 @@ def test_of_several_questions_each_has_its_own_error(server: Serving) -> None:
     ]
     assert answers[0]["answers"] == answers[3]["answers"] == server.ask(top_k=1).json()["answers"]
     assert {each["request_id"] for each in answers} == {found.json()["request_id"]}
+    assert not any("feedback" in each for each in answers)
 
 
 def test_an_answer_is_found_in_its_review(server: Serving) -> None:
@@ -127,7 +128,25 @@ def test_a_digest_is_that_of_the_job(server: Serving, sample_store: Path) -> Non
     ("body", "status", "code", "said"),
     [
         (b"{", 400, "malformed_request", "no JSON"),
-        (b"[" * 50_000, 400, "malformed_request", "no JSON"),
+        (b"[" * 50_000, 400, "malformed_request", "nests too deeply"),
+        (
+            b'{"question": "Loud?", "item_id": "a", "top_k": %b}' % (b"9" * 5_000),
+            400,
+            "malformed_request",
+            "too many digits",
+        ),
+        (
+            b'{"question": "Loud?", "item_id": "a", "top_k": 9%b}' % (b"9" * 20),
+            422,
+            "invalid_request",
+            "top_k",
+        ),
+        (
+            b'{"question": "Loud?", "item_id": "a", "timeout_ms": 9%b}' % (b"9" * 20),
+            422,
+            "invalid_request",
+            "timeout_ms",
+        ),
         (b"", 422, "invalid_request", "body"),
         (b"[]", 422, "invalid_request", "the body"),
         (b'{"question": "Loud?"}', 422, "invalid_request", "item_id: Field required"),

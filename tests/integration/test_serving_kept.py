@@ -1,9 +1,12 @@
 """What `qa serve` keeps of answers and questions, by two workers, and that it can be forgotten."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing
 from pathlib import Path
 from shutil import copytree
 from threading import Event, Thread
@@ -118,8 +121,52 @@ def test_an_answer_from_the_cache_has_a_record_of_its_own(keeping: Keeping) -> N
 def test_questions_that_are_asked_together_have_one_request(keeping: Keeping) -> None:
     questions = [ZIPPER, {**ZIPPER, "item_id": "nothing"}, {**ZIPPER, "question": "Is it warm?"}]
     found = keeping.client.post("/v1/ask:batch", json={"questions": questions})
+    assert all(each["feedback"] for each in found.json()["answers"])
     records = keeping.records(found.json()["request_id"])
     assert [each["question"] for each in records] == ["How is the zipper?", "Is it warm?"]
+
+
+def test_numbers_that_no_file_holds_are_refused(keeping: Keeping) -> None:
+    said = {**ZIPPER, "request_id": "odd", "verdict": "up"}
+    span = {"review_id": "r", "start": 0, "end": 4}
+    for wrong in (
+        {"generation": 2**70},
+        {"shown": [{**span, "start": 2**80, "end": 2**80}]},
+        {"correction": {**span, "end": 2**63}},
+        {"correction": {**span, "start": 9}},
+    ):
+        body = json.dumps({**said, **wrong})
+        refused = keeping.client.post("/v1/feedback", content=body)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid_request")
+    largest = {"generation": 2**63 - 1, "correction": {**span, "end": 2**63 - 1}}
+    assert keeping.client.post("/v1/feedback", json={**said, **largest}).status_code == 202
+
+
+def test_files_that_others_hold_keep_nothing_else_waiting(keeping: Keeping) -> None:
+    said = {**ZIPPER, "request_id": "held", "verdict": "up"}
+    files = [keeping.folder / f"{name}.sqlite3" for name in ("feedback", "audit", "asked")]
+    with ExitStack() as stack:
+        for path in files:
+            held = stack.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
+            held.execute("BEGIN IMMEDIATE")
+        clients = stack.enter_context(ThreadPoolExecutor(90))
+
+        def send(_: int) -> int:
+            return httpx.post(
+                keeping.client.base_url.join("/v1/feedback"),
+                json=said, headers=keeping.client.headers, timeout=60,
+            ).status_code  # fmt: skip
+
+        sending = [clients.submit(send, number) for number in range(90)]
+        # Two workers keep 32 of them waiting each; by then there is no room.
+        done, waiting = wait(sending, return_when=FIRST_COMPLETED, timeout=60)
+        assert {each.result() for each in done} == {503}
+        review = keeping.client.get(f"/v1/items/{JACKET}/reviews/nothing")
+        ready = keeping.client.get("/health/ready")
+        assert (review.status_code, ready.status_code) == (404, 200)
+        assert not all(each.done() for each in waiting)
+        assert {each.result() for each in sending} == {503}
+    assert keeping.client.post("/v1/feedback", json=said).status_code == 202
 
 
 def test_only_a_secret_key_reads_what_is_kept(keeping: Keeping) -> None:

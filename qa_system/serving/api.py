@@ -23,6 +23,7 @@ from qa_system.serving.envelope import Envelope, refused
 from qa_system.serving.errors import (
     ClientGoneError,
     InvalidRequestError,
+    KeyRefusedError,
     MalformedRequestError,
     MethodNotAllowedError,
     NotFoundError,
@@ -73,9 +74,17 @@ async def _secret(request: Request, given: Given, credentials: Bearer) -> Caller
     return _caller(request, given, credentials, browser=False)
 
 
+async def _owner(caller: Annotated[Caller, Depends(_secret)]) -> Caller:
+    if caller.key is None:
+        raise KeyRefusedError("this takes a secret API key, and the service has none")
+    return caller
+
+
 Anybody = Annotated[Caller, Depends(_anybody)]
 """Whoever has a key."""
 Secret = Annotated[Caller, Depends(_secret)]
+"""Whoever has a key that is not publishable, and everybody where the service has no keys."""
+Owner = Annotated[Caller, Depends(_owner)]
 """Whoever has a key that is not publishable."""
 
 RequestId = Annotated[str, InPath(pattern=r"^[A-Za-z0-9._-]{1,64}$", examples=["6f1c0f2f"])]
@@ -208,7 +217,7 @@ async def questions(item_id: str, request: Request, caller: Anybody) -> Response
     "/v1/answers/{request_id}",
     responses=_responses({"answers": [RECORD], "request_id": "6f1c0f2f"}, "The records."),
 )
-async def answers(request_id: RequestId, request: Request, caller: Secret) -> Response:  # noqa: ARG001
+async def answers(request_id: RequestId, request: Request, caller: Owner) -> Response:  # noqa: ARG001
     """Return what the answers to a request were made of, as far as the service keeps it."""
     records = await _journal(request).find(request_id)
     return _json({"answers": records, "request_id": request_id}, {"cache-control": "no-store"})
@@ -218,7 +227,7 @@ async def answers(request_id: RequestId, request: Request, caller: Secret) -> Re
     "/v1/answers/{request_id}:replay",
     responses=_responses({"answers": [REPLAYED], "request_id": "6f1c0f2f"}, "What came of it."),
 )
-async def replay(request_id: RequestId, request: Request, caller: Secret) -> Response:
+async def replay(request_id: RequestId, request: Request, caller: Owner) -> Response:
     """Answer the questions of a request again, and say what is not as it was, and why."""
     service, journal = _service(request), _journal(request)
     records = await journal.find(request_id)

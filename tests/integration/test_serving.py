@@ -205,7 +205,7 @@ def test_what_is_not_there_and_methods_that_are_not_taken(server: Serving) -> No
     assert (lost.status_code, lost.json()["error"]["code"]) == (404, "not_found")
     # What is off by default.
     asked = server.ask().json()["request_id"]
-    assert server.client.get(f"/v1/answers/{asked}").status_code == 404
+    assert server.client.get(f"/v1/answers/{asked}").status_code == 401
     questions = server.client.get(f"/v1/items/{JACKET}/questions")
     assert questions.json() == {"item_id": JACKET, "questions": []}
     taken = server.client.delete("/v1/ask")

@@ -22,6 +22,7 @@ from qa_system.digests.records import Aspect, Digest
 from qa_system.opinions import Quote
 from qa_system.serving.kept.asked import AskedFile
 from qa_system.serving.kept.audit import AuditFile
+from qa_system.serving.schema import RECORD
 from qa_system.stores import open_store
 from serving import JACKET, ZIPPER, Serving, serving
 
@@ -92,6 +93,7 @@ def test_an_answer_is_explained_by_its_record(keeping: Keeping) -> None:
     answer = keeping.ask("first", filters={"field": "meta.stars", "operator": ">=", "value": 1})
     said = answer.json()
     [record] = keeping.records("first")
+    assert set(record) == set(RECORD)
     for name in ("question", "item_id", "score", "threshold", "abstained", "generation"):
         assert record[name] == said[name]
     assert record["filters"] == {"field": "meta.stars", "operator": ">=", "value": 1}

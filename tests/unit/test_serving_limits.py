@@ -13,9 +13,11 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.requests import Request
 
-from qa_system.config import KeySettings, ServingSettings, load_settings
+from qa_system.config import KeySettings, ServingSettings, changed, load_settings
 from qa_system.errors import ConfigError, QASystemError, UnknownItemError
+from qa_system.serving.api import _client
 from qa_system.serving.cache import OVERHEAD, Cache
 from qa_system.serving.errors import (
     KeyRefusedError,
@@ -23,8 +25,10 @@ from qa_system.serving.errors import (
     RequestTooLargeError,
     status_of,
 )
-from qa_system.serving.keys import Keys
+from qa_system.serving.keys import Caller, Keys
 from qa_system.serving.limits import RateLimits
+from qa_system.serving.service import models_of
+from qa_system.serving.worker import _sharing_cores
 from qa_system.stores.contract import Generation
 from qa_system.stores.filters import InvalidFilterError
 
@@ -218,6 +222,42 @@ def test_a_cache_keeps_to_its_size_and_to_one_generation(
         assert cache.bytes == sum(len(each) + OVERHEAD for each in found if each is not None)
         if len(value) + OVERHEAD <= most:
             assert cache.get(generation, key) == value
+
+
+def test_shoppers_take_turns_behind_a_proxy_with_a_secret_key() -> None:
+    secret = Caller("shop", KeySettings(name="shop", env="SHOP_KEY"))
+
+    def lane(address: str, caller: Caller = secret) -> str:
+        return _client(Request({"type": "http", "client": (address, 1)}), caller)
+
+    assert lane("203.0.113.1") == lane("203.0.113.1") != lane("203.0.113.2")
+    assert lane("203.0.113.1") != lane("203.0.113.1", Caller("page", None))
+
+
+def test_an_answers_tag_changes_with_everything_that_it_depends_on(tmp_path: Path) -> None:
+    confidence = tmp_path / "confidence.json"
+    confidence.write_text("{}")
+    chosen = load_settings(None, {"answers.confidence": str(confidence)}, environ={})
+    before = models_of(chosen)
+    assert {"bundled:encoder", "bundled:reader", "bundled:judge", "bundled:generator"} < set(before)
+    confidence.write_text('{"fitted": []}')
+    assert models_of(chosen)["answers.confidence"] != before["answers.confidence"]
+    extracts = changed(chosen, {"serving.modes": ["extract"]})
+    assert "bundled:generator" not in models_of(extracts)
+
+
+def test_workers_share_the_cores_in_everything_that_computes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    chosen = load_settings(None, {"serving.workers": 4, "reader.threads": 3}, environ={})
+    shared = _sharing_cores(chosen)
+    threads = {
+        name: getattr(shared, name).threads
+        for name in type(shared).model_fields
+        if hasattr(getattr(shared, name), "threads")
+    }
+    assert threads == {"encoder": 2, "reader": 3, "judge": 2, "generator": 2}
 
 
 def test_the_statuses_of_errors() -> None:

@@ -169,9 +169,8 @@ class Service:
             return set(reviews)
         same = [{"field": field, "operator": "in", "value": sorted(reviews)} for field in ID_FIELDS]
         found = self._system.store.filter_documents({"operator": "OR", "conditions": same})
-        return {name for each in found for name in (each.id, each.meta.get("review_id"))} & set(
-            reviews
-        )
+        there = {name for each in found for name in (each.id, each.meta.get("review_id"))}
+        return {each for each in reviews if each in there}
 
     async def review(self, item_id: str, review_id: str) -> tuple[dict[str, Any], str]:
         """Return a review and its tag, to show an answer in its place.

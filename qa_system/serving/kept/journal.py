@@ -44,6 +44,8 @@ class Journal:
         audit, asked = service.settings.serving.audit, service.settings.serving.asked
         self._audit = None if audit.file is None else AuditFile(Path(audit.file), audit)
         self._asked = None if asked.file is None else AskedFile(Path(asked.file), asked)
+        both: tuple[AuditFile | AskedFile | None, ...] = (self._audit, self._asked)
+        self._files = [each for each in both if each is not None]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -53,7 +55,7 @@ class Journal:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        for file in filter(None, (self._audit, self._asked)):
+        for file in self._files:
             file.close()
 
     def record(self, served: Served, asked: Asked, request: Ask | AskBatch) -> dict[str, Any]:
@@ -135,7 +137,7 @@ class Journal:
 
     async def _prune(self) -> None:
         while True:
-            for file in filter(None, (self._audit, self._asked)):
+            for file in self._files:
                 await _told(file.prune)
             await asyncio.sleep(PRUNED_EACH)
 

@@ -288,7 +288,10 @@ OWN_FIELDS = frozenset({"review_id", "item_id", "content_hash", "title"})
 
 def _evidence(examined: Examination) -> list[dict[str, Any]]:
     return [
-        {"review_id": each.meta.get("review_id", each.id), "score": each.score}
+        {
+            "review_id": each.meta.get("review_id", each.id),
+            "score": None if each.score is None else float(each.score),
+        }
         for each in examined.documents
     ]
 

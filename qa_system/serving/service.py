@@ -170,9 +170,8 @@ class Service:
             return set(reviews)
         same = [{"field": field, "operator": "in", "value": sorted(reviews)} for field in ID_FIELDS]
         found = self._system.store.filter_documents({"operator": "OR", "conditions": same})
-        return {name for each in found for name in (each.id, each.meta.get("review_id"))} & set(
-            reviews
-        )
+        there = {name for each in found for name in (each.id, each.meta.get("review_id"))}
+        return {each for each in reviews if each in there}
 
     async def review(self, item_id: str, review_id: str) -> tuple[dict[str, Any], str]:
         """Return a review and its tag, to show an answer in its place.
@@ -290,7 +289,10 @@ OWN_FIELDS = frozenset({"review_id", "item_id", "content_hash", "title"})
 
 def _evidence(examined: Examination) -> list[dict[str, Any]]:
     return [
-        {"review_id": each.meta.get("review_id", each.id), "score": each.score}
+        {
+            "review_id": each.meta.get("review_id", each.id),
+            "score": None if each.score is None else float(each.score),
+        }
         for each in examined.documents
     ]
 

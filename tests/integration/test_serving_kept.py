@@ -291,3 +291,13 @@ def test_forgetting_reaches_everything_that_a_running_service_has(keeping: Keepi
     ]
     assert keeping.held(*secrets) == set()
     assert "not kept" not in keeping.log()
+
+
+def test_an_answer_is_given_though_its_record_cannot_be_kept(keeping: Keeping) -> None:
+    with closing(sqlite3.connect(keeping.folder / "audit.sqlite3")) as connection:
+        connection.execute("DROP TABLE answers")
+    assert keeping.ask("lost").status_code == 200
+    assert "not kept: the file of serving.audit.file cannot be used" in keeping.log()
+    found = keeping.client.get("/v1/answers/lost")
+    assert (found.status_code, found.json()["error"]["code"]) == (503, "store_unavailable")
+    assert str(keeping.folder) not in found.text

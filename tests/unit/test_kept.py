@@ -97,7 +97,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(STEPS)
 def test_no_byte_stays_of_what_was_forgotten_or_dropped(steps: list[tuple[str, int, int]]) -> None:
     with TemporaryDirectory() as folder:

@@ -51,9 +51,13 @@ class Journal:
         self._feedback = None if feedback is None else FeedbackFile(Path(feedback))
         self._audit = None if audit.file is None else AuditFile(Path(audit.file), audit)
         self._asked = None if asked.file is None else AskedFile(Path(asked.file), asked)
-        self._of_feedback, self._of_audit, self._of_asked = map(
-            OwnThread, ("qa-feedback", "qa-audit", "qa-asked")
+        self._of_feedback = OwnThread("qa-feedback")
+        self._of_audit, self._of_asked = OwnThread("qa-audit"), OwnThread("qa-asked")
+        both: tuple[tuple[AuditFile | AskedFile | None, OwnThread], ...] = (
+            (self._audit, self._of_audit),
+            (self._asked, self._of_asked),
         )
+        self._files = [(file, thread) for file, thread in both if file is not None]
 
     @property
     def takes_feedback(self) -> bool:
@@ -70,7 +74,7 @@ class Journal:
             await task
         for thread in (self._of_feedback, self._of_audit, self._of_asked):
             thread.close()
-        for file in filter(None, (self._audit, self._asked)):
+        for file, _ in self._files:
             file.close()
 
     async def keep_feedback(self, given: Feedback, key: str) -> int:
@@ -174,9 +178,8 @@ class Journal:
 
     async def _prune(self) -> None:
         while True:
-            for file, thread in ((self._audit, self._of_audit), (self._asked, self._of_asked)):
-                if file is not None:
-                    await _told(thread, file.prune)
+            for file, thread in self._files:
+                await _told(thread, file.prune)
             await asyncio.sleep(PRUNED_EACH)
 
 

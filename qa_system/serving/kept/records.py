@@ -23,7 +23,7 @@ Values = Mapping[str, Any]
 
 def record_of(
     values: Values, evidence: Sequence[Values], asked: Values, versions: Values
-) -> Values:
+) -> dict[str, Any]:
     """Return the record of an answer.
 
     Args:

@@ -304,6 +304,9 @@ const REASON_LENGTH = 1000;
 /** Quotes that feedback names; the service takes 100. */
 const SHOWN = 50;
 const TIMEOUT_MS = 10_000;
+const MODES = ["extract", "generate", "auto"];
+/** Of numbers that timers take. */
+const LARGEST = 2 ** 31;
 /** What the page waits longer than the server was told to, so that its error is the one shown. */
 const GRACE_MS = 2_000;
 
@@ -344,14 +347,30 @@ function inSnippet({ snippet, text }) {
   return [snippet.slice(0, at), h("mark", {}, text), snippet.slice(at + text.length)];
 }
 
-function parsed(json, name, fallback) {
+/** Tell whoever makes the page what is wrong with an attribute. */
+function warn(name, wrong) {
+  console.warn(`<review-answers>: the attribute ${name} ${wrong}`);
+}
+
+function parsed(json, name, kind, isKind, fallback) {
   if (!json) return fallback;
   try {
-    return JSON.parse(json);
+    const value = JSON.parse(json);
+    if (isKind(value)) return value;
+    warn(name, `is not ${kind}`);
   } catch (error) {
-    console.warn(`<review-answers>: the attribute ${name} is not JSON: ${error.message}`);
-    return fallback;
+    warn(name, `is not JSON: ${error.message}`);
   }
+  return fallback;
+}
+
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const areStrings = (value) => Array.isArray(value) && value.every((each) => typeof each === "string");
+
+/** Whether a value is a text, or has one for each plural of a count, and there of another. */
+function isText(value, counts = 2) {
+  if (typeof value === "string") return true;
+  return counts > 0 && isObject(value) && "other" in value && Object.values(value).every((each) => isText(each, counts - 1));
 }
 
 /** What keeps an answer from being shown; `key` names its text. */
@@ -378,6 +397,21 @@ function pointsOf(answers) {
     .map((answer) => ({ label: answer.text, quotes: [{ field: "text", ...answer }] }));
 }
 
+/** A number of stars; null: it is none, as an empty field of a table. */
+function starsOf(value) {
+  const isGiven = typeof value === "number" || (typeof value === "string" && value.trim());
+  const stars = isGiven ? Number(value) : NaN;
+  return stars >= 0 && stars <= 5 ? stars : null;
+}
+
+function isLanguage(tag) {
+  try {
+    return Intl.getCanonicalLocales(tag).length > 0;
+  } catch {
+    return false;
+  }
+}
+
 const SIDES = { yes: "no", no: "yes", for: "against", against: "for" };
 
 /** What a point says: yes or no where there is a verdict, or else something for or against the item. */
@@ -387,11 +421,13 @@ function sideOf(point, verdict) {
 }
 
 class ReviewAnswers extends HTMLElement {
-  static observedAttributes = ["item", "lang", "texts", "questions", "feedback"];
+  static observedAttributes = ["item", "lang", "texts", "questions", "most-asked", "feedback"];
 
   #state = {};
+  #asked = [];
   #asking = null;
   #nodes = {};
+  #own = {};
   #ids = 0;
 
   constructor() {
@@ -401,6 +437,7 @@ class ReviewAnswers extends HTMLElement {
 
   connectedCallback() {
     this.#draw();
+    this.#loadAsked();
   }
 
   disconnectedCallback() {
@@ -410,6 +447,7 @@ class ReviewAnswers extends HTMLElement {
   attributeChangedCallback(name, before, after) {
     if (!this.#nodes.box || before === after) return;
     if (name === "item") this.reset();
+    if (name === "item" || name === "most-asked") this.#loadAsked();
     this.#draw();
   }
 
@@ -424,10 +462,10 @@ class ReviewAnswers extends HTMLElement {
     let state;
     try {
       const answers = await this.#post("v1/ask", this.#request(text), asking.signal);
+      if (!isObject(answers)) throw new Problem("other");
       state = { phase: "answer", question: text, answers };
     } catch (problem) {
-      const isUnknown = problem.status === 404; // the item
-      if (isUnknown) state = { phase: "answer", question: text, answers: { reviews: 0 } };
+      if (problem.code === "unknown_item") state = { phase: "answer", question: text, answers: { reviews: 0 } };
       else state = { phase: "error", question: text, problem };
     }
     if (asking !== this.#asking) return undefined; // asked something else meanwhile
@@ -447,18 +485,46 @@ class ReviewAnswers extends HTMLElement {
 
   // Requests
 
+  /** What is asked. Without its item or its filters, a question would be answered from other reviews. */
   #request(question) {
+    const item = this.getAttribute("item");
+    const written = this.getAttribute("filters");
+    const filters = parsed(written, "filters", "an object", isObject, undefined);
+    if (!item) warn("item", "is missing: nothing is asked");
+    if (!item || (written && !filters)) throw new Problem("denied", { retry: false });
+    const mode = this.getAttribute("mode") || undefined;
+    const isMode = !mode || MODES.includes(mode);
+    if (!isMode) warn("mode", `is none of ${MODES.join(", ")}`);
     const optional = {
-      timeout_ms: this.#number("timeout-ms"),
-      top_k: this.#number("top-k"),
-      mode: this.getAttribute("mode") || undefined,
-      filters: parsed(this.getAttribute("filters"), "filters", undefined),
+      timeout_ms: this.#number("timeout-ms"), top_k: this.#number("top-k"), mode: isMode ? mode : undefined, filters,
     };
-    return { question, item_id: this.getAttribute("item"), ...optional };
+    return { question, item_id: item, ...optional };
+  }
+
+  /** Show what is asked most of the item, in place of the questions that the page has given. */
+  async #loadAsked() {
+    const asked = (this.#asked = []);
+    const item = this.getAttribute("item");
+    if (!item || this.getAttribute("most-asked") === "off") return;
+    try {
+      const response = await this.#fetch(`v1/items/${encodeURIComponent(item)}/questions`, {});
+      const { questions } = await response.json();
+      if (areStrings(questions)) asked.push(...questions);
+    } catch {
+      return; // those that the page has given stay
+    }
+    const { row } = this.#nodes;
+    // What has the focus stays.
+    if (asked !== this.#asked || !asked.length || row.contains(this.shadowRoot.activeElement)) return;
+    row.replaceWith((this.#nodes.row = this.#suggestions()));
   }
 
   #number(attribute) {
-    return Number(this.getAttribute(attribute)) || undefined;
+    const written = this.getAttribute(attribute);
+    if (!written) return undefined;
+    const number = Number(written);
+    if (Number.isInteger(number) && number > 0 && number < LARGEST) return number;
+    return warn(attribute, "is not a whole number above 0");
   }
 
   #url(path) {
@@ -478,8 +544,9 @@ class ReviewAnswers extends HTMLElement {
     } catch {
       throw new Problem(limit.aborted ? "slow" : "offline");
     }
-    if (!response.ok) throw Object.assign(problemOf(response), { status: response.status });
-    return response;
+    if (response.ok) return response;
+    const told = await response.json().catch(() => null); // a proxy's page is no JSON
+    throw Object.assign(problemOf(response), { status: response.status, code: told?.error?.code });
   }
 
   async #post(path, body, signal) {
@@ -498,13 +565,12 @@ class ReviewAnswers extends HTMLElement {
 
   /** The language of the texts: as the page says, if there are texts in it; else English. */
   get #language() {
-    const asked = this.closest("[lang]")?.lang || document.documentElement.lang;
-    return asked && (this.hasAttribute("texts") || asked.split("-")[0] in TEXTS) ? asked : "en";
+    const asked = (this.closest("[lang]")?.lang || document.documentElement.lang).replaceAll("_", "-");
+    return isLanguage(asked) && (this.hasAttribute("texts") || asked.split("-")[0] in TEXTS) ? asked : "en";
   }
 
   #text(key, values = {}) {
-    const own = parsed(this.getAttribute("texts"), "texts", {});
-    let text = own[key] ?? TEXTS[this.#language.split("-")[0]]?.[key] ?? TEXTS.en[key];
+    let text = this.#own[key] ?? TEXTS[this.#language.split("-")[0]]?.[key] ?? TEXTS.en[key];
     for (const count of [values.n, values.total]) {
       if (typeof text !== "object") break;
       text = text[new Intl.PluralRules(this.#language).select(count)] ?? text.other;
@@ -526,6 +592,11 @@ class ReviewAnswers extends HTMLElement {
   // The parts that stay
 
   #draw() {
+    const own = Object.entries(parsed(this.getAttribute("texts"), "texts", "an object", isObject, {}));
+    for (const [name, text] of own) if (!isText(text)) warn("texts", `has a ${name} that is no text`);
+    this.#own = Object.fromEntries(own.filter(([, text]) => isText(text)));
+    const lang = this.getAttribute("lang");
+    if (lang && !isLanguage(lang.replaceAll("_", "-"))) warn("lang", "is no language");
     const typed = this.#nodes.input?.value ?? "";
     const ask = (event) => {
       event.preventDefault();
@@ -544,19 +615,20 @@ class ReviewAnswers extends HTMLElement {
     );
     const result = h("div", { class: "result", part: "result", role: "group", "aria-label": this.#text("result"), hidden: true });
     const status = h("p", { class: "unseen", role: "status" });
+    const row = this.#suggestions();
     const box = h(
       "section",
       { class: "box", part: "box", "aria-labelledby": "title", lang: this.#language, dir: this.#language === "en" ? "ltr" : null },
       h("div", { id: "title" }, h("slot", { name: "heading" }, h("h2", {}, this.#text("title")))),
-      form, this.#suggestions(), status, result, h("slot", { name: "footer" }),
+      form, row, status, result, h("slot", { name: "footer" }),
     );
     this.shadowRoot.replaceChildren(box);
-    this.#nodes = { box, input, status, result };
+    this.#nodes = { box, input, row, status, result };
     this.#show(this.#state, { tell: false });
   }
 
   #suggestions() {
-    const questions = parsed(this.getAttribute("questions"), "questions", []);
+    const questions = this.#asked.length ? this.#asked : parsed(this.getAttribute("questions"), "questions", "a list of texts", areStrings, []);
     const chips = questions.map((question) =>
       h("li", {}, h("button", { class: "chip", part: "suggestion", type: "button", dir: "auto", click: () => this.ask(question) }, question)));
     const asks = (event) => {
@@ -744,13 +816,13 @@ class ReviewAnswers extends HTMLElement {
     const button = h("button", {
       class: "link", type: "button", "aria-expanded": "false", "aria-describedby": id, click: () => this.#toggle(quote, button, figure),
     }, this.#text("open"));
-    const stars = Number(meta.stars ?? meta.rating ?? meta.overall);
+    const stars = [meta.stars, meta.rating, meta.overall].map(starsOf).find((each) => each !== null) ?? null;
     const figure = h(
       "figure", { class: "quote", part: "quote" },
       h("blockquote", { id, dir: "auto" }, inSnippet(quote)),
       h(
         "figcaption", {},
-        stars >= 0 && stars <= 5 ? this.#stars(stars) : null,
+        stars === null ? null : this.#stars(stars),
         this.#date(meta.date),
         quote.review_id ? button : null,
       ),

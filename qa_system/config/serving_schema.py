@@ -3,15 +3,62 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from qa_system.config.choices import AnswerMode
-from qa_system.config.store_schema import Positive, Strict
+from qa_system.config.store_schema import Strict
 
-__all__ = ["KeySettings", "ServingSettings"]
+__all__ = ["AskedSettings", "AuditSettings", "KeySettings", "ServingSettings"]
 
-Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1, lt=2**31)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Days = Annotated[int, Field(ge=1, le=36_500)]
+
+
+def _named(place: str) -> str:
+    """Return the name of a file, a folder, a variable or a host, which may not be empty."""
+    if not place.strip() or "\0" in place:
+        raise ValueError("is empty, or has a character of code 0; leave the setting out instead")
+    return place
+
+
+def _origin(given: str) -> str:
+    """Return an origin as browsers send it.
+
+    >>> _origin("https://Shop.example:443"), _origin("http://[::1]:8080")
+    ('https://shop.example', 'http://[::1]:8080')
+    """
+    try:
+        parts = urlsplit(given)
+        port = parts.port or DEFAULT_PORTS.get(parts.scheme)
+        host = parts.hostname or ""
+        host = f"[{host}]" if ":" in host else host.encode("idna").decode()
+    except ValueError:  # the port is no number, or the host no name
+        host = ""
+    is_odd = any(each.isspace() or each in "*?#@" for each in given)
+    if not host or is_odd or parts.path or parts.scheme not in DEFAULT_PORTS:
+        raise ValueError(f"{given!r} is no origin; write for example https://shop.example")
+    is_default = port == DEFAULT_PORTS[parts.scheme]
+    return f"{parts.scheme}://{host}" + ("" if is_default else f":{port}")
+
+
+def _collector(address: str) -> str:
+    """Return the address of a collector of traces."""
+    try:
+        parts = urlsplit(address)
+        is_sound = parts.scheme in DEFAULT_PORTS and parts.hostname and parts.port != 0
+    except ValueError:
+        is_sound = False
+    if not is_sound:
+        raise ValueError("is no address; write for example http://localhost:4318/v1/traces")
+    return address
+
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+Name = Annotated[str, AfterValidator(_named)]
+Origin = Annotated[str, AfterValidator(_origin)]
 
 
 class KeySettings(Strict):
@@ -21,9 +68,9 @@ class KeySettings(Strict):
     """Names the key in logs and metrics."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Of the key, in hexadecimal digits."""
-    env: str | None = None
+    env: Name | None = None
     """The environment variable that holds the key, in place of its hash."""
-    origins: tuple[Annotated[str, Field(pattern=r"^https?://[^/\s*]+$")], ...] = ()
+    origins: tuple[Origin, ...] = ()
     """Makes the key publishable: a browser may use it on pages of these origins."""
     per_minute: Positive | None = None
     """Questions a minute, of all workers together; None: any number."""
@@ -40,19 +87,43 @@ class KeySettings(Strict):
         return self
 
 
+class AuditSettings(Strict):
+    """What is kept of every answer, so that it can be explained and given again."""
+
+    file: Name | None = None
+    """The file; None: nothing is kept."""
+    days: Days | None = 30
+    """How long an answer is kept; None: until others take its place."""
+    rows: Positive | None = 1_000_000
+    """How many answers are kept, the newest; None: any number."""
+
+
+class AskedSettings(Strict):
+    """The questions that are asked most of an item, which the widget shows."""
+
+    file: Name | None = None
+    """The file; None: questions are neither kept nor shown."""
+    days: Days = 90
+    """How long an asking counts."""
+    askings: Positive = 3
+    """From how many on a question is shown; those of one client count once a day."""
+    shown: Positive = 5
+    """Questions of an item at most."""
+
+
 class ServingSettings(Strict):
     """How `qa serve` serves."""
 
-    host: str = "127.0.0.1"
+    host: Name = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     """0: one that is free."""
-    workers: Positive = 1
+    workers: Annotated[int, Field(ge=1, le=1_000)] = 1
     """Processes, each with the models of its own."""
     keys: tuple[KeySettings, ...] = ()
     """None: everybody who reaches the address may ask."""
-    state: str | None = None
+    state: Name | None = None
     """The folder in which workers count for the rate limits; None: a temporary one."""
-    modes: tuple[AnswerMode, ...] = ("extract", "generate", "auto")
+    modes: Annotated[tuple[AnswerMode, ...], Field(min_length=1)] = ("extract", "generate", "auto")
     """What a request may name as its mode."""
     max_body_bytes: Positive = 100_000
     max_question_chars: Positive = 500
@@ -74,13 +145,15 @@ class ServingSettings(Strict):
     """Of answers that are kept in memory, by all workers together; 0: none are."""
     cache_seconds: Count = 60
     """How long a client may keep an answer (`Cache-Control: max-age`)."""
-    poll_seconds: Annotated[float, Field(gt=0)] = 1.0
+    poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = 1.0
     """How often a server's index is asked for changes; the embedded store is asked each time."""
-    feedback: str | None = None
+    feedback: Name | None = None
     """The file of what shoppers say of answers; None: nothing is taken."""
+    audit: AuditSettings = AuditSettings()
+    asked: AskedSettings = AskedSettings()
     log_questions: bool = False
     """Whether logs have the text of questions, which may be personal."""
-    traces: str | None = None
+    traces: Annotated[str, AfterValidator(_collector)] | None = None
     """The address of an OpenTelemetry collector, to which traces are sent over HTTP."""
 
     @model_validator(mode="after")

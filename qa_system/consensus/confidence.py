@@ -23,7 +23,15 @@ from qa_system.errors import ConfigError, ModelError
 from qa_system.models.locate import locate, weights_sha256
 from qa_system.readers.calibration import Sigmoid, log_odds_of
 
-__all__ = ["Confidence", "PipelineKey", "confidence_of", "keep_confidence", "kept_in", "key_of"]
+__all__ = [
+    "Confidence",
+    "PipelineKey",
+    "confidence_of",
+    "keep_confidence",
+    "kept_in",
+    "key_of",
+    "place_of",
+]
 
 SHIPPED: Final = "confidence.json"
 FORMAT: Final = 1
@@ -149,7 +157,7 @@ def confidence_of(settings: Settings, *, reads_sentences: bool) -> Confidence | 
     """
     own = settings.reader.no_answer_threshold, settings.reader.temperature
     found = None
-    if all(each is None for each in own) and (kept := kept_in(_place_of(settings))):
+    if all(each is None for each in own) and (kept := kept_in(place_of(settings))):
         key = key_of(settings, reads_sentences=reads_sentences)
         found = kept.get(key)
         if settings.answers.confidence and all(each.reader != key.reader for each in kept):
@@ -226,6 +234,7 @@ def keep_confidence(confidence: Confidence, settings: Settings, *, reads_sentenc
     return place
 
 
-def _place_of(settings: Settings) -> Path:
+def place_of(settings: Settings) -> Path:
+    """Return the file of confidences: the one that is set, or else the one that ships."""
     chosen = settings.answers.confidence
     return resource("configs") / SHIPPED if chosen is None else Path(chosen)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Mapping
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final, TypeVar
 
 import orjson
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import Path as InPath
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.responses import PlainTextResponse
@@ -19,15 +20,26 @@ from qa_system.errors import ClosedError
 from qa_system.serving.envelope import Envelope, handle_errors
 from qa_system.serving.errors import (
     ClientGoneError,
-    NotFoundError,
+    KeyRefusedError,
     RateLimitedError,
 )
+from qa_system.serving.kept.journal import Journal
+from qa_system.serving.kept.records import changes
+from qa_system.serving.kept.thread import OwnThread
 from qa_system.serving.keys import Caller, Keys
 from qa_system.serving.limits import RateLimits
-from qa_system.serving.product_page.feedback import Feedback, FeedbackFile
+from qa_system.serving.product_page.feedback import Feedback
 from qa_system.serving.product_page.widget import WidgetFiles
-from qa_system.serving.schema import ANSWERS, REFERENCE, Ask, AskBatch, answer_schemas
-from qa_system.serving.service import Service
+from qa_system.serving.schema import (
+    ANSWERS,
+    RECORD,
+    REFERENCE,
+    REPLAYED,
+    Ask,
+    AskBatch,
+    answer_schemas,
+)
+from qa_system.serving.service import Service, tag_of
 
 __all__ = ["application"]
 
@@ -56,17 +68,27 @@ async def _secret(request: Request, given: Given, credentials: Bearer) -> Caller
     return _caller(request, given, credentials, browser=False)
 
 
+async def _owner(caller: Annotated[Caller, Depends(_secret)]) -> Caller:
+    if caller.key is None:
+        raise KeyRefusedError("this takes a secret API key, and the service has none")
+    return caller
+
+
 Anybody = Annotated[Caller, Depends(_anybody)]
 """Whoever has a key."""
 Secret = Annotated[Caller, Depends(_secret)]
+"""Whoever has a key that is not publishable, and everybody where the service has no keys."""
+Owner = Annotated[Caller, Depends(_owner)]
 """Whoever has a key that is not publishable."""
+
+RequestId = Annotated[str, InPath(pattern=r"^[A-Za-z0-9._-]{1,64}$", examples=["6f1c0f2f"])]
 
 _ERROR: Final = {"error": {"code": "unknown_item", "message": "...", "request_id": "6f1c0f2f"}}
 _MEANINGS: Final = {
     400: "The body is no JSON.",
     401: "The API key is missing or not valid.",
     404: "There is no such item or review.",
-    413: "The body is too large.",
+    413: "The body is too large, or has more questions than the API key may ask in a minute.",
     422: "A field is not valid, or the question cannot be asked.",
     429: "The API key has asked too much; `Retry-After` says when to ask again.",
     500: "The service failed.",
@@ -105,10 +127,13 @@ router = APIRouter()
 async def ask(asked: Ask, request: Request, caller: Anybody) -> Response:
     """Answer a question from the reviews; no answers means that the reviews don't say."""
     service = _service(request)
-    _count(request, caller, 1)
+    await _count(request, caller, 1)
     _tell(request, [asked.question])
     served = await _unless_gone(request, service.ask(asked, _client(request, caller)))
     request.state.told["cached"] = served.cached
+    journal = _journal(request)
+    await journal.note(request.state.request_id, caller.name, asked, [(asked, served)])
+    await journal.count(asked, served, _address(request))
     return _json(
         served.values | {"request_id": request.state.request_id, **_feedback(request)},
         {**_cache_headers(service, served.tag), "x-cache": "hit" if served.cached else "miss"},
@@ -125,13 +150,16 @@ async def ask(asked: Ask, request: Request, caller: Anybody) -> Response:
 )
 async def ask_batch(asked: AskBatch, request: Request, caller: Anybody) -> Response:
     """Answer several questions; one that cannot be answered has its own `error`."""
-    _count(request, caller, len(asked.questions))
+    await _count(request, caller, len(asked.questions))
     _tell(request, [each.question for each in asked.questions])
     all_served = await _unless_gone(
         request, _service(request).ask_batch(asked, _client(request, caller))
     )
     request_id = request.state.request_id
-    answers = [served.values | {"request_id": request_id} for served in all_served]
+    pairs = list(zip(asked.questions, all_served, strict=True))
+    await _journal(request).note(request_id, caller.name, asked, pairs)
+    each_has = {"request_id": request_id, **_feedback(request)}
+    answers = [served.values | each_has for served in all_served]
     return _json({"answers": answers, "request_id": request_id}, {"cache-control": "no-store"})
 
 
@@ -142,13 +170,9 @@ async def ask_batch(asked: AskBatch, request: Request, caller: Anybody) -> Respo
 )
 async def feedback(given: Feedback, request: Request, caller: Anybody) -> Response:
     """Keep what a shopper says of an answer; 404 if the service takes no feedback."""
-    kept: FeedbackFile | None = request.app.state.feedback
-    if kept is None:
-        raise NotFoundError("this service takes no feedback")
-    _count(request, caller, 1)
-    versions = {"qa_system": __version__, "models": _service(request).models}
-    entry = {**given.model_dump(), "key": caller.name, "versions": versions}
-    number = await asyncio.to_thread(kept.append, entry)
+    if _journal(request).takes_feedback:
+        await _count(request, caller, 1)
+    number = await _journal(request).keep_feedback(given, caller.name)
     return _json({"number": number}, {"cache-control": "no-store"}, 202)
 
 
@@ -168,6 +192,48 @@ async def review(item_id: str, review_id: str, request: Request, caller: Anybody
 async def digest(item_id: str, request: Request, caller: Anybody) -> Response:  # noqa: ARG001
     """Return what an item's reviews say of its aspects, as `qa-index digest` has kept it."""
     return _unless_same(request, *await _service(request).digest(item_id))
+
+
+@router.get(
+    "/v1/items/{item_id:path}/questions",
+    responses=_responses(
+        {"item_id": "lamp", "questions": ["Is it bright enough to read by?"]},
+        "The most asked first; none where the service does not count them.",
+    ),
+)
+async def questions(item_id: str, request: Request, caller: Anybody) -> Response:  # noqa: ARG001
+    """Return the questions that several clients have asked of an item, and reviews answered."""
+    values = {"item_id": item_id, "questions": await _journal(request).most_asked(item_id)}
+    return _unless_same(request, values, tag_of(values))
+
+
+@router.get(
+    "/v1/answers/{request_id}",
+    responses=_responses({"answers": [RECORD], "request_id": "6f1c0f2f"}, "The records."),
+)
+async def answers(request_id: RequestId, request: Request, caller: Owner) -> Response:  # noqa: ARG001
+    """Return what the answers to a request were made of, as far as the service keeps it."""
+    records = await _journal(request).find(request_id)
+    return _json({"answers": records, "request_id": request_id}, {"cache-control": "no-store"})
+
+
+@router.post(
+    "/v1/answers/{request_id}:replay",
+    responses=_responses({"answers": [REPLAYED], "request_id": "6f1c0f2f"}, "What came of it."),
+)
+async def replay(request_id: RequestId, request: Request, caller: Owner) -> Response:
+    """Answer the questions of a request again, and say what is not as it was, and why."""
+    service, journal = _service(request), _journal(request)
+    records = await journal.find(request_id)
+    await _count(request, caller, len(records))
+    replayed = []
+    for record in records:
+        asked = Ask(**{name: record[name] for name in Ask.model_fields if name in record})
+        served = await _unless_gone(request, service.ask_anew(asked, _client(request, caller)))
+        now = journal.record(served, asked, asked)
+        answer = served.values | {"request_id": request.state.request_id}
+        replayed.append({**changes(record, now), "then": record, "now": now, "answer": answer})
+    return _json({"answers": replayed, "request_id": request_id}, {"cache-control": "no-store"})
 
 
 @router.get("/health/live", responses={200: {"description": "The process runs."}})
@@ -214,7 +280,7 @@ def application(service: Service, keys: Keys, limits: RateLimits) -> FastAPI:
         summary="Answers to shoppers' questions, from customer reviews.",
         docs_url=None,  # its scripts come from another server
         redoc_url=None,
-        lifespan=lambda _: service.running(),
+        lifespan=_running,
     )
     describe = app.openapi
 
@@ -225,8 +291,8 @@ def application(service: Service, keys: Keys, limits: RateLimits) -> FastAPI:
 
     app.openapi = described  # type: ignore[method-assign]
     app.state.service, app.state.keys, app.state.limits = service, keys, limits
-    path = service.settings.serving.feedback
-    app.state.feedback = None if path is None else FeedbackFile(Path(path))
+    app.state.counting = OwnThread("qa-limits", service.settings.serving.queue)
+    app.state.journal = Journal(service)
     app.include_router(router)
     app.mount("/widget", WidgetFiles())
     handle_errors(app)
@@ -242,9 +308,16 @@ def application(service: Service, keys: Keys, limits: RateLimits) -> FastAPI:
     return app
 
 
+@asynccontextmanager
+async def _running(app: FastAPI) -> AsyncIterator[None]:
+    async with app.state.service.running(), app.state.journal.running():
+        yield
+    app.state.counting.close()
+
+
 def _feedback(request: Request) -> dict[str, bool]:
     """Return what tells a page that the service takes feedback."""
-    return {} if request.app.state.feedback is None else {"feedback": True}
+    return {"feedback": True} if _journal(request).takes_feedback else {}
 
 
 def _service(request: Request) -> Service:
@@ -252,24 +325,35 @@ def _service(request: Request) -> Service:
     return service
 
 
-def _count(request: Request, caller: Caller, questions: int) -> None:
+def _journal(request: Request) -> Journal:
+    journal: Journal = request.app.state.journal
+    return journal
+
+
+async def _count(request: Request, caller: Caller, questions: int) -> None:
     """Count questions against the key's limit.
 
     Raises:
         RateLimitedError: they are too many for now.
+        RequestTooLargeError: they are too many at once.
+        OverloadedError: they cannot be counted now.
     """
     if caller.key is None or caller.key.per_minute is None:
         return
     limits: RateLimits = request.app.state.limits
-    wait = limits.take(caller.name, caller.key.per_minute, questions)
+    counting: OwnThread = request.app.state.counting
+    wait = await counting.run(limits.take, caller.name, caller.key.per_minute, questions)
     if wait:
         raise RateLimitedError(RateLimitedError.public_message, retry_after=math.ceil(wait))
 
 
 def _client(request: Request, caller: Caller) -> str:
-    """Return whose turn it is: a shop's server has one, each of its shoppers has their own."""
-    address = "" if request.client is None else request.client.host
-    return caller.name if caller.key and not caller.key.is_publishable else address
+    """Return whose turn it is: shoppers have one each, also behind a proxy that has the key."""
+    return f"{caller.name} {_address(request)}"
+
+
+def _address(request: Request) -> str:
+    return "" if request.client is None else request.client.host
 
 
 def _tell(request: Request, questions: list[str]) -> None:

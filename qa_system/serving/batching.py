@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +24,9 @@ Result = TypeVar("Result")
 FIRST_GUESS: Final = 0.05
 """Seconds that a question takes, before one was read."""
 SMOOTHING: Final = 0.2
+"""How fast the expected time of a question falls; it rises at once, so that promises are kept."""
+PLANNED: Final = 0.8
+"""The share of a question's time by which its batch shall end: how long one takes is a guess."""
 LONGEST_RETRY: Final = 60
 
 
@@ -38,11 +41,15 @@ class Manner(NamedTuple):
 class _Waiting(Generic[Result]):
     question: Question
     lane: tuple[str, Manner]
+    until: float
     result: asyncio.Future[Result]
 
 
 class Batcher(Generic[Result]):
     """Reads questions in batches; each client's in their order, clients in turn.
+
+    A batch is no longer than the time of the questions in it allows, as far as earlier batches tell
+    how long a question takes. A question that cannot be answered in time is refused.
 
     Args:
         read: answers several questions; it is called on a thread, once at a time.
@@ -66,7 +73,9 @@ class Batcher(Generic[Result]):
         self._waiting = 0
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "qa-read")
-        self._seconds = FIRST_GUESS
+        self._seconds: defaultdict[AnswerMode, float] = defaultdict(lambda: FIRST_GUESS)
+        self._reads = False
+        self._free_at = 0.0
 
     @property
     def waiting(self) -> int:
@@ -85,23 +94,20 @@ class Batcher(Generic[Result]):
             timeout: seconds.
 
         Raises:
-            OverloadedError: as many questions wait as may, or the time would be over before their
-                turn.
+            OverloadedError: as many questions wait as may, or the time would be over before they
+                are answered. An idle reader takes every question, whatever its time.
             DeadlineError: the time was over; those that were not begun are dropped.
             QASystemError: the questions could not be read.
         """
         lane = (client, manner)
-        # Clients take turns: before this one's turn, each has as many as this one has waiting.
-        ahead = min(self._waiting, len(self._lanes.get(lane, ())) * len(self._lanes))
-        is_late = ahead * self._seconds > timeout
-        if is_late or self._waiting + len(questions) > self._most:
-            seconds = math.ceil(self._waiting * self._seconds)
-            raise OverloadedError(
-                OverloadedError.public_message, retry_after=min(max(seconds, 1), LONGEST_RETRY)
-            )
         loop = asyncio.get_running_loop()
+        until = loop.time() + PLANNED * timeout
+        is_busy = self._reads or self._waiting > 0
+        is_late = is_busy and self._end_of(lane, len(questions)) > until
+        if is_late or self._waiting + len(questions) > self._most:
+            raise self._overloaded()
         added: list[_Waiting[Result]] = [
-            _Waiting(question, lane, loop.create_future()) for question in questions
+            _Waiting(question, lane, until, loop.create_future()) for question in questions
         ]
         self._lanes.setdefault(lane, deque()).extend(added)
         self._waiting += len(added)
@@ -128,6 +134,8 @@ class Batcher(Generic[Result]):
             if not batch:
                 continue
             began = loop.time()
+            self._reads = True
+            self._free_at = began + len(batch) * self._seconds[manner.mode]
             questions = [each.question for each in batch]
             try:
                 results = await loop.run_in_executor(self._thread, self._read, questions, manner)
@@ -137,31 +145,71 @@ class Batcher(Generic[Result]):
                 for each, result in zip(batch, results, strict=True):
                     if not each.result.done():
                         each.result.set_result(result)
+            self._reads = False
             spent = (loop.time() - began) / len(batch)
-            self._seconds += SMOOTHING * (spent - self._seconds)
+            known = self._seconds[manner.mode]
+            self._seconds[manner.mode] = max(spent, known + SMOOTHING * (spent - known))
 
     def close(self) -> None:
         """Wait for the batch that is read."""
         self._thread.shutdown()
 
+    def _end_of(self, lane: tuple[str, Manner], questions: int) -> float:
+        """Return when the last of some questions of a client will be answered, as it looks now."""
+        own = questions + len(self._lanes.get(lane, ()))
+        seconds = own * self._seconds[lane[1].mode]
+        for other, waiting in self._lanes.items():
+            if other != lane:  # until its last question, each other client has as many turns
+                seconds += min(len(waiting), own) * self._seconds[other[1].mode]
+        return self._free() + seconds
+
+    def _free(self) -> float:
+        """Return when the batch that is read will end."""
+        now = asyncio.get_running_loop().time()
+        return max(now, self._free_at) if self._reads else now
+
+    def _overloaded(self) -> OverloadedError:
+        seconds = self._free() - asyncio.get_running_loop().time()
+        for lane, waiting in self._lanes.items():
+            seconds += len(waiting) * self._seconds[lane[1].mode]
+        retry_after = min(max(math.ceil(seconds), 1), LONGEST_RETRY)
+        return OverloadedError(OverloadedError.public_message, retry_after=retry_after)
+
     def _take(self) -> tuple[list[_Waiting[Result]], Manner]:
-        """Take a batch off the queue: of the client whose turn it is, and of others as alike."""
+        """Take a batch off the queue: of the client whose turn it is, and of others as alike.
+
+        Whoever's turn comes too late is refused, but for the last one: it says how long it takes.
+        """
         if not self._lanes:
             return [], Manner(1, "extract")
         (_, manner) = next(iter(self._lanes))
         size = self._size if manner.mode == "extract" else 1
+        now, seconds = asyncio.get_running_loop().time(), self._seconds[manner.mode]
         batch: list[_Waiting[Result]] = []
         while len(batch) < size:
             lanes = [lane for lane in self._lanes if lane[1] == manner][: size - len(batch)]
             if not lanes:
                 break
             for lane in lanes:
-                batch.append(self._lanes[lane].popleft())
-                self._lanes.move_to_end(lane)
-                if not self._lanes[lane]:
-                    del self._lanes[lane]
-        self._waiting -= len(batch)
+                one = self._lanes[lane][0]
+                end = now + (len(batch) + 1) * seconds
+                is_late = end > one.until and (batch or self._waiting > 1)
+                if not is_late and batch and end > min(each.until for each in batch):
+                    return batch, manner
+                self._pop(lane)
+                if not is_late:
+                    batch.append(one)
+                elif not one.result.done():
+                    one.result.set_exception(self._overloaded())
         return batch, manner
+
+    def _pop(self, lane: tuple[str, Manner]) -> None:
+        """Take the first question of a client, whose next turn comes after those of the others."""
+        self._lanes[lane].popleft()
+        self._waiting -= 1
+        self._lanes.move_to_end(lane)
+        if not self._lanes[lane]:
+            del self._lanes[lane]
 
     def _drop(self, one: _Waiting[Result]) -> None:
         if not one.result.cancel() and not one.result.cancelled():

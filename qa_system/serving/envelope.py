@@ -154,7 +154,8 @@ async def _refuse_fields(request: Request, error: Exception) -> Response:
 async def _refuse_path(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 400:
-        return await _refuse(request, MalformedRequestError("the body is no JSON"))
+        said = "the body is no JSON, nests too deeply, or has a number of too many digits"
+        return await _refuse(request, MalformedRequestError(said))
     if status == 405 and isinstance(error, HTTPException):
         told = MethodNotAllowedError(MethodNotAllowedError.public_message)
         response = await _refuse(request, told)

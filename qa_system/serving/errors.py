@@ -77,7 +77,7 @@ class MethodNotAllowedError(RequestError):
 
 
 class RequestTooLargeError(RequestError):
-    """The body is longer than `serving.max_body_bytes`."""
+    """The body is longer than `serving.max_body_bytes`, or has more questions than may be."""
 
     public_message = "The request is too large."
     status = 413

@@ -39,7 +39,7 @@ class Keys:
         environ: has the keys that are named by a variable; None: the process's.
 
     Raises:
-        ConfigError: a variable is not set, or its key is too short.
+        ConfigError: a variable is not set, its key is too short, or two keys are the same.
 
     >>> keys = Keys([KeySettings(name="shop", env="SHOP_KEY")], {"SHOP_KEY": "0123456789abcdef"})
     >>> keys.caller("0123456789abcdef", {}, browser=False).name
@@ -51,6 +51,14 @@ class Keys:
     ) -> None:
         values = os.environ if environ is None else environ
         self._known = [(_digest_of(key, values), key) for key in keys]
+        names: dict[str, str] = {}
+        for digest, key in self._known:
+            if names.setdefault(digest, key.name) != key.name:
+                raise ConfigError(
+                    f"{names[digest]} and {key.name} are the same key: what it may do is not clear",
+                    where="serving.keys",
+                    remedy="Leave one of them out, or make another key.",
+                )
 
     @property
     def origins(self) -> list[str]:
@@ -104,5 +112,8 @@ def _origin_of(headers: Mapping[str, str]) -> str | None:
     """Return where a page is from; a browser sends no Origin with a GET to the page's own."""
     if "origin" in headers:
         return headers["origin"]
-    referrer = urlsplit(headers.get("referer", ""))
+    try:
+        referrer = urlsplit(headers.get("referer", ""))
+    except ValueError:  # brackets hold no IPv6 address
+        return None
     return f"{referrer.scheme}://{referrer.netloc}" if referrer.netloc else None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from qa_system.errors import ConfigError
-from qa_system.serving.errors import OverloadedError
+from qa_system.serving.errors import OverloadedError, RequestTooLargeError
 
 __all__ = ["RateLimits"]
 
@@ -20,6 +20,8 @@ LONGEST_WAIT: Final = 5.0
 class RateLimits:
     """A bucket for each API key: it holds a minute's questions, and fills up evenly.
 
+    Any thread may take, one at a time.
+
     Args:
         path: the file, which all workers of a host open; a new one is made.
 
@@ -29,7 +31,9 @@ class RateLimits:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._connection = sqlite3.connect(path, timeout=LONGEST_WAIT, isolation_level=None)
+            self._connection = sqlite3.connect(
+                path, timeout=LONGEST_WAIT, isolation_level=None, check_same_thread=False
+            )
             # A power cut may forget what was counted; that is no harm.
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = OFF")
@@ -49,15 +53,19 @@ class RateLimits:
 
         Args:
             name: of the key.
-            per_minute: what the bucket holds; more at once are taken as so many.
+            per_minute: what the bucket holds.
             questions: to take.
             now: seconds; None: the clock's.
 
         Raises:
             OverloadedError: another worker has not finished counting.
+            RequestTooLargeError: no bucket of this key holds so many.
         """
+        if questions > per_minute:
+            raise RequestTooLargeError(
+                f"this API key may ask {per_minute} questions a minute: send no more in one request"
+            )
         moment = time.time() if now is None else now
-        wanted = min(questions, per_minute)
         with closing(self._connection.cursor()) as cursor:
             try:
                 cursor.execute("BEGIN IMMEDIATE")
@@ -68,8 +76,8 @@ class RateLimits:
                 filled, at = cursor.fetchone() or (float(per_minute), moment)
                 passed = max(0.0, moment - at)
                 filled = min(float(per_minute), filled + passed * per_minute / 60)
-                wait = max(0.0, (wanted - filled) * 60 / per_minute)
-                left = filled if wait else filled - wanted
+                wait = max(0.0, (questions - filled) * 60 / per_minute)
+                left = filled if wait else filled - questions
                 cursor.execute(
                     "INSERT OR REPLACE INTO buckets VALUES (?, ?, ?)", (name, left, moment)
                 )

@@ -199,12 +199,19 @@ def supervise(command: Sequence[str], settings: ServingSettings, place: str) -> 
         place: of the store, for the line that says that the workers answer.
 
     Raises:
-        ConfigError: the address cannot be listened on.
+        ConfigError: the address cannot be listened on, or the state cannot be kept.
     """
     with TemporaryDirectory(prefix="qa-serve-") as folder:
         counters = Path(folder)
         state = counters if settings.state is None else Path(settings.state)
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"serving.state cannot be a folder: {error.strerror}",
+                where=str(state),
+                remedy="Set it to a folder on this machine that can be written.",
+            ) from None
         return Supervisor(command, settings, state, counters).run(place)
 
 

@@ -90,10 +90,8 @@ def _sharing_cores(settings: Settings) -> Settings:
     if settings.serving.workers == 1:
         return settings
     threads = max(1, len(os.sched_getaffinity(0)) // settings.serving.workers)
-    chosen = {
-        "encoder.threads": settings.encoder.threads or threads,
-        "reader.threads": settings.reader.threads or threads,
-    }
+    models = ("encoder", "reader", "judge", "generator")
+    chosen = {f"{name}.threads": getattr(settings, name).threads or threads for name in models}
     return changed(settings, chosen)
 
 

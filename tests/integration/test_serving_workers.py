@@ -18,8 +18,6 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from indexing.job import run_job
-from qa_system.config import load_settings
 from serving import JACKET, ZIPPER, Serving, serving
 
 SECRET, PAGE, SLOW = "s" * 24, "p" * 24, "l" * 24
@@ -30,14 +28,6 @@ KEYS = [
     {"name": "page", "sha256": sha256(PAGE.encode()).hexdigest(), "origins": [SHOP]},
     {"name": "slow", "sha256": sha256(SLOW.encode()).hexdigest(), "per_minute": 5},
 ]
-
-
-@pytest.fixture(scope="module")
-def sample_store(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
-    path = tmp_path_factory.mktemp("serving") / "store"
-    overrides = {"store.path": str(path), "indexing.sources": [str(sample)]}
-    run_job(load_settings(None, overrides, environ={}))
-    return path
 
 
 class Guarded:
@@ -116,6 +106,38 @@ def test_a_publishable_key_is_for_pages_of_its_origins(guarded: Guarded) -> None
     assert guarded.server.client.get("/metrics", headers=headers).status_code == 401
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"Referer": "https://[bad/x"},
+        {"Origin": "https://[bad"},
+        {"Host": "[bad"},
+        {"X-Forwarded-For": "[bad, ::1, \xff"},
+        {"X-Forwarded-Proto": "[bad", "Forwarded": "for=[;;"},
+        {"traceparent": "00-" + "z" * 200, "tracestate": "=,="},
+        {"Authorization": "Bearer \xff\xfe"},
+        {"Authorization": "Digest ["},
+        {"If-None-Match": '"[', "Accept": "[", "Cookie": "=;[", "Range": "bytes=[-"},
+    ],
+)
+def test_odd_headers_are_no_error_of_the_service(guarded: Guarded, odd: dict[str, str]) -> None:
+    sent = {name: value.encode("latin-1") for name, value in odd.items()}
+    keyed = {"X-API-Key": PAGE, **sent}
+    for method, path in (
+        ("POST", "/v1/ask"),
+        ("POST", "/v1/ask/"),
+        ("GET", f"/v1/items/{JACKET}/reviews/x"),
+        ("GET", "/widget"),
+        ("GET", "/health/ready"),
+        ("OPTIONS", "/v1/ask"),
+    ):
+        json = ZIPPER if method == "POST" else None
+        found = guarded.server.client.request(method, path, headers=keyed, json=json)
+        assert found.status_code < 500, (path, found.text)
+        if path == "/v1/ask" and method == "POST":
+            assert found.status_code == 401
+
+
 def test_browsers_may_send_what_pages_of_the_origins_ask(guarded: Guarded) -> None:
     asked = {
         "Origin": SHOP,
@@ -141,6 +163,17 @@ def test_a_limit_holds_for_all_workers(guarded: Guarded) -> None:
     assert 1 <= int(refused.headers["retry-after"]) <= 12
 
     until(guarded.both_answer)
+
+
+def test_a_batch_is_no_way_around_the_limit(guarded: Guarded) -> None:
+    questions = {"questions": [{**ZIPPER, "question": f"How is zipper {n}?"} for n in range(6)]}
+    for _ in range(2):
+        found = guarded.server.client.post(
+            "/v1/ask:batch", json=questions, headers={"X-API-Key": SLOW}
+        )
+        assert (found.status_code, found.json()["error"]["code"]) == (413, "request_too_large")
+        assert "5 questions a minute" in found.json()["error"]["message"]
+        assert "retry-after" not in found.headers
 
 
 def test_metrics_are_those_of_all_workers(guarded: Guarded) -> None:
@@ -221,6 +254,11 @@ def test_a_reload_takes_new_settings_and_loses_nothing(guarded: Guarded) -> None
         (["--store", "nowhere"], 1, "qa-index run"),
         (["--set", "serving.keys=[{name: a, env: QA_NO_SUCH}]"], 2, "QA_NO_SUCH"),
         (["--host", "203.0.113.1"], 2, "cannot be listened on"),
+        (["--set", "serving.state=/dev/null"], 2, "serving.state cannot be a folder"),
+        (["--set", "serving.state=/dev/null/x"], 2, "serving.state cannot be a folder"),
+        (["--feedback", "/dev/null/x"], 1, "the file of serving.feedback cannot be used"),
+        (["--audit", "/"], 1, "the file of serving.audit.file cannot be used"),
+        (["--asked", "/dev/null"], 1, "the file of serving.asked.file cannot be used"),
     ],
 )
 def test_what_cannot_be_served_is_told(

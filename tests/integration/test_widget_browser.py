@@ -69,6 +69,33 @@ def visit(browser, server):
     assert [each for each in complaints if "Failed to load resource" not in each] == []
 
 
+@pytest.fixture
+def look_on(browser, server):
+    """Opens a page of any attributes; returns it and the warnings that the widget gives."""
+    context = browser.new_context()
+    context.set_default_timeout(10_000)
+
+    def go(attributes, html='lang="en"'):
+        page, warnings = context.new_page(), []
+        page.on("pageerror", lambda error: pytest.fail(str(error)))
+        page.on(
+            "console",
+            lambda message: (
+                warnings.append(message.text.partition(": ")[2])
+                if message.type == "warning"
+                else None
+            ),
+        )
+        pairs = [f'{name.replace("_", "-")}="{escape(v)}"' for name, v in attributes.items()]
+        query = urlencode({"attributes": " ".join(pairs), "html": html})
+        page.goto(f"{server.url}/page?{query}")
+        page.locator("review-answers[state=idle]").wait_for()
+        return page, warnings
+
+    yield go
+    context.close()
+
+
 def ask(page, question):
     page.get_by_role("textbox", name="Your question").fill(question)
     page.keyboard.press("Enter")
@@ -384,10 +411,13 @@ def test_errors_are_told_and_can_be_tried_again(visit, server, reply, text, retr
 
 
 def test_an_item_without_reviews_and_a_server_that_is_gone(visit, server):
-    server.replies[RAIN] = Reply(404)
+    server.replies[RAIN] = Reply(404, code="unknown_item")
     page = visit()
     ask(page, RAIN)
     assert page.locator(".verdict").inner_text() == "There are no reviews of this item yet."
+    server.replies[RAIN] = Reply(404)  # whatever else is not there, an item is not told to be empty
+    ask(page, RAIN)
+    assert "Something went wrong" in page.locator(".error").inner_text()
     page.route("**/v1/ask", lambda route: route.abort())
     ask(page, "Is it loud?")
     assert "cannot be reached" in page.locator(".error").inner_text()
@@ -495,6 +525,27 @@ def test_suggestions_by_attribute_and_by_slot(visit, server):
     assert page.locator(".asked").inner_text() == RAIN
     server.body = ""
     assert visit().get_by_text("Often asked").is_hidden()
+
+
+def test_what_is_asked_most_of_the_item_is_suggested(visit, server):
+    server.most_asked[JACKET] = [RAIN, HOSTILE]
+    page = visit(questions=json.dumps(["How is the zipper?"]), width=400)
+    suggested = page.get_by_role("group", name="Often asked").get_by_role("button")
+    page.get_by_role("button", name=RAIN).wait_for()
+    assert suggested.all_inner_texts() == [RAIN, HOSTILE]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert violations(page) == []
+    page.get_by_role("button", name=RAIN).click()
+    answered(page)
+    assert page.locator(".asked").inner_text() == RAIN
+    # Of another item nothing is asked often: what the page has given is there.
+    page.evaluate(f"document.querySelector('review-answers').setAttribute('item', '{BOOTS}')")
+    page.get_by_role("button", name="How is the zipper?").wait_for()
+    assert suggested.all_inner_texts() == ["How is the zipper?"]
+    page = visit(questions=json.dumps(["How is the zipper?"]), most_asked="off")
+    page.wait_for_load_state("networkidle")
+    assert page.get_by_role("button", name="How is the zipper?").is_visible()
+    assert page.get_by_role("button", name=RAIN).count() == 0
 
 
 def test_another_item_starts_anew(visit):
@@ -648,3 +699,72 @@ def test_the_demo_shop(visit):
     assert violations(page) == []
     page.set_viewport_size({"width": 400, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+@pytest.mark.parametrize("item", [None, ""])
+def test_without_an_item_nothing_is_asked(look_on, server, item):
+    page, said = look_on({} if item is None else {"item": item})
+    ask(page, RAIN)
+    assert page.locator(".error").inner_text() == "Questions cannot be asked from this page."
+    assert (server.asked, said) == ([], ["the attribute item is missing: nothing is asked"])
+    page.evaluate(f"document.querySelector('review-answers').setAttribute('item', '{JACKET}')")
+    ask(page, RAIN)
+    assert [each["item_id"] for each in server.asked] == [JACKET]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "html", "said"),
+    [
+        ({"texts": "null"}, "", ["texts is not an object"]),
+        ({"texts": "[1]"}, "", ["texts is not an object"]),
+        ({"texts": "{"}, "", ["texts is not JSON"]),
+        (
+            {"texts": json.dumps({"ask": 5, "spoken": {"one": "1"}, "retry": {"other": {}}})},
+            "",
+            ["texts has a ask", "texts has a spoken", "texts has a retry"],
+        ),
+        ({"questions": '{"a": 1}'}, "", ["questions is not a list of texts"]),
+        ({"questions": f'"{RAIN}"'}, "", ["questions is not a list of texts"]),
+        ({"questions": "[5]"}, "", ["questions is not a list of texts"]),
+        ({"lang": "!", "texts": '{"label": "Your question"}'}, "", ["lang is no language"]),
+        ({"texts": '{"label": "Your question"}'}, 'lang="sv_SE"', []),
+        ({"timeout_ms": "-50000"}, "", ["timeout-ms is not a whole number"]),
+        ({"timeout_ms": "1e99", "top_k": "x"}, "", ["timeout-ms is not", "top-k is not"]),
+        ({"mode": "psychic"}, "", ["mode is none of"]),
+    ],
+)
+def test_an_attribute_of_a_wrong_kind_is_left_out_and_told(look_on, server, attributes, html, said):
+    page, warnings = look_on({"item": JACKET, **attributes}, html or 'lang="en"')
+    ask(page, RAIN)
+    assert page.locator(".verdict").inner_text() == "Mostly yes"
+    assert page.get_by_text("Read the whole review").first.is_visible()
+    assert set(server.asked[0]) == {"question", "item_id"}
+    for each in said:
+        assert any(f"the attribute {each}" in warning for warning in warnings), warnings
+    assert bool(warnings) == bool(said)
+
+
+def test_a_question_is_not_asked_without_the_filters_that_were_meant(look_on, server):
+    page, said = look_on({"item": JACKET, "filters": "[1]"})
+    ask(page, RAIN)
+    assert page.locator(".error").inner_text() == "Questions cannot be asked from this page."
+    assert (server.asked, said) == ([], ["the attribute filters is not an object"])
+
+
+@pytest.mark.parametrize(
+    ("meta", "stars"),
+    [
+        ({"stars": ""}, None),
+        ({"stars": "", "rating": "4"}, "4 stars of 5"),
+        ({"stars": 0}, "0 star"),
+    ],
+)
+def test_stars_that_are_not_there_are_not_shown(visit, server, meta, stars):
+    answer = {"text": "It is loud", "review_id": "r", "start": 0, "end": 10, "meta": meta}
+    server.answers[JACKET, RAIN] = {"question": RAIN, "reviews": 1, "answers": [answer]}
+    page = visit()
+    ask(page, RAIN)
+    shown = page.locator(".stars")
+    assert shown.count() == (stars is not None)
+    if stars:
+        assert shown.get_attribute("aria-label").startswith(stars)

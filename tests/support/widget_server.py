@@ -35,6 +35,7 @@ class Reply(NamedTuple):
     status: int
     headers: Mapping[str, str] = {}
     delay: float = 0.0
+    code: str = "refused"
 
 
 class WidgetServer(ThreadingHTTPServer):
@@ -51,6 +52,7 @@ class WidgetServer(ThreadingHTTPServer):
         self.answers = marked_answers.scripted()
         self.reviews: dict[str, Review] = dict(marked_answers.reviews())
         self.replies: dict[str, Reply] = {}
+        self.most_asked: dict[str, list[str]] = {}
         self.feedback_status = 202
         self.feedback: list[dict[str, Any]] = []
         self.asked: list[dict[str, Any]] = []
@@ -80,11 +82,14 @@ class _Handler(BaseHTTPRequestHandler):
             case ["v1", "items", item, "reviews", review_id]:
                 review = self.server.reviews.get(review_id)
                 if review is None or review.item_id != item:
-                    self._json({"error": {"code": "NOT_FOUND"}}, 404)
+                    self._json({"error": {"code": "not_found"}}, 404)
                 else:
                     self._json({"review_id": review.id, "content": review.content})
+            case ["v1", "items", item, "questions"]:
+                most = self.server.most_asked.get(item, [])
+                self._json({"item_id": item, "questions": most})
             case _:
-                self._json({"error": {"code": "NOT_FOUND"}}, 404)
+                self._json({"error": {"code": "not_found"}}, 404)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -94,13 +99,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.feedback.append(body)
             return self._json({}, self.server.feedback_status)
         if self.path != "/v1/ask":
-            return self._json({"error": {"code": "NOT_FOUND"}}, 404)
+            return self._json({"error": {"code": "not_found"}}, 404)
         self.server.asked.append(body)
         question = body["question"]
-        status, headers, delay = self.server.replies.get(question, Reply(200))
+        status, headers, delay, code = self.server.replies.get(question, Reply(200))
         time.sleep(delay)
         if status != 200:
-            return self._json({"error": {"code": "REFUSED"}}, status, headers)
+            return self._json({"error": {"code": code}}, status, headers)
         key = (body["item_id"], question)
         found = self.server.answers.get(key)
         if found is None:

@@ -1,9 +1,13 @@
 """Questions wait in turn, are read together, and leave when their time is over."""
 
 import asyncio
+import selectors
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -146,7 +150,7 @@ async def test_a_question_whose_time_is_over_is_not_read() -> None:
     async with running(batcher, reading):
         first = ask(batcher, "0", timeout=0.05)
         await until(lambda: reading.batches)
-        late = ask(batcher, "1", "2", timeout=0.05)
+        late = ask(batcher, "1", "2", timeout=0.5)
         last = ask(batcher, "3")
         for each in (first, late):
             with pytest.raises(DeadlineError):
@@ -205,3 +209,122 @@ async def test_an_error_of_a_batch_is_everybodys_and_the_next_batch_is_read() ->
         reading.fails = None
         reading.may_read.release()
         assert await ask(batcher, "3") == ["3 extract"]
+
+
+class Clock(selectors.DefaultSelector):
+    """Passes the time that an event loop would wait for, at once."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        assert timeout is not None, "everybody waits for nothing"
+        self.now += max(0.0, timeout)
+        return super().select(0)
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop without a real clock or real threads: each question takes as long.
+
+    Args:
+        seconds: that a question takes.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.clock = Clock()
+        self.seconds = seconds
+        super().__init__(self.clock)
+
+    def time(self) -> float:
+        return self.clock.now
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Executor | None, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        done = self.create_future()
+        self.call_later(self.seconds * len(args[0]), lambda: done.set_result(func(*args)))
+        return done
+
+
+def overload(
+    seconds: float, timeout: float, clients: int, *, until: float = 30.0, mode: str = "extract"
+) -> tuple[Counter[str], list[float]]:
+    """Let clients ask again and again; return how it went, and how long refusals took."""
+    loop = VirtualLoop(seconds)
+    outcomes, refused_after = Counter[str](), list[float]()
+
+    async def client(batcher: Batcher[int], name: int) -> None:
+        while loop.time() < until:
+            began = loop.time()
+            try:
+                manner = Manner(3, mode)  # type: ignore[arg-type]
+                await batcher.ask([Question("Loud?")], manner, f"c{name}", timeout)
+                outcomes["answered"] += 1
+            except DeadlineError:
+                outcomes["late"] += 1
+            except OverloadedError:
+                outcomes["refused"] += 1
+                refused_after.append(loop.time() - began)
+                await asyncio.sleep(0.2)
+
+    async def run() -> None:
+        batcher = Batcher[int](lambda questions, _: [1] * len(questions), 16, 200, 0.004)
+        reading = asyncio.create_task(batcher.run())
+        await asyncio.gather(*(client(batcher, number) for number in range(clients)))
+        reading.cancel()
+        batcher.close()
+
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.close()
+    return outcomes, refused_after
+
+
+@pytest.mark.parametrize(
+    ("seconds", "timeout", "clients", "mode"),
+    [
+        (0.07, 1.0, 16, "extract"),
+        (0.07, 1.0, 32, "extract"),
+        (0.25, 2.0, 16, "extract"),
+        (0.25, 2.0, 100, "extract"),
+        (1.5, 2.0, 16, "generate"),
+        (0.01, 1.0, 16, "extract"),
+    ],
+)
+def test_an_overloaded_reader_answers_as_many_as_it_can_and_refuses_the_others_at_once(
+    seconds: float, timeout: float, clients: int, mode: str
+) -> None:
+    outcomes, refused_after = overload(seconds, timeout, clients, mode=mode)
+    could = 30 / seconds
+    assert outcomes["answered"] >= 0.8 * could, outcomes
+    assert outcomes["late"] <= 2 * clients, outcomes  # those that the first guess took
+    if clients * seconds > timeout:
+        assert outcomes["refused"] > 0
+        at_once = sum(after == 0 for after in refused_after)
+        assert at_once >= 0.9 * len(refused_after), outcomes
+    else:
+        assert outcomes["refused"] <= clients  # by the first guess
+
+
+def test_a_reader_that_was_slow_once_is_asked_again() -> None:
+    loop = VirtualLoop(20.0)
+
+    async def run() -> list[str]:
+        batcher = Batcher[int](lambda questions, _: [1] * len(questions), 16, 200, 0.0)
+        reading, met = asyncio.create_task(batcher.run()), []
+        for number in range(3):
+            try:
+                await batcher.ask([Question("Loud?")], PLAIN, f"{number}", 10.0)
+                met.append("answered")
+            except DeadlineError:
+                met.append("late")
+                await asyncio.sleep(11)
+                loop.seconds = 0.1
+        reading.cancel()
+        batcher.close()
+        return met
+
+    try:
+        assert loop.run_until_complete(run()) == ["late", "answered", "answered"]
+    finally:
+        loop.close()

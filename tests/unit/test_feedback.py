@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from qa_system.errors import StoreUnavailableError
+from qa_system.errors import StoreLockedError, StoreUnavailableError
+from qa_system.serving.kept import file
+from qa_system.serving.kept.traces import Traces
 from qa_system.serving.product_page.feedback import Feedback, FeedbackFile
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -55,15 +57,36 @@ def test_forgotten_reviews_leave_no_trace(path: Path) -> None:
     span = {"start": 0, "end": 4}
     kept.append({**SAID, "reason": "personal-one", "shown": [{"review_id": "a", **span}]})
     kept.append({**SAID, "reason": "personal-two", "correction": {"review_id": "b", **span}})
-    kept.append({**SAID, "reason": "personal-three", "shown": [{"review_id": "ab", **span}]})
-    assert kept.forget(["a", "b", "'); --"]) == 2
-    assert [entry["reason"] for entry in kept.entries()] == ["personal-three"]
+    # What is said later of the same answer need not name its quotes.
+    kept.append({**SAID, "reason": "personal-three"})
+    other = {**SAID, "request_id": "r2"}
+    kept.append({**other, "reason": "general-one", "shown": [{"review_id": "ab", **span}]})
+    kept.append({**SAID, "item_id": "lamp", "reason": "general-two"})
+    assert kept.forget(Traces(["a", "b", "'); --"])) == 3
+    assert [entry["reason"] for entry in kept.entries()] == ["general-one", "general-two"]
     found = bytes_of(path)
-    assert b"personal-three" in found
-    assert b"personal-one" not in found
-    assert b"personal-two" not in found
+    assert b"general-one" in found
+    assert b"personal-" not in found
     # A number is never given again, so that an export goes on where it ended.
-    assert kept.append(SAID) == 4
+    assert kept.append(SAID) == 6
+
+
+def test_what_is_forgotten_during_an_export_is_told_to_be_there_still(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file, "LONGEST_WAIT", 0.05)
+    kept = FeedbackFile(path)
+    kept.append({**SAID, "reason": "personal-one", "shown": [{"review_id": "a"}]})
+    kept.append({**SAID, "request_id": "r2"})
+    export = kept.entries()
+    assert next(export)["reason"] == "personal-one"
+    with pytest.raises(StoreLockedError, match="1 rows are erased, but") as error:
+        kept.forget(Traces(["a"]))
+    assert "run the same command again" in str(error.value.remedy)
+    assert b"personal-one" in bytes_of(path)
+    assert [entry["request_id"] for entry in export] == ["r1", "r2"][1:]
+    assert kept.forget(Traces(["a"])) == 0
+    assert b"personal-one" not in bytes_of(path)
 
 
 def write(path: Path, name: str) -> None:
@@ -107,6 +130,8 @@ def test_a_file_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path)
         with pytest.raises(StoreUnavailableError) as error:
             FeedbackFile(path)
         assert error.value.where == str(path)
+    assert "not a database" in error.value.what
+    assert str(error.value.remedy).startswith("Move it away")
 
 
 @pytest.mark.parametrize(
@@ -117,6 +142,11 @@ def test_a_file_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path)
         {"reason": "x" * 1001},
         {"shown": [{"review_id": "a", "start": -1, "end": 2}]},
         {"shown": [{"review_id": "a", "start": 0, "end": 2}] * 101},
+        {"shown": [{"review_id": "a", "start": 0, "end": 2**63}]},
+        {"correction": {"review_id": "a", "start": 9, "end": 2}},
+        {"generation": 2**63},
+        {"reason": "\ud800"},
+        {"item_id": "\ud800"},
         {"request_id": "a b"},
         {"question": ""},
         {"ip": "127.0.0.1"},

@@ -5,19 +5,30 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.requests import Request
 
-from qa_system.config import KeySettings, ServingSettings, load_settings
+from qa_system.config import KeySettings, ServingSettings, changed, load_settings
 from qa_system.errors import ConfigError, QASystemError, UnknownItemError
+from qa_system.serving.api import _client
 from qa_system.serving.cache import OVERHEAD, Cache
-from qa_system.serving.errors import KeyRefusedError, OverloadedError, status_of
-from qa_system.serving.keys import Keys
+from qa_system.serving.errors import (
+    KeyRefusedError,
+    OverloadedError,
+    RequestTooLargeError,
+    status_of,
+)
+from qa_system.serving.keys import Caller, Keys
 from qa_system.serving.limits import RateLimits
+from qa_system.serving.service import models_of
+from qa_system.serving.worker import _sharing_cores
 from qa_system.stores.contract import Generation
 from qa_system.stores.filters import InvalidFilterError
 
@@ -51,6 +62,9 @@ def test_a_key_is_known_by_its_hash_or_by_its_variable() -> None:
         (PAGE, {}, True, "other origins"),
         (PAGE, {"origin": "https://shop.example.evil"}, True, "other origins"),
         (PAGE, {"origin": "null"}, True, "other origins"),
+        (PAGE, {"origin": "https://[bad"}, True, "other origins"),
+        (PAGE, {"referer": "https://[bad/x"}, True, "other origins"),
+        (PAGE, {"referer": "https://shop.example]/x"}, True, "other origins"),
         (PAGE, {"referer": "https://evil/https://shop.example/"}, True, "other origins"),
         (PAGE, {"origin": "https://evil", "referer": "https://shop.example/"}, True, "other"),
         (PAGE, FROM_PAGE, False, "publishable"),
@@ -82,6 +96,24 @@ def test_a_variable_without_a_good_key_is_an_error(value: str, said: str) -> Non
         ("serving.keys=[{name: a, env: A}, {name: a, env: B}]", "same name"),
         ("serving.keys=[{name: a, env: A, origins: ['*']}]", "origins"),
         ("serving.keys=[{name: a, env: A, origins: ['https://a/']}]", "origins"),
+        ("serving.keys=[{name: a, env: A, origins: ['https://a:b']}]", "origins"),
+        ("serving.keys=[{name: a, env: A, origins: ['https://[a']}]", "origins"),
+        ("serving.keys=[{name: a, env: A, origins: ['ftp://a']}]", "origins"),
+        ("serving.keys=[{name: a, env: A, origins: ['https://me@a']}]", "origins"),
+        ("serving.keys=[{name: a, env: ''}]", "env"),
+        ("serving.host=''", "serving.host"),
+        ("serving.workers=1000000", "serving.workers"),
+        ("serving.modes=[]", "serving.modes"),
+        ("serving.poll_seconds=.inf", "serving.poll_seconds"),
+        ("serving.poll_seconds=.nan", "serving.poll_seconds"),
+        ("serving.timeout_ms=9999999999999999999999", "serving.timeout_ms"),
+        ("serving.traces=nonsense", "serving.traces"),
+        ("serving.traces='http://[a'", "serving.traces"),
+        ("serving.feedback=''", "serving.feedback"),
+        ("serving.state=' '", "serving.state"),
+        ("serving.audit.file=''", "serving.audit.file"),
+        ("serving.audit.days=999999999999", "serving.audit.days"),
+        ("serving.asked.file=''", "serving.asked.file"),
         ("serving.queue=5", "max_questions is more than queue"),
         ("serving.timeout_ms=99999", "timeout_ms is more than max_timeout_ms"),
     ],
@@ -99,11 +131,56 @@ def test_a_bucket_holds_a_minute_and_fills_up_evenly(tmp_path: Path) -> None:
     assert limits.take("b", 6, 1, now=105) == 0
     assert limits.take("a", 6, 1, now=110) == 0
     assert limits.take("a", 6, 1, now=110) == pytest.approx(10)
-    # A clock that was set back adds nothing; a request of more than the bucket takes all of it.
+    # A clock that was set back adds nothing.
     assert limits.take("a", 6, 1, now=50) == pytest.approx(10)
-    assert limits.take("c", 6, 100, now=0) == 0
-    assert limits.take("c", 6, 100, now=0) == pytest.approx(60)
     limits.close()
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 40), st.lists(st.tuples(st.integers(0, 90), st.integers(1, 50)), max_size=30))
+def test_no_minute_has_more_questions_than_two_buckets(
+    per_minute: int, asked: list[tuple[int, int]]
+) -> None:
+    """However they come, in batches or one by one: a full bucket, and what fills it meanwhile."""
+    now, taken = 0, list[tuple[int, int]]()
+    with TemporaryDirectory() as folder, closing(RateLimits(Path(folder) / "limits")) as limits:
+        for pause, questions in asked:
+            now += pause
+            if questions > per_minute:
+                with pytest.raises(RequestTooLargeError, match=f"{per_minute} questions a minute"):
+                    limits.take("a", per_minute, questions, now=now)
+            elif limits.take("a", per_minute, questions, now=now) == 0:
+                taken.append((now, questions))
+    for start, _ in taken:
+        within = sum(questions for at, questions in taken if start <= at < start + 60)
+        assert within <= 2 * per_minute
+
+
+def test_the_same_key_under_two_names_is_an_error() -> None:
+    digest = sha256(SECRET.encode()).hexdigest()
+    for other in (KeySettings(name="b", sha256=digest), KeySettings(name="b", env="B")):
+        keys = [KeySettings(name="a", env="A"), other]
+        with pytest.raises(ConfigError, match="a and b are the same key"):
+            Keys(keys, {"A": SECRET, "B": SECRET})
+
+
+@pytest.mark.parametrize(
+    ("given_", "sent"),
+    [
+        ("https://Shop.Example", "https://shop.example"),
+        ("HTTPS://shop.example:443", "https://shop.example"),
+        ("http://shop.example:80", "http://shop.example"),
+        ("http://shop.example:443", "http://shop.example:443"),
+        ("https://schön.example:8443", "https://xn--schn-7qa.example:8443"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+    ],
+)
+def test_an_origin_is_that_which_browsers_send(given_: str, sent: str) -> None:
+    digest = sha256(PAGE.encode()).hexdigest()
+    keys = Keys([KeySettings(name="page", sha256=digest, origins=(given_,))])
+    assert keys.origins == [sent]
+    assert keys.caller(PAGE, {"origin": sent}, browser=True).name == "page"
+    assert keys.caller(PAGE, {"referer": f"{sent}/lamp"}, browser=True).name == "page"
 
 
 def test_processes_share_their_buckets(tmp_path: Path) -> None:
@@ -145,6 +222,42 @@ def test_a_cache_keeps_to_its_size_and_to_one_generation(
         assert cache.bytes == sum(len(each) + OVERHEAD for each in found if each is not None)
         if len(value) + OVERHEAD <= most:
             assert cache.get(generation, key) == value
+
+
+def test_shoppers_take_turns_behind_a_proxy_with_a_secret_key() -> None:
+    secret = Caller("shop", KeySettings(name="shop", env="SHOP_KEY"))
+
+    def lane(address: str, caller: Caller = secret) -> str:
+        return _client(Request({"type": "http", "client": (address, 1)}), caller)
+
+    assert lane("203.0.113.1") == lane("203.0.113.1") != lane("203.0.113.2")
+    assert lane("203.0.113.1") != lane("203.0.113.1", Caller("page", None))
+
+
+def test_an_answers_tag_changes_with_everything_that_it_depends_on(tmp_path: Path) -> None:
+    confidence = tmp_path / "confidence.json"
+    confidence.write_text("{}")
+    chosen = load_settings(None, {"answers.confidence": str(confidence)}, environ={})
+    before = models_of(chosen)
+    assert {"bundled:encoder", "bundled:reader", "bundled:judge", "bundled:generator"} < set(before)
+    confidence.write_text('{"fitted": []}')
+    assert models_of(chosen)["answers.confidence"] != before["answers.confidence"]
+    extracts = changed(chosen, {"serving.modes": ["extract"]})
+    assert "bundled:generator" not in models_of(extracts)
+
+
+def test_workers_share_the_cores_in_everything_that_computes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    chosen = load_settings(None, {"serving.workers": 4, "reader.threads": 3}, environ={})
+    shared = _sharing_cores(chosen)
+    threads = {
+        name: getattr(shared, name).threads
+        for name in type(shared).model_fields
+        if hasattr(getattr(shared, name), "threads")
+    }
+    assert threads == {"encoder": 2, "reader": 3, "judge": 2, "generator": 2}
 
 
 def test_the_statuses_of_errors() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from qa_system.digests.records import Digest
 
-__all__ = ["is_stale", "version_of"]
+__all__ = ["is_stale", "quotes_gone", "version_of"]
 
 GROWN: Final = 0.20
 """The share of new reviews from which on a digest is stale."""
@@ -17,7 +17,7 @@ SHRUNK: Final = 0.05
 
 
 def is_stale(digest: Digest, versions: Mapping[str, str]) -> bool:
-    """Tell whether so many reviews changed that a digest has to be made anew.
+    """Tell whether so many reviews changed, or one that it quotes is gone, that it is made anew.
 
     Args:
         digest: as it was made.
@@ -28,10 +28,24 @@ def is_stale(digest: Digest, versions: Mapping[str, str]) -> bool:
     >>> [is_stale(old, {f"r{at}": "" for at in range(number)}) for number in (9, 10, 11, 12)]
     [True, False, False, True]
     """
+    if quotes_gone(digest, versions):
+        return True
     known = len(digest.versions)
     new = sum(digest.versions.get(review) != version for review, version in versions.items())
     gone = sum(versions.get(review) != version for review, version in digest.versions.items())
     return (new > 0 and new >= GROWN * known) or (gone > 0 and gone >= SHRUNK * known)
+
+
+def quotes_gone(digest: Digest, reviews: Collection[str]) -> bool:
+    """Tell whether a digest quotes a review that the item has no more: it must not be shown.
+
+    Args:
+        digest: as it was made.
+        reviews: those that the item has now.
+    """
+    return any(
+        quote.review_id not in reviews for aspect in digest.aspects for quote in aspect.quotes
+    )
 
 
 def version_of(content_hash: str | None, content: str | None) -> str:

@@ -8,8 +8,9 @@ import pytest
 from haystack.dataclasses import Document
 
 from indexing.digests import digest_items, drop_orphans, item_ids
+from qa_system.answering import digests as shown
 from qa_system.digests.records import Aspect, Digest
-from qa_system.errors import DataError, StoreError, UnknownItemError
+from qa_system.errors import DataError, DigestNotFoundError, StoreError, UnknownItemError
 from qa_system.opinions import Quote
 from qa_system.stores.digests import iter_stale
 from qa_system.stores.elastic.versions import erasure
@@ -112,6 +113,19 @@ def test_one_of_21_reviews_may_change(store):
     store.write_digest(digest_of(store, "bag"))
     store.delete_documents(["bag-20"])
     assert list(iter_stale(store)) == []
+
+
+def test_a_digest_that_quotes_a_deleted_review_is_not_shown(store):
+    store.write_documents(reviews("bag", 40))
+    store.write_digest(digest_of(store, "bag"))
+    assert shown.digest_of(store, "bag", "here").item_id == "bag"
+    store.delete_documents(["bag-39"])
+    assert list(iter_stale(store)) == []
+    assert shown.digest_of(store, "bag", "here").reviews == 40
+    store.delete_documents(["bag-0"])
+    with pytest.raises(DigestNotFoundError, match="quotes a deleted review"):
+        shown.digest_of(store, "bag", "here")
+    assert list(iter_stale(store)) == ["bag"]
 
 
 def test_forgetting_a_review_drops_the_digest_of_its_item(store, impatient):

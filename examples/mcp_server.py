@@ -1,4 +1,4 @@
-"""Reviews as a tool for assistants: an MCP server on standard input and output.
+"""Reviews as tools for assistants: an MCP server on standard input and output.
 
     pip install 'mcp>=2'
     python examples/mcp_server.py configs/sample.yaml
@@ -31,6 +31,31 @@ def ask_reviews(question: str, item_id: str, top_k: int = 3) -> dict[str, Any]:
         "answers": [
             {"text": each.text, "confidence": round(each.confidence, 2), "quote": each.snippet}
             for each in answers.answers
+        ],
+    }
+
+
+@server.tool()
+def review_digest(item_id: str) -> dict[str, Any]:
+    """Say what a product's reviews speak of most, with the numbers of reviews for and against.
+
+    `qa-index digest` makes it ahead of time. Each aspect has two quotes at most.
+    """
+    try:
+        digest = system.digest(item_id)
+    except QASystemError as error:
+        return {"error": error.public_message}
+    return {
+        "reviews": digest.reviews,
+        "aspects": [
+            {
+                "aspect": each.label,
+                "for": each.for_,
+                "against": each.against,
+                "speak_of_it": each.support,
+                "quotes": [quote.text for quote in each.quotes[:2]],
+            }
+            for each in digest.aspects
         ],
     }
 

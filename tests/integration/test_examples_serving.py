@@ -15,8 +15,10 @@ from socket import create_server
 import httpx
 import pytest
 
+from indexing.digests import digest_store
 from indexing.job import run_job
 from qa_system.config import load_settings
+from qa_system.stores import open_store
 from serving import JACKET, serving
 
 pytestmark = pytest.mark.slow
@@ -110,14 +112,27 @@ async def test_an_assistant_asks_by_mcp(demo: Path) -> None:
         ClientSession(read, write) as session,
     ):
         await session.initialize()
-        [tool] = (await session.list_tools()).tools
-        assert tool.name == "ask_reviews"
+        tools = (await session.list_tools()).tools
+        assert {tool.name for tool in tools} == {"ask_reviews", "review_digest"}
         asked = {"question": ZIPPER, "item_id": JACKET}
         found = await session.call_tool("ask_reviews", asked)
         [answer, *_] = json.loads(found.content[0].text)["answers"]
         assert re.search("zip", answer["text"], re.IGNORECASE)
         lost = await session.call_tool("ask_reviews", {**asked, "item_id": "none"})
         assert json.loads(lost.content[0].text) == {"error": "There are no reviews of this item."}
+        early = await session.call_tool("review_digest", {"item_id": JACKET})
+        assert "error" in json.loads(early.content[0].text)
+        settings = load_settings(None, {"store.path": str(demo / ".demo-store")}, environ={})
+        with open_store(settings.store) as store:
+            digest_store(store, settings, [JACKET], min_reviews=3, anew=False)
+            expected = store.get_digest(JACKET)
+        found = await session.call_tool("review_digest", {"item_id": JACKET})
+        digest = json.loads(found.content[0].text)
+        assert digest["reviews"] == expected.reviews == 14
+        assert [each["aspect"] for each in digest["aspects"]] == [
+            each.label for each in expected.aspects
+        ]
+        assert digest["aspects"][0]["for"] == expected.aspects[0].for_
 
 
 def test_a_pipeline_of_hayhooks(demo: Path) -> None:

@@ -43,6 +43,18 @@ def sample() -> Path:
 
 
 @pytest.fixture(scope="session")
+def sample_store(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
+    """A store of the sample, which tests read; those that write to it copy it."""
+    from indexing.job import run_job
+    from qa_system.config import load_settings
+
+    path = tmp_path_factory.mktemp("sample") / "store"
+    overrides = {"store.path": str(path), "indexing.sources": [str(sample)]}
+    run_job(load_settings(None, overrides, environ={}))
+    return path
+
+
+@pytest.fixture(scope="session")
 def qa_data() -> Path:
     """The folder of the research data sets, SubjQA and SQuADShifts."""
     folder = Path(os.environ.get("QA_DATA", ROOT.parent / "shared" / "data"))

@@ -387,9 +387,10 @@ function sideOf(point, verdict) {
 }
 
 class ReviewAnswers extends HTMLElement {
-  static observedAttributes = ["item", "lang", "texts", "questions", "feedback"];
+  static observedAttributes = ["item", "lang", "texts", "questions", "most-asked", "feedback"];
 
   #state = {};
+  #asked = [];
   #asking = null;
   #nodes = {};
   #ids = 0;
@@ -401,6 +402,7 @@ class ReviewAnswers extends HTMLElement {
 
   connectedCallback() {
     this.#draw();
+    this.#loadAsked();
   }
 
   disconnectedCallback() {
@@ -410,6 +412,7 @@ class ReviewAnswers extends HTMLElement {
   attributeChangedCallback(name, before, after) {
     if (!this.#nodes.box || before === after) return;
     if (name === "item") this.reset();
+    if (name === "item" || name === "most-asked") this.#loadAsked();
     this.#draw();
   }
 
@@ -455,6 +458,23 @@ class ReviewAnswers extends HTMLElement {
       filters: parsed(this.getAttribute("filters"), "filters", undefined),
     };
     return { question, item_id: this.getAttribute("item"), ...optional };
+  }
+
+  /** Show what is asked most of the item, in place of the questions that the page has given. */
+  async #loadAsked() {
+    const asked = (this.#asked = []);
+    const item = this.getAttribute("item");
+    if (!item || this.getAttribute("most-asked") === "off") return;
+    try {
+      const response = await this.#fetch(`v1/items/${encodeURIComponent(item)}/questions`, {});
+      asked.push(...((await response.json()).questions ?? []));
+    } catch {
+      return; // those that the page has given stay
+    }
+    const { row } = this.#nodes;
+    // What has the focus stays.
+    if (asked !== this.#asked || !asked.length || row.contains(this.shadowRoot.activeElement)) return;
+    row.replaceWith((this.#nodes.row = this.#suggestions()));
   }
 
   #number(attribute) {
@@ -544,19 +564,20 @@ class ReviewAnswers extends HTMLElement {
     );
     const result = h("div", { class: "result", part: "result", role: "group", "aria-label": this.#text("result"), hidden: true });
     const status = h("p", { class: "unseen", role: "status" });
+    const row = this.#suggestions();
     const box = h(
       "section",
       { class: "box", part: "box", "aria-labelledby": "title", lang: this.#language, dir: this.#language === "en" ? "ltr" : null },
       h("div", { id: "title" }, h("slot", { name: "heading" }, h("h2", {}, this.#text("title")))),
-      form, this.#suggestions(), status, result, h("slot", { name: "footer" }),
+      form, row, status, result, h("slot", { name: "footer" }),
     );
     this.shadowRoot.replaceChildren(box);
-    this.#nodes = { box, input, status, result };
+    this.#nodes = { box, input, row, status, result };
     this.#show(this.#state, { tell: false });
   }
 
   #suggestions() {
-    const questions = parsed(this.getAttribute("questions"), "questions", []);
+    const questions = this.#asked.length ? this.#asked : parsed(this.getAttribute("questions"), "questions", []);
     const chips = questions.map((question) =>
       h("li", {}, h("button", { class: "chip", part: "suggestion", type: "button", dir: "auto", click: () => this.ask(question) }, question)));
     const asks = (event) => {

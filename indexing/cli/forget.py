@@ -13,7 +13,7 @@ import typer
 
 from indexing.cli.run import STATE
 from qa_system.console.app import note, print_json
-from qa_system.console.options import STORE, JsonOption, takes_settings
+from qa_system.console.options import KEPT, STORE, JsonOption, takes_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ class ErasedFromJobs:
     remaining_rejects: dict[str, int]
 
 
-@takes_settings(STORE, STATE)
+@takes_settings(STORE, STATE, *KEPT)
 def forget(
     settings: Settings,
     reviews: Annotated[list[str], typer.Argument(metavar="REVIEW", help="Ids of reviews.")],
@@ -54,10 +54,13 @@ def forget(
 
     What was deleted or overwritten before is erased, too. Sources, backups and snapshots are not
     reached. A server's jobs keep their files in the folder that they were started in: run this
-    there, or name it with --state. It takes as long as building the store's indexes anew; if it is
-    interrupted, run the same command again.
+    there, or name it with --state. What qa serve keeps is reached where its settings (--config) or
+    --feedback, --audit and --asked name the files; it may run. It takes as long as building the
+    store's indexes anew; if it is interrupted, run the same command again.
     """
     from indexing.state import state_folder
+    from qa_system.serving.kept.erasure import erase_from_service
+    from qa_system.serving.kept.traces import Traces
     from qa_system.stores import open_store
 
     folder = state_folder(settings).absolute()
@@ -67,17 +70,27 @@ def forget(
         given = settings.indexing.rejects
         reject_file = None if given is None else Path(given)
         jobs = erase_from_jobs(folder, reject_file, reviews, texts)
+        traces = Traces(reviews, texts.values())
+        # Before, while the texts are known; and again, for what was answered in between.
+        served = erase_from_service(settings.serving, traces)
         forgotten = opened.forget(reviews)
+        served += erase_from_service(settings.serving, traces)
     unknown = [each for each in reviews if each not in texts]
     if as_json:
-        found = {**asdict(forgotten), **asdict(jobs), "not_found": unknown, "same_text": same}
-        print_json({"store": settings.store.place, "state": str(folder), **found})
+        found = {**asdict(forgotten), **asdict(jobs), **asdict(served)}
+        left = {"not_found": unknown, "same_text": same}
+        print_json({"store": settings.store.place, "state": str(folder), **found, **left})
     else:
         typer.echo(
             f"{settings.store.place}: erased {forgotten.documents:,} documents, "
             f"{forgotten.labels:,} labels, {forgotten.digests:,} digests; of its jobs in {folder}: "
-            f"{jobs.checkpoints:,} checkpoints, {jobs.rejects:,} rejected rows"
+            f"{jobs.checkpoints:,} checkpoints, {jobs.rejects:,} rejected rows; of qa serve: "
+            f"{served.feedback:,} entries of feedback, {served.audit:,} answers, "
+            f"{served.asked:,} questions"
         )
+    chosen = settings.serving
+    if not any((chosen.feedback, chosen.audit.file, chosen.asked.file)):
+        note("no files of qa serve are named: if it keeps some, name its settings by --config")
     if not folder.is_dir():
         note(f"there is no folder {folder}: where jobs ran elsewhere, name theirs by --state")
     if unknown:

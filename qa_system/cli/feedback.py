@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qa_system.cli.serve import FEEDBACK
 from qa_system.console.app import note
-from qa_system.console.options import takes_settings
+from qa_system.console.options import FEEDBACK, takes_settings
 from qa_system.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ def feedback(
     """Print what shoppers said of answers, a JSON object a line."""
     import orjson
 
+    from qa_system.serving.kept.traces import Traces
     from qa_system.serving.product_page.feedback import FeedbackFile
 
     path = settings.serving.feedback
@@ -44,7 +44,7 @@ def feedback(
         )
     opened = FeedbackFile(Path(path))
     if forget:
-        note(f"{path}: erased {opened.forget(forget):,} entries")
+        note(f"{path}: erased {opened.forget(Traces(forget)):,} entries")
         return
     for entry in opened.entries(after):
         sys.stdout.write(f"{orjson.dumps(entry).decode()}\n")

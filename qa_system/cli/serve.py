@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qa_system.console.app import note
-from qa_system.console.options import ENCODER_IDENTITY, STORE, Setting, takes_settings
+from qa_system.console.options import ENCODER_IDENTITY, KEPT, STORE, Setting, takes_settings
 from qa_system.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
 
-__all__ = ["FEEDBACK", "serve"]
+__all__ = ["serve"]
 
 ADDRESS = (
     Setting("serving.host", "Listen on this address.", default="127.0.0.1", panel="Service"),
@@ -35,13 +35,10 @@ ADDRESS = (
         panel="Service",
     ),
 )
-FEEDBACK = Setting(
-    "serving.feedback", "Keep what shoppers say of answers in this file.", metavar="FILE"
-)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-@takes_settings(STORE, *ENCODER_IDENTITY, *ADDRESS, FEEDBACK)
+@takes_settings(STORE, *ENCODER_IDENTITY, *ADDRESS, *KEPT)
 def serve(
     settings: Settings,
     worker: Annotated[tuple[str, Path] | None, typer.Option("--worker", hidden=True)] = None,

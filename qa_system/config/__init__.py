@@ -64,6 +64,12 @@ if TYPE_CHECKING:
         Settings as Settings,
     )
     from qa_system.config.serving_schema import (
+        AskedSettings as AskedSettings,
+    )
+    from qa_system.config.serving_schema import (
+        AuditSettings as AuditSettings,
+    )
+    from qa_system.config.serving_schema import (
         KeySettings as KeySettings,
     )
     from qa_system.config.serving_schema import (
@@ -112,6 +118,8 @@ _HOMES = {
         "Settings",
     ),
     "serving_schema": (
+        "AskedSettings",
+        "AuditSettings",
         "KeySettings",
         "ServingSettings",
     ),

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from qa_system.config.choices import AnswerMode
 from qa_system.config.store_schema import Positive, Strict
 
-__all__ = ["KeySettings", "ServingSettings"]
+__all__ = ["AskedSettings", "AuditSettings", "KeySettings", "ServingSettings"]
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -38,6 +38,30 @@ class KeySettings(Strict):
         if (self.sha256 is None) == (self.env is None):
             raise ValueError(f"key {self.name!r} needs either sha256 or env")
         return self
+
+
+class AuditSettings(Strict):
+    """What is kept of every answer, so that it can be explained and given again."""
+
+    file: str | None = None
+    """The file; None: nothing is kept."""
+    days: Positive | None = 30
+    """How long an answer is kept; None: until others take its place."""
+    rows: Positive | None = 1_000_000
+    """How many answers are kept, the newest; None: any number."""
+
+
+class AskedSettings(Strict):
+    """The questions that are asked most of an item, which the widget shows."""
+
+    file: str | None = None
+    """The file; None: questions are neither kept nor shown."""
+    days: Positive = 90
+    """How long an asking counts."""
+    askings: Positive = 3
+    """From how many on a question is shown; those of one client count once a day."""
+    shown: Positive = 5
+    """Questions of an item at most."""
 
 
 class ServingSettings(Strict):
@@ -78,6 +102,8 @@ class ServingSettings(Strict):
     """How often a server's index is asked for changes; the embedded store is asked each time."""
     feedback: str | None = None
     """The file of what shoppers say of answers; None: nothing is taken."""
+    audit: AuditSettings = AuditSettings()
+    asked: AskedSettings = AskedSettings()
     log_questions: bool = False
     """Whether logs have the text of questions, which may be personal."""
     traces: str | None = None

@@ -29,6 +29,8 @@ __all__ = ["command_line", "flag_of", "note", "print_json", "run_app", "settings
 REPEATED = {"sources": "source", "columns": "column", "types": "type"}
 """An option that may be repeated names one of them."""
 SHORT = {
+    "serving.asked.file": "asked",
+    "serving.audit.file": "audit",
     "serving.feedback": "feedback",
     "serving.host": "host",
     "serving.port": "port",

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ENCODER",
     "ENCODER_IDENTITY",
+    "FEEDBACK",
+    "KEPT",
     "SENTENCES",
     "STORE",
     "JsonOption",
@@ -203,6 +205,25 @@ def _configuration(option: Path | None, argument: Path | None) -> Path | None:
     return argument
 
 
+FEEDBACK = Setting(
+    "serving.feedback",
+    "The file in which qa serve keeps what shoppers say of answers.",
+    metavar="FILE",
+)
+KEPT = (
+    FEEDBACK,
+    Setting(
+        "serving.audit.file",
+        "The file in which qa serve keeps what answers are made of.",
+        metavar="FILE",
+    ),
+    Setting(
+        "serving.asked.file",
+        "The file in which qa serve counts what is asked most.",
+        metavar="FILE",
+    ),
+)
+"""What a service keeps, apart from the store."""
 STORE = Setting(
     "store",
     "Use this store: a folder, or a server's address with its index, for example "

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 import orjson
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
@@ -22,17 +24,28 @@ from qa_system.serving.envelope import Envelope, refused
 from qa_system.serving.errors import (
     ClientGoneError,
     InvalidRequestError,
+    KeyRefusedError,
     MalformedRequestError,
     MethodNotAllowedError,
     NotFoundError,
     RateLimitedError,
 )
+from qa_system.serving.kept.journal import Journal
+from qa_system.serving.kept.records import changes
 from qa_system.serving.keys import Caller, Keys
 from qa_system.serving.limits import RateLimits
 from qa_system.serving.product_page.feedback import Feedback, FeedbackFile
 from qa_system.serving.product_page.widget import WidgetFiles
-from qa_system.serving.schema import ANSWERS, REFERENCE, Ask, AskBatch, answer_schemas
-from qa_system.serving.service import Service
+from qa_system.serving.schema import (
+    ANSWERS,
+    RECORD,
+    REFERENCE,
+    REPLAYED,
+    Ask,
+    AskBatch,
+    answer_schemas,
+)
+from qa_system.serving.service import Service, tag_of
 
 __all__ = ["application"]
 
@@ -61,10 +74,20 @@ async def _secret(request: Request, given: Given, credentials: Bearer) -> Caller
     return _caller(request, given, credentials, browser=False)
 
 
+async def _owner(caller: Annotated[Caller, Depends(_secret)]) -> Caller:
+    if caller.key is None:
+        raise KeyRefusedError("this takes a secret API key, and the service has none")
+    return caller
+
+
 Anybody = Annotated[Caller, Depends(_anybody)]
 """Whoever has a key."""
 Secret = Annotated[Caller, Depends(_secret)]
+"""Whoever has a key that is not publishable, and everybody where the service has no keys."""
+Owner = Annotated[Caller, Depends(_owner)]
 """Whoever has a key that is not publishable."""
+
+RequestId = Annotated[str, InPath(pattern=r"^[A-Za-z0-9._-]{1,64}$", examples=["6f1c0f2f"])]
 
 _ERROR: Final = {"error": {"code": "unknown_item", "message": "...", "request_id": "6f1c0f2f"}}
 _MEANINGS: Final = {
@@ -114,6 +137,9 @@ async def ask(asked: Ask, request: Request, caller: Anybody) -> Response:
     _tell(request, [asked.question])
     served = await _unless_gone(request, service.ask(asked, _client(request, caller)))
     request.state.told["cached"] = served.cached
+    journal = _journal(request)
+    await journal.note(request.state.request_id, caller.name, asked, [(asked, served)])
+    await journal.count(asked, served, _address(request))
     return _json(
         served.values | {"request_id": request.state.request_id, **_feedback(request)},
         {**_cache_headers(service, served.tag), "x-cache": "hit" if served.cached else "miss"},
@@ -136,6 +162,8 @@ async def ask_batch(asked: AskBatch, request: Request, caller: Anybody) -> Respo
         request, _service(request).ask_batch(asked, _client(request, caller))
     )
     request_id = request.state.request_id
+    pairs = list(zip(asked.questions, all_served, strict=True))
+    await _journal(request).note(request_id, caller.name, asked, pairs)
     answers = [served.values | {"request_id": request_id} for served in all_served]
     return _json({"answers": answers, "request_id": request_id}, {"cache-control": "no-store"})
 
@@ -151,8 +179,10 @@ async def feedback(given: Feedback, request: Request, caller: Anybody) -> Respon
     if kept is None:
         raise NotFoundError("this service takes no feedback")
     _count(request, caller, 1)
-    versions = {"qa_system": __version__, "models": _service(request).models}
-    entry = {**given.model_dump(), "key": caller.name, "versions": versions}
+    service = _service(request)
+    there = await asyncio.to_thread(service.present, given.reviews)
+    versions = {"qa_system": __version__, "models": service.models}
+    entry = {**given.about(there).model_dump(), "key": caller.name, "versions": versions}
     number = await asyncio.to_thread(kept.append, entry)
     return _json({"number": number}, {"cache-control": "no-store"}, 202)
 
@@ -173,6 +203,48 @@ async def review(item_id: str, review_id: str, request: Request, caller: Anybody
 async def digest(item_id: str, request: Request, caller: Anybody) -> Response:  # noqa: ARG001
     """Return what an item's reviews say of its aspects, as `qa-index digest` has kept it."""
     return _unless_same(request, *await _service(request).digest(item_id))
+
+
+@router.get(
+    "/v1/items/{item_id:path}/questions",
+    responses=_responses(
+        {"item_id": "lamp", "questions": ["Is it bright enough to read by?"]},
+        "The most asked first; none where the service does not count them.",
+    ),
+)
+async def questions(item_id: str, request: Request, caller: Anybody) -> Response:  # noqa: ARG001
+    """Return the questions that several clients have asked of an item, and reviews answered."""
+    values = {"item_id": item_id, "questions": await _journal(request).most_asked(item_id)}
+    return _unless_same(request, values, tag_of(values))
+
+
+@router.get(
+    "/v1/answers/{request_id}",
+    responses=_responses({"answers": [RECORD], "request_id": "6f1c0f2f"}, "The records."),
+)
+async def answers(request_id: RequestId, request: Request, caller: Owner) -> Response:  # noqa: ARG001
+    """Return what the answers to a request were made of, as far as the service keeps it."""
+    records = await _journal(request).find(request_id)
+    return _json({"answers": records, "request_id": request_id}, {"cache-control": "no-store"})
+
+
+@router.post(
+    "/v1/answers/{request_id}:replay",
+    responses=_responses({"answers": [REPLAYED], "request_id": "6f1c0f2f"}, "What came of it."),
+)
+async def replay(request_id: RequestId, request: Request, caller: Owner) -> Response:
+    """Answer the questions of a request again, and say what is not as it was, and why."""
+    service, journal = _service(request), _journal(request)
+    records = await journal.find(request_id)
+    _count(request, caller, len(records))
+    replayed = []
+    for record in records:
+        asked = Ask(**{name: record[name] for name in Ask.model_fields if name in record})
+        served = await _unless_gone(request, service.ask_anew(asked, _client(request, caller)))
+        now = journal.record(served, asked, asked)
+        answer = served.values | {"request_id": request.state.request_id}
+        replayed.append({**changes(record, now), "then": record, "now": now, "answer": answer})
+    return _json({"answers": replayed, "request_id": request_id}, {"cache-control": "no-store"})
 
 
 @router.get("/health/live", responses={200: {"description": "The process runs."}})
@@ -219,7 +291,7 @@ def application(service: Service, keys: Keys, limits: RateLimits) -> FastAPI:
         summary="Answers to shoppers' questions, from customer reviews.",
         docs_url=None,  # its scripts come from another server
         redoc_url=None,
-        lifespan=lambda _: service.running(),
+        lifespan=_running,
     )
     describe = app.openapi
 
@@ -230,6 +302,7 @@ def application(service: Service, keys: Keys, limits: RateLimits) -> FastAPI:
 
     app.openapi = described  # type: ignore[method-assign]
     app.state.service, app.state.keys, app.state.limits = service, keys, limits
+    app.state.journal = Journal(service)
     path = service.settings.serving.feedback
     app.state.feedback = None if path is None else FeedbackFile(Path(path))
     app.include_router(router)
@@ -249,6 +322,12 @@ def application(service: Service, keys: Keys, limits: RateLimits) -> FastAPI:
     return app
 
 
+@asynccontextmanager
+async def _running(app: FastAPI) -> AsyncIterator[None]:
+    async with app.state.service.running(), app.state.journal.running():
+        yield
+
+
 def _feedback(request: Request) -> dict[str, bool]:
     """Return what tells a page that the service takes feedback."""
     return {} if request.app.state.feedback is None else {"feedback": True}
@@ -257,6 +336,11 @@ def _feedback(request: Request) -> dict[str, bool]:
 def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
+
+
+def _journal(request: Request) -> Journal:
+    journal: Journal = request.app.state.journal
+    return journal
 
 
 def _count(request: Request, caller: Caller, questions: int) -> None:
@@ -275,8 +359,12 @@ def _count(request: Request, caller: Caller, questions: int) -> None:
 
 def _client(request: Request, caller: Caller) -> str:
     """Return whose turn it is: a shop's server has one, each of its shoppers has their own."""
-    address = "" if request.client is None else request.client.host
-    return caller.name if caller.key and not caller.key.is_publishable else address
+    is_shop = caller.key and not caller.key.is_publishable
+    return caller.name if is_shop else _address(request)
+
+
+def _address(request: Request) -> str:
+    return "" if request.client is None else request.client.host
 
 
 def _tell(request: Request, questions: list[str]) -> None:

@@ -8,17 +8,20 @@ from importlib.resources import files
 from typing import Annotated, Any, Final
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from qa_system.config import ServingSettings
 from qa_system.config.choices import AnswerMode
 from qa_system.opinions import Decision
 from qa_system.records import Answer, Answers, Question
 from qa_system.serving.errors import InvalidRequestError
+from qa_system.serving.kept.records import changes, record_of
 
 __all__ = [
     "ANSWERS",
+    "RECORD",
     "REFERENCE",
+    "REPLAYED",
     "Ask",
     "AskBatch",
     "Asked",
@@ -42,6 +45,16 @@ class Asked(BaseModel):
         Field(examples=[{"field": "meta.stars", "operator": ">=", "value": 4}]),
     ] = None
     """Haystack filters on the reviews' metadata."""
+
+    @field_validator("filters")
+    @classmethod
+    def _is_json(cls, filters: dict[str, Any] | None) -> dict[str, Any] | None:
+        try:
+            orjson.dumps(filters)
+            json.dumps(filters, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError("it holds a number or a text that JSON cannot hold") from None
+        return filters
 
     def as_question(self) -> Question:
         """Return the question as it is read: spaces that mean nothing are left out."""
@@ -162,3 +175,26 @@ ANSWERS: Final[dict[str, Any]] = Answers(
     timings={"total": 0.04},
 ).to_dict() | {"request_id": "6f1c0f2f7bb24f0d"}
 """An answer about the sample, as `POST /v1/ask` returns it."""
+_VERSIONS: Final = {
+    "models": {"bundled:reader": "9f2c..."},
+    "settings": "51ab...",
+    "qa_system": "0.2.0",
+}
+_ASKED: Final = {**Ask(question="How is the zipper?", item_id=ITEM).model_dump(), "cached": False}
+del _ASKED["timeout_ms"]
+_EVIDENCE: Final = [{"review_id": "5d0e", "score": 0.71}, {"review_id": "77aa", "score": 0.52}]
+RECORD: Final[dict[str, Any]] = {
+    "request_id": "6f1c0f2f",
+    "at": "2026-05-01T12:00:00.000+00:00",
+    "key": "shop-backend",
+    **record_of(ANSWERS, _EVIDENCE, _ASKED, _VERSIONS),
+}
+"""What that answer was made of, as `GET /v1/answers/{request_id}` returns it."""
+_LATER: Final = record_of({**ANSWERS, "generation": 3}, _EVIDENCE, _ASKED, _VERSIONS)
+REPLAYED: Final[dict[str, Any]] = {
+    **changes(RECORD, _LATER),
+    "then": RECORD,
+    "now": _LATER,
+    "answer": ANSWERS,
+}
+"""The same answer, given again after a write, as `POST /v1/answers/{request_id}:replay` does."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from qa_system import __version__
 from qa_system.config import Settings, StoreSettings
 from qa_system.errors import QASystemError
 from qa_system.models.locate import locate, weights_hash
@@ -24,17 +25,19 @@ from qa_system.stages import stage
 from qa_system.stores.filters import of_item
 
 if TYPE_CHECKING:
+    from qa_system.answering.examination import Examination
     from qa_system.serving.metrics import Metrics
     from qa_system.stores.contract import Generation
     from qa_system.system import QASystem
 
-__all__ = ["Served", "Service"]
+__all__ = ["Served", "Service", "tag_of"]
 
 
 class _Read(NamedTuple):
-    """Answers, and a generation that they are not older than; None: it is not known."""
+    """Answers, the reviews that were read, and a generation that they are not older than."""
 
     answers: Answers
+    evidence: list[dict[str, Any]]
     generation: Generation | None
 
 
@@ -46,12 +49,16 @@ class Served:
         values: `Answers.to_dict()`, and the generation.
         tag: the same for, and only for, the same question, generation, models and settings.
         cached: whether it was in the cache.
+        evidence: the reviews that were read, best first: `review_id` and `score`.
+        generation: that the answer is not older than; None: it is not known.
         error: why there is no answer; None: there is.
     """
 
     values: dict[str, Any]
     tag: str
     cached: bool
+    evidence: list[dict[str, Any]]
+    generation: Generation | None
     error: QASystemError | None = None
 
 
@@ -74,6 +81,11 @@ class Service:
         self._cache = Cache(limits.cache_bytes // workers)
         self.models = models_of(self.settings)
         self._version = version_of(self.settings, self.models)
+        self.versions = {
+            "models": self.models,
+            "settings": _hash_of(version_of(self.settings, {}).encode()),
+            "qa_system": __version__,
+        }
         self._batcher = Batcher(
             self._read,
             size=max(1, limits.batch_tokens // self.settings.reader.budget),
@@ -125,6 +137,41 @@ class Service:
         refuse_excess(asked, self.settings.serving)
         return await self._answer(asked.questions, asked, client)
 
+    async def ask_anew(self, asked: Ask, client: str) -> Served:
+        """Answer one question by reading reviews, whatever the cache has.
+
+        Args:
+            asked: the request.
+            client: who asks; clients take turns.
+
+        Returns:
+            The answer, or its error.
+
+        Raises:
+            QASystemError: it cannot be answered now.
+        """
+        timeout = (asked.timeout_ms or self.settings.serving.timeout_ms) / 1000
+        manner = Manner(asked.top_k, asked.mode)
+        [read] = await self._batcher.ask([asked.as_question()], manner, client, timeout)
+        return self._first_served(read, asked, None)
+
+    def present(self, reviews: Collection[str], generation: Generation | None = None) -> set[str]:
+        """Return those of some reviews that the store has.
+
+        Args:
+            reviews: their ids.
+            generation: one in which it had them all; None: not known.
+
+        Raises:
+            QASystemError: the store cannot be read.
+        """
+        if not reviews or (generation is not None and self._freshness.now() == generation):
+            return set(reviews)
+        same = [{"field": field, "operator": "in", "value": sorted(reviews)} for field in ID_FIELDS]
+        found = self._system.store.filter_documents({"operator": "OR", "conditions": same})
+        there = {name for each in found for name in (each.id, each.meta.get("review_id"))}
+        return {each for each in reviews if each in there}
+
     async def review(self, item_id: str, review_id: str) -> tuple[dict[str, Any], str]:
         """Return a review and its tag, to show an answer in its place.
 
@@ -133,10 +180,7 @@ class Service:
             QASystemError: the store cannot be read.
         """
         generation = self._freshness.now()
-        same = [
-            {"field": field, "operator": "==", "value": review_id}
-            for field in ("meta.review_id", "id")
-        ]
+        same = [{"field": field, "operator": "==", "value": review_id} for field in ID_FIELDS]
         found = await asyncio.to_thread(
             self._system.store.filter_documents,
             of_item(item_id, {"operator": "OR", "conditions": same}),
@@ -153,7 +197,7 @@ class Service:
             "meta": {key: value for key, value in meta.items() if key not in OWN_FIELDS},
             "generation": None if generation is None else generation.number,
         }
-        return values, _tag_of(values)
+        return values, tag_of(values)
 
     async def digest(self, item_id: str) -> tuple[dict[str, Any], str]:
         """Return what an item's reviews say of its aspects, and the tag of that.
@@ -162,7 +206,7 @@ class Service:
             QASystemError: there is no such item, or no digest of it, or the store cannot be read.
         """
         found = await asyncio.to_thread(self._system.digest, item_id)
-        return (values := found.to_dict()), _tag_of(values)
+        return (values := found.to_dict()), tag_of(values)
 
     async def refuse_unready(self) -> None:
         """Raise what keeps the service from answering, if anything does."""
@@ -193,34 +237,37 @@ class Service:
             if value is None:
                 served.append(self._first_served(read[at], one, key))
             else:
-                values = orjson.loads(value) | {"question": one.question}
-                served.append(Served(values, self._tag(key, generation), cached=True))
+                values, evidence = orjson.loads(value)
+                values["question"] = one.question
+                tag = self._tag(key, generation)
+                served.append(Served(values, tag, True, evidence, generation))
         return served
 
     def _first_served(self, read: _Read, asked: Asked, key: bytes | None) -> Served:
         error, generation = read.answers.error, read.generation
-        values = read.answers.to_dict()
+        tag, values = self._tag(key, generation), read.answers.to_dict()
         if values["generation"] is None and generation is not None:
             values["generation"] = generation.number
         if error is not None:
-            return Served(values, self._tag(key, generation), cached=False, error=error)
+            return Served(values, tag, False, read.evidence, generation, error)
         # What was written while the question was read may be in the answer, or not.
         if key is not None and generation is not None and self._freshness.now() == generation:
-            kept = orjson.dumps(values, option=orjson.OPT_NON_STR_KEYS)
+            kept = orjson.dumps([values, read.evidence], option=orjson.OPT_NON_STR_KEYS)
             self._cache.put(generation, key, kept)
         values["question"] = asked.question
-        return Served(values, self._tag(key, generation), cached=False)
+        return Served(values, tag, False, read.evidence, generation)
 
     def _tag(self, key: bytes | None, generation: Generation | None) -> str:
         whole = f"{self._version}{generation}".encode() + (key or b"")
-        return hashlib.blake2b(whole, digest_size=12).hexdigest()
+        return _hash_of(whole)
 
     def _read(self, questions: Sequence[Question], manner: Manner) -> list[_Read]:
         """Answer a batch, on the reader's thread."""
         self.metrics.set_waiting(self._batcher.waiting)
         generation = self._freshness.now()
         with stage("batch") as span:
-            answers = self._system.ask_many(questions, *manner)
+            examined = self._system.examine(questions, *manner)
+            answers = [each.answers for each in examined]
             abstained = [each.decision is not None and each.decision.abstains for each in answers]
             span.set_tags(
                 {
@@ -230,15 +277,31 @@ class Service:
                 }
             )
         self.metrics.observe_batch(answers)
-        return [_Read(each, generation) for each in answers]
+        return [_Read(each.answers, _evidence(each), generation) for each in examined]
 
 
+ID_FIELDS = ("meta.review_id", "id")
+"""That name a review; a document that names none is one by its own id."""
 OWN_FIELDS = frozenset({"review_id", "item_id", "content_hash", "title"})
 """Of a document's metadata: those that are told beside it, and the store's own."""
 
 
-def _tag_of(values: Mapping[str, Any]) -> str:
-    written = orjson.dumps(values, option=orjson.OPT_NON_STR_KEYS)
+def _evidence(examined: Examination) -> list[dict[str, Any]]:
+    return [
+        {
+            "review_id": each.meta.get("review_id", each.id),
+            "score": None if each.score is None else float(each.score),
+        }
+        for each in examined.documents
+    ]
+
+
+def tag_of(values: Mapping[str, Any]) -> str:
+    """Return a text that is the same for, and only for, the same values."""
+    return _hash_of(orjson.dumps(values, option=orjson.OPT_NON_STR_KEYS))
+
+
+def _hash_of(written: bytes) -> str:
     return hashlib.blake2b(written, digest_size=12).hexdigest()
 
 

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 import qa_system.console.options
 from qa_system.config import (
+    AskedSettings,
+    AuditSettings,
     EncoderSettings,
     GeneratorSettings,
     IndexingSettings,
@@ -36,6 +38,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "indexing": IndexingSettings,
     "indexing.passages": PassageSettings,
     "serving": ServingSettings,
+    "serving.asked": AskedSettings,
+    "serving.audit": AuditSettings,
 }
 TYPES = {
     f"{section}.{key}": field.annotation

@@ -24,14 +24,6 @@ from serving import JACKET, ZIPPER, Serving, serving
 
 
 @pytest.fixture(scope="module")
-def sample_store(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
-    path = tmp_path_factory.mktemp("serving") / "store"
-    overrides = {"store.path": str(path), "indexing.sources": [str(sample)]}
-    run_job(load_settings(None, overrides, environ={}))
-    return path
-
-
-@pytest.fixture(scope="module")
 def server(sample_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     with serving(tmp_path_factory.mktemp("log"), "--store", sample_store) as started:
         yield started
@@ -152,6 +144,18 @@ def test_a_digest_is_that_of_the_job(server: Serving, sample_store: Path) -> Non
         (b'{"question": "Loud\\ud800?", "item_id": "a"}', 422, "invalid_request", "unicode"),
         (b'{"question": "Loud?", "item_id": "a\\ud800"}', 422, "invalid_argument", "not valid"),
         (b'{"question": "Loud?", "item_id": "a", "filters": {"x": 1}}', 422, "invalid_filter", ""),
+        (
+            b'{"question": "Loud?", "item_id": "a", "filters": {"x": NaN}}',
+            422,
+            "invalid_request",
+            "",
+        ),
+        (
+            b'{"question": "Loud?", "item_id": "a", "filters": {"x": 9%b}}' % (b"9" * 20),
+            422,
+            "invalid_request",
+            "filters",
+        ),
         (b'{"question": "Loud?", "item_id": "a", "filters": [1]}', 422, "invalid_request", "filt"),
         (b'{"question": "%b?", "item_id": "a"}' % (b"x" * 500), 422, "invalid_request", "500"),
         (b'{"question": "%b?"}' % (b"x" * 100_001), 413, "request_too_large", "100000"),
@@ -180,6 +184,11 @@ def test_a_body_without_length_is_limited_too(server: Serving) -> None:
 def test_what_is_not_there_and_methods_that_are_not_taken(server: Serving) -> None:
     lost = server.client.get("/nothing")
     assert (lost.status_code, lost.json()["error"]["code"]) == (404, "not_found")
+    # What is off by default.
+    asked = server.ask().json()["request_id"]
+    assert server.client.get(f"/v1/answers/{asked}").status_code == 401
+    questions = server.client.get(f"/v1/items/{JACKET}/questions")
+    assert questions.json() == {"item_id": JACKET, "questions": []}
     taken = server.client.delete("/v1/ask")
     assert (taken.status_code, taken.headers["allow"]) == (405, "POST")
     assert taken.json()["error"]["code"] == "method_not_allowed"

@@ -18,8 +18,6 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from indexing.job import run_job
-from qa_system.config import load_settings
 from serving import JACKET, ZIPPER, Serving, serving
 
 SECRET, PAGE, SLOW = "s" * 24, "p" * 24, "l" * 24
@@ -30,14 +28,6 @@ KEYS = [
     {"name": "page", "sha256": sha256(PAGE.encode()).hexdigest(), "origins": [SHOP]},
     {"name": "slow", "sha256": sha256(SLOW.encode()).hexdigest(), "per_minute": 5},
 ]
-
-
-@pytest.fixture(scope="module")
-def sample_store(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
-    path = tmp_path_factory.mktemp("serving") / "store"
-    overrides = {"store.path": str(path), "indexing.sources": [str(sample)]}
-    run_job(load_settings(None, overrides, environ={}))
-    return path
 
 
 class Guarded:

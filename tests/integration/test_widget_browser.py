@@ -503,6 +503,27 @@ def test_suggestions_by_attribute_and_by_slot(visit, server):
     assert visit().get_by_text("Often asked").is_hidden()
 
 
+def test_what_is_asked_most_of_the_item_is_suggested(visit, server):
+    server.most_asked[JACKET] = [RAIN, HOSTILE]
+    page = visit(questions=json.dumps(["How is the zipper?"]), width=400)
+    suggested = page.get_by_role("group", name="Often asked").get_by_role("button")
+    page.get_by_role("button", name=RAIN).wait_for()
+    assert suggested.all_inner_texts() == [RAIN, HOSTILE]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert violations(page) == []
+    page.get_by_role("button", name=RAIN).click()
+    answered(page)
+    assert page.locator(".asked").inner_text() == RAIN
+    # Of another item nothing is asked often: what the page has given is there.
+    page.evaluate(f"document.querySelector('review-answers').setAttribute('item', '{BOOTS}')")
+    page.get_by_role("button", name="How is the zipper?").wait_for()
+    assert suggested.all_inner_texts() == ["How is the zipper?"]
+    page = visit(questions=json.dumps(["How is the zipper?"]), most_asked="off")
+    page.wait_for_load_state("networkidle")
+    assert page.get_by_role("button", name="How is the zipper?").is_visible()
+    assert page.get_by_role("button", name=RAIN).count() == 0
+
+
 def test_another_item_starts_anew(visit):
     page = visit()
     ask(page, RAIN)

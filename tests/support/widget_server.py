@@ -51,6 +51,7 @@ class WidgetServer(ThreadingHTTPServer):
         self.answers = marked_answers.scripted()
         self.reviews: dict[str, Review] = dict(marked_answers.reviews())
         self.replies: dict[str, Reply] = {}
+        self.most_asked: dict[str, list[str]] = {}
         self.feedback_status = 202
         self.feedback: list[dict[str, Any]] = []
         self.asked: list[dict[str, Any]] = []
@@ -83,6 +84,9 @@ class _Handler(BaseHTTPRequestHandler):
                     self._json({"error": {"code": "NOT_FOUND"}}, 404)
                 else:
                     self._json({"review_id": review.id, "content": review.content})
+            case ["v1", "items", item, "questions"]:
+                most = self.server.most_asked.get(item, [])
+                self._json({"item_id": item, "questions": most})
             case _:
                 self._json({"error": {"code": "NOT_FOUND"}}, 404)
 

@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from qa_system.errors import StoreUnavailableError
+from qa_system.serving.kept.traces import Traces
 from qa_system.serving.product_page.feedback import Feedback, FeedbackFile
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -56,7 +57,7 @@ def test_forgotten_reviews_leave_no_trace(path: Path) -> None:
     kept.append({**SAID, "reason": "personal-one", "shown": [{"review_id": "a", **span}]})
     kept.append({**SAID, "reason": "personal-two", "correction": {"review_id": "b", **span}})
     kept.append({**SAID, "reason": "personal-three", "shown": [{"review_id": "ab", **span}]})
-    assert kept.forget(["a", "b", "'); --"]) == 2
+    assert kept.forget(Traces(["a", "b", "'); --"])) == 2
     assert [entry["reason"] for entry in kept.entries()] == ["personal-three"]
     found = bytes_of(path)
     assert b"personal-three" in found

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -13,14 +10,12 @@ from typing import Annotated, Any, Final, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from qa_system.errors import StoreUnavailableError
 from qa_system.opinions import VerdictAnswer
+from qa_system.serving.kept.file import KeptFile
+from qa_system.serving.kept.traces import Traces
 
 __all__ = ["Feedback", "FeedbackFile"]
 
-LONGEST_WAIT: Final = 5.0
-"""Seconds for which a writer waits for another."""
-_PRIVATE: Final = 0o600
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS feedback (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -66,6 +61,26 @@ class Feedback(_Strict):
     generation: Annotated[int | None, Field(ge=0)] = None
     """Of the answer."""
 
+    @property
+    def reviews(self) -> set[str]:
+        """The ids of the reviews that it names."""
+        named = self.shown if self.correction is None else [*self.shown, self.correction]
+        return {each.review_id for each in named}
+
+    def about(self, reviews: Collection[str]) -> Feedback:
+        """Return it without what it says of other reviews, which are gone.
+
+        >>> said = {"request_id": "r", "item_id": "lamp", "question": "Loud?", "verdict": "up"}
+        >>> shown = [Span(review_id=name, start=0, end=4) for name in ("a", "b")]
+        >>> Feedback(**said, shown=shown, correction=shown[0]).about({"b"}).reviews
+        {'b'}
+        """
+        there = [each for each in self.shown if each.review_id in reviews]
+        is_there = self.correction is not None and self.correction.review_id in reviews
+        return self.model_copy(
+            update={"shown": there, "correction": self.correction if is_there else None}
+        )
+
 
 class FeedbackFile:
     """A SQLite file of feedback; several processes may write to it and read it.
@@ -78,9 +93,7 @@ class FeedbackFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        with self._connected() as connection:
-            connection.executescript(_SCHEMA)
+        self._file = KeptFile(path, _SCHEMA, "serving.feedback", durable=True)
 
     def append(self, given: Mapping[str, Any], at: datetime | None = None) -> int:
         """Keep an entry, and return its number; when it returns, a power cut does not lose it.
@@ -94,7 +107,7 @@ class FeedbackFile:
         """
         moment = (at or datetime.now(UTC)).isoformat(timespec="milliseconds")
         values = (moment, orjson.dumps(given).decode())
-        with self._connected() as connection:
+        with self._file.connected() as connection:
             added = connection.execute("INSERT INTO feedback (at, entry) VALUES (?, ?)", values)
             return int(added.lastrowid or 0)
 
@@ -104,43 +117,18 @@ class FeedbackFile:
         Args:
             after: only those with a higher number.
         """
-        with self._connected() as connection:
+        with self._file.connected() as connection:
             rows = connection.execute(
                 "SELECT number, at, entry FROM feedback WHERE number > ? ORDER BY number", (after,)
             )
             for number, at, entry in rows:
                 yield {"number": number, "at": at, **orjson.loads(entry)}
 
-    def forget(self, reviews: Sequence[str]) -> int:
-        """Erase the entries about answers that quoted one of these reviews; return how many.
+    def forget(self, traces: Traces) -> int:
+        """Erase the entries that name or quote a forgotten review; return their number.
 
         Raises:
+            StoreLockedError: somebody reads the file all the time.
             StoreUnavailableError: it cannot be written.
         """
-        with self._connected() as connection:
-            connection.execute("PRAGMA secure_delete = ON")
-            erased = connection.execute(
-                "DELETE FROM feedback WHERE EXISTS ("
-                " SELECT 1 FROM json_tree(feedback.entry)"
-                " WHERE key = 'review_id' AND value IN (SELECT value FROM json_each(?)))",
-                (orjson.dumps(list(reviews)).decode(),),
-            ).rowcount
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return erased
-
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        try:
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, _PRIVATE))
-            with closing(
-                sqlite3.connect(self._path, timeout=LONGEST_WAIT, isolation_level=None)
-            ) as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
-                yield connection
-        except (OSError, sqlite3.Error) as error:
-            raise StoreUnavailableError(
-                f"the feedback file cannot be used: {error}",
-                where=str(self._path),
-                remedy="Free the disk, or set serving.feedback to a file that can be written.",
-            ) from error
+        return self._file.erase("feedback", "entry", traces)

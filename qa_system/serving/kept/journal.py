@@ -1,0 +1,150 @@
+"""What a service notes of questions and answers, and reads again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from qa_system.errors import QASystemError
+from qa_system.serving.errors import NotFoundError
+from qa_system.serving.kept.asked import AskedFile
+from qa_system.serving.kept.audit import AuditFile
+from qa_system.serving.kept.records import record_of, reviews_in
+
+if TYPE_CHECKING:
+    from qa_system.serving.schema import Ask, AskBatch, Asked
+    from qa_system.serving.service import Served, Service
+
+__all__ = ["Journal"]
+
+logger = logging.getLogger(__name__)
+
+PRUNED_EACH: Final = 3_600.0
+"""Seconds after which a service drops what is too old, though nobody asks anything."""
+
+
+class Journal:
+    """Notes answers and counts questions, in the files that the settings name.
+
+    What cannot be written is told in the log, and the answer is given.
+
+    Args:
+        service: it answers.
+
+    Raises:
+        StoreUnavailableError: a file cannot be written.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        audit, asked = service.settings.serving.audit, service.settings.serving.asked
+        self._audit = None if audit.file is None else AuditFile(Path(audit.file), audit)
+        self._asked = None if asked.file is None else AskedFile(Path(asked.file), asked)
+        both: tuple[AuditFile | AskedFile | None, ...] = (self._audit, self._asked)
+        self._files = [each for each in both if each is not None]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Drop what is too old from time to time, inside the block; then close the files."""
+        task = asyncio.create_task(self._prune())
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        for file in self._files:
+            file.close()
+
+    def record(self, served: Served, asked: Asked, request: Ask | AskBatch) -> dict[str, Any]:
+        """Return the record of an answer.
+
+        Args:
+            served: the answer.
+            asked: the question.
+            request: says how it was answered.
+        """
+        question = {name: getattr(asked, name) for name in ("question", "item_id", "filters")}
+        manner = {"top_k": request.top_k, "mode": request.mode, "cached": served.cached}
+        return record_of(served.values, served.evidence, question | manner, self._service.versions)
+
+    async def note(
+        self,
+        request_id: str,
+        key: str,
+        request: Ask | AskBatch,
+        answered: Sequence[tuple[Asked, Served]],
+    ) -> None:
+        """Keep what the answers to a request were made of.
+
+        Args:
+            request_id: of the request.
+            key: the name of the API key that asked.
+            request: says how it was answered.
+            answered: its questions, each with its answer; what failed is not kept.
+        """
+        if self._audit is None:
+            return
+        good = [(asked, served) for asked, served in answered if served.error is None]
+        if not good:
+            return
+        records = [{"key": key, **self.record(served, asked, request)} for asked, served in good]
+        generation = good[0][1].generation
+
+        def is_sound(record: dict[str, Any]) -> bool:
+            named = reviews_in(record)
+            return named == self._service.present(named, generation)
+
+        await _told(self._audit.append, request_id, records, is_sound)
+
+    async def count(self, asked: Asked, served: Served, client: str) -> None:
+        """Count a question that all reviews of an item were asked, if they answer it.
+
+        Args:
+            asked: the question.
+            served: its answer.
+            client: who asked.
+        """
+        question = asked.as_question()
+        if self._asked is None or question.item_id is None or question.filters:
+            return
+        if not served.values["abstained"]:
+            await _told(self._asked.count, question.item_id, question.text, client)
+
+    async def find(self, request_id: str) -> list[dict[str, Any]]:
+        """Return the records of the answers to a request.
+
+        Raises:
+            NotFoundError: none is kept.
+            StoreUnavailableError: the file cannot be read.
+        """
+        if self._audit is None:
+            raise NotFoundError("this service keeps no answers")
+        found = await asyncio.to_thread(self._audit.find, request_id)
+        if not found:
+            raise NotFoundError("no answer to such a request is kept")
+        return found
+
+    async def most_asked(self, item_id: str) -> list[str]:
+        """Return the questions that are asked most of an item; none if they are not counted.
+
+        Raises:
+            StoreUnavailableError: the file cannot be read.
+        """
+        return [] if self._asked is None else await asyncio.to_thread(self._asked.most, item_id)
+
+    async def _prune(self) -> None:
+        while True:
+            for file in self._files:
+                await _told(file.prune)
+            await asyncio.sleep(PRUNED_EACH)
+
+
+async def _told(write: Callable[..., object], *arguments: Any) -> None:
+    """Write on a thread; an error is told in the log."""
+    try:
+        await asyncio.to_thread(write, *arguments)
+    except QASystemError as error:
+        logger.error("not kept: %s", error)

@@ -24,6 +24,7 @@ __all__ = [
     "NAMES",
     "check_choice",
     "check_count",
+    "check_documents",
     "check_filters",
     "check_number",
     "check_question",
@@ -195,6 +196,25 @@ def check_texts_inside(name: str, value: object) -> None:
             parts += part
 
 
+def check_documents(name: str, value: object) -> None:
+    """Refuse what is no list, and documents whose content UTF-8 cannot hold.
+
+    Args:
+        name: of the argument, for the message.
+        value: documents; of several questions, a list of them for each.
+
+    Raises:
+        InvalidArgumentError: naming the document.
+    """
+    _check_kind(name, value, kind=list | tuple, said="a list")
+    for each in cast("Sequence[object]", value):
+        if isinstance(each, list | tuple):
+            check_documents(name, each)
+        content = getattr(each, "content", None)
+        if isinstance(content, str) and not content.isascii():
+            check_text(f"the content of {each.id!r} in {name}", content)  # type: ignore[attr-defined]
+
+
 def check_question(value: object, name: str = "question") -> None:
     """Refuse what is no question: no text, or text without words.
 
@@ -255,7 +275,7 @@ NAMES: Final[Mapping[str, Callable[[str, object], None]]] = {
     ),
     **{name: partial(check_count, least=least) for name, least in COUNTS.items()},
     "bm25_weight": partial(check_number, most=1),
-    "documents": partial(_check_kind, kind=list | tuple, said="a list"),
+    "documents": check_documents,
     "filters": check_filters,
     "labels": partial(_check_kind, kind=Iterable, said="labels"),
     "meta": partial(_check_kind, kind=Mapping, said="a dictionary"),

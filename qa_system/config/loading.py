@@ -282,7 +282,6 @@ WANTED: Final = {
     "less_than_equal": "{le:g} or less",
     "literal_error": "{expected}",
     "string_pattern_mismatch": "of the form {pattern}",
-    "finite_number": "a finite number",
     "string_too_short": "at least {min_length} long",
     "too_short": "at least {min_length} long",
 }

@@ -185,6 +185,7 @@ class ConsensusBuilder:
 
         Raises:
             EmptyQuestionError: the question has no words.
+            InvalidArgumentError: a document has text that UTF-8 cannot hold.
             ModelError: a model cannot be loaded.
         """
         marked = self.marked_in(documents, answers or [])

@@ -87,6 +87,7 @@ class Digester:
                 review_of(each): version_of(each.meta.get("content_hash"), each.content)
                 for each in ordered
             },
+            len(ordered) - len(distinct),
         )
 
     def _aspects(self, documents: Sequence[Document]) -> list[Aspect]:

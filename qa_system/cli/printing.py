@@ -53,8 +53,10 @@ def print_answers(answers: Answers, top_k: int = 3, quotes: int = 2) -> None:
         read += f", {answers.considered:,} considered"
     if answers.judged > answers.read:
         read += f", {answers.judged:,} judged"
-    for line in _lines(read + ("" if answers.abstained else decided), WIDTH - 2):
-        typer.echo(typer.style(f"  {line.strip()}", dim=True))
+    told = "" if answers.abstained else decided
+    fits = len(read + told) <= WIDTH
+    for line in [read + told] if fits else [read, f" {told}"]:
+        typer.echo(typer.style(line, dim=True))
 
 
 def _print_points(answers: Answers, top_k: int, quotes: int) -> None:

@@ -343,8 +343,11 @@ def test_a_bar_a_point_and_quotes_under_it(capsys: pytest.CaptureFixture[str]) -
 
 def test_what_was_judged_beyond_what_was_read_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     print_answers(replace(answered(point("bright enough", 9, 9)), judged=38), quotes=0)
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "7 of 41 reviews read in 80 ms, 12 considered, 38 judged (score 90%, threshold" in shown
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[-2:] == [
+        "  7 of 41 reviews read in 80 ms, 12 considered, 38 judged",
+        "  (score 90%, threshold 50%)",
+    ]
     assert "more" not in shown  # none was to be quoted
     assert "review r0" not in shown
 

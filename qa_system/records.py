@@ -223,23 +223,19 @@ class Answers:
         item_id: the item asked about.
         answers: best first.
         decision: why there are answers or none; None if the question failed.
-        read: how many reviews the reader read, whole or in part; the judge reads sentences of
-            more, so that more may speak of it than were read.
-        considered: how many have a sentence that bears on the question
-            (`retriever.relevant`); where reviews are read whole, how many were retrieved; None if
-            no item was asked about.
+        read: how many reviews the reader read, whole or in part; `judged` are others, too.
+        considered: how many bear on the question (`retriever.relevant`); of reviews read whole,
+            how many were retrieved; None if no item was asked about.
         reviews: how many the item and the filters select, copies among them.
         timings: seconds by stage.
         error: why the question could not be answered; None if it could.
         mentions: how many reviews say something in answer; copies count once.
         parts: of a compound question, each of which has points of its own; none: it is one.
         points: what they say, those of most reviews first; of a compound question, part by part.
-        verdict: what they answer to a question that yes or no answers; None if it is another
-            question, if no item was asked about, and if too few reviews are decided.
+        verdict: what they answer to a question that yes or no answers; None: there is no verdict.
         generation: of the embedded store, the one that was searched; None: not known.
         judged: of how many reviews the judge read sentences.
-        copies: how many of the reviews that were found are copies of another one: `mentions` is
-            of `reviews - copies`.
+        copies: how many reviews found are copies of others: `mentions` is of `reviews - copies`.
     """
 
     question: str
@@ -286,23 +282,19 @@ class Answers:
         >>> Answers("?", "lamp", (), None, 0, reviews=41, mentions=9).spoken
         '9 of 41 reviews speak of it.'
         """
-        return self._spoken(self.mentions)
+        return self.spoken_of(None)
 
     def mentions_of(self, part: str | None) -> int:
         """Return how many reviews speak of a part of the question; None: of all of it."""
-        if part is None:
-            return self.mentions
-        return sum(point.support for point in self.points if point.part == part)
+        of_part = (point.support for point in self.points if point.part == part)
+        return self.mentions if part is None else sum(of_part)
 
-    def spoken_of(self, part: str) -> str:
-        """Return how many reviews speak of a part of the question, in words."""
-        return self._spoken(self.mentions_of(part))
-
-    def _spoken(self, mentions: int) -> str:
-        distinct = self.reviews - self.copies
-        among = "" if self.considered is None or not distinct else f" of {distinct:,}"
+    def spoken_of(self, part: str | None) -> str:
+        """Return how many reviews speak of a part of the question, in words; None: of all of it."""
+        mentions, distinct = self.mentions_of(part), self.reviews - self.copies
         if not mentions:
             return "No review speaks of it."
+        among = "" if self.considered is None or not distinct else f" of {distinct:,}"
         if mentions == 1:
             return f"1{among} review{'s' if among else ''} speaks of it."
         return f"{mentions:,}{among} reviews speak of it."
@@ -332,7 +324,6 @@ class Answers:
             "generation": self.generation,
             "timings": dict(self.timings),
             "error": None if self.error is None else self.error.to_dict(),
-            # For one version more:
             "decision": None if self.decision is None else self.decision.to_dict(),
             "reviews_read": self.read,
             "no_answer_probability": 1.0 - (self.score or 0.0),

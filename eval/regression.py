@@ -73,7 +73,7 @@ class Options(BaseModel):
 class Expectation(BaseModel):
     """An evaluation and its expected scores; the module's docstring shows a file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     evaluate: Task
     dataset: str

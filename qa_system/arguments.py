@@ -12,16 +12,19 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, wraps
 from math import inf
+from sys import float_info
 from types import UnionType
 from typing import Any, Final, TypeVar, cast
 
 from qa_system.errors import ConfigError, EmptyQuestionError, InvalidArgumentError
 
 __all__ = [
+    "LEAST_POSITIVE",
     "MOST",
     "NAMES",
     "check_choice",
     "check_count",
+    "check_documents",
     "check_filters",
     "check_number",
     "check_question",
@@ -29,12 +32,15 @@ __all__ = [
     "check_texts",
     "check_texts_inside",
     "checked",
+    "number_in",
 ]
 
 Class = TypeVar("Class", bound=type)
 
 MOST: Final = 2**31 - 1
 """No number of results is larger: what counts them has 32 bits in some libraries."""
+LEAST_POSITIVE: Final = 1e-9
+"""Of numbers that have to be above 0."""
 SHOWN: Final = 60
 
 
@@ -100,8 +106,8 @@ def check_count(name: str, value: object, least: int = 1) -> None:
         raise InvalidArgumentError(f"{name} is {value}", remedy=f"Set it to {MOST} at most.")
 
 
-def check_number(name: str, value: object, most: float = inf) -> None:
-    """Refuse what is no number, and one that is below 0 or too large.
+def check_number(name: str, value: object, most: float = inf, least: float = 0) -> None:
+    """Refuse what is no finite number, and one that is too small or too large.
 
     Raises:
         InvalidArgumentError: saying what it is.
@@ -112,11 +118,33 @@ def check_number(name: str, value: object, most: float = inf) -> None:
     qa_system.errors.InvalidArgumentError: bm25_weight is 1.5. Set it to a number from 0 to 1.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= cast("float", value) <= most:
-        upper = "on" if most == inf else f"to {most:g}"
+    lowest, highest = max(least, -float_info.max), min(most, float_info.max)
+    if not is_number or not lowest <= cast("float", value) <= highest:
+        lower = "" if least == -inf else f" from {least:g}"
+        upper = "" if least == -inf else " on" if most == inf else f" to {most:g}"
         raise InvalidArgumentError(
-            f"{name} is {_shown(value)}", remedy=f"Set it to a number from 0 {upper}."
+            f"{name} is {_shown(value)}", remedy=f"Set it to a number{lower}{upper}."
         )
+
+
+def number_in(entry: Mapping[str, Any], name: str, least: float = -inf, most: float = inf) -> float:
+    """Return a number that a file has under a name.
+
+    Args:
+        entry: read from JSON.
+        name: the key.
+        least: what it may be at least.
+        most: what it may be at most.
+
+    Raises:
+        InvalidArgumentError: it is no finite number, too small or too large.
+        KeyError: there is none.
+
+    >>> number_in({"threshold": 0.5}, "threshold", 0, 1)
+    0.5
+    """
+    check_number(name, entry[name], most, least)
+    return float(entry[name])
 
 
 def check_choice(name: str, value: str | None, choices: Sequence[str | None]) -> None:
@@ -166,6 +194,25 @@ def check_texts_inside(name: str, value: object) -> None:
             parts += [*part.keys(), *part.values()]
         elif isinstance(part, list | tuple):
             parts += part
+
+
+def check_documents(name: str, value: object) -> None:
+    """Refuse what is no list, and documents whose content UTF-8 cannot hold.
+
+    Args:
+        name: of the argument, for the message.
+        value: documents; of several questions, a list of them for each.
+
+    Raises:
+        InvalidArgumentError: naming the document.
+    """
+    _check_kind(name, value, kind=list | tuple, said="a list")
+    for each in cast("Sequence[object]", value):
+        if isinstance(each, list | tuple):
+            check_documents(name, each)
+        content = getattr(each, "content", None)
+        if isinstance(content, str) and not content.isascii():
+            check_text(f"the content of {each.id!r} in {name}", content)  # type: ignore[attr-defined]
 
 
 def check_question(value: object, name: str = "question") -> None:
@@ -228,13 +275,17 @@ NAMES: Final[Mapping[str, Callable[[str, object], None]]] = {
     ),
     **{name: partial(check_count, least=least) for name, least in COUNTS.items()},
     "bm25_weight": partial(check_number, most=1),
-    "documents": partial(_check_kind, kind=list | tuple, said="a list"),
+    "documents": check_documents,
     "filters": check_filters,
     **dict.fromkeys(("labels", "stale"), partial(_check_kind, kind=Iterable, said="labels")),
     "meta": partial(_check_kind, kind=Mapping, said="a dictionary"),
     "path": partial(_check_kind, kind=str | os.PathLike, said="a path"),
     "policy": _check_policy,
+    "decided": partial(check_number, most=1),
+    "mention": partial(check_number, most=1),
+    "min_reviews": check_count,
     "relevant": check_number,
+    "same_stance": check_number,
 }
 """What is checked, by the name of the argument."""
 

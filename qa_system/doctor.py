@@ -33,8 +33,13 @@ def examine(config: Path | Settings | None = None, overrides: Iterable[str] = ()
     findings.append(_model("encoder", settings.encoder.model, mode_of(settings).needs_embeddings))
     if settings.ranker.model is not None:
         findings.append(_model("ranker", settings.ranker.model, settings.ranker.type != "none"))
-    findings.append(_model("reader", settings.reader.model, required=True))
-    findings.append(_confidence(settings))
+    fitted = [
+        _model("reader", settings.reader.model, required=True),
+        _model("judge", settings.judge.model, required=settings.judge.sentences > 0),
+    ]
+    findings += fitted
+    if all(each.ok or not each.required for each in fitted):
+        findings.append(_confidence(settings))
     if settings.generator.type == "rag":
         findings.append(_model("generator", settings.generator.model, required=False))
     match settings.store:
@@ -197,7 +202,8 @@ def _confidence(settings: Settings) -> Finding:
     try:
         found = confidence_of(settings, reads_sentences=reads_sentences(settings))
     except QASystemError as error:
-        return Finding(name, ok=False, required=needed, detail=error.what, remedy=error.remedy)
+        detail = error.what if error.where is None else f"{error.what} ({error.where})"
+        return Finding(name, ok=False, required=True, detail=detail, remedy=error.remedy)
     if found is not None:
         return Finding(name, ok=True, required=needed, detail=f"fitted on {found.fitted_on}")
     return Finding(

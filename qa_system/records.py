@@ -223,19 +223,19 @@ class Answers:
         item_id: the item asked about.
         answers: best first.
         decision: why there are answers or none; None if the question failed.
-        read: how many reviews were read, whole or in part.
-        considered: how many have a sentence that bears on the question
-            (`retriever.relevant`); where reviews are read whole, how many were retrieved; None if
-            no item was asked about.
-        reviews: how many the item and the filters select.
+        read: how many reviews the reader read, whole or in part; `judged` are others, too.
+        considered: how many bear on the question (`retriever.relevant`); of reviews read whole,
+            how many were retrieved; None if no item was asked about.
+        reviews: how many the item and the filters select, copies among them.
         timings: seconds by stage.
         error: why the question could not be answered; None if it could.
-        mentions: how many reviews say something in answer; duplicates count once.
+        mentions: how many reviews say something in answer; copies count once.
         parts: of a compound question, each of which has points of its own; none: it is one.
         points: what they say, those of most reviews first; of a compound question, part by part.
-        verdict: what they answer to a question that yes or no answers; None if it is another
-            question, if no item was asked about, and if too few reviews are decided.
+        verdict: what they answer to a question that yes or no answers; None: there is no verdict.
         generation: of the embedded store, the one that was searched; None: not known.
+        judged: of how many reviews the judge read sentences.
+        copies: how many reviews found are copies of others: `mentions` is of `reviews - copies`.
     """
 
     question: str
@@ -252,6 +252,8 @@ class Answers:
     points: tuple[Point, ...] = ()
     verdict: Verdict | None = None
     generation: int | None = None
+    judged: int = 0
+    copies: int = 0
 
     @property
     def abstained(self) -> bool:
@@ -280,12 +282,22 @@ class Answers:
         >>> Answers("?", "lamp", (), None, 0, reviews=41, mentions=9).spoken
         '9 of 41 reviews speak of it.'
         """
-        among = "" if self.considered is None or not self.reviews else f" of {self.reviews:,}"
-        if not self.mentions:
+        return self.spoken_of(None)
+
+    def mentions_of(self, part: str | None) -> int:
+        """Return how many reviews speak of a part of the question; None: of all of it."""
+        of_part = (point.support for point in self.points if point.part == part)
+        return self.mentions if part is None else sum(of_part)
+
+    def spoken_of(self, part: str | None) -> str:
+        """Return how many reviews speak of a part of the question, in words; None: of all of it."""
+        mentions, distinct = self.mentions_of(part), self.reviews - self.copies
+        if not mentions:
             return "No review speaks of it."
-        if self.mentions == 1:
+        among = "" if self.considered is None or not distinct else f" of {distinct:,}"
+        if mentions == 1:
             return f"1{among} review{'s' if among else ''} speaks of it."
-        return f"{self.mentions:,}{among} reviews speak of it."
+        return f"{mentions:,}{among} reviews speak of it."
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answers as JSON values; an error as its code and public message.
@@ -296,11 +308,14 @@ class Answers:
             "question": self.question,
             "item_id": self.item_id,
             "reviews": self.reviews,
+            "copies": self.copies,
             "considered": self.considered,
             "read": self.read,
+            "judged": self.judged,
             "mentions": self.mentions,
             "verdict": None if self.verdict is None else self.verdict.to_dict(),
             "parts": list(self.parts),
+            "part_mentions": [self.mentions_of(part) for part in self.parts],
             "points": [point.to_dict() for point in self.points],
             "answers": [answer.to_dict() for answer in self.answers],
             "abstained": self.abstained,
@@ -309,7 +324,6 @@ class Answers:
             "generation": self.generation,
             "timings": dict(self.timings),
             "error": None if self.error is None else self.error.to_dict(),
-            # For one version more:
             "decision": None if self.decision is None else self.decision.to_dict(),
             "reviews_read": self.read,
             "no_answer_probability": 1.0 - (self.score or 0.0),

@@ -432,6 +432,8 @@ class QASystem:
             points=counted.points,
             verdict=counted.verdict,
             generation=found.generation,
+            judged=counted.judged,
+            copies=counted.copies,
         )
 
     def _in_order(self, documents: Sequence[Document], reading: Reading) -> tuple[Document, ...]:

@@ -692,12 +692,12 @@ class ReviewAnswers extends HTMLElement {
   }
 
   /** The short answer, and the counts behind it. */
-  #headline({ verdict, points = [], answers = [], mentions, reviews }) {
+  #headline({ verdict, points = [], answers = [], mentions, reviews, copies = 0 }) {
     if (reviews === 0) return { title: this.#text("no_reviews") };
     if (verdict?.answer === "not_said" || (!points.length && !answers.length)) {
       return { title: this.#text("not_said"), counted: reviews ? this.#text("searched", { n: reviews }) : "" };
     }
-    const spoken = mentions && reviews ? this.#text("spoken", { n: mentions, total: reviews }) : "";
+    const spoken = mentions && reviews ? this.#text("spoken", { n: mentions, total: reviews - copies }) : "";
     if (!verdict) return { counted: spoken };
     const { yes, no } = verdict;
     const total = Math.max(mentions ?? 0, yes + no);
@@ -715,13 +715,13 @@ class ReviewAnswers extends HTMLElement {
     const points = pointsOf(answers);
     const written = answers.answers?.find((answer) => answer.generated);
     const silent = !points.length && !written;
-    const { verdict, mentions, reviews } = answers;
+    const { verdict, mentions, reviews, copies = 0 } = answers;
     return [
       h("h3", { class: "asked" }, h("bdi", {}, question)),
       title ? h("p", { class: "verdict", part: "verdict" }, title) : null,
       counted ? h("p", { class: silent ? "quiet" : "counted", part: "counted" }, counted) : null,
       total ? this.#bar(verdict, total) : null,
-      total && reviews && mentions ? h("p", { class: "quiet" }, this.#text("spoken", { n: mentions, total: reviews })) : null,
+      total && reviews && mentions ? h("p", { class: "quiet" }, this.#text("spoken", { n: mentions, total: reviews - copies })) : null,
       silent ? h("slot", { name: "empty" }) : null,
       written ? this.#written(written) : null,
       this.#points(points, verdict, answers.parts ?? []),

@@ -94,7 +94,7 @@ def calibrate(
     write: WriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit the reader's no-answer threshold and its probabilities on labelled questions."""
+    """Fit a reader's threshold and probabilities; with --pipeline, those of what users get."""
     if pipeline:
         _of_pipeline(settings, dataset or [], reviews or [], write=write, as_json=as_json)
         return

@@ -7,6 +7,7 @@ from typing import Final
 
 from haystack import Document
 
+from qa_system.arguments import checked
 from qa_system.aspects.finding import Embed, Found, find_aspects
 from qa_system.aspects.mentions import clauses_naming
 from qa_system.aspects.phrases import Catalogue
@@ -31,6 +32,7 @@ LONGEST_NAME: Final = 200
 _SHOWN: Final[Sequence[Sequence[Polarity]]] = (["for"], ["against"], ["mixed", "neither"])
 
 
+@checked
 class Digester:
     """Make digests of items.
 
@@ -67,6 +69,7 @@ class Digester:
             generation: of the store, no later than that of the documents.
 
         Raises:
+            InvalidArgumentError: a document has text that UTF-8 cannot hold.
             ModelError: the judge cannot be loaded, or computes NaN or infinity.
         """
         ordered = sorted(documents, key=lambda each: tie_breaker(each.id))
@@ -84,6 +87,7 @@ class Digester:
                 review_of(each): version_of(each.meta.get("content_hash"), each.content)
                 for each in ordered
             },
+            len(ordered) - len(distinct),
         )
 
     def _aspects(self, documents: Sequence[Document]) -> list[Aspect]:

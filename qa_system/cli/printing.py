@@ -51,7 +51,12 @@ def print_answers(answers: Answers, top_k: int = 3, quotes: int = 2) -> None:
     read = f"  {answers.read:,} of {reviews} read in {1000 * spent:.0f} ms"
     if answers.considered is not None:
         read += f", {answers.considered:,} considered"
-    typer.echo(typer.style(read + ("" if answers.abstained else decided), dim=True))
+    if answers.judged > answers.read:
+        read += f", {answers.judged:,} judged"
+    told = "" if answers.abstained else decided
+    fits = len(read + told) <= WIDTH
+    for line in [read + told] if fits else [read, f" {told}"]:
+        typer.echo(typer.style(line, dim=True))
 
 
 def _print_points(answers: Answers, top_k: int, quotes: int) -> None:
@@ -60,11 +65,10 @@ def _print_points(answers: Answers, top_k: int, quotes: int) -> None:
         points = [point for point in answers.points if point.part == part]
         if part is not None:
             typer.echo(f"\n  {typer.style(printable(part), bold=True)}")
-            if not points:
-                typer.echo("  No review speaks of it.")
+            typer.echo(f"  {answers.spoken_of(part)}")
         chosen = _chosen(points, top_k)
         for point in chosen:
-            _print_point(point, quotes, has_bar=answers.mentions > FEW)
+            _print_point(point, quotes, has_bar=answers.mentions_of(part) > FEW)
         left += [point for point in points if point not in chosen]
     if left:
         said = counted(len(left), "more point")
@@ -94,7 +98,7 @@ def _print_point(point: Point, quotes: int, *, has_bar: bool) -> None:
     for quote in point.quotes[:quotes]:
         _print_quote(quote, point.label)
     left = point.support - quotes
-    if left > 0:
+    if quotes and left > 0:
         typer.echo(typer.style(f"      and {counted(left, 'review')} more", dim=True))
 
 

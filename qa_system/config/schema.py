@@ -157,10 +157,11 @@ class AnswersSettings(Strict):
     """What is added to the cosine of two mentions that answer a polar question alike."""
     confidence: str | None = None
     """The file of what mentions' confidences mean, as `qa-eval calibrate --pipeline` writes it;
-    None: the one that ships with the bundled models."""
+    None: the one that ships with the bundled models; `/dev/null`: they stay as they are."""
     max_error: Annotated[float, Field(gt=0, lt=1)] | None = None
     """The share of the answers given that may be wrong, kept with 95 % confidence; None: no
-    promise, and the threshold with the highest score."""
+    promise, and the threshold with the highest score. It is not of compound questions, which the
+    judge decides."""
 
 
 class GeneratorSettings(Strict):

@@ -27,9 +27,12 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class Strict(BaseModel):
-    """A part of the settings: unknown keys are errors, and nothing changes afterwards."""
+    """A part of the settings: unknown keys and numbers that are not finite are errors, and nothing
+    changes afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class _PlacedSettings(Strict):

@@ -12,7 +12,13 @@ from haystack.dataclasses import ExtractedAnswer
 
 from qa_system.arguments import checked
 from qa_system.config import AnswersSettings, JudgeSettings
-from qa_system.consensus.candidates import Marked, clauses_of, marked_in, mentions_in
+from qa_system.consensus.candidates import (
+    Marked,
+    clauses_of,
+    marked_in,
+    mentions_in,
+    of_surest_part,
+)
 from qa_system.consensus.confidence import Confidence
 from qa_system.consensus.mentions import Mention, judged_mentions
 from qa_system.consensus.points import FloatArray, groups_of, similarity, similarity_of_words
@@ -185,6 +191,7 @@ class ConsensusBuilder:
 
         Raises:
             EmptyQuestionError: the question has no words.
+            InvalidArgumentError: a document has text that UTF-8 cannot hold.
             ModelError: a model cannot be loaded.
         """
         marked = self.marked_in(documents, answers or [])
@@ -219,7 +226,7 @@ class ConsensusBuilder:
             One for each question, in order.
         """
         materials = list(chain.from_iterable(parts for parts, _ in asked))
-        clauses = self._judged(materials)
+        clauses = of_surest_part(self._judged(materials), [len(parts) for parts, _ in asked])
         with stage("consensus"):
             found = iter(self._grouped(materials, clauses))
             return [
@@ -279,9 +286,14 @@ class ConsensusBuilder:
         texts = [[mention.told for mention in own] for own in mentions]
         threshold = SIMILAR_WORDS if self.by_words else self.similarity
         return [
-            Grouped(material, groups_of(own, alike, threshold, self.same_stance), best)
-            for material, own, alike, best in zip(
-                materials, mentions, self._alike(texts), surest, strict=True
+            Grouped(
+                material,
+                groups_of(own, alike, threshold, self.same_stance),
+                best,
+                frozenset(each.review_id for each in judged if self.is_judging),
+            )
+            for material, own, alike, best, judged in zip(
+                materials, mentions, self._alike(texts), surest, clauses, strict=True
             )
         ]
 

@@ -22,7 +22,7 @@ from qa_system.ties import tie_breaker
 if TYPE_CHECKING:
     from haystack.dataclasses import ExtractedAnswer
 
-__all__ = ["Marked", "clauses_of", "marked_in", "mentions_in"]
+__all__ = ["Marked", "clauses_of", "marked_in", "mentions_in", "of_surest_part"]
 
 MOST_OF_REVIEW: Final = 8
 """Sentences of one review that are judged: a long review leaves room for the others."""
@@ -114,6 +114,33 @@ def clauses_of(
         )
         for (place, start), end in chosen.items()
     ]
+
+
+def of_surest_part(
+    clauses: Sequence[Sequence[Mention]], parts: Sequence[int]
+) -> list[list[Mention]]:
+    """Leave each sentence to the part of a compound question that it answers most surely.
+
+    So no quote is shown under two parts. Of equals, it stays with the first.
+
+    Args:
+        clauses: of each part of each question, judged.
+        parts: how many parts each question has.
+    """
+    found: list[list[Mention]] = []
+    of_all = iter(clauses)
+    for count in parts:
+        own = [next(of_all) for _ in range(count)]
+        surest: dict[tuple[str, int, int], tuple[float, int]] = {}
+        for part, mentions in enumerate(own):
+            for each in mentions:
+                key = each.review_id, each.start, each.end
+                surest[key] = max(surest.get(key, (-1.0, 0)), (each.confidence, -part))
+        found += [
+            [one for one in mentions if -surest[one.review_id, one.start, one.end][1] == part]
+            for part, mentions in enumerate(own)
+        ]
+    return found
 
 
 def mentions_in(

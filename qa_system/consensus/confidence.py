@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import orjson
 
+from qa_system.arguments import number_in
 from qa_system.config import Settings
 from qa_system.config.shipped import resource
 from qa_system.consensus.max_error import lowest_error, threshold_for
@@ -111,14 +112,25 @@ class Confidence:
         }
 
     @classmethod
-    def from_dict(cls, tree: dict[str, Any]) -> Confidence:
-        """Read what `to_dict` returned."""
-        return cls(
-            float(tree["threshold"]),
-            Sigmoid(float(tree["right"]["center"]), float(tree["right"]["temperature"])),
-            tuple((float(score), bool(right)) for score, right in tree["outcomes"]),
-            tree["fitted_on"],
-        )
+    def from_dict(cls, tree: dict[str, Any], where: str | None = None) -> Confidence:
+        """Read what `to_dict` returned.
+
+        Args:
+            tree: JSON values.
+            where: their file, for the error.
+
+        Raises:
+            ModelError: a value is missing, of another kind or out of range.
+        """
+        try:
+            return cls(
+                number_in(tree, "threshold", 0, 1),
+                Sigmoid.from_dict(tree["right"]),
+                tuple(_outcome(*each) for each in tree["outcomes"]),
+                tree["fitted_on"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise _unreadable(error, where) from error
 
 
 def key_of(settings: Settings, *, reads_sentences: bool) -> PipelineKey:
@@ -148,12 +160,12 @@ def confidence_of(settings: Settings, *, reads_sentences: bool) -> Confidence | 
     `reader.temperature`) take the place of what was fitted.
 
     Args:
-        settings: `answers.confidence` names the file; None: the one that ships.
+        settings: `answers.confidence` names the file; None: the one that ships; `/dev/null`: none.
         reads_sentences: as for `key_of`.
 
     Raises:
         ConfigError: `answers.max_error` cannot be kept, or nothing was fitted with this pipeline.
-        ModelError: the file is damaged, or a model cannot be found.
+        ModelError: the file is missing or damaged, or a model cannot be found.
     """
     own = settings.reader.no_answer_threshold, settings.reader.temperature
     found = None
@@ -180,25 +192,39 @@ def confidence_of(settings: Settings, *, reads_sentences: bool) -> Confidence | 
 
 
 def kept_in(place: Path) -> dict[PipelineKey, Confidence]:
-    """Return what a file of confidences has; nothing, if there is none.
+    """Return what a file of confidences has; `/dev/null` has none.
 
     Raises:
-        ModelError: it is damaged.
+        ModelError: it is missing or damaged.
     """
+    if place == Path(os.devnull):
+        return {}
     try:
-        if not place.is_file():
-            return {}
         tree = orjson.loads(place.read_bytes())
+        if tree["format"] != FORMAT:
+            raise ValueError(f"format is {tree['format']!r}, not {FORMAT}")
         return {
-            PipelineKey(**each["pipeline"]): Confidence.from_dict(each["confidence"])
+            PipelineKey(**each["pipeline"]): Confidence.from_dict(each["confidence"], str(place))
             for each in tree["fitted"]
         }
-    except (OSError, orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(
-            f"the confidences cannot be read: {error!r}",
-            where=str(place),
-            remedy="Fit them again: qa-eval calibrate --pipeline --write.",
-        ) from error
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise _unreadable(error, str(place)) from error
+
+
+def _outcome(score: float, right: bool) -> tuple[float, bool]:
+    number_in({"outcomes": right}, "outcomes", 0, 1)
+    return number_in({"outcomes": score}, "outcomes", 0, 1), bool(right)
+
+
+def _unreadable(error: Exception, where: str | None) -> ModelError:
+    missing = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    told = (error.strerror or missing) if isinstance(error, OSError) else missing
+    return ModelError(
+        f"the fitted confidences cannot be read: {told}",
+        where=where,
+        remedy="Name another file (answers.confidence), or delete this one and fit again: "
+        "qa-eval calibrate --pipeline --write.",
+    )
 
 
 def keep_confidence(confidence: Confidence, settings: Settings, *, reads_sentences: bool) -> Path:
@@ -218,7 +244,8 @@ def keep_confidence(confidence: Confidence, settings: Settings, *, reads_sentenc
             remedy="Name one in your configuration, or by --set answers.confidence=FILE.",
         )
     place = Path(settings.answers.confidence)
-    kept = {**kept_in(place), key_of(settings, reads_sentences=reads_sentences): confidence}
+    former = kept_in(place) if os.path.lexists(place) else {}
+    kept = {**former, key_of(settings, reads_sentences=reads_sentences): confidence}
     fitted = [{"pipeline": asdict(key), "confidence": each.to_dict()} for key, each in kept.items()]
     temporary = place.with_suffix(f".{os.getpid()}.tmp")
     try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,11 @@ class Group:
     def stance(self) -> Stance | None:
         """What the mentions that are decided answer; None: none is. They agree."""
         return next((each.stance for each in self.mentions if each.stance is not None), None)
+
+    @property
+    def stances(self) -> Mapping[Stance | Literal["undecided"], int]:
+        """How many of the mentions answer what."""
+        return Counter(each.stance or "undecided" for each in self.mentions)
 
     @property
     def polarity(self) -> Polarity | None:

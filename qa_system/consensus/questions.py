@@ -133,7 +133,7 @@ def parts_of(question: str) -> tuple[str, ...]:
 
     A question is divided where each part is a question by itself: several with question marks,
     clauses with a verb each, names without a verb, and "how is" of two things. What "and" joins
-    otherwise may share its head, and is left alone.
+    otherwise may share its head, and is left alone. What is asked twice is one part.
 
     >>> parts_of("heart rate and battery?")
     ('heart rate?', 'battery?')
@@ -145,7 +145,7 @@ def parts_of(question: str) -> tuple[str, ...]:
     asked = _questions_in(question)
     if len(asked) > 1 and not all(map(_stands_alone, asked)):
         return (question,)
-    found = [part for each in asked for part in _parts(each)]
+    found = {part.casefold(): part for each in asked for part in _parts(each)}.values()
     return tuple(found) if 1 < len(found) <= MOST_PARTS else (question,)
 
 

@@ -9,12 +9,12 @@ from itertools import zip_longest
 from haystack import Document
 
 from qa_system.consensus.candidates import Marked
-from qa_system.consensus.duplicates import without_repeats
+from qa_system.consensus.duplicates import duplicates_of, without_repeats
 from qa_system.consensus.intervals import wilson
 from qa_system.consensus.mentions import Mention
 from qa_system.consensus.points import Group
 from qa_system.consensus.questions import is_polar
-from qa_system.consensus.quotes import quote_of
+from qa_system.consensus.quotes import quote_of, review_of
 from qa_system.consensus.verdict import verdict_of
 from qa_system.opinions import Point, Verdict
 
@@ -48,11 +48,13 @@ class Grouped:
         groups: those that say the same, those of most reviews first.
         surest: the highest confidence of the reader, if it decides, else of the judge, whether
             there is a mention or not; None: there is none.
+        judged: the reviews of which sentences were judged.
     """
 
     material: Material
     groups: Sequence[Group]
     surest: float | None = None
+    judged: frozenset[str] = frozenset()
 
     @property
     def mentions(self) -> Iterator[Mention]:
@@ -73,6 +75,8 @@ class Consensus:
         is_of_one_item: whether the question is about one item; otherwise there is no verdict.
         surest: the highest confidence of what decides whether there is an answer, the reader's or,
             part by part, the judge's; None: there is none.
+        judged: of how many reviews sentences were judged.
+        copies: how many of the reviews that were found are copies of another one.
     """
 
     mentions: int
@@ -82,6 +86,8 @@ class Consensus:
     shown: tuple[tuple[Mention, Document], ...]
     is_of_one_item: bool = True
     surest: float | None = None
+    judged: int = 0
+    copies: int = 0
 
     @property
     def confidence(self) -> float | None:
@@ -105,8 +111,14 @@ def consensus_of(
         is_of_one_item: whether the question is about one item; otherwise there is no verdict.
     """
     is_compound = len(parts) > 1
+    originals = _originals(parts)
+    speaking = {mention.review_id for part in parts for mention in part.mentions}
+    # Within a part copies are merged; two parts may quote two copies.
+    mentions = len({originals[each] for each in speaking}) if is_compound else len(speaking)
+    # What is like two reviews that are not alike is a copy of either, which no mention is.
+    distinct = max(len({*originals.values()}), mentions)
     return Consensus(
-        mentions=len({mention.review_id for part in parts for mention in part.mentions}),
+        mentions=mentions,
         parts=tuple(part.material.question for part in parts) if is_compound else (),
         points=tuple(
             point
@@ -119,7 +131,21 @@ def consensus_of(
         shown=shown(parts),
         is_of_one_item=is_of_one_item,
         surest=max((each.surest for each in parts if each.surest is not None), default=None),
+        judged=len(frozenset[str]().union(*(part.judged for part in parts))),
+        copies=len(originals) - distinct,
     )
+
+
+def _originals(parts: Sequence[Grouped]) -> dict[str, str]:
+    """Return of each review that was found the review that it is a copy of, or itself."""
+    texts = {
+        review_of(document): document.content or ""
+        for part in parts
+        for document in part.material.documents
+    }
+    names = [*texts]
+    places = duplicates_of([*texts.values()])
+    return {name: names[place] for name, place in zip(names, places, strict=True)}
 
 
 def points_of(grouped: Grouped, snippet_chars: int, part: str | None = None) -> Iterator[Point]:
@@ -147,6 +173,7 @@ def points_of(grouped: Grouped, snippet_chars: int, part: str | None = None) -> 
                 for mention in group.mentions
             ),
             part=part,
+            stances=group.stances,
         )
 
 
@@ -167,7 +194,8 @@ def shown(parts: Iterable[Grouped]) -> tuple[tuple[Mention, Document], ...]:
     """Return the mentions in the order in which they are shown one by one.
 
     First the best of each point, the most confident first, the parts of a compound question taking
-    turns; then the others. Nothing is shown twice, however many reviews say it.
+    turns, that with the most confident mention first; then the others. Nothing is shown twice,
+    however many reviews say it.
     """
     firsts = [
         sorted(
@@ -176,6 +204,7 @@ def shown(parts: Iterable[Grouped]) -> tuple[tuple[Mention, Document], ...]:
         )
         for part in parts
     ]
+    firsts.sort(key=lambda each: -each[0][0].confidence if each else 0.0)
     others = [
         (mention, part.material.documents)
         for part in parts

@@ -42,6 +42,7 @@ def decode_digest(encoded: bytes | str) -> Digest:
         generation=tree["generation"],
         aspects=tuple(_aspect(aspect) for aspect in tree["aspects"]),
         versions=tree["versions"],
+        copies=tree.get("copies", 0),
     )
 
 

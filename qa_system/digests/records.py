@@ -23,7 +23,7 @@ class Aspect:
         for_: reviews that speak well of it.
         against: reviews that speak ill of it.
         support: reviews that speak of it at all; copies of a review count once.
-        share: `support` of all the item's reviews, copies counted once.
+        share: `support` of all the item's reviews, copies counted once: of `reviews - copies`.
         quotes: what they say, one a review: those for it, then those against it, then those that
             are neither or both; of each kind at most a hundred, the surest first.
     """
@@ -53,10 +53,11 @@ class Digest:
 
     Args:
         item_id: the item.
-        reviews: how many it had.
+        reviews: how many it had, copies among them.
         generation: of the embedded store whose reviews were read; None: a server has none.
         aspects: those of most reviews first; none: there are too few reviews.
         versions: the content hash of each of the reviews, by which a later change is found.
+        copies: how many of the reviews are copies of another one.
     """
 
     item_id: str
@@ -64,12 +65,14 @@ class Digest:
     generation: int | None
     aspects: tuple[Aspect, ...]
     versions: Mapping[str, str] = field(default_factory=dict, repr=False)
+    copies: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the digest as JSON values, without the versions of the reviews."""
         return {
             "item_id": self.item_id,
             "reviews": self.reviews,
+            "copies": self.copies,
             "generation": self.generation,
             "aspects": [aspect.to_dict() for aspect in self.aspects],
         }

@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from qa_system.arguments import LEAST_POSITIVE, number_in
 from qa_system.errors import ModelError
 from qa_system.models.locate import TRAINING, ModelLocation
 
@@ -81,18 +82,16 @@ class Calibration:
         if entry is None:
             return cls()
         try:
-            temperatures = {
-                name: float(value) for name, value in entry.get("temperatures", {}).items()
-            }
-            if not all(name in HEADS and value > 0 for name, value in temperatures.items()):
-                raise ValueError(f"temperatures {temperatures}")
-            if unknown := entry.keys() - {each.name for each in fields(cls)}:
-                raise ValueError(f"unknown {sorted(unknown)}")
+            whole = {**asdict(cls()), **entry}
+            of_heads = whole["temperatures"]
+            unknown = sorted({*entry} - {each.name for each in fields(cls)})
+            if unknown := unknown or sorted({*of_heads} - {*HEADS}):
+                raise ValueError(f"unknown {unknown}")
             return cls(
-                float(entry.get("threshold", 0.5)),
-                temperatures,
-                float(entry.get("shift", 0.0)),
-                entry.get("fitted_on"),
+                number_in(whole, "threshold", 0, 1),
+                {head: number_in(of_heads, head, LEAST_POSITIVE) for head in of_heads},
+                number_in(whole, "shift"),
+                whole["fitted_on"],
             )
         except (AttributeError, TypeError, ValueError) as error:
             raise ModelError(

@@ -49,8 +49,7 @@ def _parts(answers: Answers) -> Iterator[str]:
     for part in answers.parts or (None,):
         points = [point for point in answers.points if point.part == part]
         if part is not None:
-            said = "" if points else " No review speaks of it."
-            yield f"<p><b>{escape(part)}</b>{said}</p>"
+            yield f"<p><b>{escape(part)}</b> {escape(answers.spoken_of(part))}</p>"
         for point in points:
             yield from _point(point)
 

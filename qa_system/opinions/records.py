@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal, Protocol
 
 __all__ = [
     "Decision",
@@ -25,6 +25,12 @@ Polarity = Literal["for", "against", "neither", "mixed"]
 """Whether what is said is good or bad for the item, to a buyer."""
 VerdictAnswer = Literal["yes", "mostly_yes", "divided", "mostly_no", "no", "not_said"]
 Field = Literal["title", "text"]
+COUNTED_STANCES: Final[Sequence[Stance | Literal["undecided"]]] = (
+    "yes",
+    "no",
+    "mixed",
+    "undecided",
+)
 
 
 class Opinion(Protocol):
@@ -89,15 +95,18 @@ class Point:
     """What one or more reviews say alike in answer to a question.
 
     Args:
-        label: the most central of the quotes.
+        label: the quote that is most like the others; its whole sentence, if the quote has fewer
+            than three words.
         support: how many reviews say it; duplicates count once.
         share: `support` of all reviews that speak of it.
         interval: the 95 % interval of the share, from low to high.
-        polarity: of what is said; None: it was not judged.
+        polarity: of most of the quotes; None: they were not judged.
         subjective: the share of the quotes that are opinions; None: they were not judged.
-        stance: what is answered by it to a polar question; None: it was not decided.
+        stance: what those of the quotes that are decided answer to a polar question; None: none
+            is.
         quotes: one a review, best first.
         part: the part of a compound question that is answered; None: the question is one.
+        stances: how many of the quotes answer what; those of "undecided" count for no verdict.
     """
 
     label: str
@@ -109,6 +118,7 @@ class Point:
     stance: Stance | None
     quotes: tuple[Quote, ...]
     part: str | None = None
+    stances: Mapping[Stance | Literal["undecided"], int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the point as JSON values."""
@@ -120,6 +130,7 @@ class Point:
             "polarity": self.polarity,
             "subjective": self.subjective,
             "stance": self.stance,
+            "stances": {each: self.stances.get(each, 0) for each in COUNTED_STANCES},
             "part": self.part,
             "quotes": [quote.to_dict() for quote in self.quotes],
         }
@@ -157,13 +168,14 @@ class Verdict:
 class Decision:
     """Whether a question is answered, and the two numbers that say so.
 
-    Both are on the scale of `Answer.confidence`: calibrated probabilities for extracted answers,
-    support for generated ones.
+    Both are on the scale of `Answer.confidence`: for extracted answers the probability that the
+    answer is right, for those to the parts of a compound question the judge's probability that a
+    sentence answers, for generated ones their support.
 
     Args:
         score: of the best answer that was found, given or withheld; None if there was none.
-        threshold: an answer is given from this score on: `reader.no_answer_threshold`, calibrated,
-            or `generator.min_support`.
+        threshold: an answer is given from this score on: as fitted with the pipeline, or else
+            `reader.no_answer_threshold`; `answers.mention`; or `generator.min_support`.
 
     >>> decision = Decision(score=0.29, threshold=0.375)
     >>> decision.abstains, str(decision)

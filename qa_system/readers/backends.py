@@ -23,7 +23,7 @@ from qa_system.models.inference import (
     pad,
     token_batches,
 )
-from qa_system.models.locate import ModelLocation
+from qa_system.models.locate import MANIFEST, ModelLocation
 from qa_system.models.positions import positions_of
 from qa_system.models.tokenizing import check_vocabulary
 from qa_system.readers.calibration import Calibration, calibration_of
@@ -239,8 +239,9 @@ class _Onnx:
         self.tokenizer = load_tokenizer(location.path)
         self.positions: int | None = manifest["max_seq_length"]
         self.pad_id: int = manifest.get("pad_id", 0)
-        self.calibration = Calibration.from_manifest(manifest)
-        self.of_sentences = Calibration.from_manifest(manifest, of_sentences=True)
+        where = location.path / MANIFEST
+        self.calibration = Calibration.from_manifest(manifest, where=where)
+        self.of_sentences = Calibration.from_manifest(manifest, where=where, of_sentences=True)
         self.on_gpu = self._session.on_gpu
         self.workers = 1 if self.on_gpu else threads or cores()
         self.pads = False

@@ -21,6 +21,7 @@ import numpy as np
 import orjson
 from numpy.typing import ArrayLike, NDArray
 
+from qa_system.arguments import LEAST_POSITIVE, number_in
 from qa_system.errors import ModelError
 from qa_system.models.locate import MANIFEST, TRAINING, ModelLocation, read_manifest
 
@@ -54,6 +55,16 @@ class Sigmoid:
 
     center: float = 0.0
     temperature: float = 1.0
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> Sigmoid:
+        """Read what `dataclasses.asdict` made of one.
+
+        Raises:
+            InvalidArgumentError: a number is none, or out of range.
+            KeyError: one is missing.
+        """
+        return cls(number_in(entry, "center"), number_in(entry, "temperature", LEAST_POSITIVE))
 
     def __call__(self, log_odds: float) -> float:
         """Return the probability.
@@ -141,11 +152,8 @@ class Calibration:
         if entry is None:
             return cls()
         try:
-            right, answerable = (
-                Sigmoid(float(entry[name]["center"]), float(entry[name]["temperature"]))
-                for name in ("right", "answerable")
-            )
-            return cls(float(entry["threshold"]), right, answerable, entry.get("fitted_on"))
+            right, answerable = (Sigmoid.from_dict(entry[name]) for name in ("right", "answerable"))
+            return cls(number_in(entry, "threshold"), right, answerable, entry.get("fitted_on"))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"the manifest's calibration is damaged: {error!r}",

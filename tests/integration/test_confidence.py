@@ -1,6 +1,7 @@
 """Confidences fitted with a whole pipeline: found by what made it, on one scale, promises kept."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def probability(confidence: float) -> float:
 def test_score_and_threshold_are_probabilities_on_one_scale(settings):
     with QASystem.open(settings) as system:
         told = [system.ask(each, ITEM, top_k=100) for each in QUESTIONS]
-    with QASystem.open(changed(settings, {"answers.confidence": "none.json"})) as without:
+    with QASystem.open(changed(settings, {"answers.confidence": os.devnull})) as without:
         raw = [without.ask(each, ITEM, top_k=100) for each in QUESTIONS]
     for answers in told:
         assert answers.threshold == pytest.approx(probability(0.3))
@@ -120,11 +121,58 @@ def test_a_file_keeps_several_pipelines(settings, tmp_path):
     assert kept[key_of(other, reads_sentences=True)] == replace(FITTED, threshold=0.7)
 
 
-def test_a_damaged_file_is_told(settings, tmp_path):
-    place = tmp_path / "confidence.json"
-    place.write_text('{"fitted": [{"pipeline": {}}]}')
-    with pytest.raises(ModelError, match="cannot be read"):
-        QASystem(changed(settings, {"answers.confidence": str(place)}))
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"threshold": "nan"}, "threshold is 'nan'"),
+        ({"threshold": -1}, "threshold is -1"),
+        ({"threshold": 5}, "threshold is 5"),
+        ({"threshold": True}, "threshold is True"),
+        ({"right": {"center": 1.0, "temperature": 0}}, "temperature is 0"),
+        ({"right": {"center": 1.0, "temperature": -1.9}}, "temperature is -1.9"),
+        ({"right": {"center": "inf", "temperature": 1.0}}, "center is 'inf'"),
+        ({"right": {"center": 1.0}}, "'temperature' is missing"),
+        ({"outcomes": [[5, 1]] * 200}, "outcomes is 5"),
+        ({"outcomes": [[0.5, "yes"]]}, "outcomes is 'yes'"),
+        ({"outcomes": [0.5]}, ""),
+        ({"format": 9}, "format is 9"),
+        ("missing", "No such file"),
+        ("a folder", "Is a directory"),
+        ("cut", ""),
+        ("\0", "null"),
+    ],
+    ids=str,
+)
+def test_a_file_is_believed_only_if_it_is_sound(settings, tmp_path, change, told):
+    place = tmp_path / ("\0" if change == "\0" else "confidence.json")
+    whole = json.loads(Path(settings.answers.confidence).read_bytes())
+    if change == "a folder":
+        place.mkdir()
+    elif change == "cut":
+        place.write_text(json.dumps(whole)[:-40])
+    elif isinstance(change, dict):
+        for each in (whole, whole["fitted"][0]["confidence"]):
+            each |= {key: value for key, value in change.items() if key in each}
+        place.write_text(json.dumps(whole))
+    own = changed(settings, {"answers.confidence": str(place)})
+    with pytest.raises(ModelError, match="the fitted confidences cannot be read") as found:
+        QASystem(own)
+    assert told in found.value.what
+    assert found.value.where == str(place)
+    [finding] = [each for each in doctor.examine(own) if each.name == "confidence of answers"]
+    assert (finding.ok, finding.required) == (False, True)
+    assert told in finding.detail
+
+
+def test_doctor_looks_for_the_judge(settings):
+    def named(over):
+        return {each.name: each for each in doctor.examine(changed(settings, over))}
+
+    missing = named({"judge.model": "bundled:nope"})
+    assert (missing["judge"].ok, missing["judge"].required) == (False, True)
+    assert "confidence of answers" not in missing  # what it hangs on is missing
+    assert not named({"judge.model": "bundled:nope", "judge.sentences": 0})["judge"].required
+    assert "bundled:judge (onnx" in named({})["judge"].detail
 
 
 def run(*arguments: object) -> str:

@@ -79,6 +79,7 @@ def test_every_count_opens_its_quotes(
         valid(answers)
         assert sum(point.support for point in answers.points) == answers.mentions
         assert answers.mentions <= answers.considered <= answers.reviews
+        assert answers.mentions <= answers.judged <= answers.reviews
         reviews = [quote.review_id for point in answers.points for quote in point.quotes]
         assert len(set(reviews)) == len(reviews) == answers.mentions
         for point in answers.points:
@@ -100,8 +101,13 @@ def test_a_question_of_how_has_no_verdict(system: QASystem) -> None:
 
 def test_a_verdict_counts_the_stances_of_its_points(system: QASystem) -> None:
     answers = system.ask(POLAR, ITEM)
-    yes = sum(point.support for point in answers.points if point.stance == "yes")
-    assert answers.verdict is None or answers.verdict.yes <= yes <= answers.mentions
+    told = valid(answers)
+    sums = {
+        each: sum(point["stances"][each] for point in told["points"])
+        for each in ("yes", "no", "mixed", "undecided")
+    }
+    assert sum(sums.values()) == answers.mentions
+    assert (answers.verdict.yes, answers.verdict.no) == (sums["yes"], sums["no"])
 
 
 def test_without_an_item_there_are_points_and_no_verdict(system: QASystem) -> None:
@@ -155,7 +161,14 @@ def test_a_compound_question_is_answered_part_by_part(system: QASystem) -> None:
         assert sum(point.share for point in answers.points if point.part == part) == (
             pytest.approx(1)
         )
-    valid(answers)
+    told = valid(answers)
+    assert told["part_mentions"] == [
+        sum(point.support for point in answers.points if point.part == part)
+        for part in answers.parts
+    ]
+    quotes = [(quote.review_id, quote.start) for point in answers.points for quote in point.quotes]
+    assert len({*quotes}) == len(quotes)
+    assert answers.score == answers.answers[0].confidence
 
 
 def test_nothing_shown_is_shown_twice(system: QASystem) -> None:
@@ -235,6 +248,8 @@ def test_the_same_review_ten_times_counts_once(tmp_path: Path) -> None:
         ten = system.ask(READ, "lamp")
     with QASystem.open(small(tmp_path / "one", reviews(BRIGHT, DIM))) as system:
         one = system.ask(READ, "lamp")
+    assert (ten.reviews, ten.copies, one.copies) == (11, 9, 0)
+    assert ten.spoken == one.spoken == "2 of 2 reviews speak of it."
     assert (ten.mentions, ten.verdict) == (one.mentions, one.verdict)
     assert [(each.label, each.support) for each in ten.points] == [
         (each.label, each.support) for each in one.points
@@ -326,6 +341,17 @@ def test_a_bar_a_point_and_quotes_under_it(capsys: pytest.CaptureFixture[str]) -
     assert lines[-1] == "  7 of 41 reviews read in 80 ms, 12 considered (score 90%, threshold 50%)"
 
 
+def test_what_was_judged_beyond_what_was_read_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    print_answers(replace(answered(point("bright enough", 9, 9)), judged=38), quotes=0)
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[-2:] == [
+        "  7 of 41 reviews read in 80 ms, 12 considered, 38 judged",
+        "  (score 90%, threshold 50%)",
+    ]
+    assert "more" not in shown  # none was to be quoted
+    assert "review r0" not in shown
+
+
 def test_dissent_is_printed_however_small(capsys: pytest.CaptureFixture[str]) -> None:
     agreeing = [point(f"good {word}", 2, 9) for word in ("light", "switch", "price", "shade")]
     print_answers(answered(*agreeing, point("broke at once", 1, 9, polarity="against")), top_k=2)
@@ -372,9 +398,22 @@ def test_parts_have_headings(capsys: pytest.CaptureFixture[str]) -> None:
     )
     lines = capsys.readouterr().out.splitlines()
     assert lines.index("  sound?") < lines.index("  1 review: loud bass")
+    assert lines[lines.index("  sound?") + 1] == "  1 of 41 reviews speaks of it."
     assert lines.index("  battery?") < lines.index("  1 review: a day")
     at = lines.index("  weight?")
     assert lines[at + 1] == "  No review speaks of it."
+
+
+def test_a_part_of_few_mentions_has_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    parts = [point("loud bass", 2, 2, part="sound?"), point("a day", 4, 4, part="battery?")]
+    answers = replace(answered(*parts), parts=("sound?", "battery?"))
+    print_answers(answers)
+    sound, battery = capsys.readouterr().out.split("  battery?\n")
+    assert "█" not in sound
+    assert battery.startswith("  4 of 41 reviews speak of it.\n")
+    assert "█" in battery
+    page = Tags(answers._repr_html_())
+    assert "sound? 2 of 41 reviews speak of it." in page.text
 
 
 class Tags(HTMLParser):

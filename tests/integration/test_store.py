@@ -192,8 +192,10 @@ def test_metadata_that_json_cannot_hold_is_named(store, value):
 
 
 def test_text_that_utf8_cannot_hold_is_named(store):
-    with pytest.raises(DocumentTypeError, match="'bad'"):
+    with pytest.raises(InvalidArgumentError, match="'bad'"):
         store.write_documents([review("bad", "half a pair: \ud83d")])
+    with pytest.raises(DocumentTypeError, match="bad"):
+        store.write_documents([review("bad \ud83d", "whole")])
 
 
 @pytest.mark.parametrize("documents", ["text", {"a": 1}, [1], [None], (Document(id="a"), "b")])

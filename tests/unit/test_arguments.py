@@ -10,15 +10,19 @@ import pytest
 from haystack import Document
 
 from qa_system.arguments import COUNTS, NAMES, check_question
+from qa_system.aspects.digesting import Digester
 from qa_system.config import Settings, load_settings
+from qa_system.consensus.builder import ConsensusBuilder
 from qa_system.errors import EmptyQuestionError, InvalidArgumentError
 from qa_system.generators.chat import ReviewChat
 from qa_system.generators.evidence import EvidenceSelector
 from qa_system.generators.rag import RAGGenerator
+from qa_system.generators.scoring import GeneratedAnswerScorer
 from qa_system.rankers.reader_ranker import ReaderRanker
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.retrievers.bm25 import BM25Retriever
 from qa_system.retrievers.dense import DenseRetriever
+from qa_system.retrievers.embedders import ReviewDocumentEmbedder
 from qa_system.retrievers.judged import JudgedSentenceRetriever
 from qa_system.retrievers.sentences import SentenceRetriever
 from qa_system.stores import open_store
@@ -28,6 +32,7 @@ from qa_system.system import QASystem
 
 HALF = "b\udce9ttery"
 """What a terminal makes of bytes that are not UTF-8."""
+BROKEN = Document(id="r1", content=f"The {HALF} is bright.")
 CLASSES: list[type] = [
     QASystem,
     FAISSDocumentStore,
@@ -41,6 +46,10 @@ CLASSES: list[type] = [
     RAGGenerator,
     ReviewChat,
     EvidenceSelector,
+    GeneratedAnswerScorer,
+    ConsensusBuilder,
+    Digester,
+    ReviewDocumentEmbedder,
 ]
 TEXTS = ("item_id", "metadata_field", "query", "question", "search_term", "split")
 LISTS = ("document_ids", "item_ids", "metadata_fields", "review_ids", "stale_ids")
@@ -56,9 +65,13 @@ WRONG: dict[str, list[Any]] = {
     },
     **{name: [-1, least - 1, 1.5, True, "5", 2**31] for name, least in COUNTS.items()},
     "bm25_weight": [-0.1, float("nan"), True, "0.5", 1.5],
-    "relevant": [-0.1, float("nan"), True, "0.5"],
+    "relevant": [-0.1, float("nan"), float("inf"), True, "0.5"],
+    "decided": [-0.1, float("nan"), 1.5],
+    "mention": [-0.1, float("nan"), 1.5],
+    "min_reviews": [0, 1.5],
+    "same_stance": [-0.1, float("nan"), float("inf")],
     "filters": [{"field": HALF}, {"conditions": [{"value": ["fine", {HALF: 1}]}]}],
-    "documents": [None, "text", Document(content="x")],
+    "documents": [None, "text", Document(content="x"), [BROKEN], [[BROKEN]]],
     "labels": [None, 5],
 }
 CHECKED_ELSEWHERE = {
@@ -85,6 +98,9 @@ CHECKED_ELSEWHERE = {
     "verify_certs",
     # together, by `refuse_unpaired` and `questions_of`; what a caller is told by; Haystack's own
     *("questions", "scored", "on_progress", "data", "values"),
+    # of the consensus and of digests: parts that a pipeline or a job puts together
+    *("answers", "asked", "by_words", "catalogue", "embed", "extracted", "fitted", "generation"),
+    *("own", "spans"),
     # of what `with` passes
     *("kind", "error", "trace", "traceback"),
 }

@@ -114,8 +114,17 @@ def test_manifest_round_trip():
     calibration = Calibration(-0.5, Sigmoid(3.0, 4.0), Sigmoid(-1.0, 4.5), "dev")
     assert Calibration.from_manifest({"calibration": calibration.to_dict()}) == calibration
     assert Calibration.from_manifest({}) == Calibration()
-    with pytest.raises(ModelError, match="damaged"):
-        Calibration.from_manifest({"calibration": {"threshold": "high"}})
+    told = calibration.to_dict()
+    for change in (
+        {"threshold": "nan"},
+        {"threshold": None},
+        {"right": {"center": 0.0, "temperature": 0.0}},
+        {"right": {"center": 0.0, "temperature": "1"}},
+        {"answerable": {"center": float("inf"), "temperature": 1.0}},
+        {"answerable": {"temperature": 1.0}},
+    ):
+        with pytest.raises(ModelError, match="damaged"):
+            Calibration.from_manifest({"calibration": {**told, **change}})
 
 
 def test_a_calibration_is_kept_in_the_manifest_of_an_export(tmp_path):

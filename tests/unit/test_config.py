@@ -1,4 +1,5 @@
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -289,6 +290,29 @@ def test_a_wrong_value_is_told_in_plain_words(key: str, value: object, said: str
         load_settings(None, [Override(tuple(key.split(".")), value, "--set")], environ={})
     for word in ("Value error", "Input should", "got ", "[key]", "{", "instance of"):
         assert word not in str(caught.value)
+
+
+def floats(model: type[BaseModel], path: str = "") -> Iterator[str]:
+    """The dotted names of the settings that are numbers with a fraction."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from floats(kind, f"{path}{name}.")
+        elif "float" in repr(kind):
+            yield f"{path}{name}"
+
+
+FLOATS = sorted({*floats(Settings), "store.bulk.retry_for", "store.timeout"})
+
+
+@pytest.mark.parametrize("key", FLOATS)
+def test_a_number_that_is_not_finite_is_refused_in_every_section(key: str) -> None:
+    assert {"answers.same_stance", "serving.poll_seconds", "reader.temperature"} <= {*FLOATS}
+    server = ["store.type=elasticsearch"] if key.startswith("store") else []
+    for value in (".inf", "-.inf", ".nan"):
+        with pytest.raises(ConfigError, match=rf"{key}: must be ") as caught:
+            load_settings(None, [*server, f"{key}={value}"], environ={})
+        assert "Input should" not in str(caught.value)
 
 
 def test_settings_are_changed_by_overrides() -> None:

@@ -1,5 +1,7 @@
 """What reviews say together, from what a judge said of their sentences: counts and points."""
 
+from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +13,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import binomtest
 
-from qa_system.consensus.candidates import Marked, clauses_of, mentions_in
+from qa_system.consensus.candidates import Marked, clauses_of, mentions_in, of_surest_part
 from qa_system.consensus.duplicates import duplicates_of
 from qa_system.consensus.intervals import wilson
 from qa_system.consensus.mentions import Mention, judged_mentions
@@ -200,6 +202,19 @@ def test_the_label_is_the_most_central_quote() -> None:
     assert group.central.text == "runs big"
 
 
+def test_the_label_of_a_short_quote_is_its_sentence() -> None:
+    sentence = "The jug is glass, HEAVY glass."
+    short = replace(mention(0, "HEAVY glass"), sentence=sentence)
+    documents = [Document(id="r00", content=sentence)]
+    for one, label in (
+        (short, sentence),
+        (replace(short, text="is glass, HEAVY"), "is glass, HEAVY"),
+    ):
+        grouped = Grouped(Material("Heavy?", documents), groups_of([one], np.eye(1), 0.5))
+        [point] = consensus_of([grouped], 2, 160).points
+        assert point.label == label
+
+
 def test_points_of_as_many_reviews_come_by_confidence() -> None:
     mentions = [mention(0, "red", confidence=0.6), mention(1, "blue", confidence=0.8)]
     groups = groups_of(mentions, np.eye(2), 0.5)
@@ -312,6 +327,50 @@ def test_the_same_review_many_times_counts_once(keys: list[str], times: int) -> 
     one, many = consensus(said), consensus(copies)
     assert (one.mentions, one.verdict) == (many.mentions, many.verdict)
     assert [point.support for point in one.points] == [point.support for point in many.points]
+    # Above the line and below it.
+    assert len(copies) - many.copies == len(said) - one.copies
+
+
+def test_equal_reviews_are_copies_from_eight_words_on() -> None:
+    for text, counted in (
+        ("They run too big for me, sadly.", 10),
+        ("They run too big for me and slip.", 1),
+    ):
+        found = consensus([(f"r{at:02}", "yes", text) for at in range(10)])
+        assert (found.mentions, found.copies) == (counted, 10 - counted)
+        assert sum(point.support for point in found.points) == counted
+
+
+def test_copies_that_two_parts_quote_are_one_review() -> None:
+    text = "Loud as a jet, and the battery lasts for two days."
+    documents = [Document(id=f"r{at:02}", content=text) for at in range(2)]
+    parts = [
+        Grouped(Material(part, documents), groups_of([mention(at, part)], np.eye(1), 0.5))
+        for at, part in enumerate(["Loud?", "Battery?"])
+    ]
+    found = consensus_of(parts, 2, 160)
+    assert (found.mentions, found.copies) == (1, 1)
+
+
+@given(KEYS)
+def test_the_verdict_is_the_sum_of_the_points(keys: list[str]) -> None:
+    found = consensus(distinct(keys))
+    sums = Counter[str]()
+    for point in found.points:
+        sums.update(point.stances)
+        assert sum(point.stances.values()) == point.support
+    assert sums.total() == found.mentions
+    if found.verdict is not None:
+        assert (found.verdict.yes, found.verdict.no) == (sums["yes"], sums["no"])
+
+
+def test_a_point_tells_how_many_of_it_are_decided() -> None:
+    mentions = [mention(at, "big", stance) for at, stance in enumerate(["yes", None, "yes"])]
+    documents = [Document(id=f"r{at}", content="big") for at in range(3)]
+    grouped = Grouped(Material("Big?", documents), groups_of(mentions, np.ones((3, 3)), 0.5))
+    [point] = consensus_of([grouped], 2, 160).points
+    assert (point.stance, point.support) == ("yes", 3)
+    assert point.to_dict()["stances"] == {"yes": 2, "no": 0, "mixed": 0, "undecided": 1}
 
 
 def margin(verdict: Verdict, mixed: int) -> int:
@@ -390,7 +449,8 @@ def test_without_one_item_there_is_no_verdict() -> None:
 
 
 def test_a_compound_question_is_answered_part_by_part() -> None:
-    documents = [Document(id=f"r{at}", content=text) for at, text in enumerate(["loud.", "long."])]
+    texts = ["loud.", "long."]
+    documents = [Document(id=f"r{at:02}", content=text) for at, text in enumerate(texts)]
     parts = [
         Grouped(Material("Sound?", documents), groups_of([mention(0, "loud.")], np.eye(1), 0.5)),
         Grouped(Material("Battery?", documents), groups_of([mention(1, "long.")], np.eye(1), 0.5)),
@@ -401,6 +461,30 @@ def test_a_compound_question_is_answered_part_by_part() -> None:
         ("Sound?", 1.0),
         ("Battery?", 1.0),
     ]
+
+
+def test_a_sentence_counts_for_the_part_that_it_answers_more_surely() -> None:
+    weight, both = mention(0, "9.4 kg", confidence=0.8), mention(1, "big", confidence=0.7)
+    surer = replace(weight, confidence=0.9)
+    other = mention(2, "small", confidence=0.1)
+    found = of_surest_part([[weight, both], [surer, both, other], [weight]], [2, 1])
+    assert found == [[both], [surer, other], [weight]]  # the last is a question of its own
+
+
+def test_the_surest_mention_of_all_parts_comes_first() -> None:
+    said = [("Sound?", "loud", 0.7), ("Battery?", "long", 0.9)]
+    documents = [Document(id=f"r{at:02}", content=text) for at, (_, text, _) in enumerate(said)]
+    parts = [
+        Grouped(
+            Material(part, documents),
+            groups_of([mention(at, text, confidence=confidence)], np.eye(1), 0.5),
+            confidence,
+        )
+        for at, (part, text, confidence) in enumerate(said)
+    ]
+    found = consensus_of([*parts, Grouped(Material("Weight?", documents), [])], 2, 160)
+    assert [each.text for each, _ in found.shown] == ["long", "loud"]
+    assert found.shown[0][0].confidence == found.surest
 
 
 # -- what is shown -----------------------------------------------------------------------------

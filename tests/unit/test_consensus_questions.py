@@ -109,6 +109,12 @@ def test_what_may_share_its_head_is_not_torn(question: str) -> None:
     assert parts_of(question) == (question,)
 
 
+def test_what_is_asked_twice_is_one_part() -> None:
+    twice = "Is it comfortable and is it comfortable?"
+    assert parts_of(twice) == (twice,)
+    assert parts_of("Is it loud? Does it leak? is it loud?") == ("is it loud?", "Does it leak?")
+
+
 def test_no_question_of_the_sample_is_torn(sample: Path) -> None:
     questions = {label.question for label in read_subjqa(sample).labels}
     assert len(questions) > 200

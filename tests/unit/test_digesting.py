@@ -8,6 +8,7 @@ from haystack import Document
 
 from qa_system.aspects.digesting import Digester
 from qa_system.aspects.phrases import Catalogue
+from qa_system.digests.encoding import decode_digest, encode_digest
 from qa_system.judging import Judge
 
 SAID = {
@@ -72,6 +73,10 @@ def test_a_review_that_was_posted_ten_times_counts_once(digest):
     copied = "The lid is tight, and it has stayed so for two years of daily use in our kitchen."
     once, often = digest(reviews([*TEXTS, copied])), digest(reviews([*TEXTS, *[copied] * 10]))
     assert (once.reviews, often.reviews) == (10, 19)
+    assert (once.copies, often.copies) == (0, 9)
+    assert decode_digest(encode_digest(often)) == often
+    for aspect in often.aspects:
+        assert aspect.share == aspect.support / (often.reviews - often.copies)
     for one, other in zip(once.aspects, often.aspects, strict=True):
         assert (one.label, one.support, one.share, one.for_, one.against) == (
             other.label,

@@ -63,6 +63,12 @@ def test_probabilities_add_up_however_large_the_logits(row: list[float]) -> None
     "entry",
     [
         {"threshold": "high"},
+        {"threshold": "0.5"},
+        {"threshold": 1.5},
+        {"threshold": -0.1},
+        {"shift": "nan"},
+        {"shift": None},
+        {"temperatures": {"answers": -1.0}},
         {"temperatures": {"answers": 0}},
         {"temperatures": {"loudness": 1.0}},
         {"temperature": 1.0},

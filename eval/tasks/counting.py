@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import floor
 from statistics import fmean
 from typing import Any, Final
 
@@ -308,7 +309,7 @@ def _with_decided(leaning: Leaning, weighing: Weighing, questions: Sequence[Coun
             yes = leaning.probability(each.signals)
             told.append((max(yes, 1 - yes), each.stance == ("yes" if yes > 0.5 else "no")))
     lowest = _lowest_with_precision([(-sure, right) for sure, right in told])
-    return replace(leaning, decided=1.0 if lowest is None else round(-lowest, 4))
+    return replace(leaning, decided=1.0 if lowest is None else floor(-lowest * 1e4) / 1e4)
 
 
 def _silent(questions: Sequence[Counted]) -> float | None:

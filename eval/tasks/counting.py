@@ -160,7 +160,7 @@ def fit_counting(data: Sequence[Sequence[Counted]]) -> Counting:
     weighing = _with_threshold(weighing, data)
     leaning = _fit_leaning(questions)
     leaning = _with_decided(leaning, weighing, questions)
-    return Counting(weighing, leaning, _silent(questions))
+    return Counting(weighing, leaning, _not_said(questions))
 
 
 def counting_out_of_fold(data: Sequence[Sequence[Counted]], folds: int = FOLDS) -> dict[str, Any]:
@@ -312,7 +312,7 @@ def _with_decided(leaning: Leaning, weighing: Weighing, questions: Sequence[Coun
     return replace(leaning, decided=1.0 if lowest is None else floor(-lowest * 1e4) / 1e4)
 
 
-def _silent(questions: Sequence[Counted]) -> float | None:
+def _not_said(questions: Sequence[Counted]) -> float | None:
     polar = [(each.confidence, not each.mentioning) for each in questions if each.is_polar]
     return _lowest_with_precision(polar)
 

@@ -235,7 +235,7 @@ class ConsensusBuilder:
                     self.min_reviews if self.is_judging else None,
                     self.snippet_chars,
                     is_of_one_item=is_of_one,
-                    silent=self._silent,
+                    not_said=self._not_said,
                 )
                 for parts, is_of_one in asked
             ]
@@ -272,10 +272,10 @@ class ConsensusBuilder:
         return found
 
     @property
-    def _silent(self) -> float:
+    def _not_said(self) -> float:
         if self._counting is None:
             return 1.0
-        own = self._counting.silent
+        own = self._counting.not_said
         if own is None:
             return 0.0
         return own if self._fitted is None else self._fitted.probability(own)

@@ -116,13 +116,13 @@ class Counting:
     Args:
         mentions: how probably a sentence is a mention.
         stances: what a sentence answers to a polar question.
-        silent: the reader's confidence below which reviews are told not to speak of what a polar
+        not_said: the reader's confidence below which reviews are told not to speak of what a polar
             question asks; None: no confidence is low enough to know.
     """
 
     mentions: Weighing
     stances: Leaning
-    silent: float | None
+    not_said: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -136,11 +136,11 @@ class Counting:
             KeyError: a part is missing.
             TypeError: a part is something else.
         """
-        silent = tree["silent"]
+        not_said = tree["not_said"]
         return cls(
             Weighing(**tree["mentions"]),
             Leaning(**tree["stances"]),
-            None if silent is None else float(silent),
+            None if not_said is None else float(not_said),
         )
 
 

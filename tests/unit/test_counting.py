@@ -54,23 +54,23 @@ def question(number, confidence=0.9):
 
 
 QUESTIONS = [question(number) for number in range(12)]
-SILENT = [
+UNANSWERED = [
     Counted(f"s{number}", (sentence("r1", -2.5, False),), frozenset(), True, 0.01 * number)
     for number in range(11)
 ]
 
 
 def test_what_can_be_told_apart_is():
-    fitted = fit_counting([QUESTIONS, SILENT])
+    fitted = fit_counting([QUESTIONS, UNANSWERED])
     assert fitted.mentions.judge > 0
     assert fitted.mentions.sentence == fitted.mentions.reader == 0
     chances = [fitted.mentions.probability(each.signals) for each in QUESTIONS[0].sentences]
     assert [each >= fitted.mentions.threshold for each in chances] == [True] * 3 + [False] * 2
     assert fitted.stances.decided <= fitted.stances.probability(Signals(alike=0.7))
-    # All eleven questions below it are silent; of those with .9, none is.
-    assert fitted.silent == pytest.approx(0.1)
+    # None of the eleven questions below it has a mention; those with .9 all have.
+    assert fitted.not_said == pytest.approx(0.1)
     assert Counting.from_dict(fitted.to_dict()) == fitted
-    measured = counting_out_of_fold([QUESTIONS, SILENT])
+    measured = counting_out_of_fold([QUESTIONS, UNANSWERED])
     assert [each["jaccard"] for each in measured["data"]] == [1.0, 1.0]
     assert (measured["stances_told"], measured["stance_precision"]) == (1.0, 1.0)
 
@@ -83,12 +83,12 @@ def test_what_is_right_by_chance_is_not_decided():
     ]
     fitted = fit_counting([QUESTIONS + turned])
     assert fitted.stances.decided == 1.0
-    assert fitted.silent is None
+    assert fitted.not_said is None
 
 
 def test_nothing_to_tell_apart_is_refused():
     with pytest.raises(EvaluationError, match="mentions and others"):
-        fit_counting([SILENT])
+        fit_counting([UNANSWERED])
 
 
 @given(st.sets(st.text(max_size=4)), st.integers(1, 7))
@@ -120,7 +120,7 @@ def document_of_two():
 
 
 @pytest.mark.parametrize(
-    ("surest", "silent", "verdict"),
+    ("surest", "not_said", "verdict"),
     [
         (0.1, 0.2, Verdict("not_said", 0, 0)),
         (None, 0.2, Verdict("not_said", 0, 0)),
@@ -129,6 +129,6 @@ def document_of_two():
         (0.3, 1.0, Verdict("not_said", 0, 0)),
     ],
 )
-def test_not_said_needs_evidence(document_of_two, surest, silent, verdict):
+def test_not_said_needs_evidence(document_of_two, surest, not_said, verdict):
     material = Material("Is it loud?", document_of_two[0])
-    assert verdict_on([Grouped(material, [], surest)], 2, silent) == verdict
+    assert verdict_on([Grouped(material, [], surest)], 2, not_said) == verdict

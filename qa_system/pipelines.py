@@ -255,15 +255,18 @@ def build_consensus(settings: Settings) -> ConsensusBuilder:
         ModelError: the file of confidences is damaged, or a model cannot be found.
     """
     from qa_system.consensus.builder import ConsensusBuilder
-    from qa_system.consensus.confidence import confidence_of
+    from qa_system.consensus.confidence import confidence_of, counting_of
 
-    fitted = confidence_of(settings, reads_sentences=reads_sentences(settings))
+    is_of_sentences = reads_sentences(settings)
+    fitted = confidence_of(settings, reads_sentences=is_of_sentences)
+    counting = counting_of(settings, reads_sentences=is_of_sentences)
     return ConsensusBuilder(
         judge=settings.judge.model_dump(),
         encoder=settings.encoder.model_dump(),
         by_words=SHARE_OF_WORDS.get(settings.retriever.mode) == 1,
         snippet_chars=settings.reader.snippet_chars,
         fitted=None if fitted is None else replace(fitted, outcomes=()).to_dict(),
+        counting=None if counting is None else counting.to_dict(),
         **settings.answers.model_dump(exclude={"confidence", "max_error"}),
     )
 

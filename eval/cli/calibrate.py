@@ -189,6 +189,8 @@ def print_confidence(fitted: Confidence, measured: dict[str, Any]) -> None:
     for percent in (10, 20, 30):
         covered = measured[f"coverage_at_{percent}"]
         typer.echo(f"coverage at {percent} % error: {covered:.1%}")
+    if counting := measured.get("counting"):
+        print_counting(counting)
     lowest = measured["lowest_error"]
     typer.echo(f"lowest max_error that is kept: {'none' if lowest is None else f'{lowest:g}'}")
     for error, each in measured["max_error"].items():
@@ -197,6 +199,17 @@ def print_confidence(fitted: Confidence, measured: dict[str, Any]) -> None:
                 f"max_error {error}: answered {each['coverage']:.1%}, of which wrong: "
                 f"{_share(each['error'])} (a threshold in {each['folds']} folds)"
             )
+
+
+def print_counting(measured: dict[str, Any]) -> None:
+    """Print how well mentions and stances are told of other items, a line for each data set."""
+    for number, each in enumerate(measured["data"], start=1):
+        typer.echo(
+            f"mentions of data set {number}: precision {each['precision']:.3f}, "
+            f"recall {each['recall']:.3f}, count error {each['count_error']:.2f}"
+        )
+    told, precision = _share(measured["stances_told"]), _share(measured["stance_precision"])
+    typer.echo(f"mentions with a stance: {told}, of which right: {precision}")
 
 
 def _share(value: float | None) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -15,6 +14,13 @@ from numpy.typing import NDArray
 from eval.metrics.selective import ERRORS, coverages
 from eval.runs.run import Row, System
 from eval.tasks.consensus import consensus_run
+from eval.tasks.counting import (
+    FOLDS,
+    counted_questions,
+    counting_out_of_fold,
+    fit_counting,
+    parts_of_items,
+)
 from qa_system.config import Settings, changed
 from qa_system.consensus.confidence import Confidence
 from qa_system.consensus.max_error import lowest_error, threshold_for
@@ -29,8 +35,6 @@ from qa_system.readers.calibration import (
 )
 
 __all__ = ["Asked", "confidence_fitted", "fit_confidence", "out_of_fold"]
-
-FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,9 @@ def confidence_fitted(
         settings: what users run; what was fitted before plays no part.
 
     Returns:
-        The confidence, fitted on all questions; what `out_of_fold` measures; and the evaluation on
-        each data set.
+        The confidence, fitted on all questions, with how mentions are counted if sentences are
+        judged; what `out_of_fold` measures, and `counting_out_of_fold`; and the evaluation on each
+        data set, without what was fitted.
 
     Raises:
         EvaluationError: the answers are all right, or all wrong.
@@ -74,7 +79,12 @@ def confidence_fitted(
     asked = [_asked(row) for system in systems for row in system.rows if row.error is None]
     least = _least(bare)
     names = ", ".join(f"{name} ({counted(len(own), 'question')})" for name, own in questions)
-    return fit_confidence(asked, least, names), out_of_fold(asked, least), systems
+    fitted, measured = fit_confidence(asked, least, names), out_of_fold(asked, least)
+    if bare.judge.sentences:
+        counted_of = [counted_questions(own, bare) for _, own in questions]
+        fitted = replace(fitted, counting=fit_counting(counted_of))
+        measured["counting"] = counting_out_of_fold(counted_of)
+    return fitted, measured, systems
 
 
 def fit_confidence(
@@ -126,7 +136,7 @@ def out_of_fold(asked: Sequence[Asked], least: float, folds: int = FOLDS) -> dic
         `coverage_at_10` and so on; and for each `max_error` the threshold's `coverage` and `error`
         and the `folds` in which there was one, and `lowest`, the lowest error that is kept on all.
     """
-    part_of = _parts({each.item_id for each in asked}, folds)
+    part_of = parts_of_items({each.item_id for each in asked}, folds)
     parts = [part_of[each.item_id] for each in asked]
     told: list[float] = []
     happened: list[bool] = []
@@ -165,12 +175,6 @@ def out_of_fold(asked: Sequence[Asked], least: float, folds: int = FOLDS) -> dic
             for error, own in kept.items()
         },
     }
-
-
-def _parts(items: Collection[str], folds: int) -> dict[str, int]:
-    """Divide items into parts of one size, in an order that depends on their names only."""
-    ordered = sorted(items, key=lambda item: hashlib.sha256(item.encode()).digest())
-    return {item: place % folds for place, item in enumerate(ordered)}
 
 
 def _wrong(given: Sequence[bool]) -> float | None:

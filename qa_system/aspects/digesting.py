@@ -15,6 +15,7 @@ from qa_system.aspects.words import is_content, words
 from qa_system.consensus.duplicates import duplicates_of
 from qa_system.consensus.mentions import Mention, best_of_reviews, judged_mentions, merged
 from qa_system.consensus.quotes import meta_of, quote_of, review_of
+from qa_system.consensus.weighing import Leaning
 from qa_system.digests.records import MOST_QUOTES, Aspect, Digest
 from qa_system.digests.versions import version_of
 from qa_system.judging import Judge
@@ -104,7 +105,7 @@ class Digester:
             merged(best, [texts[mention.document] for mention in best])
             for clauses, each in zip(named, judged, strict=True)
             for best in [
-                best_of_reviews(judged_mentions(clauses, each, statement=None, decided=1.0))
+                best_of_reviews(judged_mentions(clauses, each, statement=None, leaning=Leaning()))
             ]
         ]
         pairs = [pair for pair in zip(found, said, strict=True) if _opinions(pair[1])]

@@ -147,10 +147,11 @@ class AnswersSettings(Strict):
 
     min_reviews: Positive = 2
     """Reviews whose stance is decided that a verdict needs."""
-    mention: Annotated[float, Field(ge=0, le=1)] | None = 0.7
-    """The judge's probability from which on a sentence is a mention; None: as fitted with it."""
-    decided: Annotated[float, Field(ge=0, le=1)] = 0.7
-    """The judge's probability that a stance needs to be decided."""
+    mention: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The probability from which on a sentence is a mention; None: as fitted with the pipeline, or
+    0.7 where nothing was."""
+    decided: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The probability from which on a stance is decided; None: likewise."""
     similarity: Annotated[float, Field(ge=-1, le=1)] = 0.45
     """The mean cosine of mentions from which on they say the same, and are one point."""
     same_stance: Annotated[float, Field(ge=0)] = 0.15

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, Final
 
@@ -24,12 +25,8 @@ from qa_system.consensus.mentions import Mention, judged_mentions
 from qa_system.consensus.points import FloatArray, groups_of, similarity, similarity_of_words
 from qa_system.consensus.questions import is_polar, parts_of
 from qa_system.consensus.stances import parted, statement_of
-from qa_system.consensus.summary import (
-    Consensus,
-    Grouped,
-    Material,
-    consensus_of,
-)
+from qa_system.consensus.summary import Consensus, Grouped, Material, consensus_of
+from qa_system.consensus.weighing import UNFITTED, Counting, Leaning
 from qa_system.judging import Judge
 from qa_system.opinions import Point, Verdict
 from qa_system.retrievers.late_encoder import LateEncoder, section_of
@@ -59,14 +56,16 @@ class ConsensusBuilder:
         encoder: likewise of `encoder:`; it says which mentions say the same.
         by_words: compare mentions by their words instead, without an encoder.
         min_reviews: reviews whose stance is decided that a verdict needs.
-        mention: the judge's probability from which on a sentence is a mention; None: as fitted
-            with the judge.
-        decided: the probability that a stance needs to be decided.
+        mention: the probability from which on a sentence is a mention; None: as fitted with the
+            pipeline, or 0.7.
+        decided: the probability from which on a stance is decided; None: likewise.
         similarity: of mentions, on average, from which on they are one point.
         same_stance: what is added to it for two mentions that answer a polar question alike.
         snippet_chars: characters of the review to show around a quote.
         fitted: what the reader's confidences mean, as `Confidence.to_dict` returns it; it takes the
             place of the reader's threshold. None: they are the reader's own.
+        counting: how mentions and stances are told, as `Counting.to_dict` returns it; None: a
+            mention by the judge's probability alone.
 
     >>> reviews = [Document(id=f"r{n}", content=text, meta={"item_id": "lamp"}) for n, text in
     ...     enumerate(["Bright enough for reading. Blue.", "Far too dim to read by.", "Arrived."])]
@@ -82,11 +81,12 @@ class ConsensusBuilder:
         by_words: bool = False,
         min_reviews: int = DEFAULTS.min_reviews,
         mention: float | None = DEFAULTS.mention,
-        decided: float = DEFAULTS.decided,
+        decided: float | None = DEFAULTS.decided,
         similarity: float = DEFAULTS.similarity,
         same_stance: float = DEFAULTS.same_stance,
         snippet_chars: int = 160,
         fitted: dict[str, Any] | None = None,
+        counting: dict[str, Any] | None = None,
     ) -> None:
         self.judge = judge
         self.encoder = encoder
@@ -98,7 +98,11 @@ class ConsensusBuilder:
         self.same_stance = same_stance
         self.snippet_chars = snippet_chars
         self.fitted = fitted
+        self.counting = counting
         self._fitted = None if fitted is None else Confidence.from_dict(fitted)
+        self._counting = None if counting is None else Counting.from_dict(counting)
+        leaning = Leaning() if self._counting is None else self._counting.stances
+        self._leaning = leaning if decided is None else replace(leaning, decided=decided)
         chosen = section_of(JudgeSettings, judge, "judge")
         self._sentences = chosen.sentences
         self._judge = Judge(**chosen.model_dump(exclude={"sentences"}))
@@ -118,6 +122,7 @@ class ConsensusBuilder:
             same_stance=self.same_stance,
             snippet_chars=self.snippet_chars,
             fitted=self.fitted,
+            counting=self.counting,
         )
 
     @classmethod
@@ -143,10 +148,12 @@ class ConsensusBuilder:
 
     @property
     def threshold(self) -> float:
-        """The judge's confidence from which on a sentence is a mention; 1 without a judge."""
+        """The probability from which on a sentence is a mention; 1 without a judge."""
         if not self.is_judging:
             return 1.0
-        return self._judge.threshold if self.mention is None else self.mention
+        if self.mention is not None:
+            return self.mention
+        return UNFITTED if self._counting is None else self._counting.mentions.threshold
 
     def threshold_of_reader(self, own: float) -> float:
         """Return the confidence from which on what the reader marks is an answer.
@@ -226,7 +233,7 @@ class ConsensusBuilder:
             One for each question, in order.
         """
         materials = list(chain.from_iterable(parts for parts, _ in asked))
-        clauses = of_surest_part(self._judged(materials), [len(parts) for parts, _ in asked])
+        clauses = of_surest_part(self.judged(materials), [len(parts) for parts, _ in asked])
         with stage("consensus"):
             found = iter(self._grouped(materials, clauses))
             return [
@@ -235,12 +242,13 @@ class ConsensusBuilder:
                     self.min_reviews if self.is_judging else None,
                     self.snippet_chars,
                     is_of_one_item=is_of_one,
+                    not_said=self._not_said,
                 )
                 for parts, is_of_one in asked
             ]
 
-    def _judged(self, materials: Sequence[Material]) -> list[list[Mention]]:
-        """Return the sentences of each material that may be mentions."""
+    def judged(self, materials: Sequence[Material]) -> list[list[Mention]]:
+        """Return the sentences of each material that may be mentions, as they are judged."""
         clauses = [
             clauses_of(each.question, each.documents, each.marked, self._sentences)
             for each in materials
@@ -259,8 +267,25 @@ class ConsensusBuilder:
         for each, own, of_all in zip(materials, clauses, judged, strict=True):
             of_own, said = parted(of_all)
             statement = said if is_polar(each.question) else None
-            found.append(judged_mentions(own, of_own, statement=statement, decided=self.decided))
+            found.append(
+                judged_mentions(
+                    own,
+                    of_own,
+                    statement=statement,
+                    leaning=self._leaning,
+                    weighing=None if self._counting is None else self._counting.mentions,
+                )
+            )
         return found
+
+    @property
+    def _not_said(self) -> float:
+        if self._counting is None:
+            return 1.0
+        own = self._counting.not_said
+        if own is None:
+            return 0.0
+        return own if self._fitted is None else self._fitted.probability(own)
 
     def _grouped(
         self, materials: Sequence[Material], clauses: Sequence[Sequence[Mention]]
@@ -273,6 +298,7 @@ class ConsensusBuilder:
                 each.marked,
                 self.threshold,
                 reader_threshold=each.reader_threshold,
+                is_weighed=self._counting is not None,
             )
             for each, own in zip(materials, clauses, strict=True)
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -12,6 +12,8 @@ from haystack import Document
 from qa_system.consensus.confidence import Confidence
 from qa_system.consensus.mentions import Mention, best_of_reviews, merged
 from qa_system.consensus.quotes import review_of
+from qa_system.consensus.weighing import Signals
+from qa_system.readers.calibration import log_odds_of
 from qa_system.readers.evidence import candidates_of, has_sentences
 from qa_system.records import AnswerSpan
 from qa_system.stores.sentences import SentenceQuery, score, unembedded_columns
@@ -38,6 +40,7 @@ class Marked:
         end: the character after its last.
         confidence: the reader's.
         answers: whether the reader takes it for an answer.
+        log_odds: the reader's own, whatever was fitted.
     """
 
     document: int
@@ -45,6 +48,7 @@ class Marked:
     end: int
     confidence: float
     answers: bool
+    log_odds: float = 0.0
 
 
 def marked_in(
@@ -70,6 +74,7 @@ def marked_in(
             span.document_offset.end,
             span.score if fitted is None else fitted.probability(span.score),
             span.score >= (threshold if fitted is None else fitted.threshold),
+            log_odds_of(span.score),
         )
         for span in spans
         if span.document is not None
@@ -92,17 +97,20 @@ def clauses_of(
     Returns:
         Sentences that are not judged yet: their confidence is 0.
     """
-    chosen: dict[tuple[int, int], int] = {}
+    chosen: dict[tuple[int, int], tuple[int, float]] = {}
     of_review = Counter[str]()
-    for place, start, end in _ranked(question, documents) if most else ():
+    for place, start, end, fit in _ranked(question, documents) if most else ():
         review = review_of(documents[place])
         if len(chosen) < most and of_review[review] < MOST_OF_REVIEW:
-            chosen[place, start] = end
+            chosen[place, start] = end, fit
             of_review[review] += 1
     for each in marked:
         if each.answers:
-            start, end = _sentence_around(documents[each.document], each)
-            chosen.setdefault((each.document, start), end)
+            start, end, fit = _sentence_around(documents[each.document], each)
+            chosen.setdefault((each.document, start), (end, fit))
+    marked_of: defaultdict[int, list[Marked]] = defaultdict(list)
+    for each in marked:
+        marked_of[each.document].append(each)
     return [
         Mention(
             review_id=review_of(documents[place]),
@@ -111,8 +119,9 @@ def clauses_of(
             end=end,
             text=(documents[place].content or "")[start:end],
             confidence=0.0,
+            signals=Signals(sentence=fit, reader=_best_in(marked_of[place], start, end)),
         )
-        for (place, start), end in chosen.items()
+        for (place, start), (end, fit) in chosen.items()
     ]
 
 
@@ -150,6 +159,7 @@ def mentions_in(
     threshold: float,
     *,
     reader_threshold: float | None = None,
+    is_weighed: bool = False,
 ) -> list[Mention]:
     """Return the mentions among clauses, one a review, without duplicates.
 
@@ -164,6 +174,8 @@ def mentions_in(
         reader_threshold: the reader's; the reader, which was trained to abstain, decides if there
             is an answer at all. Then the judge finds further reviews that say so, surer than the
             threshold and less sure than the reader's best answer. None: the judge decides, too.
+        is_weighed: whether the clauses' confidences weigh what the reader marked: then only its
+            best answer keeps the reader's.
     """
     surest = max((each.confidence for each in marked if each.answers), default=None)
     if reader_threshold is None:
@@ -175,11 +187,12 @@ def mentions_in(
     found = []
     for clause in clauses:
         inside = [each.confidence for each in marked if each.answers and _is_in(each, clause)]
-        if inside:
-            found.append(replace(clause, confidence=max(inside)))
-        elif clause.confidence >= threshold:
-            confidence = lowest + clause.confidence * (highest - lowest)
-            found.append(replace(clause, confidence=confidence))
+        if not inside and clause.confidence < threshold:
+            continue
+        confidence = lowest + clause.confidence * (highest - lowest)
+        if inside and (not is_weighed or max(inside) == surest):
+            confidence = max(inside)
+        found.append(replace(clause, confidence=confidence))
     contents = [document.content or "" for document in documents]
     best = [_quoted(each, contents[each.document], marked) for each in best_of_reviews(found)]
     return merged(best, [contents[each.document] for each in best])
@@ -209,10 +222,15 @@ def _quoted(mention: Mention, content: str, marked: Sequence[Marked]) -> Mention
     )
 
 
-def _ranked(question: str, documents: Sequence[Document]) -> Iterator[tuple[int, int, int]]:
-    """Return the places of documents with starts and ends of their sentences, the best first."""
+def _best_in(marked: Sequence[Marked], start: int, end: int) -> float | None:
+    """Return the highest log-odds of what was marked in a sentence of the same document."""
+    return max((each.log_odds for each in marked if start <= each.start < end), default=None)
+
+
+def _ranked(question: str, documents: Sequence[Document]) -> Iterator[tuple[int, int, int, float]]:
+    """Return documents' places with starts, ends and scores of their sentences, the best first."""
     for each in candidates_of(documents):
-        yield each.document, each.sentence.start, each.sentence.end
+        yield each.document, each.sentence.start, each.sentence.end, each.score
     whole = [
         (place, document.content)
         for place, document in enumerate(documents)
@@ -222,16 +240,22 @@ def _ranked(question: str, documents: Sequence[Document]) -> Iterator[tuple[int,
     scores = score(columns, SentenceQuery.of(question, None, 1.0)).tolist()
     found = zip(columns.reviews.tolist(), columns.spans.tolist(), scores, strict=True)
     keys = {place: tie_breaker(documents[place].id) for place, _ in whole}
-    for place, (start, end), _ in sorted(
+    for place, (start, end), fit in sorted(
         found, key=lambda each: (-each[2], keys[each[0]], each[1])
     ):
-        yield place, start, end
+        yield place, start, end, fit
 
 
-def _sentence_around(document: Document, marked: Marked) -> tuple[int, int]:
-    """Return the sentence in which a span begins; the span itself, if it begins in none."""
-    ranked = [(each.sentence.start, each.sentence.end) for each in candidates_of([document])]
-    for start, end in (*ranked, *sentences(document.content or "")):
+def _sentence_around(document: Document, marked: Marked) -> tuple[int, int, float]:
+    """Return the sentence in which a span begins, with its score if it was ranked.
+
+    It is the span itself, if that begins in none.
+    """
+    ranked = [
+        (each.sentence.start, each.sentence.end, each.score) for each in candidates_of([document])
+    ]
+    others = [(start, end, 0.0) for start, end in sentences(document.content or "")]
+    for start, end, fit in (*ranked, *others):
         if start <= marked.start < end:
-            return start, end
-    return marked.start, marked.end
+            return start, end, fit
+    return marked.start, marked.end, 0.0

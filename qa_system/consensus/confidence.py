@@ -20,6 +20,7 @@ from qa_system.arguments import number_in
 from qa_system.config import Settings
 from qa_system.config.shipped import resource
 from qa_system.consensus.max_error import lowest_error, threshold_for
+from qa_system.consensus.weighing import Counting
 from qa_system.errors import ConfigError, ModelError
 from qa_system.models.locate import locate, weights_sha256
 from qa_system.readers.calibration import Sigmoid, log_odds_of
@@ -28,6 +29,7 @@ __all__ = [
     "Confidence",
     "PipelineKey",
     "confidence_of",
+    "counting_of",
     "keep_confidence",
     "kept_in",
     "key_of",
@@ -69,6 +71,7 @@ class Confidence:
         outcomes: of each question that it was fitted on: the reader's highest confidence, and
             whether the answer was right; for `answers.max_error`.
         fitted_on: the names of these questions.
+        counting: how mentions and stances are told; None: it was not fitted.
 
     >>> fitted = Confidence(0.5, Sigmoid(center=1.0, temperature=2.0))
     >>> round(fitted.probability(0.5), 3)
@@ -79,6 +82,7 @@ class Confidence:
     right: Sigmoid
     outcomes: tuple[tuple[float, bool], ...] = ()
     fitted_on: str | None = None
+    counting: Counting | None = None
 
     def probability(self, confidence: float) -> float:
         """Return the probability that an answer with a mention of this confidence is right."""
@@ -109,6 +113,7 @@ class Confidence:
             "right": asdict(self.right),
             "fitted_on": self.fitted_on,
             "outcomes": [[score, int(right)] for score, right in self.outcomes],
+            "counting": None if self.counting is None else self.counting.to_dict(),
         }
 
     @classmethod
@@ -128,6 +133,7 @@ class Confidence:
                 Sigmoid.from_dict(tree["right"]),
                 tuple(_outcome(*each) for each in tree["outcomes"]),
                 tree["fitted_on"],
+                Counting.from_dict(tree["counting"]) if tree.get("counting") else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise _unreadable(error, where) from error
@@ -189,6 +195,17 @@ def confidence_of(settings: Settings, *, reads_sentences: bool) -> Confidence | 
             "reader.no_answer_threshold and reader.temperature.",
         )
     return found.with_error(settings.answers.max_error)
+
+
+def counting_of(settings: Settings, *, reads_sentences: bool) -> Counting | None:
+    """Return how mentions are counted, as fitted with the pipeline of these settings; None: not.
+
+    Raises:
+        ModelError: the file is damaged, or a model cannot be found.
+    """
+    kept = kept_in(place_of(settings))
+    found = kept.get(key_of(settings, reads_sentences=reads_sentences)) if kept else None
+    return None if found is None else found.counting
 
 
 def kept_in(place: Path) -> dict[PipelineKey, Confidence]:

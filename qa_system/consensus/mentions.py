@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from qa_system.consensus.duplicates import duplicates_of
-from qa_system.consensus.stances import stances_of
+from qa_system.consensus.stances import signals_of
+from qa_system.consensus.weighing import Leaning, Signals, Weighing
 from qa_system.opinions import Polarity, Stance
 from qa_system.records import AnswerSpan
 from qa_system.ties import tie_breaker
@@ -40,6 +41,7 @@ class Mention:
         subjective: whether it is an opinion; None: it was not judged.
         exact: what the reader marked, where the mention is wider; None where it is not, or where
             the reader marked nothing.
+        signals: what its confidence and stance were told from.
     """
 
     review_id: str
@@ -53,6 +55,7 @@ class Mention:
     polarity: Polarity | None = None
     subjective: bool | None = None
     exact: AnswerSpan | None = None
+    signals: Signals = field(default_factory=Signals)
 
     @property
     def told(self) -> str:
@@ -70,7 +73,8 @@ def judged_mentions(
     judged: Judgements,
     *,
     statement: Judgements | None,
-    decided: float,
+    leaning: Leaning,
+    weighing: Weighing | None = None,
 ) -> list[Mention]:
     """Return clauses with what a judge says of them.
 
@@ -79,24 +83,27 @@ def judged_mentions(
         judged: of each of them.
         statement: of the question as a statement (`statement_of`); None: yes or no does not answer
             it, and no stance is decided.
-        decided: the probability that the judge's own stance needs.
+        leaning: tells their stances.
+        weighing: tells how probably they are mentions; None: the judge does.
     """
     from qa_system.judging import POLARITIES
 
-    stances: Sequence[Stance | None] = [None] * len(clauses)
-    if statement is not None:
-        stances = stances_of(judged, statement, decided)
     polarities = judged.polarity.argmax(axis=1)
-    return [
-        replace(
-            clause,
-            confidence=float(judged.answers[at]),
-            stance=stances[at],
-            polarity=POLARITIES[polarities[at]],
-            subjective=bool(judged.subjective[at] >= 0.5),
+    found = []
+    for at, clause in enumerate(clauses):
+        signals = signals_of(clause.signals, judged, at, statement)
+        answers = float(judged.answers[at])
+        found.append(
+            replace(
+                clause,
+                confidence=answers if weighing is None else weighing.probability(signals),
+                stance=None if statement is None else leaning.stance(signals),
+                polarity=POLARITIES[polarities[at]],
+                subjective=bool(judged.subjective[at] >= 0.5),
+                signals=signals,
+            )
         )
-        for at, clause in enumerate(clauses)
-    ]
+    return found
 
 
 def best_of_reviews(mentions: Iterable[Mention]) -> list[Mention]:

@@ -9,19 +9,20 @@ review that speaks as the question does says yes, and one that speaks against it
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from math import log
 from typing import TYPE_CHECKING, Final
 
-from qa_system.opinions import Stance
+from qa_system.consensus.weighing import Signals
+from qa_system.readers.calibration import log_odds_of
 
 if TYPE_CHECKING:
     from qa_system.judging import Judgements
 
-__all__ = ["parted", "stances_of", "statement_of"]
+__all__ = ["parted", "signals_of", "statement_of"]
 
-CLEAR: Final = 0.3
-"""From which product on of question and text, each from -1 (bad) to 1 (good), a stance is decided.
-Of 207 pairs with a stance, on which the judge was trained, 79 % reach it, and 96 % of these are
-right; of the judge's own stances, 87 % of all."""
+LEAST: Final = 1e-3
+"""Added to the probabilities of yes and no, so that their log-odds stay within 7."""
 VERB: Final = re.compile(
     r"(?:is|are|was|were|does|do|did|can|could|will|would|has|have|had|should)\s+(?=\S)",
     re.IGNORECASE,
@@ -42,29 +43,33 @@ def _said(asked: str) -> str:
     return asked if verb is None else asked[verb.end() :]
 
 
-def stances_of(judged: Judgements, statement: Judgements, decided: float) -> list[Stance | None]:
-    """Return what each text answers to a polar question; None: it is not decided.
+def signals_of(
+    known: Signals, judged: Judgements, at: int, statement: Judgements | None
+) -> Signals:
+    """Return the signals of a text, with those of the judge.
 
     Args:
-        judged: of the texts.
-        statement: of the question as a statement, alone.
-        decided: the probability that the judge's own stance needs; it counts where the question
-            is neither good nor bad ("Does it come with a case?"), or what it says is both.
+        known: its signals so far.
+        judged: of several texts.
+        at: its place among them.
+        statement: of the question as a statement, alone; None: yes or no does not answer it.
     """
-    from qa_system.judging import STANCES
+    answers = log_odds_of(float(judged.answers[at]))
+    if statement is None:
+        return replace(known, judge=answers)
+    yes, no, mixed = judged.stance[at].tolist()
+    return replace(
+        known,
+        judge=answers,
+        alike=_goodness(statement, 0) * _goodness(judged, at),
+        own=log((yes + LEAST) / (no + LEAST)),
+        mixed=mixed,
+    )
 
-    good = judged.polarity[:, 0] - judged.polarity[:, 1]
-    asked = float(statement.polarity[0, 0] - statement.polarity[0, 1])
-    own = judged.stance.argmax(axis=1)
-    found: list[Stance | None] = []
-    for at, product in enumerate((asked * good).tolist()):
-        stance: Stance | None = STANCES[own[at]] if judged.stance[at, own[at]] >= decided else None
-        if abs(product) >= CLEAR:
-            stance = "yes" if product > 0 else "no"
-        elif abs(asked) >= CLEAR and stance != "mixed":
-            stance = None  # the judge's own is what is not to be relied on here
-        found.append(stance)
-    return found
+
+def _goodness(judged: Judgements, at: int) -> float:
+    """Return how good what a text says is for a buyer, from -1 (bad) to 1 (good)."""
+    return float(judged.polarity[at, 0] - judged.polarity[at, 1])
 
 
 def parted(judged: Judgements) -> tuple[Judgements, Judgements]:

@@ -101,6 +101,7 @@ def consensus_of(
     snippet_chars: int,
     *,
     is_of_one_item: bool = True,
+    not_said: float = 1.0,
 ) -> Consensus:
     """Return what the reviews say together.
 
@@ -109,6 +110,8 @@ def consensus_of(
         least: reviews whose stance is decided that a verdict needs; None: there is no verdict.
         snippet_chars: characters of a review to show around a quote.
         is_of_one_item: whether the question is about one item; otherwise there is no verdict.
+        not_said: without a mention, reviews are told not to speak of it if the surest confidence is
+            below this.
     """
     is_compound = len(parts) > 1
     originals = _originals(parts)
@@ -127,7 +130,9 @@ def consensus_of(
                 part, snippet_chars, part.material.question if is_compound else None
             )
         ),
-        verdict=verdict_on(parts, least) if least is not None and is_of_one_item else None,
+        verdict=verdict_on(parts, least, not_said)
+        if least is not None and is_of_one_item
+        else None,
         shown=shown(parts),
         is_of_one_item=is_of_one_item,
         surest=max((each.surest for each in parts if each.surest is not None), default=None),
@@ -177,17 +182,20 @@ def points_of(grouped: Grouped, snippet_chars: int, part: str | None = None) -> 
         )
 
 
-def verdict_on(parts: Sequence[Grouped], least: int) -> Verdict | None:
+def verdict_on(parts: Sequence[Grouped], least: int, not_said: float = 1.0) -> Verdict | None:
     """Return the verdict on a question, if yes or no answers it; a compound one has none.
 
     Args:
         parts: of the question.
         least: reviews whose stance is decided that a verdict needs.
+        not_said: as for `consensus_of`.
     """
-    material = parts[0].material
-    if len(parts) > 1 or not material.documents or not is_polar(material.question):
+    [first, *others] = parts
+    if others or not first.material.documents or not is_polar(first.material.question):
         return None
-    return verdict_of((mention.stance for mention in parts[0].mentions), least)
+    if not first.groups and (first.surest or 0.0) >= not_said:
+        return None
+    return verdict_of((mention.stance for mention in first.mentions), least)
 
 
 def shown(parts: Iterable[Grouped]) -> tuple[tuple[Mention, Document], ...]:

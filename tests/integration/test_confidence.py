@@ -241,5 +241,9 @@ def test_marks_pairs_and_a_fit(tmp_path, root):
     [kept] = kept_in(place).values()
     assert fitted["confidence"]["threshold"] == kept.threshold
     assert len(kept.outcomes) == fitted["out_of_fold"]["questions"] == len(few)
+    assert fitted["confidence"]["counting"] == kept.counting.to_dict()
+    assert kept.counting.mentions.threshold > 0
+    [measured] = fitted["out_of_fold"]["counting"]["data"]
+    assert 0 < measured["recall"] <= 1
     refused = CliRunner().invoke(app, [*map(str, arguments)])
     assert isinstance(refused.exception, ConfigError)

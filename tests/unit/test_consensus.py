@@ -20,6 +20,7 @@ from qa_system.consensus.mentions import Mention, judged_mentions
 from qa_system.consensus.points import groups_of, similarity, similarity_of_words
 from qa_system.consensus.summary import Consensus, Grouped, Material, consensus_of
 from qa_system.consensus.verdict import verdict_of
+from qa_system.consensus.weighing import Leaning
 from qa_system.judging import Judgements
 from qa_system.opinions import Verdict, are_opposed
 
@@ -262,7 +263,7 @@ def consensus(said: list[Said], question: str = QUESTION, least: int | None = 2)
         polarity=np.tile(np.float32([0.1, 0.1, 0.7, 0.1]), (len(clauses), 1)),
         subjective=np.full(len(clauses), 0.9, np.float32),
     )
-    found = judged_mentions(clauses, judged, statement=NEITHER, decided=0.7)
+    found = judged_mentions(clauses, judged, statement=NEITHER, leaning=Leaning())
     mentions = mentions_in(found, documents, [], 0.5)
     alike = similarity_of_words([each.text for each in mentions])
     material = Material(question, documents)

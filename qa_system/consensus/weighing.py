@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from math import exp
 from typing import Any, Final
 
+from qa_system.arguments import number_in
 from qa_system.opinions import Stance
 
 __all__ = ["UNFITTED", "Counting", "Leaning", "Signals", "Weighing"]
@@ -135,13 +136,17 @@ class Counting:
         Raises:
             KeyError: a part is missing.
             TypeError: a part is something else.
+            ValueError: a number is out of range.
         """
-        not_said = tree["not_said"]
         return cls(
-            Weighing(**tree["mentions"]),
-            Leaning(**tree["stances"]),
-            None if not_said is None else float(not_said),
+            Weighing(**_numbers(tree["mentions"], "threshold")),
+            Leaning(**_numbers(tree["stances"], "decided")),
+            None if tree["not_said"] is None else number_in(tree, "not_said", 0, 1),
         )
+
+
+def _numbers(tree: dict[str, Any], probability: str) -> dict[str, float]:
+    return {name: number_in(tree, name, *((0, 1) if name == probability else ())) for name in tree}
 
 
 def _sigmoid(odds: float) -> float:

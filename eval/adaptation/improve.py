@@ -48,6 +48,9 @@ __all__ = ["Improvement", "improve"]
 DEV = 0.2
 """Share of the items that are learnt from on which the training is measured and calibrated."""
 
+LEAST_LEARNT = 3
+"""Items of which that share is one."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -172,6 +175,13 @@ def _attempt(labels: Sequence[Label], known: Sequence[Version], how: Improvement
             f"the labels are about {counted(items, 'item')}; {needed} are needed, of which "
             f"{least_items(rule.level)} are held out: with fewer, no difference is significant",
             remedy=f"Label reviews of {counted(max(needed - items, 1), 'item')} more.",
+        )
+    learnt = {group_of(label) for label in divided.learnt}
+    if len(learnt) < LEAST_LEARNT:
+        raise DataError(
+            f"{counted(len(learnt), 'item')} with labels are not held out; {LEAST_LEARNT} are "
+            "needed to learn from and to calibrate on",
+            remedy="Name old labels, too, or label reviews of other items.",
         )
     general = [label for source in how.replay for label in _read(source)]
     replay = divide(

@@ -257,8 +257,6 @@ def test_a_reload_takes_new_settings_and_loses_nothing(guarded: Guarded) -> None
         (["--set", "serving.state=/dev/null"], 2, "serving.state cannot be a folder"),
         (["--set", "serving.state=/dev/null/x"], 2, "serving.state cannot be a folder"),
         (["--feedback", "/dev/null/x"], 1, "the file of serving.feedback cannot be used"),
-        (["--audit", "/"], 1, "the file of serving.audit.file cannot be used"),
-        (["--asked", "/dev/null"], 1, "the file of serving.asked.file cannot be used"),
     ],
 )
 def test_what_cannot_be_served_is_told(

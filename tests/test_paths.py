@@ -25,15 +25,18 @@ FOLDERS = (
     *("deploy", "packages", "qa_system", "tests"),
 )
 
-OF_EVERY_MACHINE = ("/dev/", "/tmp/", "/var/lib/")
-OF_THE_SERVICE = ("/health/", "/v1/", "/widget/")
+OF_EVERY_MACHINE = ("/dev/", "/etc/", "/opt/", "/tmp/", "/usr/", "/var/lib/")
+OF_THE_SERVICE = ("/health/", "/reviews/v1/", "/v1/", "/widget/")
 """Paths of addresses."""
+VERSIONS = {"models/.work-*", "models/2/model", "models/2/record.json", "models/serving"}
 EXCEPT = {
+    "CHANGELOG.md": {"models/serving"},
     "benchmarks/README.md": {"docs/s"},
     "docs/adaptation.md": {"data/train.json"},
     "docs/extending.md": {"models/my-reader"},
+    "docs/improving.md": VERSIONS,
 }
-"""A unit, a file in another folder, and a folder that the document tells to make."""
+"""A unit, a file in another folder, and folders that the document tells to make."""
 
 _PATH = re.compile(
     r"(?<![\w./:$~{}>*-])"  # no part of an address, or of a longer path

@@ -25,7 +25,7 @@ FOLDERS = (
     *("deploy", "packages", "qa_system", "tests"),
 )
 
-OF_EVERY_MACHINE = ("/dev/", "/etc/", "/opt/", "/tmp/", "/usr/", "/var/lib/")
+OF_EVERY_MACHINE = ("/dev/", "/etc/", "/opt/", "/srv/", "/tmp/", "/usr/", "/var/lib/")
 OF_THE_SERVICE = ("/health/", "/reviews/v1/", "/v1/", "/widget/")
 """Paths of addresses."""
 VERSIONS = {"models/.work-*", "models/2/model", "models/2/record.json", "models/serving"}

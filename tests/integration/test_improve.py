@@ -1,5 +1,6 @@
 """`qa-eval improve`, end to end: tiny readers that learn, a real kill, a rollback."""
 
+import csv
 import json
 import os
 import signal
@@ -20,6 +21,8 @@ pytest.importorskip("torch")
 from colours import RECIPE, labels_about, save_tiny_reader, shuffled
 from eval.cli import app
 from eval.splitting import undivided
+from indexing.job import run_job
+from qa_system.config import load_settings
 from qa_system.datasets.dataset import read_dataset
 from qa_system.datasets.jsonl import read_labels_jsonl, write_labels_jsonl
 from qa_system.errors import QASystemError
@@ -168,18 +171,40 @@ def test_the_bundled_reader_becomes_a_checkpoint_again(tmp_path: Path) -> None:
 
 
 def forty(labels: Sequence[Label]) -> list[Label]:
-    """Forty labels of the sample about twelve of its items, as many about each as can be."""
-    items = sorted({str(label.item_id) for label in labels})[:12]
-    apart = [[label for label in labels if label.item_id == item] for item in items]
+    """Forty questions of the sample about twelve of its items, as many about each as can be."""
+    asked = {(label.item_id, label.question): label for label in labels}.values()
+    items = sorted({str(label.item_id) for label in asked})[:12]
+    apart = [[label for label in asked if label.item_id == item] for item in items]
     return [label for same in zip(*apart, strict=False) for label in same][:40]
 
 
+def annotated(folder: Path) -> Path:
+    """A store of the sample with forty labels that an annotator made in `qa annotate`."""
+    annotating = pytest.importorskip("annotating", reason="there is no qa annotate").annotating
+    store = folder / "store"
+    place = {"store.path": str(store), "indexing.sources": ["bundled:sample"]}
+    run_job(load_settings(None, place, environ={}))
+    labels = undivided(read_dataset("bundled:sample").labels)
+    with (folder / "questions.csv").open("w", newline="") as file:
+        rows = [(label.question, label.item_id) for label in forty(labels)]
+        csv.writer(file).writerows([("question", "item_id"), *rows])
+    known = {(label.question, label.context): label.answers for label in labels}
+    with annotating(store, "--reviews", "1") as running, running.client() as client:
+        task = client.get("/tasks/next").json()["task"]
+        while task is not None:
+            answers = known.get((task["question"], task["text"]))
+            span = {"start": answers[0].start, "end": answers[0].end} if answers else None
+            given = {"task_id": task["id"], "span": span, "polarity": "for" if span else None}
+            answered = client.post("/labels", json=given)
+            assert answered.status_code == 200, answered.text
+            task = answered.json()["task"]
+    return store
+
+
 @pytest.mark.long
-def test_the_bundled_reader_learns_from_forty_labels_of_the_sample(tmp_path: Path) -> None:
-    labels = forty(undivided(read_dataset("bundled:sample").labels))
-    with closing(FAISSDocumentStore(tmp_path / "store")) as store:
-        store.write_labels(labels)
-    asked = ["improve", "store:", "--store", str(tmp_path / "store"), "--json"]
+def test_the_bundled_reader_learns_from_forty_annotations_of_the_sample(tmp_path: Path) -> None:
+    store = annotated(tmp_path)
+    asked = ["improve", "store:", "--store", str(store), "--json"]
     told = run(*asked, "--models", str(tmp_path / "models"))
     assert told["decision"] in {"promoted", "refused"}
     assert told["new_labels"] == 40

@@ -335,7 +335,8 @@ def test_what_was_accepted_is_answered_when_it_is_stopped(
 
         def load(client_number: int) -> None:
             for number in range(1_000):
-                asked = {**ZIPPER, "question": f"How is zipper {client_number} {number}?"}
+                question = f"How is zipper {client_number} {number}?"
+                asked = {**ZIPPER, "question": question, "timeout_ms": 60_000}
                 try:
                     found = httpx.post(f"{server.address}/v1/ask", json=asked, timeout=60)
                 except httpx.ConnectError:

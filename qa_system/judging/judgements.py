@@ -54,6 +54,9 @@ class Calibration:
         temperatures: logits of each head in one unit of calibrated logits; a head that is not
             named has 1.
         shift: what is taken from the logit of `answers`, before its temperature.
+        neither: what is taken from the logit of `polarity.neither`, before its temperature. A judge
+            calls `neither` what does not speak of the question's subject, and so also what does,
+            and was not understood; this makes up for it in texts that answer.
         fitted_on: what it was fitted on; None if it was not fitted.
     """
 
@@ -61,6 +64,7 @@ class Calibration:
     temperatures: Mapping[str, float] = field(default_factory=dict)
     shift: float = 0.0
     fitted_on: str | None = None
+    neither: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry of a model's manifest."""
@@ -93,6 +97,7 @@ class Calibration:
                 temperatures,
                 float(entry.get("shift", 0.0)),
                 entry.get("fitted_on"),
+                float(entry.get("neither", 0.0)),
             )
         except (AttributeError, TypeError, ValueError) as error:
             raise ModelError(
@@ -161,6 +166,8 @@ class Judgements:
             start += len(classes)
             if name == "answers":
                 part -= known.shift
+            if name == "polarity":
+                part[:, POLARITIES.index("neither")] -= known.neither
             part /= known.temperatures.get(name, 1.0)
             if len(classes) == 1:
                 # A yes or no is a choice between its logit and 0.

@@ -224,6 +224,20 @@ def test_a_calibration_undoes_a_shift() -> None:
     assert 0.2 < fitted.threshold < 0.6
 
 
+def test_polarity_is_calibrated_on_texts_that_answer() -> None:
+    said = [(0.75, 0.0, 0.25, 0.0)] * 40  # what the labels of answering texts say
+    pairs = [Pair("q", str(n), {"answers": (1.0,), "polarity": each}) for n, each in enumerate(said)]
+    pairs += [Pair("q", "no", {"answers": (0.0,), "polarity": (0.0, 0.0, 1.0, 0.0)})] * 400
+    logits = np.full((440, len(LOGITS)), -50.0, np.float32)
+    logits[:, LOGITS.index("polarity.for")] = 0.0
+    logits[:, LOGITS.index("polarity.neither")] = 0.0
+    fitted = calibrate(pairs, logits, "made up")
+    judged = Judgements.of_logits(logits[:1], fitted)
+    assert judged.polarity[0].tolist() == pytest.approx([0.75, 0.0, 0.25, 0.0], abs=0.02)
+    entry = Calibration.from_manifest({"calibration": fitted.to_dict()}, "here")
+    assert entry.neither == fitted.neither > 0
+
+
 def test_labelled_pairs_name_stretches_of_the_data_sets_and_none_that_is_measured(
     qa_data: Path,
 ) -> None:

@@ -98,7 +98,7 @@ def calibrate(pairs: Sequence[Pair], logits: FloatArray, fitted_on: str) -> Cali
         logits: theirs, (n, 9).
         fitted_on: what they are, for the record.
     """
-    temperatures = {}
+    temperatures: dict[str, float] = {}
     shifts = {"shift": 0.0, "neither": 0.0}
     for name in HEADS:
         known = [
@@ -115,7 +115,7 @@ def calibrate(pairs: Sequence[Pair], logits: FloatArray, fitted_on: str) -> Cali
         if field is not None:
             shifts[field] = round(shift, 3)
     known = [place for place, pair in enumerate(pairs) if "answers" in pair.labels]
-    fitted = Calibration(0.5, temperatures, fitted_on=fitted_on, **shifts)
+    fitted = Calibration(0.5, temperatures, shifts["shift"], fitted_on, shifts["neither"])
     if not known:
         return fitted
     right = np.array([pairs[place].labels["answers"][0] >= 0.5 for place in known])
@@ -140,7 +140,9 @@ def _likeliest(
     """
 
     def surprise(shift: float, value: float) -> float:
-        tried = Calibration(temperatures={name: value}, **({field: shift} if field else {}))
+        tried = Calibration(temperatures={name: value})
+        if field is not None:
+            tried = replace(tried, **{field: shift})
         return _surprise(getattr(Judgements.of_logits(logits, tried), name), wanted)
 
     shifts = SHIFTS.tolist() if field else [0.0]

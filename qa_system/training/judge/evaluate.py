@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Final
@@ -20,8 +20,8 @@ FloatArray = NDArray[np.float32]
 
 TEMPERATURES: Final = np.geomspace(0.5, 4.0, 43)
 SHIFTS: Final = np.linspace(-3.0, 3.0, 61)
-SHIFTED: Final = {"answers": "shift", "polarity": "neither"}
-"""The field of `Calibration` that holds what is taken from a logit of a head."""
+SHIFTED: Final = ("answers", "polarity")
+"""The heads that have a logit from which something is taken."""
 
 
 def measure(pairs: Sequence[Pair], judged: Judgements) -> dict[str, float]:
@@ -99,7 +99,7 @@ def calibrate(pairs: Sequence[Pair], logits: FloatArray, fitted_on: str) -> Cali
         fitted_on: what they are, for the record.
     """
     temperatures: dict[str, float] = {}
-    shifts = {"shift": 0.0, "neither": 0.0}
+    shifts: dict[str, float] = {}
     for name in HEADS:
         known = [
             place
@@ -109,13 +109,10 @@ def calibrate(pairs: Sequence[Pair], logits: FloatArray, fitted_on: str) -> Cali
         if len(known) < 2 - (name == "answers"):
             continue
         wanted = np.array([pairs[place].labels[name] for place in known])
-        field = SHIFTED.get(name)
-        shift, value = _likeliest(logits[known], name, field, wanted)
-        temperatures[name] = round(value, 3)
-        if field is not None:
-            shifts[field] = round(shift, 3)
+        shift, value = _likeliest(logits[known], name, wanted)
+        temperatures[name], shifts[name] = round(value, 3), round(shift, 3)
     known = [place for place, pair in enumerate(pairs) if "answers" in pair.labels]
-    fitted = Calibration(0.5, temperatures, shifts["shift"], fitted_on, shifts["neither"])
+    fitted = replace(_calibration(temperatures, shifts), fitted_on=fitted_on)
     if not known:
         return fitted
     right = np.array([pairs[place].labels["answers"][0] >= 0.5 for place in known])
@@ -127,25 +124,28 @@ def _may_answer(pair: Pair) -> bool:
     return pair.labels.get("answers", (1.0,))[0] >= 0.5
 
 
-def _likeliest(
-    logits: FloatArray, name: str, field: str | None, wanted: FloatArray
-) -> tuple[float, float]:
+def _calibration(temperatures: Mapping[str, float], shifts: Mapping[str, float]) -> Calibration:
+    return Calibration(
+        temperatures=temperatures,
+        shift=shifts.get("answers", 0.0),
+        neither=shifts.get("polarity", 0.0),
+    )
+
+
+def _likeliest(logits: FloatArray, name: str, wanted: FloatArray) -> tuple[float, float]:
     """Return the shift and the temperature with which a head's labels are likeliest.
 
     Args:
         logits: (n, 9).
         name: of the head.
-        field: of `Calibration` that holds the shift; None: there is none.
         wanted: the labels, (n, classes).
     """
 
     def surprise(shift: float, value: float) -> float:
-        tried = Calibration(temperatures={name: value})
-        if field is not None:
-            tried = replace(tried, **{field: shift})
+        tried = _calibration({name: value}, {name: shift})
         return _surprise(getattr(Judgements.of_logits(logits, tried), name), wanted)
 
-    shifts = SHIFTS.tolist() if field else [0.0]
+    shifts = SHIFTS.tolist() if name in SHIFTED else [0.0]
     tried = ((surprise(s, t), s, t) for s in shifts for t in TEMPERATURES.tolist())
     _, shift, value = min(tried)
     return shift, value

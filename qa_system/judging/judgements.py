@@ -55,6 +55,9 @@ class Calibration:
         temperatures: logits of each head in one unit of calibrated logits; a head that is not
             named has 1.
         shift: what is taken from the logit of `answers`, before its temperature.
+        neither: what is taken from the logit of `polarity.neither`, before its temperature. A judge
+            calls `neither` what does not speak of the question's subject, and so also what does,
+            and was not understood; this makes up for it in texts that answer.
         fitted_on: what it was fitted on; None if it was not fitted.
     """
 
@@ -62,6 +65,7 @@ class Calibration:
     temperatures: Mapping[str, float] = field(default_factory=dict)
     shift: float = 0.0
     fitted_on: str | None = None
+    neither: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry of a model's manifest."""
@@ -92,6 +96,7 @@ class Calibration:
                 {head: number_in(of_heads, head, LEAST_POSITIVE) for head in of_heads},
                 number_in(whole, "shift"),
                 whole["fitted_on"],
+                number_in(whole, "neither"),
             )
         except (AttributeError, TypeError, ValueError) as error:
             raise ModelError(
@@ -160,6 +165,8 @@ class Judgements:
             start += len(classes)
             if name == "answers":
                 part -= known.shift
+            if name == "polarity":
+                part[:, POLARITIES.index("neither")] -= known.neither
             part /= known.temperatures.get(name, 1.0)
             if len(classes) == 1:
                 # A yes or no is a choice between its logit and 0.

@@ -268,6 +268,28 @@ def test_a_run_leaves_a_judge_and_its_record(recipe: dict[str, Any], tmp_path: P
         train(recipe, tmp_path / "judge")
 
 
+def test_an_item_held_out_of_one_file_is_learnt_from_in_none(tmp_path: Path) -> None:
+    from qa_system.training.judge.train import gather_pairs
+
+    for name, items in (("one", range(10)), ("two", range(5, 25))):
+        lines = [
+            {"question": "Loud?", "text": f"{name} {item}", "answers": 1, "item_id": item}
+            for item in items
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    files = [
+        {"path": str(tmp_path / "one.jsonl"), "held_out": 0.4},
+        {"path": str(tmp_path / "two.jsonl")},
+    ]
+    material = gather_pairs(JudgeTraining.model_validate({"model": "x", "pairs": files}))
+    apart = {pair.item_id for pair in material.labelled}
+    assert len(apart) == len(material.labelled) == 4
+    learnt = [pair.item_id for pair in material.pairs]
+    assert not apart & set(learnt)
+    shared = sum(int(item or 0) >= 5 for item in apart)
+    assert len(learnt) == 6 + 20 - shared == material.counts["labelled"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "says"),

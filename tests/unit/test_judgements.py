@@ -228,3 +228,36 @@ def test_a_calibration_undoes_a_shift() -> None:
     answers = Judgements.of_logits(logits, fitted).answers
     assert float(answers.mean()) == pytest.approx(right.mean(), abs=0.03)
     assert 0.2 < fitted.threshold < 0.6
+
+
+def test_polarity_is_calibrated_on_texts_that_answer() -> None:
+    said = {"answers": (1.0,), "polarity": (0.75, 0.0, 0.25, 0.0)}
+    pairs = [Pair("q", "yes", said)] * 40
+    pairs += [Pair("q", "no", {"answers": (0.0,), "polarity": (0.0, 0.0, 1.0, 0.0)})] * 400
+    logits = np.full((440, len(LOGITS)), -50.0, np.float32)
+    logits[:, LOGITS.index("polarity.for")] = 0.0
+    logits[:, LOGITS.index("polarity.neither")] = 0.0
+    fitted = calibrate(pairs, logits, "made up")
+    judged = Judgements.of_logits(logits[:1], fitted)
+    assert judged.polarity[0].tolist() == pytest.approx([0.75, 0.0, 0.25, 0.0], abs=0.02)
+    entry = Calibration.from_manifest({"calibration": fitted.to_dict()}, "here")
+    assert entry.neither == fitted.neither > 0
+
+
+def test_labelled_pairs_name_stretches_of_the_data_sets_and_none_that_is_measured(
+    qa_data: Path,
+) -> None:
+    from qa_system.datasets.dataset import read_dataset
+
+    folder = Path(__file__).parents[2] / "data" / "judging"
+    sources = (qa_data / "subjqa", qa_data / "squadshifts" / "amazon_reviews.json")
+    labels = [label for path in sources for label in read_dataset(path).labels]
+    reviews = {label.review_id: label.context for label in labels}
+    measured = {
+        json.loads(line)["item_id"]
+        for path in (folder / "polarity.jsonl", folder.parent / "gold" / "subjqa.jsonl")
+        for line in path.read_text().splitlines()
+    }
+    for path in sorted(folder.glob("*pairs.jsonl")):
+        pairs = read_pairs(path, reviews)  # it compares the digests
+        assert not measured & {pair.item_id for pair in pairs}, path.name

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import Final
 
@@ -19,6 +20,8 @@ FloatArray = NDArray[np.float32]
 
 TEMPERATURES: Final = np.geomspace(0.5, 4.0, 43)
 SHIFTS: Final = np.linspace(-3.0, 3.0, 61)
+SHIFTED: Final = ("answers", "polarity")
+"""The heads that have a logit from which something is taken."""
 
 
 def measure(pairs: Sequence[Pair], judged: Judgements) -> dict[str, float]:
@@ -88,46 +91,64 @@ def macro_f1(wanted: Sequence[int], found: Sequence[int]) -> float:
 def calibrate(pairs: Sequence[Pair], logits: FloatArray, fitted_on: str) -> Calibration:
     """Fit what a judge's logits mean: the likeliest temperatures, and the threshold of the best F1.
 
+    Polarity is fitted on texts that answer, since it is asked of those.
+
     Args:
         pairs: labelled, and not learnt from.
         logits: theirs, (n, 9).
         fitted_on: what they are, for the record.
     """
-    temperatures = {}
+    temperatures: dict[str, float] = {}
+    shifts: dict[str, float] = {}
     for name in HEADS:
-        known = [place for place, pair in enumerate(pairs) if name in pair.labels]
-        if name == "answers" or len(known) < 2:
+        known = [
+            place
+            for place, pair in enumerate(pairs)
+            if name in pair.labels and (name != "polarity" or _may_answer(pair))
+        ]
+        if len(known) < 2 - (name == "answers"):
             continue
         wanted = np.array([pairs[place].labels[name] for place in known])
-        temperatures[name] = round(
-            _likeliest(
-                lambda value, name=name, known=known: getattr(  # type: ignore[misc]
-                    Judgements.of_logits(logits[known], Calibration(temperatures={name: value})),
-                    name,
-                ),
-                wanted,
-            ),
-            3,
-        )
+        shift, value = _likeliest(logits[known], name, wanted)
+        temperatures[name], shifts[name] = round(value, 3), round(shift, 3)
     known = [place for place, pair in enumerate(pairs) if "answers" in pair.labels]
+    fitted = replace(_calibration(temperatures, shifts), fitted_on=fitted_on)
     if not known:
-        return Calibration(temperatures=temperatures, fitted_on=fitted_on)
-    wanted = np.array([pairs[place].labels["answers"][0] for place in known])
-    best = (np.inf, 0.0, 1.0)
-    for shift in SHIFTS:
-        for value in TEMPERATURES:
-            fitted = Calibration(temperatures={"answers": value}, shift=shift)
-            loss = _surprise(Judgements.of_logits(logits[known], fitted).answers, wanted)
-            best = min(best, (loss, float(shift), float(value)))
-    _, shift, value = best
-    temperatures["answers"] = round(value, 3)
-    fitted = Calibration(0.5, temperatures, round(shift, 3), fitted_on)
+        return fitted
+    right = np.array([pairs[place].labels["answers"][0] >= 0.5 for place in known])
     answers = Judgements.of_logits(logits[known], fitted).answers
-    return Calibration(_threshold(answers, wanted >= 0.5), temperatures, fitted.shift, fitted_on)
+    return replace(fitted, threshold=_threshold(answers, right))
 
 
-def _likeliest(at: Callable[[float], FloatArray], wanted: FloatArray) -> float:
-    return float(min(TEMPERATURES, key=lambda value: _surprise(at(float(value)), wanted)))
+def _may_answer(pair: Pair) -> bool:
+    return pair.labels.get("answers", (1.0,))[0] >= 0.5
+
+
+def _calibration(temperatures: Mapping[str, float], shifts: Mapping[str, float]) -> Calibration:
+    return Calibration(
+        temperatures=temperatures,
+        shift=shifts.get("answers", 0.0),
+        neither=shifts.get("polarity", 0.0),
+    )
+
+
+def _likeliest(logits: FloatArray, name: str, wanted: FloatArray) -> tuple[float, float]:
+    """Return the shift and the temperature with which a head's labels are likeliest.
+
+    Args:
+        logits: (n, 9).
+        name: of the head.
+        wanted: the labels, (n, classes).
+    """
+
+    def surprise(shift: float, value: float) -> float:
+        tried = _calibration({name: value}, {name: shift})
+        return _surprise(getattr(Judgements.of_logits(logits, tried), name), wanted)
+
+    shifts = SHIFTS.tolist() if name in SHIFTED else [0.0]
+    tried = ((surprise(s, t), s, t) for s in shifts for t in TEMPERATURES.tolist())
+    _, shift, value = min(tried)
+    return shift, value
 
 
 def _surprise(found: FloatArray, wanted: FloatArray) -> float:

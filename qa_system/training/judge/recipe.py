@@ -46,8 +46,8 @@ class PairsSource(Strict):
     weight: AboveZero = 1.0
     """How often each pair is seen in an epoch."""
     held_out: Share = 0.0
-    """Share of the items (of the questions, where no item is named) that nothing is learnt from:
-    they are measured and calibrated on."""
+    """Share of the items (of the questions, where no item is named) that nothing is learnt from,
+    in no file: they are measured and calibrated on."""
 
     def weighted(self, pairs: Sequence[Pair], seed: int) -> list[Pair]:
         """Return each pair as often as the weight says; its fraction is drawn at random."""

@@ -120,20 +120,17 @@ def gather_pairs(recipe: JudgeTraining) -> Material:
         pairs += part.source.weighted(found, part.seed)
         counts += counted
     reviews_of = cache(_reviews_of)  # several files may name stretches of one data set
-    for source in recipe.pairs:
-        found_pairs = read_pairs(source.path, reviews_of(source.reviews))
-        learnt, apart = _divided(found_pairs, source.held_out, recipe.seed)
+    files = [(one, read_pairs(one.path, reviews_of(one.reviews))) for one in recipe.pairs]
+    apart = {item for one, found in files for item in _held_out(found, one.held_out, recipe.seed)}
+    for source, found_pairs in files:
+        learnt = [pair for pair in found_pairs if _item_of(pair) not in apart]
         pairs += source.weighted(learnt, recipe.seed)
-        labelled += apart
+        if source.held_out:
+            labelled += [pair for pair in found_pairs if _item_of(pair) in apart]
         counts["labelled"] += len(learnt)
         digest = hashlib.sha256(Path(source.path).read_bytes()).hexdigest()
         data.append(
-            {
-                "path": source.path,
-                "split": None,
-                "sha256": digest,
-                "questions": len(learnt) + len(apart),
-            }
+            {"path": source.path, "split": None, "sha256": digest, "questions": len(found_pairs)}
         )
     measured = [_to_measure(part, recipe.seed) for part in sources.measured]
     measured += [labelled] if labelled else []
@@ -160,15 +157,14 @@ def _reviews_of(paths: tuple[str, ...]) -> dict[str, str]:
     return {label.review_id: label.context for path in paths for label in read_dataset(path).labels}
 
 
-def _divided(pairs: Sequence[Pair], held_out: float, seed: int) -> tuple[list[Pair], list[Pair]]:
-    """Return pairs to learn from, and those held out; no item is in both."""
-    groups = sorted({pair.item_id or pair.question for pair in pairs})
-    apart = set(random.Random(seed).sample(groups, round(held_out * len(groups))))
-    is_apart = [(pair.item_id or pair.question) in apart for pair in pairs]
-    return (
-        [pair for pair, held in zip(pairs, is_apart, strict=True) if not held],
-        [pair for pair, held in zip(pairs, is_apart, strict=True) if held],
-    )
+def _item_of(pair: Pair) -> str:
+    return pair.item_id or pair.question
+
+
+def _held_out(pairs: Sequence[Pair], share: float, seed: int) -> list[str]:
+    """Draw the items of a file that nothing is learnt from, whichever file has pairs of them."""
+    items = sorted({_item_of(pair) for pair in pairs})
+    return random.Random(seed).sample(items, round(share * len(items)))
 
 
 def _mean(parts: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 pytest.importorskip("torch")
 
+from annotating import annotating
 from colours import RECIPE, labels_about, save_tiny_reader, shuffled
 from eval.cli import app
 from eval.splitting import undivided
@@ -180,7 +181,6 @@ def forty(labels: Sequence[Label]) -> list[Label]:
 
 def annotated(folder: Path) -> Path:
     """A store of the sample with forty labels that an annotator made in `qa annotate`."""
-    annotating = pytest.importorskip("annotating", reason="there is no qa annotate").annotating
     store = folder / "store"
     place = {"store.path": str(store), "indexing.sources": ["bundled:sample"]}
     run_job(load_settings(None, place, environ={}))

@@ -23,10 +23,8 @@ Result = TypeVar("Result")
 
 FIRST_GUESS: Final = 0.05
 """Seconds that a question takes, before one was read."""
-RISES: Final = 0.5
-FALLS: Final = 0.2
-"""How fast the expected time of a question follows what a batch has taken: sooner to more than to
-less, so that promises are kept, and not at once, since a batch may have been held up by others."""
+SMOOTHING: Final = 0.3
+"""How fast the expected time of a question follows: one batch may have been held up by others."""
 PLANNED: Final = 0.8
 """The share of a question's time by which its batch shall end: how long one takes is a guess."""
 LONGEST_RETRY: Final = 60
@@ -150,7 +148,7 @@ class Batcher(Generic[Result]):
             self._reads = False
             spent = (loop.time() - began) / len(batch)
             known = self._seconds[manner.mode]
-            self._seconds[manner.mode] += (RISES if spent > known else FALLS) * (spent - known)
+            self._seconds[manner.mode] += SMOOTHING * (spent - known)
 
     def close(self) -> None:
         """Wait for the batch that is read."""

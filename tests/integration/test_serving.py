@@ -308,9 +308,10 @@ def test_reviews_written_under_load_are_in_every_later_answer(
         def load(client_number: int) -> list[tuple[int, int, int]]:
             met = []
             with httpx.Client(base_url=server.address, timeout=60) as client:
+                asked = {**ZIPPER, "top_k": client_number, "timeout_ms": 60_000}
                 while not stop.is_set():
                     least = written[-1]
-                    found = client.post("/v1/ask", json={**ZIPPER, "top_k": client_number})
+                    found = client.post("/v1/ask", json=asked)
                     generation = found.json().get("generation", -1)
                     met.append((found.status_code, least, generation))
             return met

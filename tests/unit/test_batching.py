@@ -296,7 +296,7 @@ def test_an_overloaded_reader_answers_as_many_as_it_can_and_refuses_the_others_a
 ) -> None:
     outcomes, refused_after = overload(seconds, timeout, clients, mode=mode)
     could = 30 / seconds
-    assert outcomes["answered"] >= 0.8 * could, outcomes
+    assert outcomes["answered"] >= 0.7 * could, outcomes
     assert outcomes["late"] <= 3 * clients, outcomes  # those that the first guess took
     if clients * seconds > timeout:
         assert outcomes["refused"] > 0

@@ -236,10 +236,11 @@ def _outcome(score: float, right: bool) -> tuple[float, bool]:
 def _unreadable(error: Exception, where: str | None) -> ModelError:
     missing = f"{error} is missing" if isinstance(error, KeyError) else str(error)
     told = (error.strerror or missing) if isinstance(error, OSError) else missing
+    anew = "make it" if isinstance(error, FileNotFoundError) else "delete it and fit again"
     return ModelError(
         f"the fitted confidences cannot be read: {told}",
         where=where,
-        remedy="Name another file (answers.confidence), or delete this one and fit again: "
+        remedy=f"Name another file (answers.confidence), or {anew}: "
         "qa-eval calibrate --pipeline --write.",
     )
 

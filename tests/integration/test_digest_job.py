@@ -191,7 +191,7 @@ def test_a_digest_for_people_and_for_machines(digested):
     found = json.loads(
         run("digest", ITEM, "--store", digested, "--json", app=qa_system.cli.app).stdout
     )
-    assert list(found) == ["item_id", "reviews", "generation", "aspects"]
+    assert list(found) == ["item_id", "reviews", "copies", "generation", "aspects"]
     assert list(found["aspects"][0]) == ["label", "for", "against", "support", "share", "quotes"]
     quote = found["aspects"][0]["quotes"][0]
     assert set(quote) >= {"review_id", "field", "text", "start", "end", "snippet", "meta"}

@@ -154,9 +154,9 @@ def test_marking_with_the_mouse_takes_whole_words(server: Annotating, visit: Any
           const review = document.getElementById("review");
           review.replaceChildren(review.textContent);
           const range = document.createRange();
-          const from = review.textContent.indexOf("oes not bu");
+          const from = review.textContent.indexOf("oes not buz");
           range.setStart(review.firstChild, from);
-          range.setEnd(review.firstChild, from + 10);
+          range.setEnd(review.firstChild, from + 11);
           getSelection().addRange(range);
           review.dispatchEvent(new PointerEvent("pointerup", { bubbles: true }));
         }"""

@@ -154,7 +154,7 @@ def _refuse_few(new: int, how: Improvement) -> None:
     if new < how.least:
         raise DataError(
             f"{counted(new, 'new label')}; {how.least} are needed, {how.least - new} more",
-            remedy="Label more, or ask for fewer: --least NUMBER.",
+            remedy="Label more, or ask for fewer: qa-eval improve --least NUMBER.",
         )
 
 

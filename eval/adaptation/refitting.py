@@ -53,7 +53,7 @@ def check_fit(settings: Settings, marked: Sequence[str]) -> None:
         raise ConfigError(
             "the error that is promised would not be known of a new reader",
             where="answers.max_error",
-            remedy="Name the questions to fit it on: --marked FILE.",
+            remedy="Name the questions to fit it on: qa-eval improve --marked FILE.",
         )
     if marked and settings.answers.confidence is None:
         raise ConfigError(

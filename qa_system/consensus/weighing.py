@@ -12,6 +12,7 @@ from math import exp
 from typing import Any, Final
 
 from qa_system.arguments import number_in
+from qa_system.errors import InvalidArgumentError
 from qa_system.opinions import Stance
 
 __all__ = ["UNFITTED", "Counting", "Leaning", "Signals", "Weighing"]
@@ -134,15 +135,19 @@ class Counting:
         """Read what `to_dict` returned.
 
         Raises:
-            KeyError: a part is missing.
-            TypeError: a part is something else.
-            ValueError: a number is out of range.
+            InvalidArgumentError: a part is missing, something else or out of range.
         """
-        return cls(
-            Weighing(**_numbers(tree["mentions"], "threshold")),
-            Leaning(**_numbers(tree["stances"], "decided")),
-            None if tree["not_said"] is None else number_in(tree, "not_said", 0, 1),
-        )
+        try:
+            return cls(
+                Weighing(**_numbers(tree["mentions"], "threshold")),
+                Leaning(**_numbers(tree["stances"], "decided")),
+                None if tree["not_said"] is None else number_in(tree, "not_said", 0, 1),
+            )
+        except (KeyError, TypeError) as error:
+            raise InvalidArgumentError(
+                f"counting is none that was fitted: {error!r}",
+                remedy="Pass what `Counting.to_dict` returned.",
+            ) from error
 
 
 def _numbers(tree: dict[str, Any], probability: str) -> dict[str, float]:

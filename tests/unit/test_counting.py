@@ -18,7 +18,7 @@ from eval.tasks.counting import (
 from qa_system.consensus.candidates import Marked, clauses_of, mentions_in
 from qa_system.consensus.summary import Grouped, Material, verdict_on
 from qa_system.consensus.weighing import Counting, Signals
-from qa_system.errors import EvaluationError
+from qa_system.errors import EvaluationError, InvalidArgumentError
 from qa_system.opinions import Verdict
 
 
@@ -132,3 +132,21 @@ def document_of_two():
 def test_not_said_needs_evidence(document_of_two, surest, not_said, verdict):
     material = Material("Is it loud?", document_of_two[0])
     assert verdict_on([Grouped(material, [], surest)], 2, not_said) == verdict
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mentions": None},
+        {"mentions": {"judge": 1.0}},
+        {"stances": {"alike": 1.0, "own": float("nan"), "decided": 0.7}},
+        {"stances": {"alike": 1.0, "own": 0.3, "decided": 1.7}},
+        {"stances": {"alike": 1.0, "own": 0.3, "decided": 0.7, "more": 1}},
+        {"not_said": "low"},
+    ],
+)
+def test_a_counting_is_read_only_if_it_is_sound(change):
+    whole = fit_counting([QUESTIONS]).to_dict()
+    assert Counting.from_dict(whole).to_dict() == whole
+    with pytest.raises(InvalidArgumentError):
+        Counting.from_dict({**whole, **change})

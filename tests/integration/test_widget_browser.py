@@ -424,7 +424,7 @@ def test_an_item_without_reviews_and_a_server_that_is_gone(visit, server):
 
 
 def test_the_last_question_counts_and_waiting_is_told(visit, server):
-    server.replies["How is the zipper?"] = Reply(200, {}, 1.0)
+    server.replies["How is the zipper?"] = Reply(200, {}, 4.0)
     page = visit()
     page.evaluate(
         """() => {
@@ -439,7 +439,7 @@ def test_the_last_question_counts_and_waiting_is_told(visit, server):
     assert page.get_by_role("group", name="Answer").get_attribute("aria-busy") == "true"
     assert violations(page) == []
     ask(page, RAIN)
-    page.wait_for_timeout(1_200)
+    page.wait_for_timeout(4_200)
     assert page.locator(".asked").inner_text() == RAIN
     assert page.evaluate("shown") == [RAIN]
 

@@ -195,7 +195,7 @@ def _attempt(labels: Sequence[Label], known: Sequence[Version], how: Improvement
         raise DataError(
             "nothing is left to replay, or to guard, of items that have no new labels",
             where=", ".join(source.path for source in how.replay),
-            remedy="Name general questions about other items: --replay DATASET.",
+            remedy="Name general questions about other items: qa-eval improve --replay DATASET.",
         )
     return _Attempt(divided, replay)
 

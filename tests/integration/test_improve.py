@@ -124,6 +124,8 @@ def test_good_labels_are_promoted_even_after_a_kill(place: Path) -> None:
     write_labels_jsonl([*read_labels_jsonl(place / "good.jsonl"), *more], few)
     told = run(*command(place, few, models="good"), code=1)
     assert "4 new labels; 20 are needed, 16 more" in told
+    told = run(*command(place, few, models="good", more=["--least", "5"]), code=1)
+    assert "4 new labels; 5 are needed, 1 more" in told
 
     undone = run("rollback", "--models", str(place / "good"), "--why", "a test", "--json")
     assert undone == {"serving": 1}
@@ -155,6 +157,15 @@ def test_too_few_items_are_an_error_that_says_how_many(place: Path) -> None:
     assert "the labels are about 9 items; 12 are needed, of which 5 are held out" in told
     told = run(*command(place, models="nine"), code=2)
     assert "there are no labels to learn from" in told
+
+
+def test_what_confidences_mean_is_refitted_where_an_error_is_promised(place: Path) -> None:
+    promised = ["--set", "answers.max_error=0.6"]
+    told = run(*command(place, place / "good.jsonl", models="marked", more=promised), code=2)
+    assert "qa-eval improve --marked FILE" in told
+    marked = ["--marked", str(place / "questions.jsonl")]
+    told = run(*command(place, place / "good.jsonl", models="marked", more=marked), code=2)
+    assert "answers.confidence" in told
 
 
 def test_the_bundled_reader_becomes_a_checkpoint_again(tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ def annotate(
         return
     require_server()
     from qa_system.annotation.annotations import Annotations
+    from qa_system.annotation.annotators import annotators, at_work
     from qa_system.annotation.api import application
     from qa_system.annotation.export import check_suffix
     from qa_system.annotation.questions import read_questions
@@ -113,10 +114,12 @@ def annotate(
         check_suffix(out)
     if host not in LOOPBACK:
         note(f"whoever reads an address that is printed can mark and read reviews at {host}")
+    names = annotators(annotator or ["annotator"])
     listening = listen(host, port)
-    tasks = _tasks(settings, read_questions(questions, item, encoding), questions, reviews)
-    tokens = {secrets.token_urlsafe(24): name for name in dict.fromkeys(annotator or ["annotator"])}
-    with open_store(settings.store) as store:
+    read = read_questions(questions, item, encoding)
+    tokens = {secrets.token_urlsafe(24): name for name in names}
+    with open_store(settings.store) as store, at_work(names, settings.store):
+        tasks = _tasks(settings, read, questions, reviews)
         for token, name in tokens.items():
             sys.stdout.write(f"{printable(name)}: {address_of(listening)}/#token={token}\n")
         sys.stdout.flush()
@@ -186,7 +189,10 @@ def _export(store: ReviewStore, path: Path) -> None:
     written, changed = export(store, path)
     note(f"{path}: {counted(written, 'label')}")
     if changed:
-        note(f"{counted(changed, 'label')} left out: their reviews have changed since")
+        note(
+            f"{counted(changed, 'label')} left out: their reviews have changed or were "
+            "deleted since"
+        )
 
 
 def _print(pair: Agreement) -> None:

@@ -2,20 +2,26 @@
 
 import gzip
 import json
+import multiprocessing
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from haystack.dataclasses import Document
+from haystack.document_stores.types import DuplicatePolicy
 
 from qa_system.annotation.agreement import Agreement, agreements, kappa, span_f1
 from qa_system.annotation.annotations import Annotations
+from qa_system.annotation.annotators import annotators, at_work
 from qa_system.annotation.export import export
 from qa_system.annotation.marks import Mark, marks_of
 from qa_system.annotation.questions import read_questions
 from qa_system.annotation.tasks import Task, uncertain_first
+from qa_system.config import StoreSettings
 from qa_system.datasets.dataset import read_dataset
 from qa_system.datasets.squad import write_squad
-from qa_system.errors import ConfigError, DataError
+from qa_system.errors import ConfigError, DataError, ReviewChangedError, StoreLockedError
 from qa_system.records import AnswerSpan, Label, Question
 from qa_system.serving.product_page.feedback import FeedbackFile
 from qa_system.stores.faiss import FAISSDocumentStore
@@ -27,6 +33,11 @@ LOUD, IT_IS_LOUD = AnswerSpan("loud", 6, 10), AnswerSpan("It is loud", 0, 10)
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[FAISSDocumentStore]:
     with FAISSDocumentStore(tmp_path / "store") as store:
+        reviews = [
+            Document(id=task.review_id, content=task.text, meta={"review_id": task.review_id})
+            for task in TASKS
+        ]
+        store.write_documents(reviews)
         yield store
 
 
@@ -230,6 +241,83 @@ def test_labels_skips_and_steps_back(store: FAISSDocumentStore) -> None:
     assert store.count_labels() == 4, "a second label takes the place of the first"
 
 
+def test_each_undo_takes_back_one_label(store: FAISSDocumentStore) -> None:
+    annotations = Annotations(store, TASKS)
+    first, second = TASKS[:2]
+    annotations.mark("ann", first, LOUD, "against")
+    annotations.mark("ann", second, None, None)
+    annotations.mark("ann", second, IT_IS_LOUD, "for")
+    annotations.mark("ann", second, LOUD, "mixed")
+    taken = []
+    for _ in range(4):
+        state = annotations.undo("ann")
+        kept = {
+            mark.task_id: mark.span for mark in marks_of(store.get_labels_aggregated(by_item=False))
+        }
+        assert store.count_labels() == state.labelled == len(kept)
+        taken.append((state.task, state.previous and state.previous.polarity, kept))
+    assert taken == [
+        (second, "mixed", {first.id: LOUD, second.id: IT_IS_LOUD}),
+        (second, "for", {first.id: LOUD, second.id: None}),
+        (second, None, {first.id: LOUD}),
+        (first, "against", {}),
+    ]
+
+
+def test_a_label_of_a_review_that_has_gone_or_changed_is_refused(
+    store: FAISSDocumentStore, tmp_path: Path
+) -> None:
+    annotations = Annotations(store, TASKS)
+    for task in TASKS[:3]:
+        annotations.mark("ann", task, None, None)
+    annotations.mark("ann", TASKS[0], LOUD, "for")
+    with FAISSDocumentStore(tmp_path / "store") as other_process:
+        other_process.forget(["r0"])
+        other = Document(id="r1", content="It hums.", meta={"review_id": "r1"})
+        other_process.write_documents([other], DuplicatePolicy.OVERWRITE)
+        other_process.delete_documents(["r2"])
+    for task in TASKS[:3]:
+        with pytest.raises(ReviewChangedError):
+            annotations.mark("ann", task, LOUD, "for")
+    assert store.count_labels() == 2, "those of r1 and r2; forgetting has erased the one of r0"
+    annotations.undo("ann")
+    assert store.count_labels() == 2, "what was forgotten does not come back"
+    with pytest.raises(DataError, match="all 2 labels"):
+        export(store, tmp_path / "labels.json")
+    annotations.mark("ann", TASKS[3], LOUD, "for")
+    assert export(store, tmp_path / "labels.json") == (1, 2)
+    [label] = read_dataset(tmp_path / "labels.json").labels
+    assert label.review_id == "r3"
+
+
+@pytest.mark.parametrize("name", ["", " ann", "a\0b", "a\nb", "\u202eann", "x" * 101])
+def test_names_that_cannot_be_shown_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="no name of an annotator"):
+        annotators(["ann", name])
+
+
+def work_until_told(folder: Path, connection: Connection) -> None:
+    with at_work(["ann"], StoreSettings(path=folder)):
+        connection.send("at work")
+        connection.recv()
+
+
+def test_an_annotator_works_in_one_process_at_a_time(tmp_path: Path) -> None:
+    spawning = multiprocessing.get_context("spawn")
+    here, there = spawning.Pipe()
+    worker = spawning.Process(target=work_until_told, args=(tmp_path, there))
+    worker.start()
+    assert here.recv() == "at work"
+    settings = StoreSettings(path=tmp_path)
+    with pytest.raises(StoreLockedError, match="ann annotates"), at_work(["ben", "ann"], settings):
+        pass
+    with at_work(["ben"], settings):
+        worker.kill()
+        worker.join()
+        with at_work(["ann"], settings):
+            assert {path.name[:10] for path in tmp_path.iterdir()} == {"annotator-"}
+
+
 def test_annotators_beside_each_other_and_after_a_restart(
     store: FAISSDocumentStore, tmp_path: Path
 ) -> None:
@@ -258,9 +346,9 @@ def test_annotators_beside_each_other_and_after_a_restart(
 def test_labels_are_written_and_read_back(store: FAISSDocumentStore, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nobody has annotated"):
         export(store, tmp_path / "labels.json")
-    annotations = Annotations(store, [*TASKS, Task("Loud?", "fan", "r0", "An older text.")])
-    older = annotations.tasks[Task("Loud?", "fan", "r0", "An older text.").id]
-    annotations.mark("ann", older, None, None)
+    annotations = Annotations(store, TASKS)
+    annotations.mark("ann", TASKS[3], None, None)
+    store.delete_documents(["r3"])
     annotations.mark("ann", TASKS[0], LOUD, "against")
     annotations.mark("ben", TASKS[0], None, None)
     annotations.mark("ben", TASKS[1], AnswerSpan("Very", 16, 20), "mixed")

@@ -62,6 +62,7 @@ __all__ = [
     "QuestionError",
     "QuestionTooLongError",
     "RecordError",
+    "ReviewChangedError",
     "StoreAccessError",
     "StoreError",
     "StoreLockedError",
@@ -187,6 +188,12 @@ class StoreLockedError(StoreError):
     """Another process holds the store's writer lock."""
 
     public_message = "The reviews are being changed. Try again later."
+
+
+class ReviewChangedError(StoreError):
+    """A review is not in the store any more, or has another text."""
+
+    public_message = "The review was deleted or has changed. Skip it."
 
 
 class StoreUnavailableError(StoreError):

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from eval.datasets import load_dataset
 from eval.splitting import undivided
-from qa_system.config import Settings
+from qa_system.config import Settings, describe
 from qa_system.console.wording import counted
 from qa_system.datasets.normal_form import is_blank
 from qa_system.errors import DataError
@@ -212,12 +212,9 @@ def _said(path: Path, aside: _Aside) -> Iterator[dict[str, Any]]:
 
 
 def _reason(error: ValueError) -> str:
-    if not isinstance(error, ValidationError):
-        return "the line is not JSON"
-    first = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(map(str, first["loc"]))
-    what = first["msg"].removeprefix("Value error, ")
-    return f"{field}: {what}" if field else "the line is no JSON object"
+    if isinstance(error, ValidationError):
+        return describe(error, {}, whole="the entry")
+    return "the line is not JSON"
 
 
 def _entries(path: Path) -> Iterator[tuple[int, dict[str, Any] | bytes]]:

@@ -114,6 +114,7 @@ def improve(
         new = [digest for digest in digests if digest not in used]
         told = {"serving": serving.number, "new_labels": len(new)}
         if not new:
+            _clear(folder)
             return {"decision": "nothing new", **told}
         _refuse_few(len(new), how)
         check_fit(settings, how.marked)
@@ -222,15 +223,19 @@ def _read(source: Source) -> tuple[Label, ...]:
 
 
 def _workplace(folder: Path, digests: Sequence[str], serving: Version, how: Improvement) -> Path:
-    """Return the folder of this attempt; what others have left is removed."""
+    """Return the folder of this attempt; what other attempts have left is removed."""
     about = [digests, serving.number, how.recipe.model_dump(mode="json"), how.start, how.share]
     about += [how.rule.seed, [source.model_dump() for source in how.replay]]
     name = f".work-{hashlib.sha256(orjson.dumps(about)).hexdigest()[:16]}"
-    for other in folder.glob(".work-*"):
-        if other.name != name:
-            shutil.rmtree(other)
+    _clear(folder, but=name)
     make_folder(folder / name)
     return folder / name
+
+
+def _clear(folder: Path, but: str | None = None) -> None:
+    for work in folder.glob(".work-*"):
+        if work.name != but:
+            shutil.rmtree(work)
 
 
 def _made(

@@ -32,6 +32,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from qa_system import __version__
+from qa_system.config import describe
 from qa_system.errors import ConfigError, ModelError
 from qa_system.models.locate import ModelLocation, locate, weights_sha256
 
@@ -233,8 +234,9 @@ class Versions:
         meant = _Served(number=number, instead_of=whole["parent"])
         if serves:
             self._mean(meant)
-        staged.rename(self.folder / str(number))
-        _sync(self.folder)
+        with _writing(self.folder / str(number)):
+            staged.rename(self.folder / str(number))
+            _sync(self.folder)
         if serves:
             self._complete(meant)
         return Version(number, whole)
@@ -383,10 +385,7 @@ def _told(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
     if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(map(str, first["loc"]))
-        what = first["msg"].removeprefix("Value error, ")
-        return f"{field}: {what}" if field else what
+        return describe(error, {}, whole="the file")
     return str(error)
 
 

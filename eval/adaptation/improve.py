@@ -107,18 +107,17 @@ def improve(
     """
     versions = Versions(folder)
     with versions.locked():
-        serving = versions.serving() or versions.adopt(locate(settings.reader.model))
-        known = versions.all()
+        serving, known = versions.serving(), versions.all()
         used = {digest for each in known for digest in each.record["labels"]}
         digests = sorted({digest_of(label) for label in labels})
         new = [digest for digest in digests if digest not in used]
-        told = {"serving": serving.number, "new_labels": len(new)}
-        if not new:
+        if not new and serving is not None:
             _clear(folder)
-            return {"decision": "nothing new", **told}
+            return {"decision": "nothing new", "serving": serving.number, "new_labels": 0}
         _refuse_few(len(new), how)
         check_fit(settings, how.marked)
         attempt = _attempt(joined(labels), known, how)
+        serving = serving or versions.adopt(locate(settings.reader.model))
         work = _workplace(folder, digests, serving, how)
         verdict, staged = _made(attempt, work, versions, how, settings)
         confidence = None
@@ -131,8 +130,8 @@ def improve(
         shutil.rmtree(work)
     return {
         "decision": decision,
-        **told,
         "serving": version.number if verdict.promoted else serving.number,
+        "new_labels": len(new),
         "record": {key: each for key, each in version.record.items() if key != "labels"},
         "confidence": confidence,
     }

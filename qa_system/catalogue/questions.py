@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -30,11 +30,13 @@ class Asked:
         id: what the file has as the row's id; None: it has none.
         question: to be asked, or why the row cannot be used.
         share: estimate of how much of the file lies before the next row, 0 to 1.
+        meta: its other columns.
     """
 
     id: Any
     question: Question | RecordError
     share: float
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Questions:
@@ -106,7 +108,7 @@ class Questions:
                 yield Asked(None, RecordError(found.detail, where=where), share)
             else:
                 own = next((found.meta[name] for name in ID_COLUMNS if name in found.meta), None)
-                yield Asked(own, Question(found.text, found.item_id), share)
+                yield Asked(own, Question(found.text, found.item_id), share, found.meta)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Annotation without a browser: agreement by hand, questions, the order of tasks, labels kept."""
 
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from qa_system.annotation.marks import Mark, marks_of
 from qa_system.annotation.questions import read_questions
 from qa_system.annotation.tasks import Task, uncertain_first
 from qa_system.datasets.dataset import read_dataset
+from qa_system.datasets.squad import write_squad
 from qa_system.errors import ConfigError, DataError
 from qa_system.records import AnswerSpan, Label, Question
 from qa_system.serving.product_page.feedback import FeedbackFile
@@ -103,42 +105,93 @@ def test_a_task_is_another_when_its_review_changes() -> None:
 
 
 def test_questions_of_every_kind_of_file(tmp_path: Path) -> None:
-    expected = [Question("Is it loud?", "fan"), Question("Warm?", None)]
-    table = tmp_path / "asked.csv"
-    table.write_text("\ufeffitem_id,question,x\nfan,Is it  loud?,1\n,Warm?,\nfan,Is it loud?,2\n")
-    assert read_questions(table) == expected
-    lines = tmp_path / "asked.jsonl"
+    loud, warm = Question("Is it loud?", "fan"), Question("Warm?", "lamp")
+    table = "ASIN;question;x\nfan;Is it  loud?;é\nlamp;Warm?;\nfan;Is it loud?;2\n"
     rows = [
-        {"question": "Is it loud?", "item_id": "fan", "answers": ["x"]},
+        {"question": "Is it loud?", "item_id": "fan", "answers": [{"score": 1}], "error": None},
         {"question": "Good?", "item_id": "fan", "verdict": "up"},
-        {"question": "Warm?", "verdict": "down"},
+        {"question": "Warm?", "item_id": "lamp", "verdict": "down"},
     ]
-    lines.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    assert read_questions(lines) == expected
+    lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+    for name, content in {
+        "semicolon.CSV": table.encode("cp1252"),
+        "utf16.csv": table.encode("utf-16"),
+        "tab.tsv": table.replace(";", "\t").encode("utf-8-sig"),
+        "packed.csv.gz": gzip.compress(table.encode()),
+        "lines.jsonl": lines.encode(),
+        "array.json": json.dumps(rows).encode(),
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        assert read_questions(tmp_path / name) == ([loud, warm], []), name
+    (tmp_path / "bare.csv").write_text("question\nIs it loud?\n")
+    assert read_questions(tmp_path / "bare.csv", item="fan") == ([loud], [])
+    with pytest.raises(ConfigError, match="--item ITEM"):
+        read_questions(tmp_path / "bare.csv")
+    squad = tmp_path / "squad.json"
+    write_squad([Label("q", "Is it loud?", "fan", "r0", "No.", ())], squad)
+    assert read_questions(squad) == ([loud], [])
+    with pytest.raises(ConfigError, match="for a file of questions"):
+        read_questions(squad, item="fan")
+    assert (
+        Question("How is the zipper?", "jacket-drizzlecrest-shell")
+        in read_questions("bundled:sample")[0]
+    )
+
+
+def test_the_last_verdict_of_each_answer_of_a_batch_counts(tmp_path: Path) -> None:
     feedback = FeedbackFile(tmp_path / "feedback.sqlite3")
-    for request, verdict, question in [
+    said = [
+        ("1", "up", "Is it loud?"),
+        ("1", "down", "Warm?"),
         ("1", "down", "Is it loud?"),
-        ("2", "up", "Good?"),
-        ("3", "down", "Better?"),
-        ("3", "up", "Better?"),
-    ]:
+        ("1", "up", "Good?"),
+        ("2", "down", "Better?"),
+        ("2", "up", "Better?"),
+    ]
+    for request, verdict, question in said:
         entry = {"request_id": request, "verdict": verdict, "question": question, "item_id": "fan"}
         feedback.append(entry)
-    assert read_questions(tmp_path / "feedback.sqlite3") == expected[:1]
-    assert Question("How is the zipper?", "jacket-drizzlecrest-shell") in read_questions(
-        "bundled:sample"
-    )
+    expected = [Question("Is it loud?", "fan"), Question("Warm?", "fan")]
+    assert read_questions(tmp_path / "feedback.sqlite3") == (expected, [])
+    printed = "".join(f"{json.dumps(entry)}\n" for entry in feedback.entries())
+    (tmp_path / "feedback.jsonl").write_text(printed)
+    assert read_questions(tmp_path / "feedback.jsonl") == (expected, [])
+
+
+def test_a_row_that_cannot_be_asked_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "asked.csv"
+    path.write_text("question,product_id\nLoud?,fan\nshort\nWarm?,\n,fan\n")
+    questions, bad = read_questions(path)
+    assert questions == [Question("Loud?", "fan")]
+    assert [each.where for each in bad] == [f"{path}, line {n}" for n in (3, 4, 5)]
+    lines = tmp_path / "answers.jsonl"  # as `qa ask --out` writes them
+    row = {
+        "row": 2,
+        "id": None,
+        "run": "0",
+        "question": None,
+        "item_id": None,
+        "error": {"code": 1},
+    }
+    asked = {
+        **row,
+        "question": "Loud?",
+        "item_id": "fan",
+        "error": None,
+        "answers": [{"text": "x"}],
+    }
+    lines.write_text(f"{json.dumps(asked)}\n{json.dumps(row)}\n")
+    questions, bad = read_questions(lines)
+    assert (questions, len(bad)) == ([Question("Loud?", "fan")], 1)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", b"text,item_id\nLoud?,fan\n", r"question is not a text \(.*a\.csv:2"),
-        ("a.csv", b"question,item_id\n\xff,fan\n", "no CSV in UTF-8"),
+        ("a.csv", b"text,item_id\nLoud?,fan\n", "question"),
         ("a.csv", b"question,item_id\n", "there are no questions"),
-        ("a.jsonl", b'{"question": "Loud?", "item_id": ["fan"]}\n', r"item_id is not .*jsonl:1"),
-        ("a.jsonl", b"\n[]\n", r"question is not a text \(.*a\.jsonl:2"),
-        ("a.jsonl", b"{\n", "the line is not JSON"),
+        ("a.csv", b"question,item_id\nLoud?,\n", r"no questions; .*item_id is empty.*line 2"),
+        ("a.jsonl", b"", "there are no questions"),
         ("none.csv", None, "there is nothing"),
     ],
 )
@@ -147,7 +200,7 @@ def test_files_without_questions_say_why(
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises((DataError, ConfigError), match=message):
         read_questions(tmp_path / name)
 
 

@@ -152,8 +152,11 @@ class Journal:
             count = self._asked.count
             await _told(self._of_asked, count, question.item_id, question.text, client)
 
-    async def find(self, request_id: str) -> list[dict[str, Any]]:
-        """Return the records of the answers to a request.
+    async def find(self, request_id: str) -> tuple[list[dict[str, Any]], bool]:
+        """Return the records of the answers to a request, and whether there are older ones.
+
+        They are the newest, as many as a request may have questions: clients may name any number
+        of requests alike.
 
         Raises:
             NotFoundError: none is kept.
@@ -162,10 +165,11 @@ class Journal:
         """
         if self._audit is None:
             raise NotFoundError("this service keeps no answers")
-        found = await self._of_audit.run(self._audit.find, request_id)
+        most = self._service.settings.serving.max_questions
+        found, has_older = await self._of_audit.run(self._audit.find, request_id, most)
         if not found:
             raise NotFoundError("no answer to such a request is kept")
-        return found
+        return found, has_older
 
     async def most_asked(self, item_id: str) -> list[str]:
         """Return the questions that are asked most of an item; none if they are not counted.

@@ -40,14 +40,15 @@ def is_believed(connection: sqlite3.Connection, now: datetime) -> bool:
     if row is None:
         _keep(connection, now)
         return True
-    believed, doubted = (None if each is None else datetime.fromisoformat(each) for each in row)
+    believed = datetime.fromisoformat(row[0])
+    doubted = None if row[1] is None else datetime.fromisoformat(row[1])
     if abs(now - believed) <= LEAP:
         if doubted is not None or not timedelta(0) <= now - believed < _KEPT_EACH:
             _keep(connection, now)
         return True
     if doubted is None or now < doubted:
         _keep(connection, believed, doubted=now)
-        logger.warning(
+        logger.error(  # a service logs nothing less
             "the clock has leapt from %s to %s: what is too old is dropped in a day", believed, now
         )
         return False

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
+import orjson
+
 from qa_system.config import Settings, changed
 from qa_system.errors import ConfigError, DataError, RecordError
 from qa_system.records import Question
@@ -85,12 +87,18 @@ class Questions:
         return [file.path for file in self._sources.files if file.path is not None]
 
     def digest(self) -> str | None:
-        """Return a digest of what the files hold; None: standard input, which is read once."""
-        if len(self.paths) < len(self._sources.files):
-            return None
-        whole = hashlib.sha256()
-        for path in self.paths:
-            with path.open("rb") as stream:
+        """Return a digest of what is read, and how; None: standard input, which is read once.
+
+        A file that has been moved is the same.
+        """
+        options = self._sources.settings.model_dump_json(exclude={"sources"})
+        whole = hashlib.sha256(options.encode())
+        for file in self._sources.files:
+            if file.path is None:
+                return None
+            told = {name: value for name, value in file.described().items() if name != "name"}
+            whole.update(orjson.dumps(told))
+            with file.path.open("rb") as stream:
                 whole.update(hashlib.file_digest(stream, "sha256").digest())
         return whole.hexdigest()
 

@@ -297,7 +297,7 @@ def test_names_that_cannot_be_shown_are_refused(name: str) -> None:
 
 
 def work_until_told(folder: Path, connection: Connection) -> None:
-    with at_work(["ann"], StoreSettings(path=folder)):
+    with at_work(["ann"], StoreSettings(path=str(folder))):
         connection.send("at work")
         connection.recv()
 
@@ -307,8 +307,9 @@ def test_an_annotator_works_in_one_process_at_a_time(tmp_path: Path) -> None:
     here, there = spawning.Pipe()
     worker = spawning.Process(target=work_until_told, args=(tmp_path, there))
     worker.start()
+    assert here.poll(60)
     assert here.recv() == "at work"
-    settings = StoreSettings(path=tmp_path)
+    settings = StoreSettings(path=str(tmp_path))
     with pytest.raises(StoreLockedError, match="ann annotates"), at_work(["ben", "ann"], settings):
         pass
     with at_work(["ben"], settings):

@@ -358,13 +358,6 @@ class ReviewStore(SearchableStore, DigestStore, Protocol):
             DataError: a label's `meta` is not JSON, or it was aggregated; nothing was changed.
             DocumentsRejectedError: naming those that a server did not take.
             StoreLockedError: another process is writing (embedded store).
-
-        >>> import tempfile
-        >>> from qa_system.stores import FAISSDocumentStore
-        >>> label = Label("q1", "How is the sound?", "B00", "r1", "Good sound.", ())
-        >>> with FAISSDocumentStore(tempfile.mkdtemp()) as store:
-        ...     store.write_labels([label]), store.replace_labels([], [label]), store.count_labels()
-        (1, 0, 0)
         """
         ...
 

@@ -2,9 +2,7 @@
 
 import gzip
 import json
-import multiprocessing
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -296,26 +294,15 @@ def test_names_that_cannot_be_shown_are_refused(name: str) -> None:
         annotators(["ann", name])
 
 
-def work_until_told(folder: Path, connection: Connection) -> None:
-    with at_work(["ann"], StoreSettings(path=folder)):
-        connection.send("at work")
-        connection.recv()
-
-
-def test_an_annotator_works_in_one_process_at_a_time(tmp_path: Path) -> None:
-    spawning = multiprocessing.get_context("spawn")
-    here, there = spawning.Pipe()
-    worker = spawning.Process(target=work_until_told, args=(tmp_path, there))
-    worker.start()
-    assert here.recv() == "at work"
-    settings = StoreSettings(path=tmp_path)
-    with pytest.raises(StoreLockedError, match="ann annotates"), at_work(["ben", "ann"], settings):
-        pass
-    with at_work(["ben"], settings):
-        worker.kill()
-        worker.join()
-        with at_work(["ann"], settings):
-            assert {path.name[:10] for path in tmp_path.iterdir()} == {"annotator-"}
+def test_an_annotator_works_at_one_place_at_a_time(tmp_path: Path) -> None:
+    settings = StoreSettings(path=str(tmp_path))
+    with at_work(["ann"], settings):
+        with pytest.raises(StoreLockedError, match="ann annotates"):
+            at_work(["ben", "ann"], settings).__enter__()
+        with at_work(["ben"], settings):
+            pass
+    with at_work(["ann", "ben"], settings):
+        assert {path.name[:10] for path in tmp_path.iterdir()} == {"annotator-"}
 
 
 def test_annotators_beside_each_other_and_after_a_restart(

@@ -114,12 +114,12 @@ class KeptFile:
         try:
             yield
         except (OSError, sqlite3.Error) as error:
-            code = getattr(error, "sqlite_errorcode", None)
-            kind = None if code is None else code & 0xFF  # an extended code has its kind there
+            code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CANTOPEN)
+            remedy = REMEDIES.get(code & 0xFF, OTHERWISE)  # an extended code has its kind there
             raise StoreUnavailableError(
                 f"the file of {self._setting} cannot be used: {error}",
                 where=str(self._path),
-                remedy=REMEDIES.get(kind, OTHERWISE).format(setting=self._setting),
+                remedy=remedy.format(setting=self._setting),
             ) from error
 
     def erase(self, table: str, values: str, traces: Traces, together: Sequence[str] = ()) -> int:

@@ -111,6 +111,16 @@ def test_questions_are_read_in_the_formats_of_reviews(tmp_path):
         assert [isinstance(row.question, RecordError) for row in read].index(True) == 3, name
         # In other encodings than UTF-8 only reading them to the end would tell.
         assert name in ("wide.csv", "west.csv") or 0.9 < read[-1].share <= 1, name
+        assert read[3].id == "d", name
+        # Parquet's and JSON's empty texts are none, as CSV's empty cells are.
+        assert (read[3].text, read[3].item_id) == (None, "jacket"), name
+    (tmp_path / "odd.csv").write_text("id,item_id,question\n7,,Is it loud?\n8,lamp,\n9,lamp,Big?\n")
+    odd = list(Questions(str(tmp_path / "odd.csv")))
+    assert [(row.id, row.text, row.item_id) for row in odd[:2]] == [
+        (7, "Is it loud?", None),
+        (8, None, "lamp"),
+    ]
+    assert odd[2].id == 9
     piped = Questions("-", stdin=io.BytesIO(written["rows.jsonl"]))
     assert piped.digest() is None
     assert [row.id for row in piped][:3] == ["a", "b", "ü"]
@@ -135,7 +145,7 @@ def test_a_row_is_a_line_and_an_error_stays_in_its_place(settings, tmp_path, roo
     assert "5 questions: 2 asked, 3 errors." in done.stdout
     found = lines_of(out)
     assert [line["row"] for line in found] == [1, 2, 3, 4, 5]
-    assert [line["id"] for line in found] == ["a", "b", "ü", None, "e"]
+    assert [line["id"] for line in found] == ["a", "b", "ü", "d", "e"]
     assert [line["error"] and line["error"]["code"] for line in found] == CODES
     assert "no-such-item" in found[1]["error"]["message"]
     assert "line 5" in found[3]["error"]["message"]

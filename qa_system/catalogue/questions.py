@@ -13,8 +13,8 @@ from qa_system.config import Settings, changed
 from qa_system.errors import ConfigError, DataError, RecordError
 from qa_system.records import Question
 from qa_system.sources.aliases import UnknownColumnsError
-from qa_system.sources.files import Sources, open_sources
 from qa_system.sources.column_types import ColumnTypes
+from qa_system.sources.files import Sources, open_sources
 from qa_system.sources.rows import Reject, Row
 from qa_system.sources.values import MisfitError, UnusableError
 

@@ -12,9 +12,11 @@ from uuid import uuid4
 
 import orjson
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from qa_system.errors import QASystemError
 from qa_system.serving.errors import (
@@ -98,7 +100,7 @@ class Envelope:
                 await _send(send_framed, QASystemError(str(error)), request_id)
         finally:
             seconds = perf_counter() - began
-            route = getattr(scope.get("route"), "path", "other")
+            route = _route(scope)
             self._service.metrics.observe_request(route, status, seconds)
             fields = {
                 "request_id": request_id,
@@ -162,6 +164,15 @@ async def _refuse_path(request: Request, error: Exception) -> Response:
         response.headers.update(error.headers or {})
         return response
     return await _refuse(request, NotFoundError(NotFoundError.public_message))
+
+
+def _route(scope: MutableMapping[str, Any]) -> str:
+    """Return the path of a request's route, also of one whose body was refused before it."""
+    if "route" in scope or "app" not in scope:
+        return str(getattr(scope.get("route"), "path", "other"))
+    routes = [each for each in scope["app"].routes if isinstance(each, APIRoute)]
+    fits = (each.path for each in routes if each.matches(scope)[0] is Match.FULL)
+    return next(fits, "other")
 
 
 def _request_id(scope: MutableMapping[str, Any]) -> str:

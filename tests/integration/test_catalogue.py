@@ -14,9 +14,10 @@ import jsonschema
 import pytest
 from haystack import Document
 
-from qa_system.catalogue.job import ask_all
+from qa_system.catalogue.job import AskedReport, ask_all
 from qa_system.catalogue.output import Run, open_output
 from qa_system.catalogue.questions import Questions
+from qa_system.cli.ask import _print_report
 from qa_system.config import load_settings
 from qa_system.errors import ConfigError, DataError, RecordError
 from qa_system.records import Question
@@ -159,6 +160,16 @@ def test_a_row_is_a_line_and_an_error_stays_in_its_place(settings, tmp_path, roo
     assert done.returncode == 1
     report = json.loads(done.stdout)
     assert (report["rows"], report["errors"], report["resumed"]) == (1, 1, 0)
+
+
+def test_a_run_that_asks_nothing_says_so(capsys):
+    _print_report(AskedReport("out.jsonl", 61, 10, 61, 15.0))
+    _print_report(AskedReport("out.jsonl", 61, 10, 60, 15.0))
+    done, _, resumed, *_ = capsys.readouterr().out.splitlines()
+    assert done == (
+        "nothing was left to ask: an earlier run had done all of 61 questions, 10 errors among them"
+    )
+    assert resumed.startswith("61 questions: 51 asked, 10 errors.")
 
 
 def test_a_killed_run_goes_on_and_asks_nothing_twice(settings, tmp_path):

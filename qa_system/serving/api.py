@@ -318,7 +318,7 @@ def application(service: Service, keys: Keys, limits: RateLimits) -> FastAPI:
     app.mount("/widget", WidgetFiles())
     handle_errors(app)
     app.add_middleware(GZipMiddleware, minimum_size=SMALL, compresslevel=COMPRESSION)
-    app.add_middleware(Envelope, service=service)
+    app.add_middleware(Envelope, service=service, routes=router.routes)
     if keys.origins:
         app.add_middleware(
             CORSMiddleware,

@@ -10,16 +10,32 @@ has them once.
 from flask import Flask, Response, jsonify, request
 
 from qa_system import QASystem, QASystemError
+from qa_system.errors import (
+    InvalidArgumentError,
+    QuestionError,
+    StoreLockedError,
+    StoreUnavailableError,
+    UnknownItemError,
+)
 
 app = Flask(__name__)
 system = QASystem.open("configs/sample.yaml")
+STATUSES: list[tuple[type[QASystemError], int]] = [  # the first that fits
+    (UnknownItemError, 404),
+    (QuestionError, 422),
+    (InvalidArgumentError, 422),
+    (StoreUnavailableError, 503),
+    (StoreLockedError, 503),
+]
 
 
 @app.get("/items/<item_id>/ask")
-def ask(item_id: str) -> tuple[Response, int]:
+def ask(item_id: str) -> tuple[Response, int, dict[str, str]]:
     try:
         answers = system.ask(request.args.get("question", ""), item_id=item_id)
     except QASystemError as error:
         app.logger.warning("%s", error)  # this names files; what follows does not
-        return jsonify(error.to_dict()), 404 if error.code == "unknown_item" else 400
-    return jsonify(answers.to_dict()), 200
+        status = next((number for kind, number in STATUSES if isinstance(error, kind)), 500)
+        headers = {"Retry-After": "1"} if status == 503 else {}
+        return jsonify({"error": error.to_dict()}), status, headers
+    return jsonify(answers.to_dict()), 200, {}

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 
 from qa_system import QASystem, QASystemError
 
@@ -20,14 +21,30 @@ server = MCPServer("reviews", instructions="Answers questions about products fro
 def ask_reviews(question: str, item_id: str, top_k: int = 3) -> dict[str, Any]:
     """Answer a question about a product from what its customers wrote.
 
-    No answers means that the reviews don't say. Each answer is quoted from one review.
+    No points and no answers mean that the reviews don't say. A verdict and points have the numbers
+    of reviews; each quote is from one review.
     """
     try:
         answers = system.ask(question, item_id=item_id, top_k=top_k)
     except QASystemError as error:  # what it says may be shown to anybody
-        return {"error": error.public_message}
+        raise ToolError(f"{error.code}: {error.public_message}") from None
+    verdict = answers.verdict
     return {
-        "reviews_read": answers.read,
+        "reviews": answers.reviews,
+        "speak_of_it": answers.mentions,
+        "verdict": None
+        if verdict is None
+        else {"answer": verdict.answer, "yes": verdict.yes, "no": verdict.no},
+        "points": [
+            {
+                "label": point.label,
+                "reviews": point.support,
+                "polarity": point.polarity,
+                "stance": point.stance,
+                "quotes": [quote.text for quote in point.quotes[:2]],
+            }
+            for point in answers.points
+        ],
         "answers": [
             {"text": each.text, "confidence": round(each.confidence, 2), "quote": each.snippet}
             for each in answers.answers
@@ -44,7 +61,7 @@ def review_digest(item_id: str) -> dict[str, Any]:
     try:
         digest = system.digest(item_id)
     except QASystemError as error:
-        return {"error": error.public_message}
+        raise ToolError(f"{error.code}: {error.public_message}") from None
     return {
         "reviews": digest.reviews,
         "aspects": [

@@ -117,8 +117,12 @@ class QASystemError(Exception):
         super().__init__(message if remedy is None else f"{message}. {remedy}")
 
     def to_dict(self) -> dict[str, str]:
-        """Return the code and the public message, which may be shown to anybody."""
-        return {"code": self.code, "public_message": self.public_message}
+        """Return the code and the public message, which may be shown to anybody.
+
+        `public_message` is `message` by its name in earlier versions.
+        """
+        public = self.public_message
+        return {"code": self.code, "message": public, "public_message": public}
 
 
 class ConfigError(QASystemError):

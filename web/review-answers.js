@@ -462,7 +462,7 @@ class ReviewAnswers extends HTMLElement {
     let state;
     try {
       const answers = await this.#post("v1/ask", this.#request(text), asking.signal);
-      if (!isObject(answers)) throw new Problem("other");
+      if (!isObject(answers) || !Array.isArray(answers.answers)) throw new Problem("other"); // a proxy's, for example
       state = { phase: "answer", question: text, answers };
     } catch (problem) {
       if (problem.code === "unknown_item") state = { phase: "answer", question: text, answers: { reviews: 0 } };

@@ -155,7 +155,7 @@ class Versions:
             raise ConfigError(
                 f"the folder of the versions cannot be used: {error.strerror}",
                 where=str(self.folder),
-                remedy="Name a folder that can be written: --models FOLDER.",
+                remedy="Name a folder that can be written: qa-eval improve --models FOLDER.",
             ) from error
         try:
             self._settle()

@@ -15,8 +15,10 @@ from qa_system.config import Settings, changed
 from qa_system.errors import ConfigError, DataError, RecordError
 from qa_system.records import Question
 from qa_system.sources.aliases import UnknownColumnsError
+from qa_system.sources.column_types import ColumnTypes
 from qa_system.sources.files import Sources, open_sources
-from qa_system.sources.rows import Reject
+from qa_system.sources.rows import Reject, Row
+from qa_system.sources.values import MisfitError, UnusableError
 
 __all__ = ["Asked", "Questions"]
 
@@ -32,12 +34,16 @@ class Asked:
         id: what the file has as the row's id; None: it has none.
         question: to be asked, or why the row cannot be used.
         share: estimate of how much of the file lies before the next row, 0 to 1.
+        text: what a row that cannot be used has as its question; None: nothing.
+        item_id: what it has as its item; None: nothing.
         meta: its other columns.
     """
 
     id: Any
     question: Question | RecordError
     share: float
+    text: str | None = None
+    item_id: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -103,7 +109,8 @@ class Questions:
         return whole.hexdigest()
 
     def __iter__(self) -> Iterator[Asked]:
-        rows = self._sources.rows()
+        types = ColumnTypes.of(self._sources.settings)
+        rows = self._sources.rows(types=types)
         while True:
             with _for_questions():
                 row = next(rows, None)
@@ -113,10 +120,30 @@ class Questions:
             found = row.record
             if isinstance(found, Reject):
                 where = found.file if row.line is None else f"{found.file}, line {row.line}"
-                yield Asked(None, RecordError(found.detail, where=where), share)
+                error = RecordError(found.detail, where=where)
+                yield Asked(self._id(row, types), error, share, *self._kept(row))
             else:
                 own = next((found.meta[name] for name in ID_COLUMNS if name in found.meta), None)
-                yield Asked(own, Question(found.text, found.item_id), share, found.meta)
+                yield Asked(own, Question(found.text, found.item_id), share, meta=found.meta)
+
+    def _id(self, row: Row, types: ColumnTypes) -> Any:
+        """Return the id of a row that cannot be used, of the type that other rows have."""
+        values = row.values or {}
+        name = next((name for name in ID_COLUMNS if values.get(name) not in (None, "")), None)
+        if name is None:
+            return None
+        try:
+            return types.convert(name, values[name], [])
+        except (MisfitError, UnusableError):
+            return None
+
+    def _kept(self, row: Row) -> tuple[str | None, str | None]:
+        """Return the question and the item of a row that cannot be used, where it has them."""
+        columns, values = self._sources.files[row.after.file].columns, row.values or {}
+        item = columns.item or values.get(columns.item_id)
+        kept = (values.get(columns.text), item)
+        question, item = (each if isinstance(each, str) and each.strip() else None for each in kept)
+        return question, item
 
 
 @contextmanager

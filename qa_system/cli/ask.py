@@ -134,6 +134,13 @@ def ask(
 
 
 def _print_report(report: AskedReport) -> None:
+    if report.resumed == report.rows > 0:
+        typer.echo(
+            f"nothing was left to ask: an earlier run had done all of "
+            f"{counted(report.rows, 'question')}, {counted(report.errors, 'error')} among them"
+        )
+        typer.echo(f"answers: {report.out}")
+        return
     asked = report.rows - report.resumed
     rate = asked / report.seconds if report.seconds > 0 else 0.0
     typer.echo(

@@ -12,6 +12,7 @@ import orjson
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi import Path as InPath
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.responses import PlainTextResponse
 
@@ -44,6 +45,11 @@ from qa_system.serving.service import Service, tag_of
 __all__ = ["application"]
 
 Result = TypeVar("Result")
+
+SMALL: Final = 1_000
+"""Bytes; a shorter response is not compressed."""
+COMPRESSION: Final = 6
+"""zlib's level."""
 
 bearer = HTTPBearer(auto_error=False, description="An API key.")
 header = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key.")
@@ -88,6 +94,7 @@ _MEANINGS: Final = {
     400: "The body is no JSON.",
     401: "The API key is missing or not valid.",
     404: "There is no such item or review.",
+    405: "The path does not take the method.",
     413: "The body is too large, or has more questions than the API key may ask in a minute.",
     422: "A field is not valid, or the question cannot be asked.",
     429: "The API key has asked too much; `Retry-After` says when to ask again.",
@@ -95,6 +102,15 @@ _MEANINGS: Final = {
     503: "The service is busy or stops; `Retry-After` says when to ask again.",
     504: "The time was over before the answer was there.",
 }
+
+_SAME: Final[dict[int | str, dict[str, Any]]] = {
+    304: {"description": "It is still what `If-None-Match` names."}
+}
+
+
+def _describe_error(status: int) -> dict[str, Any]:
+    content = {"application/json": {"example": _ERROR}}
+    return {"description": _MEANINGS[status], "content": content}
 
 
 def _responses(
@@ -110,8 +126,7 @@ def _responses(
     """
     kind = {"type": "object"} if schema is None else {"$ref": f"{REFERENCE}{schema}"}
     described: dict[int | str, dict[str, Any]] = {
-        status: {"description": text, "content": {"application/json": {"example": _ERROR}}}
-        for status, text in _MEANINGS.items()
+        status: _describe_error(status) for status in _MEANINGS
     }
     described[success] = {
         "description": meaning,
@@ -178,7 +193,7 @@ async def feedback(given: Feedback, request: Request, caller: Anybody) -> Respon
 
 @router.get(
     "/v1/items/{item_id:path}/reviews/{review_id:path}",
-    responses=_responses({"review_id": "5d0e", "content": "the ZIP. ..."}, "The review."),
+    responses=_responses({"review_id": "5d0e", "content": "the ZIP. ..."}, "The review.") | _SAME,
 )
 async def review(item_id: str, review_id: str, request: Request, caller: Anybody) -> Response:  # noqa: ARG001
     """Return a review, in whose `content` an answer's `start` and `end` count characters."""
@@ -187,7 +202,7 @@ async def review(item_id: str, review_id: str, request: Request, caller: Anybody
 
 @router.get(
     "/v1/items/{item_id:path}/digest",
-    responses=_responses({"item_id": "lamp", "aspects": []}, "The digest."),
+    responses=_responses({"item_id": "lamp", "aspects": []}, "The digest.") | _SAME,
 )
 async def digest(item_id: str, request: Request, caller: Anybody) -> Response:  # noqa: ARG001
     """Return what an item's reviews say of its aspects, as `qa-index digest` has kept it."""
@@ -199,7 +214,8 @@ async def digest(item_id: str, request: Request, caller: Anybody) -> Response:  
     responses=_responses(
         {"item_id": "lamp", "questions": ["Is it bright enough to read by?"]},
         "The most asked first; none where the service does not count them.",
-    ),
+    )
+    | _SAME,
 )
 async def questions(item_id: str, request: Request, caller: Anybody) -> Response:  # noqa: ARG001
     """Return the questions that several clients have asked of an item, and reviews answered."""
@@ -246,12 +262,14 @@ async def replay(request_id: RequestId, request: Request, caller: Owner) -> Resp
     return _json(values, {"cache-control": "no-store"})
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get("/health/live", responses={200: {"description": "The process runs."}})
 async def live() -> Response:
     """Tell that the process runs."""
     return _json({"status": "live"}, {"cache-control": "no-store"})
 
 
+@router.head("/health/ready", include_in_schema=False)
 @router.get(
     "/health/ready",
     responses={200: {"description": "Questions are answered."}, 503: {"description": "Not now."}},
@@ -268,7 +286,10 @@ async def ready(request: Request) -> Response:
 @router.get(
     "/metrics",
     response_class=PlainTextResponse,
-    responses={200: {"description": "Prometheus's text format."}},
+    responses={
+        200: {"description": "Prometheus's text format."},
+        401: _describe_error(401),
+    },
 )
 async def metrics(request: Request, caller: Secret) -> Response:  # noqa: ARG001
     """Return the counts of all workers of this host."""
@@ -306,7 +327,8 @@ def application(service: Service, keys: Keys, limits: RateLimits) -> FastAPI:
     app.include_router(router)
     app.mount("/widget", WidgetFiles())
     handle_errors(app)
-    app.add_middleware(Envelope, service=service)
+    app.add_middleware(GZipMiddleware, minimum_size=SMALL, compresslevel=COMPRESSION)
+    app.add_middleware(Envelope, service=service, routes=router.routes)
     if keys.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -404,7 +426,7 @@ def _unless_same(request: Request, values: Mapping[str, Any], tag: str) -> Respo
     """Return values, or that they are those that the client has."""
     headers = _cache_headers(_service(request), tag)
     if request.headers.get("if-none-match") == headers["etag"]:
-        return Response(status_code=304, headers=headers)
+        return Response(status_code=304, headers={**headers, "vary": "Accept-Encoding"})
     return _json(values, headers)
 
 

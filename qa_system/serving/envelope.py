@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 
 from qa_system.errors import QASystemError
 from qa_system.serving.errors import (
@@ -67,11 +68,13 @@ class Envelope:
     Args:
         app: the application.
         service: has the limits and the metrics.
+        routes: that requests are counted by.
     """
 
-    def __init__(self, app: App, service: Service) -> None:
+    def __init__(self, app: App, service: Service, routes: Sequence[BaseRoute]) -> None:
         self._app = app
         self._service = service
+        self._routes = routes
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -106,7 +109,7 @@ class Envelope:
                 await send_error(send_framed, QASystemError(str(error)), request_id)
         finally:
             seconds = perf_counter() - began
-            route = getattr(scope.get("route"), "path", "other")
+            route = _path_of(scope, self._routes)
             self._service.metrics.observe_request(route, status, seconds)
             fields = {
                 "request_id": request_id,
@@ -170,6 +173,13 @@ async def _refuse_path(request: Request, error: Exception) -> Response:
         response.headers.update(error.headers or {})
         return response
     return await _refuse(request, NotFoundError(NotFoundError.public_message))
+
+
+def _path_of(scope: MutableMapping[str, Any], routes: Sequence[BaseRoute]) -> str:
+    """Return the path of a request's route, also of one whose body was refused before it."""
+    fitting = (each for each in routes if each.matches(scope)[0] is Match.FULL)
+    route = scope["route"] if "route" in scope else next(fitting, None)
+    return str(getattr(route, "path", "other"))
 
 
 def _request_id(scope: MutableMapping[str, Any]) -> str:

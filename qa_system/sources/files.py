@@ -158,7 +158,8 @@ class Sources:
             elif isinstance(values, Mapping):
                 shown = shorten(repr(values))
             reject = Reject(file.name, raw.line, error.reason, error.detail, shown, error.review_id)
-            return Row(reject, raw.line, raw.after)
+            known = values if isinstance(values, Mapping) else None
+            return Row(reject, raw.line, raw.after, values=known)
 
     def share(self, position: Position) -> float:
         """Estimate how much of the whole lies before a position, 0 to 1, for a progress bar."""

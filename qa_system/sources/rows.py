@@ -133,13 +133,15 @@ class RawRow(NamedTuple):
 class Row(NamedTuple):
     """A row of a source, the line that it starts on, and the position after it.
 
-    `has_id` is False where the review's id was made from its content.
+    `has_id` is False where the review's id was made from its content. `values` are those of a
+    reject, by column, where its format could be read.
     """
 
     record: Review | Reject
     line: int | None
     after: Position
     has_id: bool = True
+    values: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

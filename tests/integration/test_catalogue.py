@@ -16,9 +16,10 @@ import jsonschema
 import pytest
 from haystack import Document
 
-from qa_system.catalogue.job import ask_all
+from qa_system.catalogue.job import AskedReport, ask_all
 from qa_system.catalogue.output import Run, open_output
 from qa_system.catalogue.questions import Questions
+from qa_system.cli.ask import _print_report
 from qa_system.config import load_settings
 from qa_system.errors import ConfigError, DataError, RecordError
 from qa_system.records import Question
@@ -113,6 +114,16 @@ def test_questions_are_read_in_the_formats_of_reviews(tmp_path):
         assert [isinstance(row.question, RecordError) for row in read].index(True) == 3, name
         # In other encodings than UTF-8 only reading them to the end would tell.
         assert name in ("wide.csv", "west.csv") or 0.9 < read[-1].share <= 1, name
+        assert read[3].id == "d", name
+        # Parquet's and JSON's empty texts are none, as CSV's empty cells are.
+        assert (read[3].text, read[3].item_id) == (None, "jacket"), name
+    (tmp_path / "odd.csv").write_text("id,item_id,question\n7,,Is it loud?\n8,lamp,\n9,lamp,Big?\n")
+    odd = list(Questions(str(tmp_path / "odd.csv")))
+    assert [(row.id, row.text, row.item_id) for row in odd[:2]] == [
+        (7, "Is it loud?", None),
+        (8, None, "lamp"),
+    ]
+    assert odd[2].id == 9
     piped = Questions("-", stdin=io.BytesIO(written["rows.jsonl"]))
     assert piped.digest() is None
     assert [row.id for row in piped][:3] == ["a", "b", "ü"]
@@ -137,7 +148,7 @@ def test_a_row_is_a_line_and_an_error_stays_in_its_place(settings, tmp_path, roo
     assert "5 questions: 2 asked, 3 errors." in done.stdout
     found = lines_of(out)
     assert [line["row"] for line in found] == [1, 2, 3, 4, 5]
-    assert [line["id"] for line in found] == ["a", "b", "ü", None, "e"]
+    assert [line["id"] for line in found] == ["a", "b", "ü", "d", "e"]
     assert [line["error"] and line["error"]["code"] for line in found] == CODES
     assert "no-such-item" in found[1]["error"]["message"]
     assert "line 5" in found[3]["error"]["message"]
@@ -151,6 +162,16 @@ def test_a_row_is_a_line_and_an_error_stays_in_its_place(settings, tmp_path, roo
     assert done.returncode == 1
     report = json.loads(done.stdout)
     assert (report["rows"], report["errors"], report["resumed"]) == (1, 1, 0)
+
+
+def test_a_run_that_asks_nothing_says_so(capsys):
+    _print_report(AskedReport("out.jsonl", 61, 10, 61, 15.0))
+    _print_report(AskedReport("out.jsonl", 61, 10, 60, 15.0))
+    done, _, resumed, *_ = capsys.readouterr().out.splitlines()
+    assert done == (
+        "nothing was left to ask: an earlier run had done all of 61 questions, 10 errors among them"
+    )
+    assert resumed.startswith("61 questions: 51 asked, 10 errors.")
 
 
 def test_a_killed_run_goes_on_and_asks_nothing_twice(settings, tmp_path):

@@ -89,6 +89,8 @@ def test_of_several_questions_each_has_its_own_error(server: Serving) -> None:
         "empty_question",
         None,
     ]
+    lost = server.ask(item_id="nothing").json()["error"]
+    assert answers[1]["error"]["message"] == lost["message"] == "There are no reviews of this item."
     assert answers[0]["answers"] == answers[3]["answers"] == server.ask(top_k=1).json()["answers"]
     assert {each["request_id"] for each in answers} == {found.json()["request_id"]}
     assert not any("feedback" in each for each in answers)
@@ -198,6 +200,8 @@ def test_a_body_without_length_is_limited_too(server: Serving) -> None:
             yield b" " * 1_000
 
     assert server.client.post("/v1/ask", content=parts()).status_code == 413
+    counted = server.client.get("/metrics").text
+    assert 'qa_request_seconds_count{route="/v1/ask",status="413"}' in counted
 
 
 def test_what_is_not_there_and_methods_that_are_not_taken(server: Serving) -> None:
@@ -216,6 +220,29 @@ def test_what_is_not_there_and_methods_that_are_not_taken(server: Serving) -> No
 def test_health(server: Serving) -> None:
     assert server.client.get("/health/live").json() == {"status": "live"}
     assert server.client.get("/health/ready").json() == {"status": "ready"}
+    for name in ("live", "ready"):
+        head = server.client.head(f"/health/{name}")
+        assert (head.status_code, head.content) == (200, b"")
+
+
+def test_long_responses_are_compressed_for_those_who_take_it(server: Serving) -> None:
+    for path in ("/widget/review-answers.js", "/openapi.json"):
+        plain = server.client.get(path, headers={"Accept-Encoding": "identity"})
+        packed = server.client.get(path, headers={"Accept-Encoding": "gzip"})
+        assert packed.content == plain.content
+        assert "content-encoding" not in plain.headers
+        assert packed.headers["content-encoding"] == "gzip"
+        assert int(packed.headers["content-length"]) < len(plain.content) / 2
+        assert plain.headers["vary"] == packed.headers["vary"] == "Accept-Encoding"
+        # Of two encodings of the same, only a weak tag may be the same.
+        tags = {plain.headers.get("etag"), packed.headers.get("etag")}
+        assert len(tags) == 1
+        assert all(tag is None or tag.startswith("W/") for tag in tags)
+    tag = {"If-None-Match": server.client.get("/widget/review-answers.js").headers["etag"]}
+    same = server.client.get("/widget/review-answers.js", headers=tag)
+    assert (same.status_code, same.headers["etag"]) == (304, tag["If-None-Match"])
+    assert same.headers["vary"] == "Accept-Encoding"
+    assert "content-encoding" not in server.client.get("/health/live").headers
 
 
 def test_every_response_says_what_browsers_may_do_with_it(server: Serving) -> None:
@@ -234,6 +261,9 @@ def test_every_response_says_what_browsers_may_do_with_it(server: Serving) -> No
 
 def test_openapi_has_examples_that_are_right(server: Serving) -> None:
     described = server.client.get("/openapi.json").json()
+    assert "401" in described["paths"]["/metrics"]["get"]["responses"]
+    told = described["paths"]["/v1/items/{item_id}/digest"]["get"]["responses"]
+    assert {"200", "304", "404", "405"} <= set(told)
     asked = described["components"]["schemas"]["Ask"]
     example = {name: field["examples"][0] for name, field in asked["properties"].items()
                if "examples" in field}  # fmt: skip

@@ -198,7 +198,8 @@ def test_a_question_that_fails_does_not_fail_the_others(
     assert failed.error is not None
     assert (failed.error.code, failed.answers, failed.decision) == (code, (), None)
     told = orjson.loads(orjson.dumps(failed.to_dict()))
-    assert told["error"] == {"code": code, "public_message": failed.error.public_message}
+    public = failed.error.public_message
+    assert told["error"] == {"code": code, "message": public, "public_message": public}
     with pytest.raises(type(failed.error)) as caught:
         system.ask(wrong.text, wrong.item_id, wrong.filters)
     assert str(caught.value) == str(failed.error)

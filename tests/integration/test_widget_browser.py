@@ -418,6 +418,10 @@ def test_an_item_without_reviews_and_a_server_that_is_gone(visit, server):
     server.replies[RAIN] = Reply(404)  # whatever else is not there, an item is not told to be empty
     ask(page, RAIN)
     assert "Something went wrong" in page.locator(".error").inner_text()
+    # A proxy's page, which is no answer.
+    page.route("**/v1/ask", lambda route: route.fulfill(json={}))
+    ask(page, "Is it heavy?")
+    assert "Something went wrong" in page.locator(".error").inner_text()
     page.route("**/v1/ask", lambda route: route.abort())
     ask(page, "Is it loud?")
     assert "cannot be reached" in page.locator(".error").inner_text()

@@ -45,4 +45,8 @@ class WidgetFiles(StaticFiles):
     ) -> Response:
         response = super().file_response(full_path, stat_result, scope, status_code)
         response.headers.update(HEADERS)
+        # Compressed, it is other bytes of the same file, which a strong ETag would deny.
+        response.headers["etag"] = f"W/{response.headers['etag']}"
+        if response.status_code == 304:
+            response.headers["vary"] = "Accept-Encoding"
         return response

@@ -10,6 +10,7 @@ QASystemError                      base: what is wrong, where, and what to do
 ├── StoreError                     a document store
 │   ├── StoreNotFoundError         there is no store at that place
 │   ├── StoreLockedError           another process is writing
+│   ├── ReviewChangedError         a review that was deleted, or has another text now
 │   ├── StoreUnavailableError      a server that does not answer, or has no room or time
 │   ├── StoreAccessError           a server that refuses access
 │   ├── StoreVersionError          a server of another major version

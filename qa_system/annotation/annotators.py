@@ -64,6 +64,7 @@ def at_work(names: Sequence[str], settings: AnyStoreSettings) -> Iterator[None]:
                     raise StoreLockedError(
                         f"{name} annotates this store in another process",
                         where=str(folder),
-                        remedy="Stop that one first, or work under another name: qa annotate --annotator NAME.",
+                        remedy="Stop that one first, or work under another name: "
+                        "qa annotate --annotator NAME.",
                     ) from None
         yield

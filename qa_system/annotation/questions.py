@@ -71,7 +71,7 @@ def _rows(path: str | Path, item: str | None, encoding: str | None) -> Iterable[
         )
     if is_feedback:
         return (
-            Asked(None, Question(entry["question"], entry["item_id"]), 1.0, entry)
+            Asked(None, Question(entry["question"], entry["item_id"]), 1.0, meta=entry)
             for entry in FeedbackFile(Path(path)).entries()
         )
     labels = read_dataset(path).labels

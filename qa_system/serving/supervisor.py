@@ -22,6 +22,7 @@ from qa_system.config import ServingSettings
 from qa_system.console.app import note
 from qa_system.console.wording import printable
 from qa_system.errors import ConfigError
+from qa_system.serving.closing import turn_away
 
 __all__ = ["address_of", "listen", "supervise"]
 
@@ -172,16 +173,18 @@ class Supervisor:
         mark_process_dead(worker.process.pid, str(self._counters))  # type: ignore[no-untyped-call]
 
     def _finish(self) -> None:
-        self._listening.close()  # the workers accept what has come, and then nobody does
         for worker in self._workers:
             self._let_go(worker)
         until = time.monotonic() + self._settings.drain_seconds + 5
-        for worker in self._leaving:
-            try:
-                worker.process.wait(max(0.0, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
+
+        def have_left() -> bool:
+            if time.monotonic() > until:
+                for worker in self._leaving:
+                    worker.process.kill()
+            return not any(worker.runs for worker in self._leaving)
+
+        # The workers answer what they have accepted. What comes now waits for none of them.
+        turn_away(self._listening, have_left)
 
     def _stop(self, *_: object) -> None:
         self._stops = True

@@ -123,6 +123,7 @@ def test_a_public_message_holds_nothing_of_the_error() -> None:
     error = errors.UnknownItemError("'secret'", where="http://host/index", remedy="See /data.")
     assert error.to_dict() == {
         "code": "unknown_item",
+        "message": "There are no reviews of this item.",
         "public_message": "There are no reviews of this item.",
     }
 

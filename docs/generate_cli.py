@@ -35,7 +35,8 @@ Each error's class has its exit code:
 
 `qa doctor` and `qa-index verify` exit with 1 if they find something wrong, `qa-eval check` if a
 number is not as expected. With `--json`, a command that fails prints an object on stdout whose
-`error` has `code`, `message`, which is private here (it names files), and `public_message`; [the codes](python.md#errors)."""
+`error` has `code`, `message`, which is private here (it names files), and `public_message`;
+[the codes](python.md#errors)."""
 
 
 def page() -> str:

@@ -271,7 +271,8 @@ NAMES: Final[Mapping[str, Callable[[str, object], None]]] = {
         ("document_ids", "item_ids", "metadata_fields", "review_ids", "stale_ids"), check_texts
     ),
     **dict.fromkeys(
-        ("by_item", "recreate_index", "whole_ties"), partial(_check_kind, kind=bool, said="a bool")
+        ("by_item", "check_reviews", "recreate_index", "whole_ties"),
+        partial(_check_kind, kind=bool, said="a bool"),
     ),
     **{name: partial(check_count, least=least) for name, least in COUNTS.items()},
     "bm25_weight": partial(check_number, most=1),

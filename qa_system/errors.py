@@ -10,6 +10,7 @@ QASystemError                      base: what is wrong, where, and what to do
 ├── StoreError                     a document store
 │   ├── StoreNotFoundError         there is no store at that place
 │   ├── StoreLockedError           another process is writing
+│   ├── ReviewChangedError         a review that was deleted, or has another text now
 │   ├── StoreUnavailableError      a server that does not answer, or has no room or time
 │   ├── StoreAccessError           a server that refuses access
 │   ├── StoreVersionError          a server of another major version
@@ -62,6 +63,7 @@ __all__ = [
     "QuestionError",
     "QuestionTooLongError",
     "RecordError",
+    "ReviewChangedError",
     "StoreAccessError",
     "StoreError",
     "StoreLockedError",
@@ -191,6 +193,12 @@ class StoreLockedError(StoreError):
     """Another process holds the store's writer lock."""
 
     public_message = "The reviews are being changed. Try again later."
+
+
+class ReviewChangedError(StoreError):
+    """A review is not in the store any more, or has another text."""
+
+    public_message = "The review was deleted or has changed. Skip it."
 
 
 class StoreUnavailableError(StoreError):

@@ -28,7 +28,10 @@ FOLDERS = (
 OF_EVERY_MACHINE = ("/dev/", "/etc/", "/opt/", "/srv/", "/tmp/", "/usr/", "/var/lib/")
 OF_THE_SERVICE = ("/health/", "/reviews/v1/", "/v1/", "/widget/")
 """Paths of addresses."""
-VERSIONS = {"models/.work-*", "models/2/model", "models/2/record.json", "models/serving"}
+VERSIONS = {
+    *("models/.work-*", "models/2/model", "models/2/record.json", "models/served.json"),
+    "models/serving",
+}
 EXCEPT = {
     "CHANGELOG.md": {"models/serving"},
     "benchmarks/README.md": {"docs/s"},

@@ -26,7 +26,7 @@ from eval.adaptation.decision import (
     items_for,
     least_items,
 )
-from eval.adaptation.division import Division, divide, group_of, without
+from eval.adaptation.division import Division, Side, divide, group_of, without
 from eval.adaptation.readers import WITH_REPLAY, Ingredients, train_once
 from eval.adaptation.refitting import carry_over, check_fit, refit
 from eval.adaptation.versions import MODEL, Decision, Version, Versions
@@ -107,17 +107,17 @@ def improve(
     """
     versions = Versions(folder)
     with versions.locked():
-        serving = versions.serving() or versions.adopt(locate(settings.reader.model))
-        known = versions.all()
+        serving, known = versions.serving(), versions.all()
         used = {digest for each in known for digest in each.record["labels"]}
         digests = sorted({digest_of(label) for label in labels})
         new = [digest for digest in digests if digest not in used]
-        told = {"serving": serving.number, "new_labels": len(new)}
-        if not new:
-            return {"decision": "nothing new", **told}
+        if not new and serving is not None:
+            _clear(folder)
+            return {"decision": "nothing new", "serving": serving.number, "new_labels": 0}
         _refuse_few(len(new), how)
         check_fit(settings, how.marked)
         attempt = _attempt(joined(labels), known, how)
+        serving = serving or versions.adopt(locate(settings.reader.model))
         work = _workplace(folder, digests, serving, how)
         verdict, staged = _made(attempt, work, versions, how, settings)
         confidence = None
@@ -130,8 +130,8 @@ def improve(
         shutil.rmtree(work)
     return {
         "decision": decision,
-        **told,
         "serving": version.number if verdict.promoted else serving.number,
+        "new_labels": len(new),
         "record": {key: each for key, each in version.record.items() if key != "labels"},
         "confidence": confidence,
     }
@@ -144,10 +144,12 @@ class _Attempt:
     Args:
         labels: divided.
         replay: what is replayed, divided into that and the guard.
+        sides: what the labels of each role were about, in this version and in earlier ones.
     """
 
     labels: Division
     replay: Division
+    sides: Mapping[str, Side]
 
 
 def _refuse_few(new: int, how: Improvement) -> None:
@@ -159,14 +161,12 @@ def _refuse_few(new: int, how: Improvement) -> None:
 
 
 def _attempt(labels: Sequence[Label], known: Sequence[Version], how: Improvement) -> _Attempt:
-    """Divide labels and replayed questions as they were divided before."""
+    """Divide labels and replayed questions as either were divided before."""
     seed, rule = how.rule.seed, how.rule
-
-    def before(key: str) -> frozenset[str]:
-        items = (each.record.get("items", {}).get(key, ()) for each in known)
-        return frozenset(item for listed in items for item in listed)
-
-    divided = divide(labels, how.share, seed, learnt=before("learnt"), held_out=before("held_out"))
+    before = {role: _before(known, role) for role in ("learnt", "held_out", "replayed", "guard")}
+    learnt_from = before["learnt"] | before["replayed"]
+    tested_on = before["held_out"] | before["guard"]
+    divided = divide(labels, how.share, seed, learnt=learnt_from, held_out=tested_on)
     there = {group_of(label) for label in divided.held_out}
     if len(there) < least_items(rule.level):
         items = len({group_of(label) for label in labels})
@@ -188,8 +188,8 @@ def _attempt(labels: Sequence[Label], known: Sequence[Version], how: Improvement
         without(joined(general), labels),
         how.share,
         seed,
-        learnt=before("replayed"),
-        held_out=before("guard"),
+        learnt=learnt_from,
+        held_out=tested_on,
     )
     if not replay.learnt or not replay.held_out:
         raise DataError(
@@ -197,7 +197,24 @@ def _attempt(labels: Sequence[Label], known: Sequence[Version], how: Improvement
             where=", ".join(source.path for source in how.replay),
             remedy="Name general questions about other items: qa-eval improve --replay DATASET.",
         )
-    return _Attempt(divided, replay)
+    now = {
+        "learnt": divided.learnt,
+        "held_out": divided.held_out,
+        "replayed": replay.learnt,
+        "guard": replay.held_out,
+    }
+    return _Attempt(
+        divided, replay, {role: before[role] | Side.of(each) for role, each in now.items()}
+    )
+
+
+def _before(known: Sequence[Version], role: str) -> Side:
+    """Return what the labels of a role were about in any version."""
+    items, texts = (
+        frozenset(each for version in known for each in version.record.get(key, {}).get(role, ()))
+        for key in ("items", "texts")
+    )
+    return Side(items, texts)
 
 
 def _read(source: Source) -> tuple[Label, ...]:
@@ -205,15 +222,19 @@ def _read(source: Source) -> tuple[Label, ...]:
 
 
 def _workplace(folder: Path, digests: Sequence[str], serving: Version, how: Improvement) -> Path:
-    """Return the folder of this attempt; what others have left is removed."""
+    """Return the folder of this attempt; what other attempts have left is removed."""
     about = [digests, serving.number, how.recipe.model_dump(mode="json"), how.start, how.share]
     about += [how.rule.seed, [source.model_dump() for source in how.replay]]
     name = f".work-{hashlib.sha256(orjson.dumps(about)).hexdigest()[:16]}"
-    for other in folder.glob(".work-*"):
-        if other.name != name:
-            shutil.rmtree(other)
+    _clear(folder, but=name)
     make_folder(folder / name)
     return folder / name
+
+
+def _clear(folder: Path, but: str | None = None) -> None:
+    for work in folder.glob(".work-*"):
+        if work.name != but:
+            shutil.rmtree(work)
 
 
 def _made(
@@ -321,11 +342,7 @@ def _record(
         },
         "recipe": how.recipe.model_dump(mode="json"),
         "training": {key: trained[key] for key in ("scores", "calibration", "models", "seconds")},
-        "items": {
-            "learnt": sorted(labels.learnt_items),
-            "held_out": sorted(labels.held_out_items),
-            "replayed": sorted(replay.learnt_items),
-            "guard": sorted(replay.held_out_items),
-        },
+        "items": {role: sorted(side.items) for role, side in attempt.sides.items()},
+        "texts": {role: sorted(side.texts) for role, side in attempt.sides.items()},
         "labels": list(digests),
     }

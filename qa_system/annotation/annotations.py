@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from qa_system.annotation.agreement import Agreement, agreements
 from qa_system.annotation.marks import Mark, marks_of
 from qa_system.annotation.tasks import Task
+from qa_system.errors import ReviewChangedError
 from qa_system.opinions import Polarity
 from qa_system.records import AnswerSpan
 
@@ -76,6 +77,7 @@ class Annotations:
             Where the annotator is then. When it returns, the label is in the store.
 
         Raises:
+            ReviewChangedError: the review was deleted or has changed; nothing was written.
             StoreLockedError: another process is writing (embedded store).
             StoreUnavailableError: the server does not answer.
         """
@@ -94,7 +96,10 @@ class Annotations:
             return queue.state() if queue.skip(task_id) else None
 
     def undo(self, annotator: str) -> State:
-        """Take back what the annotator did last: the label is deleted, the skipped task is next.
+        """Take back what the annotator did last, one step at a time, up to the first one.
+
+        A label is deleted, or the one that it took the place of is written again. The task of the
+        label, or the skipped one, is next.
 
         Raises:
             StoreLockedError: another process is writing (embedded store).
@@ -104,10 +109,13 @@ class Annotations:
             queue = self._queue(annotator)
             if not queue.done:
                 return queue.state()
-            task_id = queue.done[-1]
-            before = queue.marks.get(task_id)
-            if before is not None:
-                self._replace(self.tasks[task_id], None, before)
+            last = queue.done[-1]
+            if last.mark is not None:
+                task = self.tasks[last.task_id]
+                try:
+                    self._replace(task, last.before, last.mark)
+                except ReviewChangedError:
+                    self._replace(task, None, last.mark)
             return queue.undo()
 
     def agreements(self) -> list[Agreement]:
@@ -120,6 +128,7 @@ class Annotations:
             self._store.replace_labels(
                 [] if mark is None else [mark.label(task)],
                 [] if stale is None else [stale.label(task)],
+                check_reviews=True,
             )
         finally:
             self._store.close()  # lets others write: it opens again
@@ -136,6 +145,21 @@ class Annotations:
         return self._of[annotator]
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What an annotator did to a task.
+
+    Args:
+        task_id: of the task.
+        mark: what was said; None: it was skipped.
+        before: what `mark` took the place of; None: of nothing.
+    """
+
+    task_id: str
+    mark: Mark | None
+    before: Mark | None = None
+
+
 class _Queue:
     """One annotator's tasks.
 
@@ -149,8 +173,8 @@ class _Queue:
         self._pending = OrderedDict.fromkeys(tasks)
         self._skipped: set[str] = set()
         self.marks: dict[str, Mark] = {}
-        self.done: list[str] = []
-        """Labelled and skipped tasks, in the order in which that was done."""
+        self.done: list[_Step] = []
+        """Labels and skips, in the order in which they were made; those of earlier runs first."""
         for mark in marks:
             self.mark(mark)
 
@@ -166,22 +190,26 @@ class _Queue:
         )
 
     def mark(self, mark: Mark) -> None:
+        self.done.append(_Step(mark.task_id, mark, self.marks.get(mark.task_id)))
         self.marks[mark.task_id] = mark
         self._pending.pop(mark.task_id, None)
         self._skipped.discard(mark.task_id)
-        self.done.append(mark.task_id)
 
     def skip(self, task_id: str) -> bool:
         if task_id not in self._pending:
             return False
         self._pending.move_to_end(task_id)
         self._skipped.add(task_id)
-        self.done.append(task_id)
+        self.done.append(_Step(task_id, None))
         return True
 
     def undo(self) -> State:
-        task_id = self.done.pop()
-        self._pending[task_id] = None
-        self._pending.move_to_end(task_id, last=False)
-        self._skipped.discard(task_id)
-        return self.state(self.marks.pop(task_id, None))
+        last = self.done.pop()
+        self._pending[last.task_id] = None
+        self._pending.move_to_end(last.task_id, last=False)
+        self._skipped.discard(last.task_id)
+        if last.before is not None:
+            self.marks[last.task_id] = last.before
+        elif last.mark is not None:
+            del self.marks[last.task_id]
+        return self.state(last.mark)

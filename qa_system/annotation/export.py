@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qa_system.annotation.marks import is_annotated
 from qa_system.datasets.jsonl import write_labels_jsonl
@@ -11,11 +11,11 @@ from qa_system.datasets.squad import write_squad
 from qa_system.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from qa_system.records import Label
     from qa_system.stores.contract import ReviewStore
 
 __all__ = ["check_suffix", "export"]
 
+AT_ONCE: Final = 500
 WRITERS = {".json": write_squad, ".jsonl": write_labels_jsonl}
 
 
@@ -28,11 +28,12 @@ def export(store: ReviewStore, path: Path) -> tuple[int, int]:
 
     Returns:
         How many labels were written, and how many were left out, because their review has
-        changed since.
+        changed or was deleted since.
 
     Raises:
         ConfigError: the file has another suffix.
-        DataError: there are no such labels, or the file cannot be written.
+        DataError: there are no such labels, or of no review that is still there as it was; or the
+            file cannot be written.
     """
     check_suffix(path)
     found = list(filter(is_annotated, store.get_labels_aggregated(by_item=False)))
@@ -42,14 +43,30 @@ def export(store: ReviewStore, path: Path) -> tuple[int, int]:
             where=str(path),
             remedy="Mark some: qa annotate --questions FILE.",
         )
-    newest: dict[str, Label] = {}
-    for label in found:
-        known = newest.setdefault(label.review_id, label)
-        if max(label.meta["at"]) > max(known.meta["at"]):
-            newest[label.review_id] = label
-    chosen = [label for label in found if newest[label.review_id].context == label.context]
+    texts = _texts(store, {label.review_id for label in found})
+    chosen = [label for label in found if (label.review_id, label.context) in texts]
+    if not chosen:
+        raise DataError(
+            f"all {len(found)} labels are of reviews that have changed or were deleted since",
+            where=str(path),
+            remedy="Mark reviews that are there: qa annotate --questions FILE.",
+        )
     WRITERS[path.suffix](chosen, path)
     return len(chosen), len(found) - len(chosen)
+
+
+def _texts(store: ReviewStore, reviews: set[str]) -> set[tuple[str, str]]:
+    """Return what the store has of reviews: ids and texts."""
+    ids = sorted(reviews)
+    found: set[tuple[str, str]] = set()
+    for start in range(0, len(ids), AT_ONCE):
+        part = ids[start : start + AT_ONCE]
+        named = [
+            {"field": field, "operator": "in", "value": part} for field in ("meta.review_id", "id")
+        ]
+        for each in store.filter_documents({"operator": "OR", "conditions": named}):
+            found.add((str(each.meta.get("review_id", each.id)), each.content or ""))
+    return found
 
 
 def check_suffix(path: Path) -> None:

@@ -1,20 +1,24 @@
-"""Requests of other pages are refused, and what a page of ours may do is limited."""
+"""Requests of other pages and without a token are refused, and what our page may do is limited."""
 
 from __future__ import annotations
 
+import hmac
+from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from qa_system.serving.envelope import SECURITY, refused
-from qa_system.serving.errors import RequestError
+from qa_system.errors import QASystemError
+from qa_system.serving.envelope import SECURITY, read_body, replayed, send_error
+from qa_system.serving.errors import KeyRefusedError, RequestError
 from qa_system.serving.product_page.widget import POLICY
 
 __all__ = ["ForeignRequestError", "Guard"]
+
+MAX_BODY_BYTES: Final = 1 << 16
 
 HEADERS: Final = (
     *((name, value) for name, value in SECURITY if name != b"content-security-policy"),
@@ -37,14 +41,18 @@ class Guard:
 
     A page of another site whose name was made to mean this machine (DNS rebinding) sends that name
     as the host. So the host is an IP address, `localhost`, or the name that the server was told.
+    Of the API, it lets those with a token through, whose annotator it puts into their state. No
+    body is read before, and none that is longer than a label can be.
 
     Args:
         app: the application.
         name: the host that the server listens on.
+        tokens: the annotator whom each belongs to.
     """
 
-    def __init__(self, app: ASGIApp, name: str) -> None:
+    def __init__(self, app: ASGIApp, name: str, tokens: Mapping[str, str]) -> None:
         self._app = app
+        self._tokens = {token.encode(): annotator for token, annotator in tokens.items()}
         self._names = {"localhost", name.lower()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,8 +70,25 @@ class Guard:
                 message["headers"] = [*own, *HEADERS]
             await send(message)
 
-        app = self._app if self._is_own(dict(scope["headers"])) else _refusal(state["request_id"])
-        await app(scope, receive, send_framed)
+        headers = dict(scope["headers"])
+        try:
+            if not self._is_own(headers):
+                raise ForeignRequestError(ForeignRequestError.public_message)
+            if scope["path"].startswith("/v1/"):
+                scope["state"]["annotator"] = self._annotator(headers.get(b"authorization", b""))
+            body = await read_body(receive, MAX_BODY_BYTES)
+        except QASystemError as error:
+            await send_error(send_framed, error, state["request_id"])
+            return
+        await self._app(scope, replayed(body, receive), send_framed)
+
+    def _annotator(self, authorization: bytes) -> str:
+        scheme, _, given = authorization.partition(b" ")
+        is_bearer = scheme.lower() == b"bearer"
+        for token, name in self._tokens.items():
+            if hmac.compare_digest(token, given.strip()) and is_bearer:
+                return name
+        raise KeyRefusedError("The token is missing, or of another run of qa annotate.")
 
     def _is_own(self, headers: dict[bytes, bytes]) -> bool:
         host = headers.get(b"host", b"").decode("latin-1")
@@ -79,9 +104,3 @@ class Guard:
             return True
         ip_address(name)
         return True
-
-
-def _refusal(request_id: str) -> Response:
-    error = ForeignRequestError(ForeignRequestError.public_message)
-    status, body, headers = refused(error, request_id)
-    return Response(body, status, headers, media_type="application/json")

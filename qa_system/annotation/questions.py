@@ -1,118 +1,104 @@
-"""Questions to annotate: from a table, JSON Lines, feedback or a data set."""
+"""Questions to annotate: from a file of questions, feedback or a data set."""
 
 from __future__ import annotations
 
-import csv
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
+from qa_system.catalogue.questions import Asked, Questions
 from qa_system.datasets.dataset import read_dataset
-from qa_system.datasets.json_fields import id_of, is_id
-from qa_system.datasets.normal_form import is_blank
-from qa_system.errors import DataError
+from qa_system.datasets.subjqa import is_subjqa
+from qa_system.errors import ConfigError, DataError, RecordError
 from qa_system.records import Question
+from qa_system.serving.product_page.feedback import FeedbackFile, latest_feedback
 
 __all__ = ["read_questions"]
 
 SQLITE: Final = b"SQLite format 3\0"
+SQUAD: Final = b'"paragraphs"'
+HEAD_BYTES: Final = 1 << 16
 
 
-def read_questions(path: str | Path) -> list[Question]:
+def read_questions(
+    path: str | Path, item: str | None = None, encoding: str | None = None
+) -> tuple[list[Question], list[RecordError]]:
     """Read distinct questions, in the order of the file.
 
     Args:
-        path: a CSV file or JSON Lines with `question` and `item_id` (other columns are ignored; a
-            row whose `verdict` is "up" is left out); the file of `qa serve --feedback`, of which
-            the answers that did not help are taken; or a data set (`read_dataset`).
+        path: a file of questions as `qa ask --questions` reads it; the file of `qa serve
+            --feedback`; or a data set (`read_dataset`). Where an answer was judged, its question
+            is taken if the answer did not help, by the last verdict.
+        item: that all questions of a file are about, where no column names one.
+        encoding: of a file of questions; None: detected.
+
+    Returns:
+        The questions, and the rows that were set aside.
 
     Raises:
-        DataError: the file cannot be read, a row has no question, or there are no questions.
+        ConfigError: a file of questions has not the columns needed.
+        DataError: the file cannot be read, or there are no questions.
 
     >>> folder = getfixture("tmp_path")
-    >>> _ = (folder / "asked.csv").write_text("question,item_id\\nIs it loud?,fan\\n")
+    >>> _ = (folder / "asked.csv").write_text("question,asin\\nIs it loud?,fan\\n")
     >>> read_questions(folder / "asked.csv")
-    [Question(text='Is it loud?', item_id='fan', filters=None)]
+    ([Question(text='Is it loud?', item_id='fan', filters=None)], [])
     """
-    found = list(dict.fromkeys(_questions(path)))
+    rows = list(_rows(path, item, encoding))
+    bad = [row.question for row in rows if isinstance(row.question, RecordError)]
+    found = list(dict.fromkeys(_not_helped(rows)))
     if not found:
         raise DataError(
-            "there are no questions",
-            where=str(path),
-            remedy="Name a file of questions: CSV or JSON Lines with question and item_id, "
-            "a feedback file in which an answer did not help, or a data set.",
+            "there are no questions" + (f"; the first row: {bad[0].what}" if bad else ""),
+            where=str(path) if not bad else bad[0].where,
+            remedy="Name a file with the columns question and item_id, a feedback file in which "
+            "an answer did not help, or a data set.",
         )
-    return [Question(text, item_id) for text, item_id in found]
+    return [Question(text, item_id) for text, item_id in found], bad
 
 
-_Asked = tuple[str, str | None]
+def _rows(path: str | Path, item: str | None, encoding: str | None) -> Iterable[Asked]:
+    head = _head(Path(path))
+    is_data_set = head is None or is_subjqa(path) or (head[:1] == b"{" and SQUAD in head)
+    is_feedback = head is not None and head.startswith(SQLITE)
+    if not (is_data_set or is_feedback):
+        return Questions(str(path), item, encoding)
+    if item is not None or encoding is not None:
+        raise ConfigError(
+            "--item and --encoding are for a file of questions",
+            where=str(path),
+            remedy="Leave them out: feedback and data sets name their items.",
+        )
+    if is_feedback:
+        return (
+            Asked(None, Question(entry["question"], entry["item_id"]), 1.0, meta=entry)
+            for entry in FeedbackFile(Path(path)).entries()
+        )
+    labels = read_dataset(path).labels
+    return (Asked(None, Question(label.question, label.item_id), 1.0) for label in labels)
 
 
-def _questions(path: str | Path) -> Iterator[_Asked]:
+def _head(path: Path) -> bytes | None:
+    """Return how a file begins; None: there is none."""
     try:
-        if os.path.isfile(path):  # noqa: PTH113 (a data set may be a name that is no path)
-            with Path(path).open("rb") as file:
-                is_sqlite = file.read(len(SQLITE)) == SQLITE
-            if is_sqlite:
-                return _of_rows(_not_helped(Path(path)), path)
-            if Path(path).suffix == ".csv":
-                return _of_rows(_csv(Path(path)), path)
-            if Path(path).suffix == ".jsonl":
-                return _of_rows(_json_lines(Path(path)), path)
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return file.read(HEAD_BYTES).lstrip()
     except OSError as error:
-        raise DataError(f"the file cannot be read: {error.strerror}", where=str(path)) from error
-    return ((label.question, label.item_id) for label in read_dataset(path).labels)
+        raise DataError(
+            f"the file cannot be read: {error.strerror}", where=str(path), remedy="Check it."
+        ) from error
 
 
-def _of_rows(rows: Iterable[tuple[int, Mapping[str, Any]]], path: str | Path) -> Iterator[_Asked]:
-    for number, row in rows:
-        if row.get("verdict") == "up":
-            continue
-        text, item = row.get("question"), row.get("item_id")
-        if not isinstance(text, str) or is_blank(text):
-            raise _no_text("question", f"{path}:{number}")
-        if item is not None and not is_id(item):
-            raise _no_text("item_id", f"{path}:{number}")
-        yield " ".join(text.split()), id_of(item) or None
-
-
-def _no_text(column: str, where: str) -> DataError:
-    return DataError(
-        f"{column} is not a text",
-        where=where,
-        remedy="Give each row a question, and the item_id of the item that it is about.",
-    )
-
-
-def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, strict=True)
-            for row in rows:
-                yield rows.line_num, row
-    except (ValueError, csv.Error) as error:
-        raise DataError(f"the file is no CSV in UTF-8: {error}", where=str(path)) from error
-
-
-def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                try:
-                    row = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
-                except orjson.JSONDecodeError as error:
-                    raise DataError(
-                        f"the line is not JSON: {error}", where=f"{path}:{number}"
-                    ) from error
-                yield number, row if isinstance(row, dict) else {}
-
-
-def _not_helped(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Return the last entry about each answer, if it says that the answer did not help."""
-    from qa_system.serving.product_page.feedback import FeedbackFile
-
-    last = {entry["request_id"]: entry for entry in FeedbackFile(path).entries()}
-    return ((entry["number"], entry) for entry in last.values() if entry["verdict"] == "down")
+def _not_helped(rows: Iterable[Asked]) -> Iterator[tuple[str, str | None]]:
+    """Return what was asked, but for answers that helped, by the last verdict about each."""
+    asked: list[dict[str, Any]] = []
+    for number, row in enumerate(rows):
+        if isinstance(row.question, Question):
+            own = {"question": " ".join(row.question.text.split()), "item_id": row.question.item_id}
+            answer = row.meta.get("request_id") or f"row {number}"
+            asked.append({"verdict": row.meta.get("verdict"), **own, "request_id": answer})
+    for entry in latest_feedback(asked):
+        if entry["verdict"] != "up":
+            yield entry["question"], entry["item_id"]

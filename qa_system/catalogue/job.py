@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from qa_system.answering.versions import models_of, version_of
-from qa_system.catalogue.output import Run, open_output
+from qa_system.catalogue.output import Run, open_output, refuse_other_kinds
 from qa_system.catalogue.questions import Asked, Questions
 from qa_system.config import Settings
 from qa_system.config.choices import AnswerMode
@@ -78,7 +78,8 @@ def ask_all(
         restart: ask all rows again, over the answers of an earlier run.
 
     Raises:
-        ConfigError: the answers file holds something else, or answers of another run.
+        ConfigError: the answers file holds something else, or answers of another run, or is no
+            regular file.
         DataError: the questions cannot be read on.
         QASystemError: what concerns all questions: the store, a model.
     """
@@ -88,6 +89,7 @@ def ask_all(
             where=str(out),
             remedy="Name another file: --out FILE.",
         )
+    refuse_other_kinds(out)
     begun = monotonic()
     with QASystem.open(settings, mode=mode) as system:
         run = _run(system, questions, top_k, mode)

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
@@ -18,7 +19,7 @@ import orjson
 
 from qa_system.errors import ConfigError
 
-__all__ = ["Output", "Run", "open_output"]
+__all__ = ["Output", "Run", "open_output", "refuse_other_kinds"]
 
 LONGEST_LINE: Final = 1 << 26
 OPTIONS: Final = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
@@ -30,7 +31,7 @@ class Run:
     """What the answers of a run depend on: digests of 12 hexadecimal digits.
 
     Args:
-        questions: of the questions file.
+        questions: of the questions file, and of the options that say how it is read.
         reviews: of the store and its generation.
         settings: of the settings, the models, and what is asked for.
     """
@@ -53,7 +54,7 @@ class Run:
     def differences(self, earlier: Run) -> list[str]:
         """Name what was different in an earlier run."""
         names = {
-            "questions": "the questions file",
+            "questions": "the questions file (or --item, --encoding)",
             "reviews": "the reviews in the store",
             "settings": "the settings or the models",
         }
@@ -89,12 +90,35 @@ class Output:
         self._stream.flush()
 
 
+def refuse_other_kinds(path: Path) -> None:
+    """Refuse a path that is there and is no regular file: a folder, a pipe, a device.
+
+    Opening a pipe would wait for whoever reads it.
+
+    Raises:
+        ConfigError: it is none, or cannot be looked at.
+    """
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if not stat.S_ISREG(kind):
+        raise ConfigError(
+            "the answers can be written to a regular file only",
+            where=str(path),
+            remedy="Name another file: --out FILE.",
+        )
+
+
 @contextmanager
 def open_output(path: Path, run: Run, *, restart: bool = False) -> Iterator[Output]:
     """Open an answers file behind the rows that an earlier run of the same command has done.
 
     Args:
-        path: of the file; made if it is not there. A half-written last line is cut off.
+        path: of the file; made if it is not there. A last line of a run that is half written is
+            cut off.
         run: the lines to come are of.
         restart: begin anew, whatever run its lines are of.
 
@@ -102,6 +126,7 @@ def open_output(path: Path, run: Run, *, restart: bool = False) -> Iterator[Outp
         ConfigError: the file holds something else, lines of another run, or cannot be written, or
             another process writes it.
     """
+    refuse_other_kinds(path)
     try:
         with path.open("ab") as stream:
             _refuse_second_writer(stream, path)
@@ -111,11 +136,7 @@ def open_output(path: Path, run: Run, *, restart: bool = False) -> Iterator[Outp
             stream.truncate(size)
             yield Output(run, rows, errors, stream)
     except OSError as error:
-        raise ConfigError(
-            f"the answers cannot be written: {error.strerror}",
-            where=str(path),
-            remedy="Name another file: --out FILE; or mend that, and run the same command again.",
-        ) from error
+        raise _unwritable(path, error) from error
 
 
 def _refuse_second_writer(stream: BinaryIO, path: Path) -> None:
@@ -143,31 +164,57 @@ def _checked(path: Path, run: Run | None) -> tuple[int, int, int]:
     Raises:
         ConfigError: a line is not one of these answers, or is of another run.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise _not_ours(path)
     rows = errors = size = 0
     with path.open("rb") as lines:
         while line := lines.readline(LONGEST_LINE):
             begins = b'{"row":%d,"id":' % (rows + 1)
-            if not line.startswith(begins) and (line.endswith(b"\n") or not rows):
-                raise _not_ours(path)
+            is_cut = not line.endswith(b"\n")
             try:
                 found = orjson.loads(line)
             except orjson.JSONDecodeError:
-                if line.endswith(b"\n"):
-                    raise _not_ours(path) from None
-                break
+                if is_cut and _is_part_of_ours(line, begins):
+                    break
+                raise _not_ours(path) from None
+            if not line.startswith(begins):
+                raise _not_ours(path)
             its_run = Run.parse(found.get("run")) if isinstance(found, dict) else None
             if its_run is None:
                 raise _not_ours(path)
             if run is not None and its_run != run:
                 raise _of_another_run(path, run.differences(its_run))
-            if not line.endswith(b"\n"):
+            if is_cut:
                 break
             rows += 1
             errors += found.get("error") is not None
             size += len(line)
     return rows, errors, size
+
+
+def _is_part_of_ours(line: bytes, begins: bytes) -> bool:
+    """Tell whether a line without its end is a part of one that a run has begun to write.
+
+    Args:
+        line: the last one of the file.
+        begins: what a run's line begins with: the row's number. Behind it are the row's id, of any
+            kind, and the run.
+    """
+    if len(line) <= len(begins):
+        return begins.startswith(line)
+    text = line.removeprefix(begins).decode(errors="replace")
+    try:
+        _, end = JSONDecoder().raw_decode(text)
+    except JSONDecodeError:  # cut inside the id
+        return line.startswith(begins)
+    behind, run = text[end:], ',"run":"'
+    return line.startswith(begins) and (behind.startswith(run) or run.startswith(behind))
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"the answers cannot be written: {error.strerror}",
+        where=str(path),
+        remedy="Name another file: --out FILE; or mend that, and run the same command again.",
+    )
 
 
 def _not_ours(path: Path) -> ConfigError:

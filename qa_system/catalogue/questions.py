@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
+
+import orjson
 
 from qa_system.config import Settings, changed
 from qa_system.errors import ConfigError, DataError, RecordError
@@ -34,6 +36,7 @@ class Asked:
         share: estimate of how much of the file lies before the next row, 0 to 1.
         text: what a row that cannot be used has as its question; None: nothing.
         item_id: what it has as its item; None: nothing.
+        meta: its other columns.
     """
 
     id: Any
@@ -41,6 +44,7 @@ class Asked:
     share: float
     text: str | None = None
     item_id: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Questions:
@@ -89,12 +93,18 @@ class Questions:
         return [file.path for file in self._sources.files if file.path is not None]
 
     def digest(self) -> str | None:
-        """Return a digest of what the files hold; None: standard input, which is read once."""
-        if len(self.paths) < len(self._sources.files):
-            return None
-        whole = hashlib.sha256()
-        for path in self.paths:
-            with path.open("rb") as stream:
+        """Return a digest of what is read, and how; None: standard input, which is read once.
+
+        A file that has been moved is the same.
+        """
+        options = self._sources.settings.model_dump_json(exclude={"sources"})
+        whole = hashlib.sha256(options.encode())
+        for file in self._sources.files:
+            if file.path is None:
+                return None
+            told = {name: value for name, value in file.described().items() if name != "name"}
+            whole.update(orjson.dumps(told))
+            with file.path.open("rb") as stream:
                 whole.update(hashlib.file_digest(stream, "sha256").digest())
         return whole.hexdigest()
 
@@ -114,7 +124,7 @@ class Questions:
                 yield Asked(self._id(row, types), error, share, *self._kept(row))
             else:
                 own = next((found.meta[name] for name in ID_COLUMNS if name in found.meta), None)
-                yield Asked(own, Question(found.text, found.item_id), share)
+                yield Asked(own, Question(found.text, found.item_id), share, meta=found.meta)
 
     def _id(self, row: Row, types: ColumnTypes) -> Any:
         """Return the id of a row that cannot be used, of the type that other rows have."""

@@ -13,12 +13,13 @@ from qa_system.cli.serve import LOOPBACK, require_server
 from qa_system.console.app import note, print_json
 from qa_system.console.options import ENCODER_IDENTITY, STORE, JsonOption, takes_settings
 from qa_system.console.wording import counted, printable
-from qa_system.errors import DataError, QASystemError
+from qa_system.errors import DataError, QASystemError, RecordError
 
 if TYPE_CHECKING:
     from qa_system.annotation.agreement import Agreement
     from qa_system.annotation.tasks import Task
     from qa_system.config import Settings
+    from qa_system.records import Question
     from qa_system.stores.contract import ReviewStore
 
 __all__ = ["annotate"]
@@ -30,8 +31,19 @@ QuestionsOption = Annotated[
         "--questions",
         "-q",
         metavar="FILE",
-        help="Annotate these: CSV or JSON Lines with question and item_id, the file of "
-        "qa serve --feedback, or a data set.",
+        help="Annotate these: CSV, JSON or Parquet with the columns question and item_id, the "
+        "file of qa serve --feedback, or a data set.",
+    ),
+]
+ItemOption = Annotated[
+    str | None, typer.Option("--item", "-i", help="All rows of --questions are about this item.")
+]
+EncodingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        help="Read the questions in this encoding, for example cp1252.",
+        show_default="detected",
     ),
 ]
 AnnotatorOption = Annotated[
@@ -66,6 +78,8 @@ AgreementOption = Annotated[
 def annotate(
     settings: Settings,
     questions: QuestionsOption = None,
+    item: ItemOption = None,
+    encoding: EncodingOption = None,
     annotator: AnnotatorOption = None,
     reviews: ReviewsOption = 10,
     host: HostOption = "127.0.0.1",
@@ -82,12 +96,16 @@ def annotate(
     if (questions is not None) + (export is not None) + agreement != 1:
         raise typer.BadParameter("name one of --questions FILE, --export FILE and --agreement")
     if questions is None:
+        if item is not None or encoding is not None:
+            raise typer.BadParameter("--item and --encoding go with --questions FILE")
         _look(settings, export, as_json)
         return
     require_server()
     from qa_system.annotation.annotations import Annotations
+    from qa_system.annotation.annotators import annotators, at_work
     from qa_system.annotation.api import application
     from qa_system.annotation.export import check_suffix
+    from qa_system.annotation.questions import read_questions
     from qa_system.annotation.server import serve
     from qa_system.serving.supervisor import address_of, listen
     from qa_system.stores import open_store
@@ -96,10 +114,12 @@ def annotate(
         check_suffix(out)
     if host not in LOOPBACK:
         note(f"whoever reads an address that is printed can mark and read reviews at {host}")
+    names = annotators(annotator or ["annotator"])
     listening = listen(host, port)
-    tasks = _tasks(settings, questions, reviews)
-    tokens = {secrets.token_urlsafe(24): name for name in dict.fromkeys(annotator or ["annotator"])}
-    with open_store(settings.store) as store:
+    read = read_questions(questions, item, encoding)
+    tokens = {secrets.token_urlsafe(24): name for name in names}
+    with open_store(settings.store) as store, at_work(names, settings.store):
+        tasks = _tasks(settings, read, questions, reviews)
         for token, name in tokens.items():
             sys.stdout.write(f"{printable(name)}: {address_of(listening)}/#token={token}\n")
         sys.stdout.flush()
@@ -108,13 +128,16 @@ def annotate(
             _export(store, out)
 
 
-def _tasks(settings: Settings, path: str, reviews: int) -> list[Task]:
-    from qa_system.annotation.questions import read_questions
+def _tasks(
+    settings: Settings, read: tuple[list[Question], list[RecordError]], path: str, reviews: int
+) -> list[Task]:
     from qa_system.annotation.tasks import tasks_of, uncertain_first
     from qa_system.console.progress import progress
     from qa_system.system import QASystem
 
-    asked = read_questions(path)
+    asked, bad = read
+    if bad:
+        note(f"{counted(len(bad), 'row')} set aside, the first because: {bad[0]}")
     tasks: list[Task] = []
     refused: list[QASystemError] = []
     with (
@@ -166,7 +189,10 @@ def _export(store: ReviewStore, path: Path) -> None:
     written, changed = export(store, path)
     note(f"{path}: {counted(written, 'label')}")
     if changed:
-        note(f"{counted(changed, 'label')} left out: their reviews have changed since")
+        note(
+            f"{counted(changed, 'label')} left out: their reviews have changed or were "
+            "deleted since"
+        )
 
 
 def _print(pair: Agreement) -> None:

@@ -225,31 +225,41 @@ async def questions(item_id: str, request: Request, caller: Anybody) -> Response
 
 @router.get(
     "/v1/answers/{request_id}",
-    responses=_responses({"answers": [RECORD], "request_id": "6f1c0f2f"}, "The records."),
+    responses=_responses(
+        {"answers": [RECORD], "older": False, "request_id": "6f1c0f2f"}, "The newest records."
+    ),
 )
 async def answers(request_id: RequestId, request: Request, caller: Owner) -> Response:  # noqa: ARG001
     """Return what the answers to a request were made of, as far as the service keeps it."""
-    records = await _journal(request).find(request_id)
-    return _json({"answers": records, "request_id": request_id}, {"cache-control": "no-store"})
+    records, has_older = await _journal(request).find(request_id)
+    values = {"answers": records, "older": has_older, "request_id": request_id}
+    return _json(values, {"cache-control": "no-store"})
 
 
 @router.post(
     "/v1/answers/{request_id}:replay",
-    responses=_responses({"answers": [REPLAYED], "request_id": "6f1c0f2f"}, "What came of it."),
+    responses=_responses(
+        {"answers": [REPLAYED], "older": False, "request_id": "6f1c0f2f"}, "What came of it."
+    ),
 )
 async def replay(request_id: RequestId, request: Request, caller: Owner) -> Response:
     """Answer the questions of a request again, and say what is not as it was, and why."""
     service, journal = _service(request), _journal(request)
-    records = await journal.find(request_id)
+    records, has_older = await journal.find(request_id)
     await _count(request, caller, len(records))
+    all_asked = [
+        Ask(**{name: record[name] for name in Ask.model_fields if name in record})
+        for record in records
+    ]
+    _tell(request, [asked.question for asked in all_asked])
+    all_served = await _unless_gone(request, service.ask_anew(all_asked, _client(request, caller)))
     replayed = []
-    for record in records:
-        asked = Ask(**{name: record[name] for name in Ask.model_fields if name in record})
-        served = await _unless_gone(request, service.ask_anew(asked, _client(request, caller)))
+    for record, asked, served in zip(records, all_asked, all_served, strict=True):
         now = journal.record(served, asked, asked)
         answer = served.values | {"request_id": request.state.request_id}
         replayed.append({**changes(record, now), "then": record, "now": now, "answer": answer})
-    return _json({"answers": replayed, "request_id": request_id}, {"cache-control": "no-store"})
+    values = {"answers": replayed, "older": has_older, "request_id": request_id}
+    return _json(values, {"cache-control": "no-store"})
 
 
 @router.head("/health/live", include_in_schema=False)

@@ -34,7 +34,15 @@ if TYPE_CHECKING:
 
     from qa_system.serving.service import Service
 
-__all__ = ["SECURITY", "Envelope", "handle_errors", "refused"]
+__all__ = [
+    "SECURITY",
+    "Envelope",
+    "handle_errors",
+    "read_body",
+    "refused",
+    "replayed",
+    "send_error",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -91,14 +99,14 @@ class Envelope:
             await send(message)
 
         try:
-            body = await _body(receive, self._service.settings.serving.max_body_bytes)
-            await self._app(scope, _again(body, receive), send_framed)
+            body = await read_body(receive, self._service.settings.serving.max_body_bytes)
+            await self._app(scope, replayed(body, receive), send_framed)
         except QASystemError as error:
-            await _send(send_framed, error, request_id)
+            await send_error(send_framed, error, request_id)
         except Exception as error:
             logger.exception("a request failed", extra={"fields": {"request_id": request_id}})
             if status == 499:
-                await _send(send_framed, QASystemError(str(error)), request_id)
+                await send_error(send_framed, QASystemError(str(error)), request_id)
         finally:
             seconds = perf_counter() - began
             route = _path_of(scope, self._routes)
@@ -180,7 +188,17 @@ def _request_id(scope: MutableMapping[str, Any]) -> str:
     return given if ID.fullmatch(given) else uuid4().hex
 
 
-async def _body(receive: Receive, most: int) -> bytes:
+async def read_body(receive: Receive, most: int) -> bytes:
+    """Read the body of a request.
+
+    Args:
+        receive: of the request.
+        most: bytes that it may have.
+
+    Raises:
+        MalformedRequestError: it did not arrive, or not in time.
+        RequestTooLargeError: it has more.
+    """
     parts, size = [], 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -198,7 +216,7 @@ async def _body(receive: Receive, most: int) -> bytes:
         raise MalformedRequestError("the body did not arrive in time") from None
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
+def replayed(body: bytes, receive: Receive) -> Receive:
     """Return what hands out the body that was read, and then what comes after it."""
     sent = False
 
@@ -212,7 +230,8 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return receive_again
 
 
-async def _send(send: Send, error: QASystemError, request_id: str) -> None:
+async def send_error(send: Send, error: QASystemError, request_id: str) -> None:
+    """Send an error as the response."""
     status, body, headers = refused(error, request_id)
     listed = [(name.encode(), value.encode()) for name, value in headers.items()]
     listed += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]

@@ -137,23 +137,36 @@ class Service:
         refuse_excess(asked, self.settings.serving)
         return await self._answer(asked.questions, asked, client)
 
-    async def ask_anew(self, asked: Ask, client: str) -> Served:
-        """Answer one question by reading reviews, whatever the cache has.
+    async def ask_anew(self, asked: Sequence[Ask], client: str) -> list[Served]:
+        """Answer questions by reading reviews, whatever the cache has.
 
         Args:
-            asked: the request.
+            asked: the requests; together they have the time that one may ask for at most.
             client: who asks; clients take turns.
 
         Returns:
-            The answer, or its error.
+            The answers, or their errors.
 
         Raises:
-            QASystemError: it cannot be answered now.
+            QASystemError: one cannot be answered now.
         """
-        timeout = (asked.timeout_ms or self.settings.serving.timeout_ms) / 1000
-        manner = Manner(asked.top_k, asked.mode)
-        [read] = await self._batcher.ask([asked.as_question()], manner, client, timeout)
-        return self._first_served(read, asked, None)
+        timeout = self.settings.serving.max_timeout_ms / 1000
+        tasks = [
+            asyncio.ensure_future(
+                self._batcher.ask(
+                    [each.as_question()], Manner(each.top_k, each.mode), client, timeout
+                )
+            )
+            for each in asked
+        ]
+        try:
+            read = await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+        return [
+            self._first_served(found, each, None) for [found], each in zip(read, asked, strict=True)
+        ]
 
     def present(self, reviews: Collection[str], generation: Generation | None = None) -> set[str]:
         """Return those of some reviews that the store has.

@@ -338,7 +338,9 @@ class ReviewStore(SearchableStore, DigestStore, Protocol):
         """
         ...
 
-    def replace_labels(self, labels: Iterable[Label], stale: Iterable[Label]) -> int:
+    def replace_labels(
+        self, labels: Iterable[Label], stale: Iterable[Label], *, check_reviews: bool = False
+    ) -> int:
         """Write labels, and delete others.
 
         The embedded store does both in one transaction; a server writes first and deletes then.
@@ -346,21 +348,16 @@ class ReviewStore(SearchableStore, DigestStore, Protocol):
         Args:
             labels: to write, as in `write_labels`.
             stale: to delete: exactly as they were written; those that are not there are no error.
+            check_reviews: refuse labels whose reviews the store has not, or with another text.
 
         Returns:
             How many were not there yet.
 
         Raises:
+            ReviewChangedError: a label's review was deleted or has changed; nothing was changed.
             DataError: a label's `meta` is not JSON, or it was aggregated; nothing was changed.
             DocumentsRejectedError: naming those that a server did not take.
             StoreLockedError: another process is writing (embedded store).
-
-        >>> import tempfile
-        >>> from qa_system.stores import FAISSDocumentStore
-        >>> label = Label("q1", "How is the sound?", "B00", "r1", "Good sound.", ())
-        >>> with FAISSDocumentStore(tempfile.mkdtemp()) as store:
-        ...     store.write_labels([label]), store.replace_labels([], [label]), store.count_labels()
-        (1, 0, 0)
         """
         ...
 

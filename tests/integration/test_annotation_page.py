@@ -218,6 +218,9 @@ def test_other_pages_and_other_names_are_refused(server: Annotating) -> None:
         headers = {"Authorization": f"Bearer {token}".encode()}
         refused = httpx.get(f"{address}/v1/tasks/next", headers=headers)
         assert (refused.status_code, refused.json()["error"]["code"]) == (401, "key_refused")
+    posted = f"{address}/v1/labels"
+    assert httpx.post(posted, content=b" " * (1 << 17)).status_code == 401, "it is told first"
+    assert client.post("labels", content=b" " * (1 << 17)).status_code == 413
     page = httpx.get(address)
     assert "require-trusted-types-for 'script'" in page.headers["content-security-policy"]
     assert httpx.get(f"{address}/../api.py").status_code == 404

@@ -5,10 +5,12 @@ import fcntl
 import gzip
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -202,12 +204,24 @@ def test_what_changed_meanwhile_is_told(settings, tmp_path):
     assert ask_all(settings, Questions(str(source)), out).resumed == 3
     with pytest.raises(ConfigError, match=r"^the settings or the models changed.*--restart"):
         ask_all(settings, Questions(str(source)), out, top_k=2)
+    # Options that say how the same file is read, or what it is asked about.
+    by_option = r"^the questions file \(or --item, --encoding\) changed since"
+    with pytest.raises(ConfigError, match=by_option):
+        ask_all(settings, Questions(str(source), encoding="cp1252"), out)
+    (one := tmp_path / "one.csv").write_text("question\nIs it good?\n")
+    ask_all(settings, Questions(str(one), "lamp"), tmp_path / "one.jsonl")
+    with pytest.raises(ConfigError, match=by_option):
+        ask_all(settings, Questions(str(one), "jacket"), tmp_path / "one.jsonl")
+    moved = source.rename(tmp_path / "moved.csv")
+    assert ask_all(settings, Questions(str(moved)), out).resumed == 3
     many(source, 4)
-    with pytest.raises(ConfigError, match=r"^the questions file changed"):
+    with pytest.raises(ConfigError, match=by_option):
         ask_all(settings, Questions(str(source)), out)
     with open_store(settings.store) as store:
         write(store, {"r4": ("lamp", "Too dark.")})
-    with pytest.raises(ConfigError, match=r"^the questions file and the reviews in the store cha"):
+    with pytest.raises(
+        ConfigError, match=r"^the questions file .* and the reviews in the store cha"
+    ):
         ask_all(settings, Questions(str(source)), out)
     assert out.read_bytes() == before
     report = ask_all(settings, Questions(str(source)), out, restart=True)
@@ -224,11 +238,14 @@ RUN = Run("0" * 12, "1" * 12, "2" * 12)
     [
         b"precious\n",
         b"precious",
-        b"{",
+        b'{"rwo"',
         b'{"row":1,"id":"a","text":"mine"}\n',
+        b'{"row":1,"id":"a","text":"mi',
         b'{"row":1,"id":"a","text":"mine"}',
         b'{"row":2,"id":"a","run":"000000000000-111111111111-222222222222"}\n',
         b'{"row":1,"id":"a","run":"000000000000-111111111111-222222222222"}\nprecious\n',
+        b'{"row":1,"id":"a","run":"000000000000-111111111111-222222222222"}\nprecious',
+        b'{"row":1,"id":"a","run":"000000000000-111111111111-222222222222"}\n{"row":2,"id":7,"t',
     ],
 )
 @pytest.mark.parametrize("restart", [False, True])
@@ -241,6 +258,29 @@ def test_a_file_of_somebody_else_is_kept(tmp_path, content, restart):
     ):
         pass
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("ids", [["a", "b"], [None, {"ü": [1, "}"]}]])
+def test_a_line_that_was_cut_anywhere_is_written_again(tmp_path, ids):
+    path = tmp_path / "answers.jsonl"
+    with open_output(path, RUN) as output:
+        output.write([{"id": each, "meta": {"stars": {"of": 5}}, "error": None} for each in ids])
+    whole = path.read_bytes()
+    first = whole.index(b"\n") + 1
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with open_output(path, RUN) as output:
+            assert output.rows == int(length >= first), whole[:length]
+        assert path.read_bytes() == whole[: first if length >= first else 0]
+
+
+def test_what_is_no_regular_file_is_refused_at_once(settings, tmp_path):
+    """Opening a pipe that nobody reads would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    source = many(tmp_path / "questions.csv", 1)
+    for path in (tmp_path / "pipe", tmp_path, Path(os.devnull)):
+        with pytest.raises(ConfigError, match=r"regular file only.*--out FILE"):
+            ask_all(settings, Questions(str(source)), path)
 
 
 def test_one_process_writes_a_file(tmp_path):

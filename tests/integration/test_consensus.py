@@ -100,7 +100,7 @@ def test_a_question_of_how_has_no_verdict(system: QASystem) -> None:
 
 
 def test_a_verdict_counts_the_stances_of_its_points(system: QASystem) -> None:
-    answers = system.ask(POLAR, ITEM)
+    answers = system.ask("Is it bright enough to work by?", "lamp-noctella-clamp")
     told = valid(answers)
     sums = {
         each: sum(point["stances"][each] for point in told["points"])

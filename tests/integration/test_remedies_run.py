@@ -39,10 +39,12 @@ TYPED = [
     "qa export --help",
 ]
 ELSEWHERE = {
+    "qa annotate --annotator NAME": "test_annotation_page.py",
     "qa annotate --questions FILE": "test_annotation_page.py",
     "qa feedback --feedback FILE > FILE.jsonl": "test_widget_served.py",
     "qa-eval improve --least NUMBER": "test_improve.py",
     "qa-eval improve --marked FILE": "test_improve.py",
+    "qa-eval improve --models FOLDER": "test_improve.py",
     "qa-eval improve --replay DATASET": "test_improve.py",
     "qa distill TEACHER --layers 3": "test_distill.py",
     "qa export CHECKPOINT --precision int8 --out FOLDER": "test_export.py",

@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from shutil import copytree
 from threading import Event, Thread
+from time import sleep
 from typing import Any
 
 import httpx
@@ -26,11 +27,12 @@ from qa_system.serving.schema import RECORD
 from qa_system.stores import open_store
 from serving import JACKET, ZIPPER, Serving, serving
 
-SECRET, PAGE = "s" * 24, "p" * 24
+SECRET, PAGE, LIMITED = "s" * 24, "p" * 24, "l" * 24
 SHOP = "https://shop.example"
 KEYS = [
     {"name": "shop", "env": "SHOP_KEY"},
     {"name": "page", "env": "PAGE_KEY", "origins": [SHOP]},
+    {"name": "limited", "env": "LIMITED_KEY", "per_minute": 31},
 ]
 FROM_PAGE = {"X-API-Key": PAGE, "Origin": SHOP}
 
@@ -85,7 +87,8 @@ def keeping(sample_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     }
     (folder / "serve.yaml").write_text(yaml.safe_dump(tree))
     log = tmp_path_factory.mktemp("log")
-    with serving(log, "--config", folder / "serve.yaml", SHOP_KEY=SECRET, PAGE_KEY=PAGE) as server:
+    keys = {"SHOP_KEY": SECRET, "PAGE_KEY": PAGE, "LIMITED_KEY": LIMITED}
+    with serving(log, "--config", folder / "serve.yaml", **keys) as server:
         yield Keeping(server, folder)
 
 
@@ -108,6 +111,29 @@ def test_an_answer_is_explained_by_its_record(keeping: Keeping) -> None:
     assert [(e["review_id"], e["start"], e["end"]) for e in record["answers"]] == spans
     for secret in (SECRET, PAGE, said["answers"][0]["text"], said["answers"][0]["snippet"]):
         assert secret not in json.dumps(record, ensure_ascii=False)
+
+
+def test_requests_that_are_named_alike_are_replayed_as_far_as_one_may_ask(keeping: Keeping) -> None:
+    """A page may send one id with every request."""
+    keeping.ask("alike", question="Is the hood big enough?")
+    [record] = keeping.records("alike")
+    batch = [{**record, "top_k": 1 + number % 2} for number in range(40)]
+    for each in batch:
+        del each["request_id"], each["at"]
+    with closing(AuditFile(keeping.folder / "audit.sqlite3", AuditSettings())) as audit:
+        audit.append("alike", batch, lambda _: True)
+    found = keeping.client.get("/v1/answers/alike").json()
+    assert (len(found["answers"]), found["older"]) == (32, True)
+    limited = {"X-API-Key": LIMITED}
+    address = "/v1/answers/alike:replay"
+    assert keeping.client.post(address, headers=limited).status_code == 413
+    replayed = keeping.client.post(address).json()
+    assert (len(replayed["answers"]), replayed["older"]) == (32, True)
+    assert [each["now"]["top_k"] for each in replayed["answers"]] == [1, 2] * 16
+    assert all(
+        each["then"] == record
+        for each, record in zip(replayed["answers"], found["answers"], strict=True)
+    )
 
 
 def test_an_answer_from_the_cache_has_a_record_of_its_own(keeping: Keeping) -> None:
@@ -168,6 +194,21 @@ def test_files_that_others_hold_keep_nothing_else_waiting(keeping: Keeping) -> N
         assert (review.status_code, ready.status_code) == (404, 200)
         assert {each.result() for each in sending} == {503}
     assert keeping.client.post("/v1/feedback", json=said).status_code == 202
+
+
+def test_an_answer_is_given_before_it_is_kept_where_the_file_is_held(keeping: Keeping) -> None:
+    path = keeping.folder / "audit.sqlite3"
+    with closing(sqlite3.connect(path, isolation_level=None)) as held:
+        held.execute("BEGIN IMMEDIATE")
+        assert keeping.ask("soon").status_code == 200
+        held.execute("ROLLBACK")
+    # It is kept still: the file was held for less time than a writer waits.
+    for _ in range(100):
+        found = keeping.client.get("/v1/answers/soon")
+        if found.status_code == 200:
+            return
+        sleep(0.1)
+    pytest.fail(found.text)
 
 
 def test_only_a_secret_key_reads_what_is_kept(keeping: Keeping) -> None:

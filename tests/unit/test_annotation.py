@@ -1,19 +1,25 @@
 """Annotation without a browser: agreement by hand, questions, the order of tasks, labels kept."""
 
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from haystack.dataclasses import Document
+from haystack.document_stores.types import DuplicatePolicy
 
 from qa_system.annotation.agreement import Agreement, agreements, kappa, span_f1
 from qa_system.annotation.annotations import Annotations
+from qa_system.annotation.annotators import annotators, at_work
 from qa_system.annotation.export import export
 from qa_system.annotation.marks import Mark, marks_of
 from qa_system.annotation.questions import read_questions
 from qa_system.annotation.tasks import Task, uncertain_first
+from qa_system.config import StoreSettings
 from qa_system.datasets.dataset import read_dataset
-from qa_system.errors import ConfigError, DataError
+from qa_system.datasets.squad import write_squad
+from qa_system.errors import ConfigError, DataError, ReviewChangedError, StoreLockedError
 from qa_system.records import AnswerSpan, Label, Question
 from qa_system.serving.product_page.feedback import FeedbackFile
 from qa_system.stores.faiss import FAISSDocumentStore
@@ -25,6 +31,11 @@ LOUD, IT_IS_LOUD = AnswerSpan("loud", 6, 10), AnswerSpan("It is loud", 0, 10)
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[FAISSDocumentStore]:
     with FAISSDocumentStore(tmp_path / "store") as store:
+        reviews = [
+            Document(id=task.review_id, content=task.text, meta={"review_id": task.review_id})
+            for task in TASKS
+        ]
+        store.write_documents(reviews)
         yield store
 
 
@@ -103,42 +114,93 @@ def test_a_task_is_another_when_its_review_changes() -> None:
 
 
 def test_questions_of_every_kind_of_file(tmp_path: Path) -> None:
-    expected = [Question("Is it loud?", "fan"), Question("Warm?", None)]
-    table = tmp_path / "asked.csv"
-    table.write_text("\ufeffitem_id,question,x\nfan,Is it  loud?,1\n,Warm?,\nfan,Is it loud?,2\n")
-    assert read_questions(table) == expected
-    lines = tmp_path / "asked.jsonl"
+    loud, warm = Question("Is it loud?", "fan"), Question("Warm?", "lamp")
+    table = "ASIN;question;x\nfan;Is it  loud?;é\nlamp;Warm?;\nfan;Is it loud?;2\n"
     rows = [
-        {"question": "Is it loud?", "item_id": "fan", "answers": ["x"]},
+        {"question": "Is it loud?", "item_id": "fan", "answers": [{"score": 1}], "error": None},
         {"question": "Good?", "item_id": "fan", "verdict": "up"},
-        {"question": "Warm?", "verdict": "down"},
+        {"question": "Warm?", "item_id": "lamp", "verdict": "down"},
     ]
-    lines.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    assert read_questions(lines) == expected
+    lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+    for name, content in {
+        "semicolon.CSV": table.encode("cp1252"),
+        "utf16.csv": table.encode("utf-16"),
+        "tab.tsv": table.replace(";", "\t").encode("utf-8-sig"),
+        "packed.csv.gz": gzip.compress(table.encode()),
+        "lines.jsonl": lines.encode(),
+        "array.json": json.dumps(rows).encode(),
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        assert read_questions(tmp_path / name) == ([loud, warm], []), name
+    (tmp_path / "bare.csv").write_text("question\nIs it loud?\n")
+    assert read_questions(tmp_path / "bare.csv", item="fan") == ([loud], [])
+    with pytest.raises(ConfigError, match="--item ITEM"):
+        read_questions(tmp_path / "bare.csv")
+    squad = tmp_path / "squad.json"
+    write_squad([Label("q", "Is it loud?", "fan", "r0", "No.", ())], squad)
+    assert read_questions(squad) == ([loud], [])
+    with pytest.raises(ConfigError, match="for a file of questions"):
+        read_questions(squad, item="fan")
+    assert (
+        Question("How is the zipper?", "jacket-drizzlecrest-shell")
+        in read_questions("bundled:sample")[0]
+    )
+
+
+def test_the_last_verdict_of_each_answer_of_a_batch_counts(tmp_path: Path) -> None:
     feedback = FeedbackFile(tmp_path / "feedback.sqlite3")
-    for request, verdict, question in [
+    said = [
+        ("1", "up", "Is it loud?"),
+        ("1", "down", "Warm?"),
         ("1", "down", "Is it loud?"),
-        ("2", "up", "Good?"),
-        ("3", "down", "Better?"),
-        ("3", "up", "Better?"),
-    ]:
+        ("1", "up", "Good?"),
+        ("2", "down", "Better?"),
+        ("2", "up", "Better?"),
+    ]
+    for request, verdict, question in said:
         entry = {"request_id": request, "verdict": verdict, "question": question, "item_id": "fan"}
         feedback.append(entry)
-    assert read_questions(tmp_path / "feedback.sqlite3") == expected[:1]
-    assert Question("How is the zipper?", "jacket-drizzlecrest-shell") in read_questions(
-        "bundled:sample"
-    )
+    expected = [Question("Is it loud?", "fan"), Question("Warm?", "fan")]
+    assert read_questions(tmp_path / "feedback.sqlite3") == (expected, [])
+    printed = "".join(f"{json.dumps(entry)}\n" for entry in feedback.entries())
+    (tmp_path / "feedback.jsonl").write_text(printed)
+    assert read_questions(tmp_path / "feedback.jsonl") == (expected, [])
+
+
+def test_a_row_that_cannot_be_asked_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "asked.csv"
+    path.write_text("question,product_id\nLoud?,fan\nshort\nWarm?,\n,fan\n")
+    questions, bad = read_questions(path)
+    assert questions == [Question("Loud?", "fan")]
+    assert [each.where for each in bad] == [f"{path}, line {n}" for n in (3, 4, 5)]
+    lines = tmp_path / "answers.jsonl"  # as `qa ask --out` writes them
+    row = {
+        "row": 2,
+        "id": None,
+        "run": "0",
+        "question": None,
+        "item_id": None,
+        "error": {"code": 1},
+    }
+    asked = {
+        **row,
+        "question": "Loud?",
+        "item_id": "fan",
+        "error": None,
+        "answers": [{"text": "x"}],
+    }
+    lines.write_text(f"{json.dumps(asked)}\n{json.dumps(row)}\n")
+    questions, bad = read_questions(lines)
+    assert (questions, len(bad)) == ([Question("Loud?", "fan")], 1)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", b"text,item_id\nLoud?,fan\n", r"question is not a text \(.*a\.csv:2"),
-        ("a.csv", b"question,item_id\n\xff,fan\n", "no CSV in UTF-8"),
+        ("a.csv", b"text,item_id\nLoud?,fan\n", "question"),
         ("a.csv", b"question,item_id\n", "there are no questions"),
-        ("a.jsonl", b'{"question": "Loud?", "item_id": ["fan"]}\n', r"item_id is not .*jsonl:1"),
-        ("a.jsonl", b"\n[]\n", r"question is not a text \(.*a\.jsonl:2"),
-        ("a.jsonl", b"{\n", "the line is not JSON"),
+        ("a.csv", b"question,item_id\nLoud?,\n", r"no questions; .*item_id is empty.*line 2"),
+        ("a.jsonl", b"", "there are no questions"),
         ("none.csv", None, "there is nothing"),
     ],
 )
@@ -147,7 +209,7 @@ def test_files_without_questions_say_why(
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises((DataError, ConfigError), match=message):
         read_questions(tmp_path / name)
 
 
@@ -175,6 +237,72 @@ def test_labels_skips_and_steps_back(store: FAISSDocumentStore) -> None:
     assert annotations.skip("ann", first.id) is None
     annotations.mark("ann", first, LOUD, "for")
     assert store.count_labels() == 4, "a second label takes the place of the first"
+
+
+def test_each_undo_takes_back_one_label(store: FAISSDocumentStore) -> None:
+    annotations = Annotations(store, TASKS)
+    first, second = TASKS[:2]
+    annotations.mark("ann", first, LOUD, "against")
+    annotations.mark("ann", second, None, None)
+    annotations.mark("ann", second, IT_IS_LOUD, "for")
+    annotations.mark("ann", second, LOUD, "mixed")
+    taken = []
+    for _ in range(4):
+        state = annotations.undo("ann")
+        kept = {
+            mark.task_id: mark.span for mark in marks_of(store.get_labels_aggregated(by_item=False))
+        }
+        assert store.count_labels() == state.labelled == len(kept)
+        taken.append((state.task, state.previous and state.previous.polarity, kept))
+    assert taken == [
+        (second, "mixed", {first.id: LOUD, second.id: IT_IS_LOUD}),
+        (second, "for", {first.id: LOUD, second.id: None}),
+        (second, None, {first.id: LOUD}),
+        (first, "against", {}),
+    ]
+
+
+def test_a_label_of_a_review_that_has_gone_or_changed_is_refused(
+    store: FAISSDocumentStore, tmp_path: Path
+) -> None:
+    annotations = Annotations(store, TASKS)
+    for task in TASKS[:3]:
+        annotations.mark("ann", task, None, None)
+    annotations.mark("ann", TASKS[0], LOUD, "for")
+    with FAISSDocumentStore(tmp_path / "store") as other_process:
+        other_process.forget(["r0"])
+        other = Document(id="r1", content="It hums.", meta={"review_id": "r1"})
+        other_process.write_documents([other], DuplicatePolicy.OVERWRITE)
+        other_process.delete_documents(["r2"])
+    for task in TASKS[:3]:
+        with pytest.raises(ReviewChangedError):
+            annotations.mark("ann", task, LOUD, "for")
+    assert store.count_labels() == 2, "those of r1 and r2; forgetting has erased the one of r0"
+    annotations.undo("ann")
+    assert store.count_labels() == 2, "what was forgotten does not come back"
+    with pytest.raises(DataError, match="all 2 labels"):
+        export(store, tmp_path / "labels.json")
+    annotations.mark("ann", TASKS[3], LOUD, "for")
+    assert export(store, tmp_path / "labels.json") == (1, 2)
+    [label] = read_dataset(tmp_path / "labels.json").labels
+    assert label.review_id == "r3"
+
+
+@pytest.mark.parametrize("name", ["", " ann", "a\0b", "a\nb", "\u202eann", "x" * 101])
+def test_names_that_cannot_be_shown_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="no name of an annotator"):
+        annotators(["ann", name])
+
+
+def test_an_annotator_works_at_one_place_at_a_time(tmp_path: Path) -> None:
+    settings = StoreSettings(path=str(tmp_path))
+    with at_work(["ann"], settings):
+        with pytest.raises(StoreLockedError, match="ann annotates"):
+            at_work(["ben", "ann"], settings).__enter__()
+        with at_work(["ben"], settings):
+            pass
+    with at_work(["ann", "ben"], settings):
+        assert {path.name[:10] for path in tmp_path.iterdir()} == {"annotator-"}
 
 
 def test_annotators_beside_each_other_and_after_a_restart(
@@ -205,9 +333,9 @@ def test_annotators_beside_each_other_and_after_a_restart(
 def test_labels_are_written_and_read_back(store: FAISSDocumentStore, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nobody has annotated"):
         export(store, tmp_path / "labels.json")
-    annotations = Annotations(store, [*TASKS, Task("Loud?", "fan", "r0", "An older text.")])
-    older = annotations.tasks[Task("Loud?", "fan", "r0", "An older text.").id]
-    annotations.mark("ann", older, None, None)
+    annotations = Annotations(store, TASKS)
+    annotations.mark("ann", TASKS[3], None, None)
+    store.delete_documents(["r3"])
     annotations.mark("ann", TASKS[0], LOUD, "against")
     annotations.mark("ben", TASKS[0], None, None)
     annotations.mark("ben", TASKS[1], AnswerSpan("Very", 16, 20), "mixed")

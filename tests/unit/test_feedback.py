@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from qa_system.errors import StoreLockedError, StoreUnavailableError
 from qa_system.serving.kept import file
 from qa_system.serving.kept.traces import Traces
-from qa_system.serving.product_page.feedback import Feedback, FeedbackFile
+from qa_system.serving.product_page.feedback import Feedback, FeedbackFile, latest_feedback
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SAID = {"request_id": "r1", "item_id": "boots", "question": "Loud?", "verdict": "up"}
@@ -37,6 +37,29 @@ def test_entries_are_kept_in_their_order(path: Path) -> None:
         {"number": 2, "at": at, "question": "q1"},
         {"number": 3, "at": at, "question": "q2"},
     ]
+
+
+def test_entries_about_one_answer_of_a_batch_are_joined(path: Path) -> None:
+    feedback = FeedbackFile(path)
+    span = {"review_id": "r1", "start": 0, "end": 4}
+    for question, item, said in (
+        ("Loud?", "fan", {"verdict": "down", "correction": span, "reason": None}),
+        ("Warm?", "fan", {"verdict": "up"}),
+        ("Loud?", "lamp", {"verdict": "down"}),
+        ("Loud?", "fan", {"verdict": "down", "correction": None, "reason": "it hums"}),
+        ("Loud?", "lamp", {"verdict": "up"}),
+    ):
+        feedback.append({"request_id": "batch", "item_id": item, "question": question, **said})
+
+    assert [
+        (each["item_id"], each["question"], each["verdict"], each.get("correction"), each["number"])
+        for each in latest_feedback(feedback.entries())
+    ] == [
+        ("fan", "Loud?", "down", span, 4),
+        ("fan", "Warm?", "up", None, 2),
+        ("lamp", "Loud?", "up", None, 5),
+    ]
+    assert latest_feedback(feedback.entries())[0]["reason"] == "it hums"
 
 
 def test_the_file_is_its_owners(path: Path) -> None:

@@ -3,10 +3,13 @@
 import json
 import multiprocessing
 import random
+import shutil
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from haystack import Document
@@ -15,18 +18,20 @@ from hypothesis import strategies as st
 
 from eval.adaptation.collecting import collect, digest_of, joined
 from eval.adaptation.decision import ABSTAINING, ELSEWHERE, GUARD, HELD_OUT, Rule, decide
-from eval.adaptation.division import divide, group_of
+from eval.adaptation.division import Side, divide
+from eval.adaptation.improve import Improvement, _attempt
 from eval.adaptation.refitting import carry_over
-from eval.adaptation.versions import MODEL, Versions
+from eval.adaptation.versions import MODEL, Version, Versions
 from eval.runs.run import Row, System
 from qa_system.config import Settings, changed
 from qa_system.consensus.confidence import Confidence, confidence_of, keep_confidence
-from qa_system.errors import ConfigError, DataError
+from qa_system.errors import ConfigError, DataError, ModelError
 from qa_system.models.locate import locate, weights_sha256
 from qa_system.readers.calibration import Calibration, Sigmoid, calibration_of, keep_calibration
 from qa_system.records import AnswerSpan, Label
 from qa_system.serving.product_page.feedback import FeedbackFile
 from qa_system.stores.faiss import FAISSDocumentStore
+from qa_system.training.recipes import Adaptation, load_training
 
 # --- versions
 
@@ -86,22 +91,110 @@ def test_versions_go_forward_and_back(versions: Versions) -> None:
     assert [versions.serving().number, versions.serving().parent] == [5, 1]
 
 
+def link_by_hand(versions: Versions, target: str) -> None:
+    versions.link.unlink()
+    versions.link.symlink_to(target)
+
+
+def meant(versions: Versions, **given: object) -> None:
+    """What a command writes down before it does anything else, and was killed."""
+    (versions.folder / "served.json").write_text(json.dumps({**given, "done": False}))
+
+
+def record_of(versions: Versions, number: int) -> dict[str, Any]:
+    return json.loads((versions.folder / str(number) / "record.json").read_text())
+
+
 def test_what_a_kill_left_is_completed(versions: Versions) -> None:
     with versions.locked():
         versions.add(staged(versions, "two"), "promoted", {"labels": []})
     # Killed after the version was there, and before the link led to it.
-    versions.link.unlink()
-    versions.link.symlink_to(Path("1") / MODEL)
+    link_by_hand(versions, "1/model")
+    meant(versions, number=2, instead_of=1)
     with versions.locked():
         assert serving_weights(versions) == "two"
-        versions.roll_back("why not")
-    # Killed after the rollback was recorded, and before the link was replaced.
-    versions.link.unlink()
-    versions.link.symlink_to(Path("2") / MODEL)
+    # Killed before the rollback was recorded.
+    meant(versions, number=1, instead_of=2, rolled_back={"to": 1, "why": "why not"})
     with versions.locked():
         assert serving_weights(versions) == "one"
+    assert record_of(versions, 2)["rolled_back"]["why"] == "why not"
     with versions.locked():  # what was rolled back does not come again
         assert serving_weights(versions) == "one"
+    meant(versions, number=3, instead_of=1)  # killed before version 3 was there
+    with versions.locked():
+        assert serving_weights(versions) == "one"
+
+
+def test_a_link_that_a_person_set_is_respected_and_recorded(
+    versions: Versions, caplog: pytest.LogCaptureFixture
+) -> None:
+    with versions.locked():
+        versions.add(staged(versions, "two"), "promoted", {"labels": []})
+    link_by_hand(versions, "1/model")
+    for _ in range(2):
+        with versions.locked():
+            assert serving_weights(versions) == "one"
+    assert record_of(versions, 1)["linked_by_hand"]["instead_of"] == 2
+    assert caplog.text.count("linked by hand to version 1") == 1
+    link_by_hand(versions, str(versions.folder / "2" / MODEL))  # a whole path
+    with versions.locked():
+        assert versions.roll_back("after all").number == 1
+
+
+def read_and_roll_back(versions: Versions) -> None:
+    with versions.locked():
+        versions.all()
+        versions.roll_back("why not")
+
+
+def test_what_is_damaged_is_an_error_and_never_moves_the_link(versions: Versions) -> None:
+    with versions.locked():
+        versions.add(staged(versions, "two"), "promoted", {"labels": []})
+    folder, link = versions.folder, versions.link
+    good = {n: (folder / n / "record.json").read_text() for n in ("1", "2")}
+
+    def refused(message: str) -> None:
+        before = link.readlink() if link.is_symlink() else None
+        with pytest.raises(ModelError, match=message) as error:
+            read_and_roll_back(versions)
+        assert "ln -sfn NUMBER/model" in str(error.value)
+        assert (link.readlink() if link.is_symlink() else None) == before
+        for number, text in good.items():
+            (folder / number / "record.json").write_text(text)
+
+    (folder / "1" / MODEL).rename(folder / "away")
+    refused("version 1 cannot serve: it has no reader")
+    model_in(folder / "1" / MODEL, "other weights")
+    refused("version 1 cannot serve: it has other weights")
+    shutil.rmtree(folder / "1" / MODEL)
+    (folder / "away").rename(folder / "1" / MODEL)
+    for number, change, message in [
+        ("2", {"parent": 99}, "the parent of version 2 is 99"),
+        ("2", {"parent": 2}, "the parent of version 2 is 2"),
+        ("2", {"rolled_back": 5}, "rolled_back: "),
+        ("1", {"decision": "banana"}, "decision: "),
+        ("1", {"labels": None}, "labels: "),
+        ("1", {"items": {"learnt": None}}, "items.learnt: "),
+        ("1", {"version": 7}, "it is the record of version 7"),
+    ]:
+        record = {**json.loads(good[number]), **change}
+        (folder / number / "record.json").write_text(json.dumps(record))
+        refused(message)
+    for text in ("[]", '{"ver', "{}"):
+        (folder / "1" / "record.json").write_text(text)
+        refused("the record of a version cannot be read")
+    (folder / "1").rename(folder / "away")
+    good.pop("1")
+    refused("1/record.json")
+    link_by_hand(versions, "2")
+    refused("which is no version")
+    link.unlink()
+    refused("no link to the one that serves")
+    link.mkdir()
+    refused("something else in the place of the link")
+    (folder / "file").write_text("")
+    with pytest.raises(ConfigError, match="File exists"), Versions(folder / "file").locked():
+        pass
 
 
 def test_two_commands_do_not_work_on_the_same_versions(versions: Versions) -> None:
@@ -151,22 +244,58 @@ def label(item: str, number: int, *answers: AnswerSpan, text: str | None = None)
     return Label(f"q{number}", "How is it?", item, f"r{item}{number}", context, answers)
 
 
-@given(st.lists(st.lists(st.integers(0, 30), min_size=1), min_size=1, max_size=5), st.integers())
-def test_an_item_that_is_held_out_is_never_learnt_from(rounds: list[list[int]], seed: int) -> None:
-    learnt: frozenset[str] = frozenset()
-    held_out: frozenset[str] = frozenset()
-    labels: list[Label] = []
-    for number, items in enumerate(rounds):
-        labels += [label(f"B{item}", number) for item in items]
-        # Two items with one text: it is on one side only.
-        labels += [label(f"B{items[0]}", 99, text="Same."), label("C", 98, text="Same.")]
+@given(
+    st.lists(st.lists(st.tuples(st.integers(-1, 12), st.integers(0, 20)), min_size=1), max_size=5),
+    st.integers(),
+)
+def test_what_is_held_out_is_never_learnt_from(
+    rounds: list[list[tuple[int, int]]], seed: int
+) -> None:
+    """Labels of items (-1: without one) and texts come in rounds; old ones are not named again."""
+    learnt, held_out = Side(), Side()
+    for number, pairs in enumerate(rounds):
+        # The same words in other letters are the same text.
+        shout = str.upper if number % 2 else str.lower
+        labels = [
+            replace(label(f"B{item}", text, text=shout(f"Text {text}.")), item_id=None)
+            if item < 0
+            else label(f"B{item}", text, text=shout(f"Text {text}."))
+            for item, text in pairs
+        ]
         now = divide(labels, 0.4, seed + number, learnt=learnt, held_out=held_out)
-        assert held_out <= now.held_out_items
-        assert learnt <= now.learnt_items
-        assert not now.held_out_items & now.learnt_items
-        assert not {group_of(each) for each in now.learnt} & now.held_out_items
-        assert not {e.context for e in now.learnt} & {e.context for e in now.held_out}
-        learnt, held_out = now.learnt_items, now.held_out_items
+        learnt, held_out = learnt | Side.of(now.learnt), held_out | Side.of(now.held_out)
+        assert not learnt.items & held_out.items
+        assert not learnt.texts & held_out.texts
+        again = divide(labels, 0.4, seed, learnt=learnt, held_out=held_out)
+        assert all(each in again.held_out for each in now.held_out)
+        assert all(each in again.learnt for each in now.learnt)
+
+
+def about(labels: Sequence[Label]) -> set[str]:
+    return {each.context for each in labels}
+
+
+def test_held_out_texts_come_again_under_other_items_and_are_not_learnt() -> None:
+    """Old labels are not named; questions to replay count as what is learnt and tested, too."""
+    how = Improvement(load_training(Adaptation, Path("improve")))
+    first = _attempt([label(f"B{n}", n) for n in range(20)], [], how)
+    sides = first.sides.items()
+    record = {
+        "items": {role: sorted(side.items) for role, side in sides},
+        "texts": {role: sorted(side.texts) for role, side in sides},
+    }
+    tested, learnt = about(first.labels.held_out), about(first.labels.learnt)
+    assert (len(tested), len(learnt)) == (8, 12)
+    again = [label(f"Z{n}", n, text=text) for n, text in enumerate(sorted(tested | learnt))]
+    no_item = [replace(each, item_id=None) for each in again]
+    guarded = [replace(each, question="Is it?") for each in first.replay.held_out[:1]]
+    for same in (again, no_item):
+        new = [label(f"C{n}", n) for n in range(40)] + same + guarded
+        second = _attempt(new, [Version(2, record)], how)
+        assert not about(second.labels.learnt) & tested
+        assert not about(second.labels.held_out) & learnt
+        assert not about(second.labels.learnt) & about(guarded)
+        assert about(second.labels.learnt) & learnt
 
 
 def test_labels_are_told_apart_by_what_they_say() -> None:
@@ -207,9 +336,63 @@ def test_corrections_of_shoppers_are_labels(tmp_path: Path) -> None:
     printed = tmp_path / "feedback.jsonl"  # as `qa feedback` prints it
     printed.write_text("\n".join(map(json.dumps, kept.entries())))
     assert collect((), printed, settings) == (found,)
-    printed.write_text('{"question": "?"}\n')
-    with pytest.raises(DataError, match="no feedback"):
-        collect((), printed, settings)
+    # A batch has one id for several questions; who adds a reason keeps the correction.
+    kept.append({**said, "request_id": "b", "question": "Is it stuck?", "correction": None})
+    correct("b", "r1", 11, 16)
+    kept.append({**said, "request_id": "b", "reason": "wrong words", "correction": None})
+    assert collect((), tmp_path / "feedback.sqlite3", settings) == (found,)
+    kept.append(
+        {
+            **said,
+            "request_id": "b",
+            "question": "Is it stuck?",
+            "correction": {"review_id": "r1", "start": 11, "end": 16},
+        }
+    )
+    both = collect((), tmp_path / "feedback.sqlite3", settings)
+    assert [each.question for each in both] == ["How is the zip?", "Is it stuck?"]
+
+
+def test_what_is_no_correction_is_set_aside_with_its_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = changed(Settings(), {"store.path": str(tmp_path / "store")})
+    with closing(FAISSDocumentStore(tmp_path / "store")) as store:
+        reviews = [("r1", "coat"), ("r2", "boot")]
+        store.write_documents(
+            [
+                Document(id=name, content="The zip is stuck.", meta={"item_id": item})
+                for name, item in reviews
+            ]
+        )
+    span = {"review_id": "r1", "start": 4, "end": 7}
+    said = {"item_id": "coat", "question": "How is the zip?", "correction": span}
+    wrong = [
+        ({"correction": {"review_id": "r1"}}, "correction.start: is missing"),
+        ({"correction": "zip"}, "correction: "),
+        ({"correction": {**span, "start": "4"}}, "correction.start: must be a whole"),
+        ({"correction": {**span, "start": -5}}, "correction.start: must be 0 or more"),
+        ({"question": 5}, "question: must be a text"),
+        ({"question": " \u200b"}, "question: the text is blank"),
+        ({"request_id": None}, "request_id: "),
+        ({"correction": {**span, "start": 3, "end": 4}}, "the words are blank"),
+        ({"correction": {**span, "review_id": "r2"}}, "the review is about another item"),
+        ({"correction": {**span, "review_id": "r3"}}, "the review is not in the store"),
+        ({"correction": {**span, "end": 99}}, "the review is shorter now"),
+    ]
+    lines = [{**said, "request_id": f"a{n}", **change} for n, (change, _) in enumerate(wrong)]
+    path = tmp_path / "feedback.jsonl"
+    written = "\n".join(map(json.dumps, [*lines, {**said, "request_id": "good"}]))
+    path.write_text(f"{written}\n[1]\n{{")
+    [found] = collect((), path, settings)
+    assert found.answers == (AnswerSpan("zip", 4, 7),)
+    for line, (_, why) in enumerate(wrong, start=1):
+        assert f"1 correction set aside, line {line}: {why}" in caplog.text
+    assert "line 13: the entry: must be keys with values" in caplog.text
+    assert "line 14: the line is not JSON" in caplog.text
+    path.write_text('{"question": "?"}\n')
+    with pytest.raises(DataError, match="nothing in the file is feedback: request_id"):
+        collect((), path, settings)
 
 
 # --- the decision

@@ -1,7 +1,7 @@
 """What a service keeps of answers and questions: how long, for whom, and how it is erased."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from qa_system.config import AskedSettings, AuditSettings
 from qa_system.errors import StoreUnavailableError
+from qa_system.serving.kept import file
 from qa_system.serving.kept.asked import LONGEST, AskedFile
 from qa_system.serving.kept.audit import AuditFile
 from qa_system.serving.kept.records import changes, record_of, reviews_in
 from qa_system.serving.kept.traces import QUOTED, Traces
+from qa_system.serving.product_page.feedback import FeedbackFile
 from qa_system.serving.schema import ANSWERS, RECORD
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -43,17 +45,25 @@ def audit(tmp_path: Path) -> Iterator[AuditFile]:
         yield opened
 
 
+def found_at(audit: AuditFile, now: datetime, *request_ids: str) -> list[int]:
+    return [len(audit.find(each, 9, now)[0]) for each in request_ids]
+
+
 def test_answers_are_kept_for_so_long_and_so_many(audit: AuditFile, tmp_path: Path) -> None:
-    for at in range(5):
-        audit.append(f"r{at}", [named("a")], sound, NOON + timedelta(days=at))
-    assert [len(audit.find(f"r{at}", NOON)) for at in range(5)] == [0, 0, 1, 1, 1]
-    assert audit.find("r4", NOON) == [
-        {"request_id": "r4", "at": "2026-05-05T12:00:00.000+00:00", **named("a")}
-    ]
+    names = [f"r{at}" for at in range(5)]
+    for at, name in enumerate(names):
+        audit.append(name, [named("a")], sound, NOON + timedelta(days=at))
+    assert found_at(audit, NOON, *names) == [0, 0, 1, 1, 1]
+    assert audit.find("r4", 9, NOON) == (
+        [{"request_id": "r4", "at": "2026-05-05T12:00:00.000+00:00", **named("a")}],
+        False,
+    )
     # What is too old is not returned, and dropped when something is kept, or from time to time.
     later = NOON + timedelta(days=33)
-    assert [len(audit.find(f"r{at}", later)) for at in range(5)] == [0, 0, 0, 1, 1]
+    assert found_at(audit, later, *names) == [0, 0, 0, 1, 1]
     assert b"r2" in bytes_of(tmp_path / "audit")
+    # The service was stopped for long: a day later the clock is believed.
+    audit.prune(later - timedelta(days=1))
     audit.prune(later)
     with closing(sqlite3.connect(tmp_path / "audit")) as connection:
         assert connection.execute("SELECT count(*) FROM answers").fetchone() == (2,)
@@ -61,6 +71,103 @@ def test_answers_are_kept_for_so_long_and_so_many(audit: AuditFile, tmp_path: Pa
             connection.execute("UPDATE answers SET record = '{}'")
     modes = {each.stat().st_mode & 0o777 for each in tmp_path.iterdir()}
     assert modes == {0o600}
+
+
+def test_of_requests_that_are_named_alike_the_newest_are_found(audit: AuditFile) -> None:
+    for at in range(3):
+        audit.append("r", [named(f"a{at}")], sound, NOON)
+    found, has_older = audit.find("r", 2, NOON)
+    assert ([each["evidence"][0]["review_id"] for each in found], has_older) == (["a1", "a2"], True)
+    assert audit.find("r", 3, NOON)[1] is False
+
+
+def test_a_clock_that_leaps_erases_nothing_and_keeps_nothing_for_ever(tmp_path: Path) -> None:
+    ahead, behind = NOON + timedelta(days=400), NOON - timedelta(days=20_000)
+    hour, day = timedelta(hours=1), timedelta(days=1)
+    with (
+        closing(AuditFile(tmp_path / "audit", AuditSettings(days=30, rows=None))) as audit,
+        closing(AskedFile(tmp_path / "asked", AskedSettings(days=30, askings=1))) as asked,
+    ):
+
+        def keep(name: str, now: datetime) -> None:
+            audit.append(name, [named("a")], sound, now)
+            asked.count("lamp", f"Is it {name}?", "ann", now.date())
+
+        keep("before", NOON)
+        for number, wrong in enumerate((ahead, ahead + 11 * hour, behind)):
+            keep(f"wrong{number}", wrong)
+            audit.prune(wrong)
+            asked.prune(wrong.date())
+        keep("after", NOON + hour)
+        names = ("before", "wrong0", "wrong1", "wrong2", "after")
+        assert found_at(audit, NOON, *names) == [1, 1, 1, 0, 1]
+        assert asked.most("lamp", NOON.date()) == ["Is it after?", "Is it before?"]
+        # Those of a time to come are as old as the next that was believed.
+        assert audit.find("wrong1", 9, NOON)[0][0]["at"] == "2026-05-01T13:00:00.000+00:00"
+        for number in range(1, 32):
+            audit.prune(NOON + number * day)
+        assert found_at(audit, NOON, *names) == [0] * 5
+        # A leap that lasts is none: the service was stopped.
+        keep("last", NOON + 31 * day)
+        audit.prune(ahead)
+        audit.prune(ahead + 23 * hour)
+        assert found_at(audit, NOON, "last") == [1]
+        audit.prune(ahead + day)
+        assert found_at(audit, NOON, "last") == [0]
+
+
+def test_a_file_of_somebody_else_is_left_as_it_is(tmp_path: Path) -> None:
+    def tables(connection: sqlite3.Connection) -> list[Any]:
+        return connection.execute("SELECT sql FROM sqlite_schema").fetchall()
+
+    makers: dict[str, Callable[[Path], object]] = {
+        "feedback": FeedbackFile,
+        "audit.file": lambda path: AuditFile(path, AuditSettings()),
+        "asked.file": lambda path: AskedFile(path, AskedSettings()),
+    }
+    for name, make in makers.items():
+        make(tmp_path / f"{name}.own")
+    for name, make in makers.items():
+        own, other = tmp_path / f"{name}.own", tmp_path / f"{name}.other"
+        make(own)
+        with closing(sqlite3.connect(other)) as connection:
+            connection.execute("CREATE TABLE answers (number INTEGER PRIMARY KEY)")
+            connection.commit()
+        before = other.read_bytes()
+        strangers = [other, *(tmp_path / f"{each}.own" for each in makers if each != name)]
+        for path in strangers:
+            with pytest.raises(StoreUnavailableError, match="another program") as error:
+                make(path)
+            assert error.value.remedy == f"Set serving.{name} to a file of its own."
+        assert other.read_bytes() == before
+        # One of an earlier version has no number.
+        with closing(sqlite3.connect(own)) as connection:
+            expected = tables(connection)
+            connection.execute("PRAGMA application_id = 0")
+        make(own)
+        with closing(sqlite3.connect(own)) as connection:
+            assert tables(connection) == expected
+            assert connection.execute("PRAGMA application_id").fetchone()[0] > 0
+
+
+def test_each_error_of_a_file_has_a_remedy_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file, "LONGEST_WAIT", 0.01)
+    path = tmp_path / "audit"
+    with (
+        closing(AuditFile(path, AuditSettings())) as audit,
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailableError, match=r"locked.*Another process holds it"):
+            audit.append("r", [named("a")], sound, NOON)
+        other.execute("COMMIT")
+        other.execute("DROP TABLE answers")
+        with pytest.raises(StoreUnavailableError, match=r"no such table.*Another program"):
+            audit.append("r", [named("a")], sound, NOON)
+    with pytest.raises(StoreUnavailableError, match=r"directory.*to a file that can be written"):
+        AuditFile(tmp_path, AuditSettings())
 
 
 def test_an_answer_is_judged_while_nobody_else_writes(audit: AuditFile, tmp_path: Path) -> None:
@@ -76,7 +183,7 @@ def test_an_answer_is_judged_while_nobody_else_writes(audit: AuditFile, tmp_path
 
     audit.append("r", [named("a", good=True), named("b", good=False)], judge, NOON)
     assert locked == ["database is locked"] * 2
-    assert [each["evidence"][0]["review_id"] for each in audit.find("r", NOON)] == ["a"]
+    assert [each["evidence"][0]["review_id"] for each in audit.find("r", 9, NOON)[0]] == ["a"]
 
     def fail(_record: object) -> bool:
         raise StoreUnavailableError("away")
@@ -84,14 +191,16 @@ def test_an_answer_is_judged_while_nobody_else_writes(audit: AuditFile, tmp_path
     with pytest.raises(StoreUnavailableError):
         audit.append("s", [named("a")], fail, NOON)
     audit.append("t", [named("a")], sound, NOON)  # the failed one has ended
-    assert (audit.find("s", NOON), len(audit.find("t", NOON))) == ([], 1)
+    assert found_at(audit, NOON, "s", "t") == [0, 1]
 
 
+DAYS = timedelta(days=3)
 STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("append"), st.integers(0, 9), st.integers(1, 9_000)),
-        st.tuples(st.just("forget"), st.integers(0, 9), st.just(0)),
-        st.tuples(st.just("prune"), st.integers(0, 40), st.just(0)),
+    st.tuples(
+        st.sampled_from(("append", "forget", "prune")),
+        st.integers(0, 9),
+        st.integers(1, 9_000),
+        st.integers(0, 24),
     ),
     max_size=40,
 )
@@ -99,27 +208,29 @@ STEPS = st.lists(
 
 @settings(max_examples=30)
 @given(STEPS)
-def test_no_byte_stays_of_what_was_forgotten_or_dropped(steps: list[tuple[str, int, int]]) -> None:
+def test_no_byte_stays_of_what_was_forgotten_or_dropped(
+    steps: list[tuple[str, int, int, int]],
+) -> None:
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "audit"
-        live: dict[str, tuple[int, int]] = {}
+        path, now = Path(folder) / "audit", NOON
+        live: dict[str, tuple[int, datetime]] = {}
         ever: set[str] = set()
-        with closing(AuditFile(path, AuditSettings(days=30, rows=None))) as audit:
-            for at, (step, number, length) in enumerate(steps):
+        with closing(AuditFile(path, AuditSettings(days=DAYS.days, rows=None))) as audit:
+            for at, (step, number, length, hours) in enumerate(steps):
+                now += timedelta(hours=0 if step == "forget" else hours)
                 if step == "append":
                     text = f"text{at:03}of{number}"
                     filled = f"{text} " * (length // len(text) + 1)
-                    day = NOON + timedelta(days=number)
-                    audit.append(f"q{at}", [named(f"r{number}", question=filled)], sound, day)
-                    # What is kept later is newer, and drops what is too old by then.
-                    live[text] = (number, number)
+                    audit.append(f"q{at}", [named(f"r{number}", question=filled)], sound, now)
+                    live[text] = (number, now)
                     ever.add(text)
                 elif step == "forget":
                     audit.forget(Traces([f"r{number}"]))
                     live = {key: each for key, each in live.items() if each[0] != number}
+                    continue
                 else:
-                    audit.prune(NOON + timedelta(days=number))
-                    live = {key: each for key, each in live.items() if number - each[1] <= 30}
+                    audit.prune(now)
+                live = {key: each for key, each in live.items() if now - each[1] <= DAYS}
             audit.forget(Traces(["r-nobody"]))
             held = bytes_of(path)
         assert {text for text in ever if text.encode() in held} == set(live)

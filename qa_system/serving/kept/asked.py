@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from threading import Lock
 from typing import Final
 
 from qa_system.config import AskedSettings
-from qa_system.serving.kept.file import KeptFile
+from qa_system.serving.kept.clock import CLOCK, LEAP, is_believed
+from qa_system.serving.kept.file import KeptFile, in_transaction
 from qa_system.serving.kept.traces import Traces
 
 __all__ = ["AskedFile"]
 
 LONGEST: Final = 120
 """Characters of a question that is shown: longer ones make no button."""
-_SCHEMA: Final = """
+_SCHEMA: Final = f"""{CLOCK}
 CREATE TABLE IF NOT EXISTS askings (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
   item_id TEXT NOT NULL,
@@ -75,7 +76,7 @@ class AskedFile:
                 " VALUES (?, ?, ?, ?)",
                 (item_id, question, when, int.from_bytes(hashed.digest())),
             )
-        self.prune(today)
+        self.prune(day)
 
     def most(self, item_id: str, day: date | None = None) -> list[str]:
         """Return the questions that are asked most of an item, the most asked first.
@@ -97,14 +98,19 @@ class AskedFile:
         return [question for (question,) in rows]
 
     def prune(self, day: date | None = None) -> None:
-        """Drop the askings that do not count any more.
+        """Drop the askings that do not count any more, and those of days to come.
 
         Raises:
             StoreUnavailableError: the file cannot be written.
         """
-        oldest = self._oldest(day or datetime.now(UTC).date())
-        with self._file.explained(), self._lock:
-            self._connection.execute("DELETE FROM askings WHERE day < ?", (oldest,))
+        now = datetime.now(UTC) if day is None else datetime.combine(day, time(12), UTC)
+        today = now.date()
+        with self._file.explained(), self._lock, in_transaction(self._connection):
+            if is_believed(self._connection, now):
+                self._connection.execute(
+                    "DELETE FROM askings WHERE day < ? OR day > ?",
+                    (self._oldest(today), (today + LEAP).isoformat()),
+                )
 
     def forget(self, traces: Traces) -> int:
         """Erase the askings that quote a forgotten review; return their number.

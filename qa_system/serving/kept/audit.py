@@ -11,12 +11,13 @@ from typing import Any, Final
 import orjson
 
 from qa_system.config import AuditSettings
-from qa_system.serving.kept.file import KeptFile
+from qa_system.serving.kept.clock import CLOCK, LEAP, is_believed
+from qa_system.serving.kept.file import KeptFile, in_transaction
 from qa_system.serving.kept.traces import Traces
 
 __all__ = ["AuditFile"]
 
-_SCHEMA: Final = """
+_SCHEMA: Final = f"""{CLOCK}
 CREATE TABLE IF NOT EXISTS answers (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
   at TEXT NOT NULL,
@@ -70,39 +71,44 @@ class AuditFile:
             StoreUnavailableError: the file cannot be written.
         """
         moment = at or datetime.now(UTC)
-        with self._file.explained(), self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._connection.executemany(
-                    "INSERT INTO answers (at, request_id, record) VALUES (?, ?, ?)",
-                    [
-                        (_written(moment), request_id, orjson.dumps(each).decode())
-                        for each in records
-                        if is_sound(each)
-                    ],
-                )
-                self._prune(moment)
-                self._connection.execute("COMMIT")
-            finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+        with self._file.explained(), self._lock, in_transaction(self._connection):
+            self._connection.executemany(
+                "INSERT INTO answers (at, request_id, record) VALUES (?, ?, ?)",
+                [
+                    (_written(moment), request_id, orjson.dumps(each).decode())
+                    for each in records
+                    if is_sound(each)
+                ],
+            )
+            self._prune(moment)
 
-    def find(self, request_id: str, now: datetime | None = None) -> list[dict[str, Any]]:
+    def find(
+        self, request_id: str, most: int, now: datetime | None = None
+    ) -> tuple[list[dict[str, Any]], bool]:
         """Return the answers to a request, each with its `request_id` and `at`.
 
         Args:
             request_id: of the request; a client may have named several alike.
+            most: answers to return, the newest.
             now: the time; None: the clock's.
+
+        Returns:
+            The answers in their order, and whether there are older ones.
 
         Raises:
             StoreUnavailableError: the file cannot be read.
         """
         with self._file.explained(), self._lock:
             rows = self._connection.execute(
-                "SELECT at, record FROM answers WHERE request_id = ? AND at >= ? ORDER BY number",
-                (request_id, self._oldest(now or datetime.now(UTC))),
+                "SELECT at, record FROM answers WHERE request_id = ? AND at >= ?"
+                " ORDER BY number DESC LIMIT ?",
+                (request_id, self._oldest(now or datetime.now(UTC)), most + 1),
             ).fetchall()
-        return [{"request_id": request_id, "at": at, **orjson.loads(each)} for at, each in rows]
+        found = [
+            {"request_id": request_id, "at": at, **orjson.loads(each)}
+            for at, each in reversed(rows[:most])
+        ]
+        return found, len(rows) > most
 
     def prune(self, now: datetime | None = None) -> None:
         """Drop the answers that are too many or too old.
@@ -110,7 +116,7 @@ class AuditFile:
         Raises:
             StoreUnavailableError: the file cannot be written.
         """
-        with self._file.explained(), self._lock:
+        with self._file.explained(), self._lock, in_transaction(self._connection):
             self._prune(now or datetime.now(UTC))
 
     def forget(self, traces: Traces) -> int:
@@ -131,7 +137,15 @@ class AuditFile:
         return "" if days is None else _written(now - timedelta(days=days))
 
     def _prune(self, now: datetime) -> None:
-        self._connection.execute("DELETE FROM answers WHERE at < ?", (self._oldest(now),))
+        if is_believed(self._connection, now):
+            self._connection.execute("DELETE FROM answers WHERE at < ?", (self._oldest(now),))
+            # Kept while the clock was wrong: a time to come would keep them for longer. It is no
+            # update, which the table refuses.
+            self._connection.execute(
+                "INSERT OR REPLACE INTO answers (number, at, request_id, record)"
+                " SELECT number, ?, request_id, record FROM answers WHERE at > ?",
+                (_written(now), _written(now + LEAP)),
+            )
         if self._settings.rows is not None:
             self._connection.execute(
                 "DELETE FROM answers WHERE number <= (SELECT max(number) FROM answers) - ?",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 PRUNED_EACH: Final = 3_600.0
 """Seconds after which a service drops what is too old, though nobody asks anything."""
+PATIENCE: Final = 0.25
+"""Seconds for which an answer waits until it is kept; later it is kept behind it."""
 
 
 class Journal:
@@ -57,6 +59,7 @@ class Journal:
             (self._audit, self._of_audit),
             (self._asked, self._of_asked),
         )
+        self._writing = set[asyncio.Task[None]]()
         self._files = [(file, thread) for file, thread in both if file is not None]
 
     @property
@@ -72,6 +75,7 @@ class Journal:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+        await asyncio.gather(*self._writing)
         for thread in (self._of_feedback, self._of_audit, self._of_asked):
             thread.close()
         for file, _ in self._files:
@@ -135,7 +139,10 @@ class Journal:
             named = reviews_in(record)
             return named == self._service.present(named, generation)
 
-        await _told(self._of_audit, self._audit.append, request_id, records, is_sound)
+        append = self._audit.append
+        await self._patient(
+            _told(self._of_audit, append, request_id, records, is_sound, request_id=request_id)
+        )
 
     async def count(self, asked: Asked, served: Served, client: str) -> None:
         """Count a question that all reviews of an item were asked, if they answer it.
@@ -150,10 +157,15 @@ class Journal:
             return
         if not served.values["abstained"]:
             count = self._asked.count
-            await _told(self._of_asked, count, question.item_id, question.text, client)
+            await self._patient(
+                _told(self._of_asked, count, question.item_id, question.text, client)
+            )
 
-    async def find(self, request_id: str) -> list[dict[str, Any]]:
-        """Return the records of the answers to a request.
+    async def find(self, request_id: str) -> tuple[list[dict[str, Any]], bool]:
+        """Return the records of the answers to a request, and whether there are older ones.
+
+        They are the newest, as many as a request may have questions: clients may name any number
+        of requests alike.
 
         Raises:
             NotFoundError: none is kept.
@@ -162,10 +174,11 @@ class Journal:
         """
         if self._audit is None:
             raise NotFoundError("this service keeps no answers")
-        found = await self._of_audit.run(self._audit.find, request_id)
+        most = self._service.settings.serving.max_questions
+        found, has_older = await self._of_audit.run(self._audit.find, request_id, most)
         if not found:
             raise NotFoundError("no answer to such a request is kept")
-        return found
+        return found, has_older
 
     async def most_asked(self, item_id: str) -> list[str]:
         """Return the questions that are asked most of an item; none if they are not counted.
@@ -176,6 +189,13 @@ class Journal:
         """
         return [] if self._asked is None else await self._of_asked.run(self._asked.most, item_id)
 
+    async def _patient(self, writing: Coroutine[Any, Any, None]) -> None:
+        """Wait a moment for what is written, and no longer: the answer is there."""
+        task = asyncio.create_task(writing)
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        await asyncio.wait({task}, timeout=PATIENCE)
+
     async def _prune(self) -> None:
         while True:
             for file, thread in self._files:
@@ -183,9 +203,12 @@ class Journal:
             await asyncio.sleep(PRUNED_EACH)
 
 
-async def _told(thread: OwnThread, write: Callable[..., object], *arguments: Any) -> None:
+async def _told(
+    thread: OwnThread, write: Callable[..., object], *arguments: Any, request_id: str | None = None
+) -> None:
     """Write on a thread; an error is told in the log."""
     try:
         await thread.run(write, *arguments)
     except QASystemError as error:
-        logger.error("not kept: %s", error)
+        fields = {} if request_id is None else {"request_id": request_id}
+        logger.error("not kept: %s", error, extra={"fields": fields})

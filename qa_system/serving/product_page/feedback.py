@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -14,7 +14,7 @@ from qa_system.opinions import VerdictAnswer
 from qa_system.serving.kept.file import KeptFile
 from qa_system.serving.kept.traces import Traces
 
-__all__ = ["Feedback", "FeedbackFile"]
+__all__ = ["Feedback", "FeedbackFile", "latest_feedback"]
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS feedback (
@@ -91,6 +91,30 @@ class Feedback(_Strict):
         return self.model_copy(
             update={"shown": there, "correction": self.correction if is_there else None}
         )
+
+
+def latest_feedback(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what was said of each answer, once: the entries about it are joined into one.
+
+    An answer is a request, an item and a question, since a batch asks several in one request.
+
+    Args:
+        entries: in the order in which they were given.
+
+    Returns:
+        For each answer, in the order of the first entries, every field as it was last given; a
+        later entry without a reason or a correction leaves the earlier one.
+
+    >>> said = {"request_id": "r", "item_id": "lamp", "question": "Loud?"}
+    >>> latest_feedback([{**said, "verdict": "down", "reason": "hums"}, {**said, "verdict": "up"}])
+    [{'request_id': 'r', 'item_id': 'lamp', 'question': 'Loud?', 'verdict': 'up', 'reason': 'hums'}]
+    """
+    joined: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for entry in entries:
+        answer = (entry["request_id"], entry["item_id"], entry["question"])
+        given = {name: value for name, value in entry.items() if value not in (None, [])}
+        joined.setdefault(answer, dict(entry)).update(given)
+    return list(joined.values())
 
 
 class FeedbackFile:

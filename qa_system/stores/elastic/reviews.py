@@ -6,13 +6,22 @@ from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Final
 
 from qa_system.digests.versions import version_of
+from qa_system.errors import ReviewChangedError
+from qa_system.records import Label
 from qa_system.stores.elastic import metadata
 from qa_system.stores.elastic.connection import explained
 from qa_system.stores.elastic.index import ElasticIndex
 from qa_system.stores.elastic.search import WINDOW, pages
 from qa_system.stores.elastic.versions.selection import select
 
-__all__ = ["count_items", "documents_of_reviews", "has_item", "iter_ids", "reviews_of_items"]
+__all__ = [
+    "check_texts",
+    "count_items",
+    "documents_of_reviews",
+    "has_item",
+    "iter_ids",
+    "reviews_of_items",
+]
 
 REVIEWS_AT_ONCE: Final = 1_000
 
@@ -43,6 +52,27 @@ def documents_of_reviews(at: ElasticIndex, review_ids: Sequence[str]) -> dict[st
             if isinstance(meta["review_id"], str):
                 found.setdefault(meta["review_id"], {})[hit["_id"]] = meta.get("content_hash") or ""
     return found
+
+
+def check_texts(at: ElasticIndex, labels: Iterable[Label]) -> None:
+    """Refuse labels whose review is not there with the text that was labelled.
+
+    Raises:
+        ReviewChangedError: naming the first such review.
+    """
+    for label in labels:
+        named = [
+            {"field": field, "operator": "==", "value": label.review_id}
+            for field in ("meta.review_id", "id")
+        ]
+        query = select(at, {"operator": "OR", "conditions": named}, warn=False)
+        hits: Iterable[dict[str, Any]] = ()
+        if at.state() is not None:
+            hits = pages(at.client, at.name, query, ["content"])
+        if all(hit["_source"].get("content") != label.context for hit in hits):
+            raise ReviewChangedError(
+                "the review was deleted or has changed", where=label.review_id, remedy="Skip it."
+            )
 
 
 def reviews_of_items(at: ElasticIndex, item_ids: Sequence[str]) -> dict[str, dict[str, str]]:

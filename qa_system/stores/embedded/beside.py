@@ -30,10 +30,15 @@ class KeptBeside(ReviewStore):
             return label_index.write(transaction, labels)
 
     @override
-    def replace_labels(self, labels: Iterable[Label], stale: Iterable[Label]) -> int:
+    def replace_labels(
+        self, labels: Iterable[Label], stale: Iterable[Label], *, check_reviews: bool = False
+    ) -> int:
+        kept = list(labels)
         with self._folder.writing(searchable=False) as transaction:
+            if check_reviews:
+                label_index.check_reviews(transaction, kept)
             label_index.delete_equal(transaction, stale)
-            return label_index.write(transaction, labels)
+            return label_index.write(transaction, kept)
 
     @override
     def get_labels_aggregated(

@@ -18,6 +18,7 @@ from qa_system.stores.embedded.access import LEDGER
 from qa_system.stores.embedded.stamps import read_stamp
 
 __all__ = [
+    "ANNOTATOR_LOCK",
     "ANN_FILES",
     "JOBS",
     "LEDGER",
@@ -43,6 +44,7 @@ VECTORS_FILE: Final = re.compile(rf"vectors-{_NUMBER}-{_NUMBER}\.(?:f32|rows)")
 ANN_FILES: Final = ("ann.json", "ann.json.new", "ann.faiss", "ann.faiss.new")
 SENTENCES_FILE: Final = re.compile(rf"sentences-{_NUMBER}-{_NUMBER}\.(?:records|terms)")
 VECTORS_STAMP: Final = re.compile(rf"vectors-{_NUMBER}\.json")
+ANNOTATOR_LOCK: Final = re.compile(r"annotator-[0-9a-f]{16}\.lock")
 _SEGMENT_ENDS: Final = r"[0-9]+\.del|idx|pos|term|fast|fieldnorm|store|temp|store\.temp"
 _LEXICAL_FILE: Final = re.compile(
     r"meta\.json|\.managed\.json|\.tantivy-[a-z]+\.lock|\.tmp[0-9A-Za-z]{6}"
@@ -146,6 +148,8 @@ def _is_named(path: Path) -> bool:
     named = name.removesuffix(".new")
     if named in (LEDGER, LEXICAL_STAMP, "ann.json", "ann.faiss", "writer.lock", "writer.json"):
         return True
+    if ANNOTATOR_LOCK.fullmatch(name):
+        return True
     return any(
         kind.fullmatch(each)
         for kind, each in (
@@ -178,7 +182,7 @@ def _is_ours(path: Path) -> bool:
             return all(_JOB_FILE.fullmatch(each.name) and each.is_file() for each in path.iterdir())
         is_index = LEXICAL_FOLDER.fullmatch(name) and _is_stamped(folder / LEXICAL_STAMP)
         return bool(is_index) and all(map(_is_lexical_file, path.iterdir()))
-    if name == "writer.lock":
+    if name == "writer.lock" or ANNOTATOR_LOCK.fullmatch(name):
         return _is_empty(path)
     if name == "writer.json":
         return _is_empty(path) or read_stamp(path, pid=int, host=str, since=str) is not None

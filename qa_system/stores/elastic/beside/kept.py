@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from qa_system.arguments import checked
 from qa_system.digests.records import Digest
+from qa_system.errors import ReviewChangedError
 from qa_system.labels import aggregate, join_annotators
 from qa_system.records import Label
 from qa_system.stores.contract import ReviewStore
@@ -32,9 +33,20 @@ class KeptBeside(ReviewStore):
         return self._labels.write(labels)
 
     @override
-    def replace_labels(self, labels: Iterable[Label], stale: Iterable[Label]) -> int:
+    def replace_labels(
+        self, labels: Iterable[Label], stale: Iterable[Label], *, check_reviews: bool = False
+    ) -> int:
         kept = list(labels)
+        if check_reviews:
+            reviews.check_texts(self._at, kept)
         written = self._labels.write(kept)
+        if check_reviews:
+            try:
+                # A server has no transactions: a review may have gone since.
+                reviews.check_texts(self._at, kept)
+            except ReviewChangedError:
+                self._labels.delete_equal(kept)
+                raise
         self._labels.delete_equal(label for label in stale if label not in kept)
         return written
 

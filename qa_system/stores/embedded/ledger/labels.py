@@ -13,12 +13,21 @@ from typing import Any, Final
 
 import orjson
 
+from qa_system.errors import ReviewChangedError
 from qa_system.labels import decode_label, encode_label
 from qa_system.records import Label
 from qa_system.stores.documents import decoding
-from qa_system.stores.embedded.ledger.snapshot import Snapshot, Transaction
+from qa_system.stores.embedded.ledger.snapshot import REVIEW, Snapshot, Transaction
 
-__all__ = ["count", "delete", "delete_equal", "delete_of_reviews", "select", "write"]
+__all__ = [
+    "check_reviews",
+    "count",
+    "delete",
+    "delete_equal",
+    "delete_of_reviews",
+    "select",
+    "write",
+]
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS labels (
@@ -38,6 +47,23 @@ def write(transaction: Transaction, labels: Iterable[Label]) -> int:
     transaction.execute(_TABLE)
     transaction.execute(_INDEX)
     return transaction.insert_many(_INSERT, map(_values, labels))
+
+
+def check_reviews(snapshot: Snapshot, labels: Iterable[Label]) -> None:
+    """Refuse labels whose review is not there with the text that was labelled.
+
+    Raises:
+        ReviewChangedError: naming the first such review.
+    """
+    sql = (
+        "SELECT 1 FROM documents"
+        f" WHERE ({REVIEW} = ?1 OR (id = ?1 AND {REVIEW} IS NULL)) AND content = ?2"
+    )
+    for label in labels:
+        if snapshot.execute(sql, (label.review_id, label.context)).fetchone() is None:
+            raise ReviewChangedError(
+                "the review was deleted or has changed", where=label.review_id, remedy="Skip it."
+            )
 
 
 def select(snapshot: Snapshot, split: str | None, item_id: str | None) -> Iterator[Label]:

@@ -18,7 +18,7 @@ from qa_system.config import Settings
 from qa_system.config.choices import AnswerMode
 from qa_system.console.progress import progress
 from qa_system.errors import ConfigError, QASystemError, RecordError
-from qa_system.records import Answers, Question
+from qa_system.records import Question
 from qa_system.system import QASystem
 
 __all__ = ["AskedReport", "ask_all"]
@@ -132,19 +132,21 @@ def _ask(
     answers = iter(system.ask_many(questions, top_k, mode))
     for row in batch:
         if isinstance(row.question, RecordError):
-            yield _failed(row.id, None, row.question)
+            yield _failed(row.id, row.text, row.item_id, row.question)
             continue
         found = next(answers)
         if found.error is None:
             yield {"id": row.id, **found.to_dict()}
         else:
-            yield _failed(row.id, found, found.error)
+            yield _failed(row.id, found.question, found.item_id, found.error)
 
 
-def _failed(id_: Any, found: Answers | None, error: QASystemError) -> dict[str, Any]:
+def _failed(
+    id_: Any, question: str | None, item_id: str | None, error: QASystemError
+) -> dict[str, Any]:
     return {
         "id": id_,
-        "question": None if found is None else found.question,
-        "item_id": None if found is None else found.item_id,
+        "question": question,
+        "item_id": item_id,
         "error": {"code": error.code, "message": str(error)},
     }

@@ -46,7 +46,9 @@ async def _turn_away(listening: socket.socket, is_over: Callable[[], bool]) -> N
         if task is not None:
             answering.add(task)
             task.add_done_callback(answering.discard)
-        with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        with suppress(
+            OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
+        ):
             async with asyncio.timeout(SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = _LENGTH.search(head)

@@ -152,6 +152,7 @@ def test_a_row_is_a_line_and_an_error_stays_in_its_place(settings, tmp_path, roo
     assert [line["error"] and line["error"]["code"] for line in found] == CODES
     assert "no-such-item" in found[1]["error"]["message"]
     assert "line 5" in found[3]["error"]["message"]
+    assert (found[3]["question"], found[3]["item_id"]) == (None, "jacket")
     schema = json.loads((root / "qa_system" / "answers.schema.json").read_text())
     for line in (found[0], found[2]):
         jsonschema.validate(line, schema)

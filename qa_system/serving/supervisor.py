@@ -1,34 +1,45 @@
 """`qa serve` itself: it holds the socket, starts workers, replaces them and stops them.
 
-It answers nothing, so that a reload is new workers beside the old ones: they read the settings and
-load the models anew, and when they answer, the old ones finish what they have accepted.
+It answers nothing while it serves, so that a reload is new workers beside the old ones: they read
+the settings and load the models anew, and when they answer, the old ones finish what they have
+accepted. When it stops, it tells so whoever still comes.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
+from uuid import uuid4
 
 from qa_system.config import ServingSettings
 from qa_system.console.app import note
 from qa_system.console.wording import printable
-from qa_system.errors import ConfigError
-from qa_system.serving.closing import turn_away
+from qa_system.errors import ClosedError, ConfigError
 
-__all__ = ["address_of", "listen", "supervise"]
+__all__ = ["address_of", "listen", "supervise", "turn_away"]
 
 TICK: Final = 0.05
 LONGEST_PAUSE: Final = 30.0
 """Seconds between two starts of a worker that does not start."""
+SECONDS: Final = 2.0
+"""How long a request may take to arrive while the service stops."""
+LARGEST: Final = 1 << 20
+"""Bytes of its body that are read; of a longer one the rest is not waited for."""
+
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -243,3 +254,61 @@ def address_of(listening: socket.socket) -> str:
     """Return the URL at which a socket listens."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def turn_away(listening: socket.socket, is_over: Callable[[], bool]) -> None:
+    """Answer every connection with 503, until it is over and none waits; then close the socket.
+
+    Connections wait in the kernel until a worker accepts them. Those that wait when the workers
+    have stopped would be reset, although the client has sent its request whole.
+
+    Args:
+        listening: accepts connections; whoever else accepts from it has stopped, or is about to.
+        is_over: asked again and again; True ends it.
+    """
+    asyncio.run(_turn_away(listening, is_over))
+
+
+async def _turn_away(listening: socket.socket, is_over: Callable[[], bool]) -> None:
+    answering: set[asyncio.Task[None]] = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            answering.add(task)
+            task.add_done_callback(answering.discard)
+        with suppress(
+            OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
+        ):
+            async with asyncio.timeout(SECONDS):
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = _LENGTH.search(head)
+                if length is not None:
+                    await reader.readexactly(min(int(length[1]), LARGEST))
+                writer.write(_refusal())
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, sock=listening)
+    while not is_over():
+        await asyncio.sleep(TICK)
+    await asyncio.sleep(TICK)  # those that waited are accepted by now
+    server.close()
+    if answering:
+        await asyncio.wait(answering, timeout=SECONDS)
+
+
+def _refusal() -> bytes:
+    request_id = uuid4().hex
+    error = {"code": ClosedError.code, "message": ClosedError.public_message}
+    body = json.dumps({"error": {**error, "request_id": request_id}}).encode()
+    lines = (
+        "HTTP/1.1 503 Service Unavailable",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+        "retry-after: 1",
+        "connection: close",
+        "x-content-type-options: nosniff",
+        f"x-request-id: {request_id}",
+    )
+    return "\r\n".join((*lines, "", "")).encode() + body

@@ -254,9 +254,21 @@ def test_a_reload_takes_new_settings_and_loses_nothing(guarded: Guarded) -> None
         (["--store", "nowhere"], 1, "qa-index run"),
         (["--set", "serving.keys=[{name: a, env: QA_NO_SUCH}]"], 2, "QA_NO_SUCH"),
         (["--host", "203.0.113.1"], 2, "cannot be listened on"),
-        (["--set", "serving.state=/dev/null"], 2, "serving.state cannot be a folder"),
-        (["--set", "serving.state=/dev/null/x"], 2, "serving.state cannot be a folder"),
-        (["--feedback", "/dev/null/x"], 1, "the file of serving.feedback cannot be used"),
+        (
+            ["--port", "0", "--set", "serving.state=/dev/null"],
+            2,
+            "serving.state cannot be a folder",
+        ),
+        (
+            ["--port", "0", "--set", "serving.state=/dev/null/x"],
+            2,
+            "serving.state cannot be a folder",
+        ),
+        (
+            ["--port", "0", "--feedback", "/dev/null/x"],
+            1,
+            "the file of serving.feedback cannot be used",
+        ),
     ],
 )
 def test_what_cannot_be_served_is_told(

@@ -5,8 +5,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from qa_system.serving.closing import turn_away
-from qa_system.serving.supervisor import listen
+from qa_system.serving.supervisor import listen, turn_away
 
 
 def test_every_request_that_was_sent_is_answered() -> None:
@@ -32,7 +31,7 @@ def test_every_request_that_was_sent_is_answered() -> None:
 
 
 def test_who_says_nothing_does_not_hold_it_up(monkeypatch) -> None:
-    monkeypatch.setattr("qa_system.serving.closing.SECONDS", 0.1)
+    monkeypatch.setattr("qa_system.serving.supervisor.SECONDS", 0.1)
     listening = listen("127.0.0.1", 0)
     client = http.client.HTTPConnection("127.0.0.1", listening.getsockname()[1], timeout=30)
     client.connect()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qa_system.config import Settings, changed
+from qa_system.consensus.confidence import written_to
 from qa_system.console.wording import counted
 from qa_system.errors import ConfigError
 from qa_system.models.locate import SAMPLE, ModelLocation
@@ -55,12 +56,8 @@ def check_fit(settings: Settings, marked: Sequence[str]) -> None:
             where="answers.max_error",
             remedy="Name the questions to fit it on: qa-eval improve --marked FILE.",
         )
-    if marked and settings.answers.confidence is None:
-        raise ConfigError(
-            "there is no file to write what is fitted to",
-            where="answers.confidence",
-            remedy="Name one in your configuration, or by --set answers.confidence=FILE.",
-        )
+    if marked:
+        written_to(settings)
 
 
 def refit(settings: Settings, serving: str, model: str, marked: Sequence[str]) -> dict[str, Any]:

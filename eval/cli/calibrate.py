@@ -128,20 +128,15 @@ def _of_pipeline(
             where="--dataset",
             remedy="Name files of questions labelled over all reviews of their item.",
         )
-    if write and settings.answers.confidence is None:
-        raise ConfigError(
-            "there is no file to write to",
-            where="answers.confidence",
-            remedy="Name one in your configuration, or by --set answers.confidence=FILE.",
-        )
-
     from eval.datasets import load_dataset
     from eval.tasks.confidence import confidence_fitted
-    from qa_system.consensus.confidence import keep_confidence
+    from qa_system.consensus.confidence import keep_confidence, written_to
     from qa_system.datasets.mentions import has_own_reviews, read_marked
     from qa_system.models.locate import SAMPLE
     from qa_system.pipelines import reads_sentences
 
+    if write:
+        written_to(settings)  # before anything is fitted
     own = all(map(has_own_reviews, files))
     labelled = [
         review

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.staticfiles import StaticFiles
 
 from qa_system import __version__
+from qa_system.annotation.agreement import Agreement
 from qa_system.annotation.annotations import Annotations, State
 from qa_system.annotation.guard import Guard
 from qa_system.annotation.tasks import Task
@@ -98,23 +99,10 @@ class Place(BaseModel):
     """What the annotator had said of the task before it was taken back."""
 
 
-class Pair(BaseModel):
-    """How far two annotators agree; docs/annotation.md says how it is computed."""
-
-    one: str
-    other: str
-    tasks: int
-    answered: int
-    answerable: float | None
-    judged: int
-    polarity: float | None
-    span_f1: float | None
-
-
 class Agreements(BaseModel):
     """The agreement of each pair of annotators."""
 
-    pairs: list[Pair]
+    pairs: list[Agreement]
 
 
 bearer = HTTPBearer(auto_error=False, description="The token that stands behind `#token=`.")
@@ -170,8 +158,7 @@ def undo(request: Request, annotator: Annotator) -> Place:
 @router.get("/agreement")
 def agreement(request: Request, annotator: Annotator) -> Agreements:  # noqa: ARG001
     """Return how far the annotators of the store agree."""
-    pairs = _annotations(request).agreements()
-    return Agreements(pairs=[Pair(**each.to_dict()) for each in pairs])
+    return Agreements(pairs=_annotations(request).agreements())
 
 
 def application(annotations: Annotations, tokens: Mapping[str, str], name: str) -> FastAPI:

@@ -34,6 +34,7 @@ __all__ = [
     "kept_in",
     "key_of",
     "place_of",
+    "written_to",
 ]
 
 SHIPPED: Final = "confidence.json"
@@ -245,6 +246,21 @@ def _unreadable(error: Exception, where: str | None) -> ModelError:
     )
 
 
+def written_to(settings: Settings) -> Path:
+    """Return the file that what is fitted is written to.
+
+    Raises:
+        ConfigError: `answers.confidence` names none.
+    """
+    if settings.answers.confidence is None:
+        raise ConfigError(
+            "there is no file to write to",
+            where="answers.confidence",
+            remedy="Name one in your configuration, or by --set answers.confidence=FILE.",
+        )
+    return Path(settings.answers.confidence)
+
+
 def keep_confidence(confidence: Confidence, settings: Settings, *, reads_sentences: bool) -> Path:
     """Write what was fitted with a pipeline into its file, beside what was fitted with others.
 
@@ -255,13 +271,7 @@ def keep_confidence(confidence: Confidence, settings: Settings, *, reads_sentenc
         ConfigError: `answers.confidence` names no file.
         ModelError: the file is damaged or cannot be written.
     """
-    if settings.answers.confidence is None:
-        raise ConfigError(
-            "there is no file to write to",
-            where="answers.confidence",
-            remedy="Name one in your configuration, or by --set answers.confidence=FILE.",
-        )
-    place = Path(settings.answers.confidence)
+    place = written_to(settings)
     former = kept_in(place) if os.path.lexists(place) else {}
     kept = {**former, key_of(settings, reads_sentences=reads_sentences): confidence}
     fitted = [{"pipeline": asdict(key), "confidence": each.to_dict()} for key, each in kept.items()]

@@ -92,7 +92,7 @@ def refit(settings: Settings, serving: str, model: str, marked: Sequence[str]) -
     named = not all(map(has_own_reviews, marked))
     reviews = load_dataset(SAMPLE, settings).reviews if named else ()
     questions = [(Path(name).name, read_marked(name, reviews)) for name in marked]
-    fitted, measured, _ = confidence_fitted(questions, own)
+    fitted, measured = confidence_fitted(questions, own)
     place = keep_confidence(fitted, own, reads_sentences=reads_sentences(own))
     asked = sum(len(each) for _, each in questions)
     _log.info("the confidence of answers was fitted on %s", counted(asked, "question"))

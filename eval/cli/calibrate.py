@@ -144,13 +144,12 @@ def _of_pipeline(
         for review in load_dataset(name, settings).reviews
     ]
     questions = [(Path(name).name, read_marked(name, labelled)) for name in files]
-    fitted, measured, systems = confidence_fitted(questions, settings)
+    fitted, measured = confidence_fitted(questions, settings)
     if write:
         keep_confidence(fitted, settings, reads_sentences=reads_sentences(settings))
     told = {"confidence": fitted.to_dict(), "out_of_fold": measured}
     if as_json:
-        runs = [{"metrics": each.metrics, "measures": dict(each.measures)} for each in systems]
-        print_json({**told, "runs": runs})
+        print_json(told)
         return
     print_confidence(fitted, measured)
 

@@ -12,14 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.metrics.selective import ERRORS, coverages
-from eval.runs.run import Row, System
+from eval.runs.run import Row
 from eval.tasks.consensus import consensus_run
 from eval.tasks.counting import (
     FOLDS,
+    Counted,
     counted_questions,
     counting_out_of_fold,
     fit_counting,
     parts_of_items,
+    surest_out_of_fold,
 )
 from qa_system.config import Settings, changed
 from qa_system.consensus.confidence import Confidence
@@ -34,7 +36,7 @@ from qa_system.readers.calibration import (
     log_odds_of,
 )
 
-__all__ = ["Asked", "confidence_fitted", "fit_confidence", "out_of_fold"]
+__all__ = ["Asked", "confidence_fitted", "fit_confidence", "out_of_fold", "weighed_outcomes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class Asked:
 
     Args:
         item_id: the item; an item's questions are in one fold.
-        score: the highest confidence of what the reader marked; 0 if there was nothing.
+        score: the confidence of what decides: that the surest sentence is a mention, or without a
+            judge the reader's; 0 if there was nothing.
         right: whether the first answer, or the one that a lower threshold would let through first,
             has an F1 of .5 with an annotator.
         answerable: whether a review answers it.
@@ -57,7 +60,7 @@ class Asked:
 
 def confidence_fitted(
     questions: Sequence[tuple[str, Sequence[MarkedQuestion]]], settings: Settings
-) -> tuple[Confidence, dict[str, Any], list[System]]:
+) -> tuple[Confidence, dict[str, Any]]:
     """Ask the pipeline labelled questions, and fit what its confidences mean.
 
     Args:
@@ -67,24 +70,43 @@ def confidence_fitted(
 
     Returns:
         The confidence, fitted on all questions, with how mentions are counted if sentences are
-        judged; what `out_of_fold` measures, and `counting_out_of_fold`; and the evaluation on each
-        data set, without what was fitted.
+        judged; and what `out_of_fold` measures, with `counting_out_of_fold`.
 
     Raises:
         EvaluationError: the answers are all right, or all wrong.
         QASystemError: a store or model cannot be opened.
     """
     bare = changed(settings, {"answers.confidence": os.devnull, "answers.max_error": None})
-    systems = [consensus_run(own, bare, path=name).systems["consensus"] for name, own in questions]
-    asked = [_asked(row) for system in systems for row in system.rows if row.error is None]
-    least = _least(bare)
     names = ", ".join(f"{name} ({counted(len(own), 'question')})" for name, own in questions)
-    fitted, measured = fit_confidence(asked, least, names), out_of_fold(asked, least)
-    if bare.judge.sentences:
-        counted_of = [counted_questions(own, bare) for _, own in questions]
-        fitted = replace(fitted, counting=fit_counting(counted_of))
-        measured["counting"] = counting_out_of_fold(counted_of)
-    return fitted, measured, systems
+    if not bare.judge.sentences:
+        runs = [consensus_run(own, bare, path=name) for name, own in questions]
+        rows = [row for run in runs for row in run.systems["consensus"].rows]
+        read = [_asked(row) for row in rows if row.error is None]
+        least = _least(bare)
+        return fit_confidence(read, least, names), out_of_fold(read, least)
+    counted_of = [counted_questions(own, bare) for _, own in questions]
+    asked, least = weighed_outcomes([each for own in counted_of for each in own])
+    fitted = replace(fit_confidence(asked, least, names), counting=fit_counting(counted_of))
+    measured = out_of_fold(asked, least)
+    return fitted, {**measured, "counting": counting_out_of_fold(counted_of)}
+
+
+def weighed_outcomes(questions: Sequence[Counted]) -> tuple[list[Asked], float]:
+    """Return what the surest sentence of each question is worth, and the least threshold.
+
+    No more questions are answered than the reader alone would answer: its threshold was fitted
+    where many have no answer, as few of those that are labelled over all reviews have none.
+
+    Args:
+        questions: whose sentences were judged.
+    """
+    asked = [
+        Asked(each.item_id, score, right, bool(each.mentioning))
+        for each, (score, right) in zip(questions, surest_out_of_fold(questions), strict=True)
+    ]
+    scores = sorted((each.score for each in asked), reverse=True)
+    read = sum(each.is_read for each in questions)
+    return asked, scores[read - 1] if read else 1.0
 
 
 def fit_confidence(
@@ -94,7 +116,7 @@ def fit_confidence(
 
     Args:
         asked: the questions.
-        least: the threshold is this at least: few of the questions have no answer.
+        least: the threshold is this at least.
         fitted_on: what to remember of the questions.
 
     Returns:

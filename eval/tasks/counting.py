@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import floor
+from operator import itemgetter
 from statistics import fmean
 from typing import Any, Final
 
@@ -14,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.metrics.points import jaccard
+from eval.metrics.selective import RIGHT
 from eval.tasks.candidates import temporary_index
 from qa_system.config import Settings, changed
+from qa_system.consensus.candidates import quoted
 from qa_system.consensus.mentions import Mention
 from qa_system.consensus.weighing import LOWEST, Counting, Leaning, Signals, Weighing
 from qa_system.datasets.mentions import MarkedMention, MarkedQuestion
 from qa_system.errors import EvaluationError
+from qa_system.metrics import f1
 from qa_system.opinions import Stance
 
 __all__ = [
@@ -31,6 +35,8 @@ __all__ = [
     "fit_counting",
     "logistic",
     "parts_of_items",
+    "surest_of",
+    "surest_out_of_fold",
 ]
 
 Array = NDArray[np.float64]
@@ -55,12 +61,14 @@ class Sentence:
         review_id: its review.
         signals: what is known of it.
         is_mention: whether it says what an annotator marked.
+        is_right: whether what is quoted of it has an F1 of .5 with what an annotator marked.
         stance: what its review answers, according to the annotators, if it is a mention.
     """
 
     review_id: str
     signals: Signals
     is_mention: bool
+    is_right: bool
     stance: Stance | None
 
 
@@ -73,14 +81,14 @@ class Counted:
         sentences: those that were judged.
         mentioning: ids of the reviews that speak of it.
         is_polar: whether yes or no answers it.
-        confidence: the reader's highest; 0 if it marked nothing.
+        is_read: whether the reader alone, with a threshold of its own, would answer.
     """
 
     item_id: str
     sentences: tuple[Sentence, ...]
     mentioning: frozenset[str]
     is_polar: bool
-    confidence: float
+    is_read: bool
 
 
 def counted_questions(questions: Sequence[MarkedQuestion], settings: Settings) -> list[Counted]:
@@ -120,22 +128,38 @@ def _counted(questions: Sequence[MarkedQuestion], settings: Settings) -> Iterato
             [reading] = reader.read([each.question], [documents], top_k=SPANS)
             marked = builder.marked_in(documents, reading.candidates, reading.decision.threshold)
             [clauses] = builder.judged([Material(each.question, documents, marked)])
+            quotes = [
+                quoted(clause, documents[clause.document].content or "", marked).text
+                for clause in clauses
+            ]
             labels = {label.review_id: label for label in each.mentions}
             yield Counted(
                 each.item_id,
-                tuple(_sentence(clause, labels.get(clause.review_id)) for clause in clauses),
+                tuple(map(_sentences_of(labels), clauses, quotes)),
                 frozenset(labels),
                 each.polar is True,
-                max((one.confidence for one in marked), default=0.0),
+                any(one.answers for one in marked),
             )
 
 
-def _sentence(clause: Mention, label: MarkedMention | None) -> Sentence:
-    is_mention = label is not None and any(
-        span.start < clause.end and clause.start < span.end for span in label.spans
-    )
-    stance = label.stance if label is not None and is_mention else None
-    return Sentence(clause.review_id, clause.signals, is_mention, stance)
+def _sentences_of(labels: Mapping[str, MarkedMention]) -> Callable[[Mention, str], Sentence]:
+    """Return what makes a sentence of a clause and its quote, by the labels of a question."""
+    texts = [span.text for label in labels.values() for span in label.spans]
+
+    def sentence_of(clause: Mention, quote: str) -> Sentence:
+        label = labels.get(clause.review_id)
+        is_mention = label is not None and any(
+            span.start < clause.end and clause.start < span.end for span in label.spans
+        )
+        return Sentence(
+            clause.review_id,
+            clause.signals,
+            is_mention,
+            bool(texts) and f1(quote, texts) >= RIGHT,
+            label.stance if label is not None and is_mention else None,
+        )
+
+    return sentence_of
 
 
 def fit_counting(data: Sequence[Sequence[Counted]]) -> Counting:
@@ -146,8 +170,8 @@ def fit_counting(data: Sequence[Sequence[Counted]]) -> Counting:
     sets: a quote that is none does more harm than one that is missed. A stance is
     decided from the lowest probability on at which four fifths of those told of mentions are the
     annotators'.
-    "Not said" is told below the highest confidence of the reader below which four fifths of polar
-    questions have no mention.
+    "Not said" is told below the highest probability of the surest sentence below which four fifths
+    of polar questions have no mention.
 
     Args:
         data: of each data set its questions.
@@ -160,7 +184,7 @@ def fit_counting(data: Sequence[Sequence[Counted]]) -> Counting:
     weighing = _with_threshold(weighing, data)
     leaning = _fit_leaning(questions)
     leaning = _with_decided(leaning, weighing, questions)
-    return Counting(weighing, leaning, _not_said(questions))
+    return Counting(weighing, leaning, _not_said(weighing, questions))
 
 
 def counting_out_of_fold(data: Sequence[Sequence[Counted]], folds: int = FOLDS) -> dict[str, Any]:
@@ -201,6 +225,28 @@ def counting_out_of_fold(data: Sequence[Sequence[Counted]], folds: int = FOLDS) 
         "stance_precision": fmean(told) if told else None,
         "stances_told": len(told) / spoken if spoken else None,
     }
+
+
+def surest_of(question: Counted, weighing: Weighing) -> tuple[float, bool]:
+    """Return the probability of a question's surest sentence, and whether its quote is right."""
+    told = [(weighing.probability(each.signals), each.is_right) for each in question.sentences]
+    return max(told, key=itemgetter(0), default=(0.0, False))
+
+
+def surest_out_of_fold(
+    questions: Sequence[Counted], folds: int = FOLDS
+) -> list[tuple[float, bool]]:
+    """Return `surest_of` each question, with weights that were fitted on other items.
+
+    What is fitted on these probabilities then holds for new questions, as in scikit-learn's
+    `CalibratedClassifierCV(ensemble=False)`.
+    """
+    part_of = parts_of_items({each.item_id for each in questions}, folds)
+    fitted = {
+        part: _fit_weighing([each for each in questions if part_of[each.item_id] != part])
+        for part in set(part_of.values())
+    }
+    return [surest_of(each, fitted[part_of[each.item_id]]) for each in questions]
 
 
 def _agreement(pairs: Sequence[tuple[frozenset[str], frozenset[str]]]) -> dict[str, float]:
@@ -325,8 +371,10 @@ def _with_decided(leaning: Leaning, weighing: Weighing, questions: Sequence[Coun
     return replace(leaning, decided=1.0 if lowest is None else floor(-lowest * 1e4) / 1e4)
 
 
-def _not_said(questions: Sequence[Counted]) -> float | None:
-    polar = [(each.confidence, not each.mentioning) for each in questions if each.is_polar]
+def _not_said(weighing: Weighing, questions: Sequence[Counted]) -> float | None:
+    polar = [
+        (surest_of(each, weighing)[0], not each.mentioning) for each in questions if each.is_polar
+    ]
     return _lowest_with_precision(polar)
 
 

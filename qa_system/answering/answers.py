@@ -56,17 +56,18 @@ def quoted_answer(mention: Mention, document: Document, snippet_chars: int) -> A
 def decision_on(reading: Reading, consensus: Consensus, builder: ConsensusBuilder) -> Decision:
     """Return whether a question is answered in the words of reviews.
 
-    The reader decides, which was trained to abstain; of the parts of a compound question, which it
-    does not read, the judge.
+    What was fitted with the pipeline decides by all signals. Where nothing was, the reader decides,
+    which was trained to abstain; of the parts of a compound question, which it does not read, the
+    judge.
 
     Args:
         reading: what the reader found.
         consensus: of the same reviews.
         builder: built it.
     """
-    if consensus.parts:
-        return Decision(consensus.surest, builder.threshold)
-    return Decision(consensus.surest, builder.threshold_of_reader(reading.decision.threshold))
+    own = reading.decision.threshold
+    threshold = builder.threshold_of_answers(own, of_parts=bool(consensus.parts))
+    return Decision(consensus.surest, threshold)
 
 
 def generated_answer(draft: Draft, snippet_chars: int) -> Answer:

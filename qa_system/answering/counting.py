@@ -44,7 +44,7 @@ def materials_of(
     spans, threshold = reading.candidates, reading.decision.threshold
     if len(parts) == 1:
         marked = builder.marked_in(found.documents, spans, threshold)
-        least = builder.threshold_of_reader(threshold)
+        least = builder.threshold_of_answers(threshold)
         return [Material(question.text, found.documents, marked, least)], is_of_one
     of_parts = [finder.find(replace(question, text=part), scored=False) for part in parts]
     return [

@@ -19,6 +19,7 @@ from qa_system.consensus.candidates import (
     marked_in,
     mentions_in,
     of_surest_part,
+    weighed_mentions,
 )
 from qa_system.consensus.confidence import Confidence
 from qa_system.consensus.mentions import Mention, judged_mentions
@@ -62,10 +63,11 @@ class ConsensusBuilder:
         similarity: of mentions, on average, from which on they are one point.
         same_stance: what is added to it for two mentions that answer a polar question alike.
         snippet_chars: characters of the review to show around a quote.
-        fitted: what the reader's confidences mean, as `Confidence.to_dict` returns it; it takes the
-            place of the reader's threshold. None: they are the reader's own.
-        counting: how mentions and stances are told, as `Counting.to_dict` returns it; None: a
-            mention by the judge's probability alone.
+        fitted: what confidences mean, as `Confidence.to_dict` returns it; it takes the place of the
+            reader's threshold. None: they are the reader's own.
+        counting: how mentions and stances are told, as `Counting.to_dict` returns it; with
+            `fitted`, the surest sentence decides whether there is an answer, by all signals. None:
+            the reader decides, and a mention is told by the judge's probability alone.
 
     >>> reviews = [Document(id=f"r{n}", content=text, meta={"item_id": "lamp"}) for n, text in
     ...     enumerate(["Bright enough for reading. Blue.", "Far too dim to read by.", "Arrived."])]
@@ -155,25 +157,36 @@ class ConsensusBuilder:
             return self.mention
         return UNFITTED if self._counting is None else self._counting.mentions.threshold
 
-    def threshold_of_reader(self, own: float) -> float:
-        """Return the confidence from which on what the reader marks is an answer.
+    @property
+    def _deciding(self) -> Confidence | None:
+        """What decides by all signals whether there is an answer; None: the reader does."""
+        return self._fitted if self.is_judging and self._counting is not None else None
+
+    def threshold_of_answers(self, own: float, *, of_parts: bool = False) -> float:
+        """Return the confidence from which on there is an answer.
 
         Args:
             own: the reader's; what was fitted with the pipeline takes its place.
+            of_parts: of the parts of a compound question, which the reader does not read.
         """
-        return own if self._fitted is None else self._fitted.probability(self._fitted.threshold)
+        if self._fitted is None or (of_parts and self._deciding is None):
+            return self.threshold if of_parts else own
+        return self._fitted.probability(self._fitted.threshold)
 
     def marked_in(
         self, documents: Sequence[Document], spans: Sequence[ExtractedAnswer], own: float = 0.0
     ) -> list[Marked]:
-        """Return what the reader marked in documents, with confidences as they were fitted.
+        """Return what the reader marked in documents.
+
+        Where the reader decides whether there is an answer, its confidences are as they were
+        fitted.
 
         Args:
             documents: of the question.
             spans: the reader's.
             own: the reader's threshold.
         """
-        return marked_in(documents, spans, own, self._fitted)
+        return marked_in(documents, spans, own, None if self._deciding else self._fitted)
 
     @component.output_types(points=list[Point], verdict=Verdict | None, mentions=int)
     def run(
@@ -282,33 +295,16 @@ class ConsensusBuilder:
     def _not_said(self) -> float:
         if self._counting is None:
             return 1.0
-        own = self._counting.not_said
-        if own is None:
+        if self._deciding is None or self._counting.not_said is None:
             return 0.0
-        return own if self._fitted is None else self._fitted.probability(own)
+        return self._deciding.probability(self._counting.not_said)
 
     def _grouped(
         self, materials: Sequence[Material], clauses: Sequence[Sequence[Mention]]
     ) -> list[Grouped]:
         """Return the points of several questions."""
-        mentions = [
-            mentions_in(
-                own,
-                each.documents,
-                each.marked,
-                self.threshold,
-                reader_threshold=each.reader_threshold,
-                is_weighed=self._counting is not None,
-            )
-            for each, own in zip(materials, clauses, strict=True)
-        ]
-        surest = [
-            max(
-                (one.confidence for one in (own if each.reader_threshold is None else each.marked)),
-                default=None,
-            )
-            for each, own in zip(materials, clauses, strict=True)
-        ]
+        mentions = list(map(self._mentions, materials, clauses))
+        surest = list(map(self._surest, materials, clauses))
         texts = [[mention.told for mention in own] for own in mentions]
         threshold = SIMILAR_WORDS if self.by_words else self.similarity
         return [
@@ -322,6 +318,27 @@ class ConsensusBuilder:
                 materials, mentions, self._alike(texts), surest, clauses, strict=True
             )
         ]
+
+    def _mentions(self, material: Material, clauses: Sequence[Mention]) -> list[Mention]:
+        documents, marked = material.documents, material.marked
+        if self._deciding is not None:
+            return weighed_mentions(clauses, documents, marked, self.threshold, self._deciding)
+        return mentions_in(
+            clauses,
+            documents,
+            marked,
+            self.threshold,
+            reader_threshold=material.reader_threshold,
+            is_weighed=self._counting is not None,
+        )
+
+    def _surest(self, material: Material, clauses: Sequence[Mention]) -> float | None:
+        """Return the highest confidence of what decides whether there is an answer."""
+        is_judges = self._deciding is not None or material.reader_threshold is None
+        told = [each.confidence for each in (clauses if is_judges else material.marked)]
+        if self._deciding is not None:
+            told = list(map(self._deciding.probability, told))
+        return max(told, default=None)
 
     def _alike(self, texts: Sequence[Sequence[str]]) -> list[FloatArray]:
         if self.by_words:

@@ -24,7 +24,15 @@ from qa_system.ties import tie_breaker
 if TYPE_CHECKING:
     from haystack.dataclasses import ExtractedAnswer
 
-__all__ = ["Marked", "clauses_of", "marked_in", "mentions_in", "of_surest_part"]
+__all__ = [
+    "Marked",
+    "clauses_of",
+    "marked_in",
+    "mentions_in",
+    "of_surest_part",
+    "quoted",
+    "weighed_mentions",
+]
 
 MOST_OF_REVIEW: Final = 8
 """Sentences of one review that are judged: a long review leaves room for the others."""
@@ -193,8 +201,45 @@ def mentions_in(
         if inside and (not is_weighed or max(inside) == surest):
             confidence = max(inside)
         found.append(replace(clause, confidence=confidence))
+    return _quotes(found, documents, marked)
+
+
+def weighed_mentions(
+    clauses: Sequence[Mention],
+    documents: Sequence[Document],
+    marked: Sequence[Marked],
+    threshold: float,
+    fitted: Confidence,
+) -> list[Mention]:
+    """Return the mentions among clauses whose confidences weigh all signals.
+
+    The surest clause decides whether there is an answer, and is a mention then.
+
+    Args:
+        clauses: judged and weighed.
+        documents: of the question.
+        marked: what the reader marked in them; it is what is quoted of a clause.
+        threshold: the confidence from which on another clause is a mention.
+        fitted: from which confidence of the surest on there is an answer, and how probably a
+            mention of a confidence is right.
+    """
+    surest = max((each.confidence for each in clauses), default=0.0)
+    if surest < fitted.threshold:
+        return []
+    found = [
+        replace(each, confidence=fitted.probability(each.confidence))
+        for each in clauses
+        if each.confidence >= min(threshold, surest)
+    ]
+    return _quotes(found, documents, marked)
+
+
+def _quotes(
+    mentions: Sequence[Mention], documents: Sequence[Document], marked: Sequence[Marked]
+) -> list[Mention]:
+    """Return the best mention of each review as it is quoted, without duplicates."""
     contents = [document.content or "" for document in documents]
-    best = [_quoted(each, contents[each.document], marked) for each in best_of_reviews(found)]
+    best = [quoted(each, contents[each.document], marked) for each in best_of_reviews(mentions)]
     return merged(best, [contents[each.document] for each in best])
 
 
@@ -202,7 +247,7 @@ def _is_in(marked: Marked, clause: Mention) -> bool:
     return marked.document == clause.document and clause.start <= marked.start < clause.end
 
 
-def _quoted(mention: Mention, content: str, marked: Sequence[Marked]) -> Mention:
+def quoted(mention: Mention, content: str, marked: Sequence[Marked]) -> Mention:
     """Return a mention with the words that the reader marked in it, if it marked some."""
     inside = [each for each in marked if _is_in(each, mention)]
     if not inside:

@@ -1,4 +1,4 @@
-"""What the reader's confidence is worth in answers that users get, fitted with whole pipelines.
+"""What confidences are worth in answers that users get, fitted with whole pipelines.
 
 A reader's own calibration is fitted on one review. What users get went through the retriever, the
 reader, the judge and the counting. A file of confidences keeps, for each pipeline
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 SHIPPED: Final = "confidence.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 _log = logging.getLogger(__name__)
 
@@ -64,15 +64,17 @@ class PipelineKey:
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """From which confidence on a mention is shown, and how probably an answer is then right.
+    """From which confidence on there is an answer, and how probably it is then right.
 
     Args:
-        threshold: the reader's confidence from which on there is an answer.
+        threshold: the confidence of the surest sentence from which on there is an answer. It is
+            the probability that the sentence is a mention (`Weighing`); without a judge, the
+            reader's confidence.
         right: the probability that an answer is right, from the log-odds of that confidence.
-        outcomes: of each question that it was fitted on: the reader's highest confidence, and
-            whether the answer was right; for `answers.max_error`.
+        outcomes: of each question that it was fitted on: the confidence of the surest sentence,
+            and whether the answer was right; for `answers.max_error`.
         fitted_on: the names of these questions.
-        counting: how mentions and stances are told; None: it was not fitted.
+        counting: how mentions and stances are told; None: nothing was judged.
 
     >>> fitted = Confidence(0.5, Sigmoid(center=1.0, temperature=2.0))
     >>> round(fitted.probability(0.5), 3)
@@ -86,7 +88,7 @@ class Confidence:
     counting: Counting | None = None
 
     def probability(self, confidence: float) -> float:
-        """Return the probability that an answer with a mention of this confidence is right."""
+        """Return the probability that an answer with a sentence of this confidence is right."""
         return self.right(log_odds_of(confidence))
 
     def with_error(self, max_error: float) -> Confidence:

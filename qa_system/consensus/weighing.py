@@ -118,8 +118,8 @@ class Counting:
     Args:
         mentions: how probably a sentence is a mention.
         stances: what a sentence answers to a polar question.
-        not_said: the reader's confidence below which reviews are told not to speak of what a polar
-            question asks; None: no confidence is low enough to know.
+        not_said: the probability of the surest mention below which reviews are told not to speak of
+            what a polar question asks; None: no probability is low enough to know.
     """
 
     mentions: Weighing

@@ -19,10 +19,12 @@ from qa_system.consensus.confidence import (
     kept_in,
     key_of,
 )
+from qa_system.consensus.weighing import Counting, Leaning, Weighing
 from qa_system.errors import ConfigError, ModelError
 from qa_system.readers.calibration import Sigmoid
 
 ITEM = "ereader-lumen-6"
+COMPOUND = "How much does it weigh and how long does the battery last?"
 QUESTIONS = ("How much does it weigh?", "Does it come with a bicycle?")
 OUTCOMES = (*[(0.9, True)] * 60, *[(0.9, False)] * 2, *[(0.1, False)] * 62)
 FITTED = Confidence(0.3, Sigmoid(center=1.0, temperature=2.0), OUTCOMES, "some questions")
@@ -63,6 +65,31 @@ def test_score_and_threshold_are_probabilities_on_one_scale(settings):
     # The reader's confidence in its best span is the same; it has another probability.
     for answers, bare in zip(told, raw, strict=True):
         assert answers.score == pytest.approx(probability(bare.score))
+
+
+def test_all_signals_decide_where_they_were_fitted(settings, tmp_path):
+    counting = Counting(
+        Weighing(judge=0.6, reader=0.4, marked=0.5, sentence=1.0, bias=-1.0, threshold=0.4),
+        Leaning(),
+        not_said=0.3,
+    )
+    fitted = replace(FITTED, counting=counting)
+    place = tmp_path / "confidence.json"
+    own = changed(settings, {"answers.confidence": str(place)})
+    keep_confidence(fitted, own, reads_sentences=True)
+    with QASystem.open(own) as system:
+        told = [system.ask(each, ITEM, top_k=100) for each in (*QUESTIONS, COMPOUND)]
+    for answers in told:
+        assert answers.threshold == pytest.approx(probability(0.3))
+        assert answers.abstained == (answers.score < answers.threshold) == (not answers.answers)
+        for each in answers.answers:
+            # The surest may be less probable than a mention has to be by itself.
+            assert each.confidence >= min(answers.score, probability(0.4)) - 1e-9
+        if answers.answers:
+            surest = max(each.confidence for each in answers.answers)
+            assert surest == pytest.approx(answers.score)
+    assert {answers.abstained for answers in told[:2]} == {True, False}
+    assert told[2].parts
 
 
 def test_a_score_is_told_where_nothing_is_answered(settings):

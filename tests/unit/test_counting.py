@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eval.tasks.confidence import weighed_outcomes
 from eval.tasks.counting import (
     Counted,
     Sentence,
@@ -14,12 +15,15 @@ from eval.tasks.counting import (
     fit_counting,
     logistic,
     parts_of_items,
+    surest_of,
 )
-from qa_system.consensus.candidates import Marked, clauses_of, mentions_in
+from qa_system.consensus.candidates import Marked, clauses_of, mentions_in, weighed_mentions
+from qa_system.consensus.confidence import Confidence
 from qa_system.consensus.summary import Grouped, Material, verdict_on
 from qa_system.consensus.weighing import Counting, Signals
 from qa_system.errors import EvaluationError, InvalidArgumentError
 from qa_system.opinions import Verdict
+from qa_system.readers.calibration import Sigmoid
 
 
 @settings(max_examples=30, deadline=None)
@@ -38,10 +42,10 @@ def test_a_regression_is_where_its_loss_is_level(seed):
 
 
 def sentence(review, judge, is_mention, stance=None, alike=0.0):
-    return Sentence(review, Signals(judge=judge, alike=alike), is_mention, stance)
+    return Sentence(review, Signals(judge=judge, alike=alike), is_mention, is_mention, stance)
 
 
-def question(number, confidence=0.9):
+def question(number, is_read=True):
     """Three reviews speak of it: two say yes, one no; what the judge says is right."""
     sentences = (
         sentence("r1", 3.0, True, "yes", 0.8),
@@ -50,12 +54,12 @@ def question(number, confidence=0.9):
         sentence("r4", -2.0, False),
         sentence("r5", -3.0, False, None, 0.8),
     )
-    return Counted(f"i{number}", sentences, frozenset({"r1", "r2", "r3"}), True, confidence)
+    return Counted(f"i{number}", sentences, frozenset({"r1", "r2", "r3"}), True, is_read)
 
 
 QUESTIONS = [question(number) for number in range(12)]
 UNANSWERED = [
-    Counted(f"s{number}", (sentence("r1", -2.5, False),), frozenset(), True, 0.01 * number)
+    Counted(f"s{number}", (sentence("r1", -2.5, False),), frozenset(), True, is_read=False)
     for number in range(11)
 ]
 
@@ -67,8 +71,8 @@ def test_what_can_be_told_apart_is():
     chances = [fitted.mentions.probability(each.signals) for each in QUESTIONS[0].sentences]
     assert [each >= fitted.mentions.threshold for each in chances] == [True] * 3 + [False] * 2
     assert fitted.stances.decided <= fitted.stances.probability(Signals(alike=0.7))
-    # None of the eleven questions below it has a mention; those with .9 all have.
-    assert fitted.not_said == pytest.approx(0.1)
+    # None of the eleven questions as unsure as this has a mention; the others all have.
+    assert fitted.not_said == fitted.mentions.probability(Signals(judge=-2.5))
     assert Counting.from_dict(fitted.to_dict()) == fitted
     measured = counting_out_of_fold([QUESTIONS, UNANSWERED])
     assert [each["jaccard"] for each in measured["data"]] == [1.0, 1.0]
@@ -84,6 +88,21 @@ def test_what_is_right_by_chance_is_not_decided():
     fitted = fit_counting([QUESTIONS + turned])
     assert fitted.stances.decided == 1.0
     assert fitted.not_said is None
+
+
+def test_the_surest_sentence_of_other_items_decides():
+    asked, least = weighed_outcomes([*QUESTIONS, *UNANSWERED])
+    whole = fit_counting([QUESTIONS, UNANSWERED]).mentions
+    assert surest_of(QUESTIONS[0], whole)[0] == whole.probability(Signals(judge=3.0))
+    assert surest_of(replace(QUESTIONS[0], sentences=()), whole) == (0.0, False)
+    # Fitted on other items, the probabilities are near those of the whole.
+    assert asked[0].score == pytest.approx(whole.probability(Signals(judge=3.0)), abs=0.05)
+    assert [each.right for each in asked] == [each.answerable for each in asked]
+    # The reader would answer the twelve questions that have mentions.
+    assert least == min(each.score for each in asked[:12])
+    assert least > max(each.score for each in asked[12:])
+    unread = [replace(each, is_read=False) for each in QUESTIONS]
+    assert weighed_outcomes([*unread, *UNANSWERED])[1] == 1.0
 
 
 def test_nothing_to_tell_apart_is_refused():
@@ -108,6 +127,26 @@ def test_a_weighed_sentence_is_less_sure_than_the_readers_best(document_of_two):
     assert {each.review_id: each.confidence for each in told} == pytest.approx(
         {"r1": 0.8, "r2": 0.4 + 0.6 * (0.8 - 0.4)}
     )
+
+
+def test_the_surest_sentence_is_a_mention_if_there_is_an_answer(document_of_two):
+    documents, marked = document_of_two
+    clauses = [
+        replace(each, confidence=chance)
+        for each, chance in zip(
+            clauses_of("Is it loud?", documents, marked, 9), (0.3, 0.6), strict=True
+        )
+    ]
+    fitted = Confidence(0.5, Sigmoid(center=0.0, temperature=2.0))
+    # As probabilities of being right: the logistic function of half the log-odds.
+    right = [1 / (1 + ((1 - chance) / chance) ** 0.5) for chance in (0.3, 0.6)]
+    told = weighed_mentions(clauses, documents, marked, 0.2, fitted)
+    assert [each.confidence for each in told] == pytest.approx(right)
+    assert [each.text for each in told] == ["So loud", "Loud"]
+    [surest] = weighed_mentions(clauses, documents, marked, 0.9, fitted)
+    assert (surest.review_id, surest.confidence) == ("r2", pytest.approx(right[1]))
+    assert not weighed_mentions(clauses, documents, marked, 0.2, replace(fitted, threshold=0.7))
+    assert not weighed_mentions([], documents, marked, 0.2, fitted)
 
 
 @pytest.fixture

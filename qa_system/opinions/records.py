@@ -169,8 +169,8 @@ class Decision:
     """Whether a question is answered, and the two numbers that say so.
 
     Both are on the scale of `Answer.confidence`: for extracted answers the probability that the
-    answer is right, for those to the parts of a compound question the judge's probability that a
-    sentence answers, for generated ones their support.
+    answer is right, for generated ones their support. Where nothing was fitted with the pipeline,
+    those to the parts of a compound question have the judge's probability that a sentence answers.
 
     Args:
         score: of the best answer that was found, given or withheld; None if there was none.

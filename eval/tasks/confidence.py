@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,10 @@ from qa_system.readers.calibration import (
 )
 
 __all__ = ["Asked", "confidence_fitted", "fit_confidence", "out_of_fold", "weighed_outcomes"]
+
+LEAST_RIGHT: Final = 1 / 3
+"""An answer that is wrong more than twice as often as right is worse than none. The questions that
+are fitted on do not show it: nearly all of them have an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,46 +86,36 @@ def confidence_fitted(
         runs = [consensus_run(own, bare, path=name) for name, own in questions]
         rows = [row for run in runs for row in run.systems["consensus"].rows]
         read = [_asked(row) for row in rows if row.error is None]
-        least = _least(bare)
-        return fit_confidence(read, least, names), out_of_fold(read, least)
+        return fit_confidence(read, names), out_of_fold(read)
     counted_of = [counted_questions(own, bare) for _, own in questions]
-    asked, least = weighed_outcomes([each for own in counted_of for each in own])
-    fitted = replace(fit_confidence(asked, least, names), counting=fit_counting(counted_of))
-    measured = out_of_fold(asked, least)
-    return fitted, {**measured, "counting": counting_out_of_fold(counted_of)}
+    asked = weighed_outcomes([each for own in counted_of for each in own])
+    fitted = replace(fit_confidence(asked, names), counting=fit_counting(counted_of))
+    return fitted, {**out_of_fold(asked), "counting": counting_out_of_fold(counted_of)}
 
 
-def weighed_outcomes(questions: Sequence[Counted]) -> tuple[list[Asked], float]:
-    """Return what the surest sentence of each question is worth, and the least threshold.
-
-    No more questions are answered than the reader alone would answer: its threshold was fitted
-    where many have no answer, as few of those that are labelled over all reviews have none.
+def weighed_outcomes(questions: Sequence[Counted]) -> list[Asked]:
+    """Return what the surest sentence of each question is worth.
 
     Args:
         questions: whose sentences were judged.
     """
-    asked = [
+    return [
         Asked(each.item_id, score, right, bool(each.mentioning))
         for each, (score, right) in zip(questions, surest_out_of_fold(questions), strict=True)
     ]
-    scores = sorted((each.score for each in asked), reverse=True)
-    read = sum(each.is_read for each in questions)
-    return asked, scores[read - 1] if read else 1.0
 
 
-def fit_confidence(
-    asked: Sequence[Asked], least: float, fitted_on: str | None = None
-) -> Confidence:
+def fit_confidence(asked: Sequence[Asked], fitted_on: str | None = None) -> Confidence:
     """Fit the threshold and the probability on questions that were asked.
 
     Args:
         asked: the questions.
-        least: the threshold is this at least.
         fitted_on: what to remember of the questions.
 
     Returns:
         The threshold at which most questions are answered rightly or, where no review answers,
-        not answered; and the sigmoid under which the answers' being right is likeliest.
+        not answered, but one from which on an answer is right with a probability of `LEAST_RIGHT`
+        at least; and the sigmoid under which the answers' being right is likeliest.
 
     Raises:
         EvaluationError: the answers are all right, or all wrong.
@@ -135,21 +129,21 @@ def fit_confidence(
         )
     odds = _odds(asked)
     unanswerable = [not each.answerable for each in asked]
-    fitted = 1 / (1 + np.exp(-fit_threshold(odds, right, unanswerable)))
+    sigmoid = fit_sigmoid(odds, right)
+    threshold = max(fit_threshold(odds, right, unanswerable), sigmoid.inverse(LEAST_RIGHT))
     return Confidence(
-        threshold=round(max(float(fitted), least), 4),
-        right=fit_sigmoid(odds, right),
+        threshold=round(float(1 / (1 + np.exp(-threshold))), 4),
+        right=sigmoid,
         outcomes=tuple((round(each.score, 4), each.right) for each in asked),
         fitted_on=fitted_on,
     )
 
 
-def out_of_fold(asked: Sequence[Asked], least: float, folds: int = FOLDS) -> dict[str, Any]:
+def out_of_fold(asked: Sequence[Asked], folds: int = FOLDS) -> dict[str, Any]:
     """Measure a fit on questions about items that it was not made on.
 
     Args:
         asked: the questions.
-        least: as for `fit_confidence`.
         folds: into how many parts the items are divided; each is measured with what was fitted on
             the others.
 
@@ -170,7 +164,7 @@ def out_of_fold(asked: Sequence[Asked], least: float, folds: int = FOLDS) -> dic
         others = [each for each, at in zip(asked, parts, strict=True) if at != part]
         if not own:
             continue
-        fitted = fit_confidence(others, least)
+        fitted = fit_confidence(others)
         told += [fitted.probability(each.score) for each in own]
         happened += [each.right for each in own]
         given += [each.right for each in own if each.score >= fitted.threshold]
@@ -215,12 +209,3 @@ def _asked(row: Row) -> Asked:
         right=row.output["right"],
         answerable=row.answerable,
     )
-
-
-def _least(settings: Settings) -> float:
-    """Return the reader's own threshold, fitted where many questions have no answer."""
-    from qa_system.pipelines import build_reader, reads_sentences
-
-    reader = build_reader(settings)
-    fitted = reader.calibration_of_sentences if reads_sentences(settings) else reader.calibration
-    return fitted.right(fitted.threshold)

@@ -81,14 +81,12 @@ class Counted:
         sentences: those that were judged.
         mentioning: ids of the reviews that speak of it.
         is_polar: whether yes or no answers it.
-        is_read: whether the reader alone, with a threshold of its own, would answer.
     """
 
     item_id: str
     sentences: tuple[Sentence, ...]
     mentioning: frozenset[str]
     is_polar: bool
-    is_read: bool
 
 
 def counted_questions(questions: Sequence[MarkedQuestion], settings: Settings) -> list[Counted]:
@@ -138,7 +136,6 @@ def _counted(questions: Sequence[MarkedQuestion], settings: Settings) -> Iterato
                 tuple(map(_sentences_of(labels), clauses, quotes)),
                 frozenset(labels),
                 each.polar is True,
-                any(one.answers for one in marked),
             )
 
 

@@ -240,19 +240,29 @@ FITTED = asked(
 
 
 def test_a_fit_is_platt_scaling_on_outcomes():
-    fitted = fit_confidence(FITTED, 0.0, "some")
+    fitted = fit_confidence(FITTED, "some")
     # Three of four are right at .9, one of four at .2.
     assert fitted.probability(0.9) == pytest.approx(0.75, abs=0.02)
     assert fitted.probability(0.2) == pytest.approx(0.25, abs=0.02)
     # Answering at .2 is right 10 times, abstaining 30 times.
     assert 0.2 < fitted.threshold < 0.9
     assert len(fitted.outcomes) == len(FITTED)
-    assert fit_confidence(FITTED, 0.95).threshold == 0.95
+    # Where all questions have an answer, one that is right in a third of the cases is given, and
+    # none that is wrong more often: at .9 half are right, at .2 a tenth.
+    answerable = asked(
+        ("a", 0.9, True, True, 20),
+        ("b", 0.9, False, True, 20),
+        ("c", 0.2, True, True, 4),
+        ("d", 0.2, False, True, 36),
+    )
+    fitted = fit_confidence(answerable)
+    assert fitted.probability(fitted.threshold) == pytest.approx(1 / 3, abs=1e-3)
+    assert 0.2 < fitted.threshold < 0.9
 
 
 def test_only_right_answers_say_nothing():
     with pytest.raises(EvaluationError, match="right answers and wrong ones"):
-        fit_confidence(asked(("a", 0.9, True, True, 3)), 0.0)
+        fit_confidence(asked(("a", 0.9, True, True, 3)))
 
 
 def test_out_of_fold_is_of_other_items():
@@ -265,9 +275,9 @@ def test_out_of_fold_is_of_other_items():
         )
     ]
     odd = asked(("odd", 0.95, False, True, 20))
-    assert out_of_fold(many, 0.5)["ece"] < 0.05
-    assert out_of_fold(many, 0.5)["error"] == 0
-    measured = out_of_fold([*many, *odd], 0.5)
+    assert out_of_fold(many)["ece"] < 0.05
+    assert out_of_fold(many)["error"] == 0
+    measured = out_of_fold([*many, *odd])
     assert measured["error"] == pytest.approx(20 / 100)
     assert measured["folds"] == 5
     assert measured["answered"] == pytest.approx(100 / 180)

@@ -38,9 +38,9 @@ from qa_system.readers.calibration import (
 
 __all__ = ["Asked", "confidence_fitted", "fit_confidence", "out_of_fold", "weighed_outcomes"]
 
-LEAST_RIGHT: Final = 1 / 3
-"""An answer that is wrong more than twice as often as right is worse than none. The questions that
-are fitted on do not show it: nearly all of them have an answer."""
+LEAST: Final = 0.3333
+"""There is no answer below this confidence, at which two of three sentences are no mentions. The
+questions that are fitted on do not show what silence is worth: nearly all have an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +114,8 @@ def fit_confidence(asked: Sequence[Asked], fitted_on: str | None = None) -> Conf
 
     Returns:
         The threshold at which most questions are answered rightly or, where no review answers,
-        not answered, but one from which on an answer is right with a probability of `LEAST_RIGHT`
-        at least; and the sigmoid under which the answers' being right is likeliest.
+        not answered, but `LEAST` at least; and the sigmoid under which the answers' being right is
+        likeliest.
 
     Raises:
         EvaluationError: the answers are all right, or all wrong.
@@ -129,11 +129,10 @@ def fit_confidence(asked: Sequence[Asked], fitted_on: str | None = None) -> Conf
         )
     odds = _odds(asked)
     unanswerable = [not each.answerable for each in asked]
-    sigmoid = fit_sigmoid(odds, right)
-    threshold = max(fit_threshold(odds, right, unanswerable), sigmoid.inverse(LEAST_RIGHT))
+    fitted = 1 / (1 + np.exp(-fit_threshold(odds, right, unanswerable)))
     return Confidence(
-        threshold=round(float(1 / (1 + np.exp(-threshold))), 4),
-        right=sigmoid,
+        threshold=round(max(float(fitted), LEAST), 4),
+        right=fit_sigmoid(odds, right),
         outcomes=tuple((round(each.score, 4), each.right) for each in asked),
         fitted_on=fitted_on,
     )

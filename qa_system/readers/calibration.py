@@ -82,14 +82,6 @@ class Sigmoid:
         """
         return (log_odds - self.center) / self.temperature
 
-    def inverse(self, probability: float) -> float:
-        """Return the log-odds that have a probability.
-
-        >>> Sigmoid(center=2.0, temperature=4.0).inverse(0.5)
-        2.0
-        """
-        return self.center + self.temperature * log_odds_of(probability)
-
 
 @dataclass(frozen=True, slots=True)
 class Calibration:

@@ -38,9 +38,10 @@ from qa_system.readers.calibration import (
 
 __all__ = ["Asked", "confidence_fitted", "fit_confidence", "out_of_fold", "weighed_outcomes"]
 
-LEAST: Final = 0.3333
-"""There is no answer below this confidence, at which two of three sentences are no mentions. The
-questions that are fitted on do not show what silence is worth: nearly all have an answer."""
+LEAST: Final = 0.5
+"""There is no answer below this confidence, at which a sentence is as probably none as it is a
+mention. The questions that are fitted on do not show what silence is worth: nearly all of them have
+an answer."""
 
 
 @dataclass(frozen=True, slots=True)

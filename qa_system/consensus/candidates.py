@@ -116,6 +116,7 @@ def clauses_of(
         if each.answers:
             start, end, fit = _sentence_around(documents[each.document], each)
             chosen.setdefault((each.document, start), (end, fit))
+    best = max((fit for _, fit in chosen.values()), default=0.0)
     marked_of: defaultdict[int, list[Marked]] = defaultdict(list)
     for each in marked:
         marked_of[each.document].append(each)
@@ -127,7 +128,10 @@ def clauses_of(
             end=end,
             text=(documents[place].content or "")[start:end],
             confidence=0.0,
-            signals=Signals(sentence=fit, reader=_best_in(marked_of[place], start, end)),
+            signals=Signals(
+                sentence=fit / best if best > 0 else 0.0,
+                reader=_best_in(marked_of[place], start, end),
+            ),
         )
         for (place, start), (end, fit) in chosen.items()
     ]

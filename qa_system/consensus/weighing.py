@@ -29,7 +29,9 @@ class Signals:
     """What is known of a sentence, apart from its words.
 
     Args:
-        sentence: how well it fits the question, as the retriever scores it.
+        sentence: how well it fits the question, as the retriever scores it; 1: no other sentence
+            of the question's reviews fits better. How high the best score is depends on the words
+            of the question more than on whether it answers.
         reader: log-odds of the best span that the reader marked in it; None: it marked none.
         judge: the judge's log-odds that it answers.
         alike: from 1, it speaks of the item as the question does (both well or both badly), to -1,

@@ -212,7 +212,7 @@ def _confidence(settings: Settings) -> Finding:
         required=False,
         detail="not fitted with this reader, judge, retriever, evidence and budget: it is the "
         "reader's and the judge's own",
-        remedy="Fit it on questions of yours: qa-eval calibrate --pipeline --write.",
+        remedy="Fit it on questions of yours: qa-eval calibrate --pipeline --dataset FILE --write.",
     )
 
 

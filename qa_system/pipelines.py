@@ -116,7 +116,7 @@ def extract(store: ReviewStore, settings: Settings) -> Pipeline:
 
     Returns:
         The pipeline of `retrieve(store, to_read(settings))`, followed by a component `reader`
-        that returns `answers` and `no_answer_probability`.
+        that returns `answers`, `candidates`, `no_answer_probability` and `decision`.
 
     Raises:
         QASystemError: as in `retrieve`.
@@ -141,7 +141,8 @@ def consensus(store: ReviewStore, settings: Settings) -> Pipeline:
     pipeline = extract(store, settings)
     pipeline.add_component("consensus", build_consensus(settings))
     pipeline.connect(f"{last(to_read(settings))}.documents", "consensus.documents")
-    pipeline.connect("reader.answers", "consensus.answers")
+    pipeline.connect("reader.candidates", "consensus.answers")
+    pipeline.connect("reader.decision", "consensus.decision")
     return pipeline
 
 

@@ -28,7 +28,7 @@ from qa_system.config.choices import AnswerMode as Mode
 from qa_system.errors import ClosedError, InvalidArgumentError
 from qa_system.generators.drafts import Draft, drafts
 from qa_system.generators.evidence import evidence, promising
-from qa_system.readers.extractive import Reading
+from qa_system.readers.extractive import SPANS, Reading
 from qa_system.records import Answers, Decision, Question
 from qa_system.stages import timed
 from qa_system.stores import open_store
@@ -44,9 +44,6 @@ if TYPE_CHECKING:
     from qa_system.stores.contract import ReviewStore
 
 __all__ = ["Examination", "Mode", "QASystem"]
-
-SPANS = 64
-"""Spans requested from the reader: as many as there are sentences that may be quoted."""
 
 
 @checked

@@ -112,9 +112,9 @@ def counted_questions(questions: Sequence[MarkedQuestion], settings: Settings) -
 def _counted(questions: Sequence[MarkedQuestion], settings: Settings) -> Iterator[Counted]:
     from qa_system.consensus.summary import Material
     from qa_system.pipelines import build_consensus, build_reader, last, retrieve, to_read
+    from qa_system.readers.extractive import SPANS
     from qa_system.stores import open_store
     from qa_system.stores.filters import of_item
-    from qa_system.system import SPANS
 
     found = to_read(settings)
     reader, builder = build_reader(settings), build_consensus(settings)

@@ -254,7 +254,7 @@ class _Asking:
     settings: GeneratorSettings
 
     def ask(self, labels: Sequence[Label]) -> list[_Asked]:
-        from qa_system.system import SPANS
+        from qa_system.readers.extractive import SPANS
 
         settings = self.settings
         questions = [label.question for label in labels]

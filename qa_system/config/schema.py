@@ -161,8 +161,8 @@ class AnswersSettings(Strict):
     None: the one that ships with the bundled models; `/dev/null`: they stay as they are."""
     max_error: Annotated[float, Field(gt=0, lt=1)] | None = None
     """The share of the answers given that may be wrong, kept with 95 % confidence; None: no
-    promise, and the threshold with the highest score. It is fitted on questions that are not
-    compound."""
+    promise, and the threshold with the highest score. It is not of compound questions, whose
+    parts the reader does not read."""
 
 
 class GeneratorSettings(Strict):

@@ -29,7 +29,7 @@ from qa_system.consensus.stances import parted, statement_of
 from qa_system.consensus.summary import Consensus, Grouped, Material, consensus_of
 from qa_system.consensus.weighing import UNFITTED, Counting, Leaning
 from qa_system.judging import Judge
-from qa_system.opinions import Point, Verdict
+from qa_system.opinions import Decision, Point, Verdict
 from qa_system.retrievers.late_encoder import LateEncoder, section_of
 from qa_system.stages import stage
 from qa_system.stores.filters import selects_one_item
@@ -67,7 +67,8 @@ class ConsensusBuilder:
             reader's threshold. None: they are the reader's own.
         counting: how mentions and stances are told, as `Counting.to_dict` returns it; with
             `fitted`, the surest sentence decides whether there is an answer, by all signals. None:
-            the reader decides, and a mention is told by the judge's probability alone.
+            as in `fitted`; if that has none, the reader decides, and a mention is told by the
+            judge's probability alone.
 
     >>> reviews = [Document(id=f"r{n}", content=text, meta={"item_id": "lamp"}) for n, text in
     ...     enumerate(["Bright enough for reading. Blue.", "Far too dim to read by.", "Arrived."])]
@@ -102,7 +103,8 @@ class ConsensusBuilder:
         self.fitted = fitted
         self.counting = counting
         self._fitted = None if fitted is None else Confidence.from_dict(fitted)
-        self._counting = None if counting is None else Counting.from_dict(counting)
+        own = None if self._fitted is None else self._fitted.counting
+        self._counting = own if counting is None else Counting.from_dict(counting)
         leaning = Leaning() if self._counting is None else self._counting.stances
         self._leaning = leaning if decided is None else replace(leaning, decided=decided)
         chosen = section_of(JudgeSettings, judge, "judge")
@@ -167,11 +169,12 @@ class ConsensusBuilder:
 
         Args:
             own: the reader's; what was fitted with the pipeline takes its place.
-            of_parts: of the parts of a compound question, which the reader does not read.
+            of_parts: of the parts of a compound question: the reader does not read them, so that
+                it is the threshold of a mention.
         """
         if self._fitted is None or (of_parts and self._deciding is None):
             return self.threshold if of_parts else own
-        return self._fitted.probability(self._fitted.threshold)
+        return self._fitted.probability(self.threshold if of_parts else self._fitted.threshold)
 
     def marked_in(
         self, documents: Sequence[Document], spans: Sequence[ExtractedAnswer], own: float = 0.0
@@ -195,15 +198,17 @@ class ConsensusBuilder:
         documents: list[Document],
         answers: list[ExtractedAnswer] | None = None,
         filters: dict[str, Any] | None = None,
+        decision: Decision | None = None,
     ) -> dict[str, Any]:
         """Count what reviews say in answer to one question.
 
         Args:
             query: the question.
             documents: reviews as a `SentenceRetriever` returns them, or whole ones.
-            answers: what the reader found in them.
+            answers: what the reader marked in them: its `candidates`, or its `answers` only.
             filters: by which they were retrieved; there is a verdict only if these select the
                 reviews of one item, or if all reviews are of the same.
+            decision: the reader's, whose threshold says which of the spans are answers; None: all.
 
         Returns:
             `points`, those of most reviews first; `verdict`, None where there is none;
@@ -214,14 +219,13 @@ class ConsensusBuilder:
             InvalidArgumentError: a document has text that UTF-8 cannot hold.
             ModelError: a model cannot be loaded.
         """
-        marked = self.marked_in(documents, answers or [])
+        own = 0.0 if decision is None else decision.threshold
+        marked = self.marked_in(documents, answers or [], own)
         items = {document.meta.get("item_id") for document in documents}
         is_of_one = selects_one_item(filters) or (len(items) == 1 and None not in items)
         parts, is_read = self.parts_of(query), answers is not None
-        materials = [
-            Material(part, documents, marked, 0.0 if is_read and len(parts) == 1 else None)
-            for part in parts
-        ]
+        least = self.threshold_of_answers(own) if is_read and len(parts) == 1 else None
+        materials = [Material(part, documents, marked, least) for part in parts]
         [found] = self.build([(materials, is_of_one)])
         return {
             "points": list(found.points),
@@ -246,9 +250,11 @@ class ConsensusBuilder:
             One for each question, in order.
         """
         materials = list(chain.from_iterable(parts for parts, _ in asked))
-        clauses = of_surest_part(self.judged(materials), [len(parts) for parts, _ in asked])
+        judged = self.judged(materials)
+        surest = list(map(self._surest, materials, judged))
+        clauses = of_surest_part(judged, [len(parts) for parts, _ in asked])
         with stage("consensus"):
-            found = iter(self._grouped(materials, clauses))
+            found = iter(self._grouped(materials, clauses, surest))
             return [
                 consensus_of(
                     [next(found) for _ in parts],
@@ -285,6 +291,7 @@ class ConsensusBuilder:
                     own,
                     of_own,
                     statement=statement,
+                    said=statement_of(each.question),
                     leaning=self._leaning,
                     weighing=None if self._counting is None else self._counting.mentions,
                 )
@@ -300,18 +307,22 @@ class ConsensusBuilder:
         return self._deciding.probability(self._counting.not_said)
 
     def _grouped(
-        self, materials: Sequence[Material], clauses: Sequence[Sequence[Mention]]
+        self,
+        materials: Sequence[Material],
+        clauses: Sequence[Sequence[Mention]],
+        surest: Sequence[float | None],
     ) -> list[Grouped]:
         """Return the points of several questions."""
-        mentions = list(map(self._mentions, materials, clauses))
-        surest = list(map(self._surest, materials, clauses))
+        mentions = list(map(self._mentions, materials, clauses, surest))
         texts = [[mention.told for mention in own] for own in mentions]
         threshold = SIMILAR_WORDS if self.by_words else self.similarity
         return [
             Grouped(
                 material,
                 groups_of(own, alike, threshold, self.same_stance),
-                best,
+                best
+                if self._deciding is None or best is None
+                else self._deciding.probability(best),
                 frozenset(each.review_id for each in judged if self.is_judging),
             )
             for material, own, alike, best, judged in zip(
@@ -319,10 +330,17 @@ class ConsensusBuilder:
             )
         ]
 
-    def _mentions(self, material: Material, clauses: Sequence[Mention]) -> list[Mention]:
+    def _mentions(
+        self, material: Material, clauses: Sequence[Mention], surest: float | None
+    ) -> list[Mention]:
         documents, marked = material.documents, material.marked
         if self._deciding is not None:
-            return weighed_mentions(clauses, documents, marked, self.threshold, self._deciding)
+            is_part = material.reader_threshold is None
+            least = self.threshold if is_part else self._deciding.threshold
+            if surest is None or surest < least:
+                return []
+            threshold = min(self.threshold, surest)
+            return weighed_mentions(clauses, documents, marked, threshold, self._deciding)
         return mentions_in(
             clauses,
             documents,
@@ -333,11 +351,13 @@ class ConsensusBuilder:
         )
 
     def _surest(self, material: Material, clauses: Sequence[Mention]) -> float | None:
-        """Return the highest confidence of what decides whether there is an answer."""
+        """Return the highest confidence of what decides whether there is an answer.
+
+        It is told before sentences are left to one part of a compound question: what answers two
+        parts makes both of them answered.
+        """
         is_judges = self._deciding is not None or material.reader_threshold is None
-        told = [each.confidence for each in (clauses if is_judges else material.marked)]
-        if self._deciding is not None:
-            told = list(map(self._deciding.probability, told))
+        told = (each.confidence for each in (clauses if is_judges else material.marked))
         return max(told, default=None)
 
     def _alike(self, texts: Sequence[Sequence[str]]) -> list[FloatArray]:

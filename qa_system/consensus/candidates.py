@@ -215,25 +215,19 @@ def weighed_mentions(
     threshold: float,
     fitted: Confidence,
 ) -> list[Mention]:
-    """Return the mentions among clauses whose confidences weigh all signals.
-
-    The surest clause decides whether there is an answer, and is a mention then.
+    """Return the mentions among the clauses of a question that has an answer, by all signals.
 
     Args:
         clauses: judged and weighed.
         documents: of the question.
         marked: what the reader marked in them; it is what is quoted of a clause.
-        threshold: the confidence from which on another clause is a mention.
-        fitted: from which confidence of the surest on there is an answer, and how probably a
-            mention of a confidence is right.
+        threshold: the confidence from which on a clause is a mention.
+        fitted: how probably a mention of a confidence is right.
     """
-    surest = max((each.confidence for each in clauses), default=0.0)
-    if surest < fitted.threshold:
-        return []
     found = [
         replace(each, confidence=fitted.probability(each.confidence))
         for each in clauses
-        if each.confidence >= min(threshold, surest)
+        if each.confidence >= threshold
     ]
     return _quotes(found, documents, marked)
 

@@ -104,7 +104,7 @@ class Confidence:
                 f"no threshold keeps the error at {max_error:g} with 95 % confidence"
                 + ("" if lowest is None else f"; the lowest error that one keeps is {lowest:g}"),
                 where=f"answers.max_error, on {self.fitted_on}",
-                remedy="Fit on more questions (qa-eval calibrate --pipeline --write)"
+                remedy="Fit on more questions (qa-eval calibrate --pipeline --dataset FILE --write)"
                 + ("." if lowest is None else f", or set answers.max_error to {lowest:g} or more."),
             )
         return replace(self, threshold=max(threshold, self.threshold))
@@ -184,7 +184,7 @@ def confidence_of(settings: Settings, *, reads_sentences: bool) -> Confidence | 
         if settings.answers.confidence and all(each.reader != key.reader for each in kept):
             _log.warning(
                 "%s: nothing in it was fitted to the reader %s, whose own confidences are used. "
-                "Fit it: qa-eval calibrate --pipeline --write",
+                "Fit it: qa-eval calibrate --pipeline --dataset FILE --write",
                 settings.answers.confidence,
                 settings.reader.model,
             )
@@ -194,8 +194,8 @@ def confidence_of(settings: Settings, *, reads_sentences: bool) -> Confidence | 
         raise ConfigError(
             "no error is known of a pipeline that was not fitted",
             where="answers.max_error",
-            remedy="Fit it with these settings: qa-eval calibrate --pipeline --write. Without "
-            "reader.no_answer_threshold and reader.temperature.",
+            remedy="Fit it with these settings: qa-eval calibrate --pipeline --dataset FILE "
+            "--write. Without reader.no_answer_threshold and reader.temperature.",
         )
     return found.with_error(settings.answers.max_error)
 
@@ -244,7 +244,7 @@ def _unreadable(error: Exception, where: str | None) -> ModelError:
         f"the fitted confidences cannot be read: {told}",
         where=where,
         remedy=f"Name another file (answers.confidence), or {anew}: "
-        "qa-eval calibrate --pipeline --write.",
+        "qa-eval calibrate --pipeline --dataset FILE --write.",
     )
 
 

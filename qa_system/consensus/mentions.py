@@ -11,6 +11,7 @@ from qa_system.consensus.stances import signals_of
 from qa_system.consensus.weighing import Leaning, Signals, Weighing
 from qa_system.opinions import Polarity, Stance
 from qa_system.records import AnswerSpan
+from qa_system.texts.sizing import answer_on_sizing
 from qa_system.ties import tie_breaker
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def judged_mentions(
     judged: Judgements,
     *,
     statement: Judgements | None,
+    said: str = "",
     leaning: Leaning,
     weighing: Weighing | None = None,
 ) -> list[Mention]:
@@ -83,7 +85,8 @@ def judged_mentions(
         judged: of each of them.
         statement: of the question as a statement (`statement_of`); None: yes or no does not answer
             it, and no stance is decided.
-        leaning: tells their stances.
+        said: what this statement says.
+        leaning: tells their stances, where no rule does (`answer_on_sizing`).
         weighing: tells how probably they are mentions; None: the judge does.
     """
     from qa_system.judging import POLARITIES
@@ -97,7 +100,9 @@ def judged_mentions(
             replace(
                 clause,
                 confidence=answers if weighing is None else weighing.probability(signals),
-                stance=None if statement is None else leaning.stance(signals),
+                stance=None
+                if statement is None
+                else answer_on_sizing(said, clause.text) or leaning.stance(signals),
                 polarity=POLARITIES[polarities[at]],
                 subjective=bool(judged.subjective[at] >= 0.5),
                 signals=signals,

@@ -46,8 +46,8 @@ class Grouped:
     Args:
         material: what they were found in.
         groups: those that say the same, those of most reviews first.
-        surest: the highest confidence of the reader, if it decides, else of the judge, whether
-            there is a mention or not; None: there is none.
+        surest: the highest confidence of what decides whether there is an answer: a sentence's by
+            all signals, the reader's or the judge's; None: there is none.
         judged: the reviews of which sentences were judged.
     """
 

@@ -40,6 +40,8 @@ INT8_BATCH_TOKENS = 1
 """Each window alone: int8 has one scale for all activations of a pass, so a window's logits would
 depend on its company, and an answer on what else was asked. On a CPU it costs nothing."""
 
+SPANS = 64
+"""Candidates of a question: as many as there are sentences that may be quoted."""
 QUESTIONS_AT_ONCE = 256
 """Questions whose windows are held at a time, however many are asked in one call."""
 
@@ -185,7 +187,10 @@ class ExtractiveReader:
         return self._ready().of_sentences
 
     @component.output_types(
-        answers=list[ExtractedAnswer], no_answer_probability=float, decision=Decision
+        answers=list[ExtractedAnswer],
+        candidates=list[ExtractedAnswer],
+        no_answer_probability=float,
+        decision=Decision,
     )
     def run(
         self, query: str, documents: list[Document], top_k: int | None = None
@@ -198,16 +203,19 @@ class ExtractiveReader:
             top_k: takes the place of the component's own.
 
         Returns:
-            `answers`, best first; `decision`, whether there are any and why;
+            `answers`, best first; `candidates`, the best `SPANS`, whatever the threshold;
+            `decision`, whether there are any and why;
             `no_answer_probability`, see `ExtractiveReader`.
 
         Raises:
             EmptyQuestionError: the question has no words.
             QuestionTooLongError: the question leaves too little room for a review.
         """
-        [reading] = self.read([query], [documents], top_k)
+        top_k = self.top_k if top_k is None else top_k
+        [reading] = self.read([query], [documents], max(top_k, SPANS))
         return {
-            "answers": list(reading.answers),
+            "answers": list(reading.answers[:top_k]),
+            "candidates": list(reading.candidates),
             "no_answer_probability": reading.no_answer_probability,
             "decision": reading.decision,
         }

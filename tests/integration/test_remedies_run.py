@@ -49,7 +49,7 @@ ELSEWHERE = {
     "qa distill TEACHER --layers 3": "test_distill.py",
     "qa export CHECKPOINT --precision int8 --out FOLDER": "test_export.py",
     "qa-eval adapt --out FOLDER": "test_adaptation.py",
-    "qa-eval calibrate --pipeline --write": "test_confidence.py",
+    "qa-eval calibrate --pipeline --dataset FILE --write": "test_confidence.py",
     "qa-eval calibrate --write": "test_eval_cli.py",
     "qa-eval consensus --reviews DATA": "test_confidence.py",
     "qa-index digest --item NAME": "test_digest_job.py",

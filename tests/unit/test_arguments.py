@@ -99,8 +99,8 @@ CHECKED_ELSEWHERE = {
     # together, by `refuse_unpaired` and `questions_of`; what a caller is told by; Haystack's own
     *("questions", "scored", "on_progress", "data", "values"),
     # of the consensus and of digests: parts that a pipeline or a job puts together
-    *("answers", "asked", "by_words", "catalogue", "counting", "embed", "extracted", "fitted"),
-    *("generation", "materials", "own", "spans"),
+    *("answers", "asked", "by_words", "catalogue", "counting", "decision", "embed", "extracted"),
+    *("fitted", "generation", "materials", "of_parts", "own", "spans"),
     # of what `with` passes
     *("kind", "error", "trace", "traceback"),
 }

@@ -247,7 +247,7 @@ def test_a_fit_is_platt_scaling_on_outcomes():
     # Answering at .2 is right 10 times, abstaining 30 times.
     assert 0.2 < fitted.threshold < 0.9
     assert len(fitted.outcomes) == len(FITTED)
-    # Where all questions have an answer, silence is worth nothing; one half is the least.
+    # Where all questions have an answer, abstaining is worth nothing; one half is the least.
     answerable = asked(("a", 0.9, True, True, 20), ("b", 0.2, False, True, 9), ("c", 0.2, 1, 1, 1))
     assert fit_confidence(answerable).threshold == 0.5
 

@@ -40,8 +40,8 @@ __all__ = ["Asked", "confidence_fitted", "fit_confidence", "out_of_fold", "weigh
 
 LEAST: Final = 0.5
 """There is no answer below this confidence, at which a sentence is as probably none as it is a
-mention. The questions that are fitted on do not show what abstaining is worth: nearly all of them have
-an answer."""
+mention. The questions that are fitted on do not show what abstaining is worth: nearly all of them
+have an answer."""
 
 
 @dataclass(frozen=True, slots=True)

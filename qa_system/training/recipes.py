@@ -299,9 +299,10 @@ class GeneratorTraining(Training):
     """Where it starts: a BART, T5 or RAG checkpoint; with `decoder_layers`, an encoder."""
     decoder_layers: Positive | None = None
     """A small BART is built of the encoder that `model` names, with so many layers of decoder."""
-    objective: Literal["answer", "denoise"] = "answer"
+    objective: Literal["answer", "denoise", "question"] = "answer"
     """`answer`: the annotators' answers. `denoise`: the sources' texts alone teach to find a
-    stretch of a text and to copy it; the next run's `model` is then this one's folder."""
+    stretch of a text and to copy it; the next run's `model` is then this one's folder. `question`:
+    the other way round, an answer and the text around it become the question (`qa questions`)."""
     train: tuple[Source, ...]
     dev: tuple[Source, ...]
     """Early stopping by the F1 of greedy answers; each source counts as much as the next."""
@@ -337,8 +338,8 @@ class GeneratorTraining(Training):
 
     @model_validator(mode="after")
     def _retrieval_where_it_means_something(self) -> Self:
-        if self.objective == "denoise" and self.documents != 1:
-            message = "`objective: denoise` reads a text alone: set `documents: 1`"
+        if self.objective != "answer" and self.documents != 1:
+            message = f"`objective: {self.objective}` reads a text alone: set `documents: 1`"
             raise ValueError(message)
         if self.documents == 1 and (self.question_encoder or self.passage_encoder):
             message = "an encoder weighs documents, and `documents: 1` leaves nothing to weigh"

@@ -178,3 +178,31 @@ def test_a_store_is_asked_in_the_forms_of_its_own_questions(reviews: Path, tmp_p
     record = json.loads(out.with_name("questions.record.json").read_text())
     assert record["made_with"]["generator"]["forms"] == {"any thoughts on the {aspect}": 1}
     assert read_dataset(out).labels
+
+
+def test_an_adaptation_generates_from_the_texts_that_are_learnt_from(tmp_path: Path) -> None:
+    from eval.adaptation.generated import Generation, generated_labels
+    from qa_system.readers.extractive import ExtractiveReader
+    from qa_system.records import Label
+    from qa_system.training.recipes import Adaptation
+
+    labels = [
+        Label(f"{item}-{at}", "Any good?", item, f"{item}-{at}", text, ())
+        for item, texts in (("bottle", BOTTLE), ("lamp", LAMP))
+        for at, text in enumerate(texts)
+    ]
+    splits = {"train": labels, "dev": [labels[0]], "test": [labels[2]]}
+    generation = Generation(ExtractiveReader("bundled:reader"))
+    recipe = Adaptation(dev_of_fold=0.5)
+    places, told = generated_labels(generation, splits, recipe, tmp_path / "out")
+    train, dev = (read_dataset(places[split]).labels for split in ("train", "dev"))
+    assert (told["train"]["labels"], told["dev"]["labels"]) == (len(train), len(dev))
+    assert {label.item_id for label in train} ^ {label.item_id for label in dev} == {
+        "bottle",
+        "lamp",
+    }
+    contexts = {label.context for label in (*train, *dev)}
+    assert contexts <= {label.context for label in labels} - {BOTTLE[2]}
+    assert not any(label.question == "Any good?" for label in (*train, *dev))
+    again, _ = generated_labels(generation, splits, recipe, tmp_path / "out")
+    assert [read_dataset(again[split]).labels for split in ("train", "dev")] == [train, dev]

@@ -30,8 +30,8 @@ _DEGREE: Final = re.compile(
     rf"\b(?:is|are|was|were)(?:n't| not)? (?:\w+ )?{ADJECTIVE}\b", re.IGNORECASE
 )
 _FREE_WORDS: Final = """
-    how what is are was were be do does did you your people it its this these the think thoughts like
-    about of on good bad nice ok okay any anyone that really so with we i can tell me describe
+    how what is are was were be do does did you your people it its this these the think thoughts
+    like about of on good bad nice ok okay any anyone that really so with we i can tell me describe
     opinion opinions experience
 """.split()  # noqa: SIM905 (read as a text)
 """Words of a form that fits any aspect; one with others asks for something certain."""

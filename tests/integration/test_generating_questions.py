@@ -157,6 +157,10 @@ def test_labels_of_another_run_and_files_of_others_are_left_alone(
     assert other.read_text() == "my notes\n"
     stricter = run(reviews, other, "--restart", "--overlap", "0.9", "--unanswerable", "0")
     assert 0 < stricter["labels"] < made[1]["counts"]["kept"]
+    written = reviews.read_bytes()
+    done = run(reviews, reviews, "--restart", code=1)
+    assert "would overwrite the reviews" in str(done.exception)
+    assert reviews.read_bytes() == written
     assert "Name a file.jsonl" in str(run(reviews, tmp_path / "x.csv", code=1).exception)
 
 

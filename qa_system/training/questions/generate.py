@@ -16,6 +16,7 @@ from haystack import Document
 from qa_system.aspects.words import words
 from qa_system.consensus.quotes import review_of
 from qa_system.console.progress import progress
+from qa_system.errors import ConfigError
 from qa_system.models.locate import locate, weights_hash
 from qa_system.records import AnswerSpan, Label
 from qa_system.training.questions.candidates import Candidate, candidates_of, without_copies
@@ -118,6 +119,12 @@ def generate_questions(
         ConfigError: the file was made with something else, or cannot be written.
         QASystemError: the reviews or a model cannot be read.
     """
+    if Path(corpus.place).resolve() == out.resolve():
+        raise ConfigError(
+            "the labels would overwrite the reviews",
+            where=str(out),
+            remedy="Name another file: qa questions --out FILE.",
+        )
     reader = locate(makers.reader.model)
     made_with = {
         "reviews": corpus.digest(),

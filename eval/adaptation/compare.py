@@ -105,7 +105,6 @@ def adapt(
     runs = {name: _run(found[name], readers, ingredients, *part) for name, part in asked.items()}
     summaries = {name: summarise(run, resamples=resamples) for name, run in runs.items()}
     _save_runs(runs, summaries, asked, out)
-    folds = _cross_validated(divided, ingredients, out / "folds", resamples)
     result = {
         "domain": _about(data, splits),
         "generated": generated,
@@ -115,7 +114,7 @@ def adapt(
             name: _cost(source, runs[name], summaries[name], resamples)
             for name, (source, _) in general.items()
         },
-        "folds": folds,
+        "folds": _cross_validated(divided, ingredients, out / "folds", resamples),
     }
     _write(result, summaries[TEST], out)
     return result

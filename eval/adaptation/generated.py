@@ -57,33 +57,16 @@ def generated_labels(
         out: a folder for the labels.
 
     Returns:
-        The files `train` and `dev`, and what is told of them: `labels`, `answered`, by split.
+        The files `train` and `dev`, and by split what is told of them: `labels`,
+        `answered`, `items`.
 
     Raises:
         EvaluationError: there are too few labels to divide.
         QASystemError: a file or a model cannot be read.
     """
-    tested = {label.context for label in splits["test"]}
-    if generation.file is None:
-        texts = [label for label in splits["train"] if label.context not in tested]
-        fresh: Sequence[Label] = _asked(generation.reader, texts, recipe.seed, out)
-    else:
-        found = read_dataset(generation.file).labels
-        fresh = [label for label in found if label.context not in tested]
-        if len(fresh) < len(found):
-            _log.info(
-                "%d of %d generated labels are about texts of the test split: not learnt from",
-                len(found) - len(fresh),
-                len(found),
-            )
+    fresh = _untested(generation, splits, recipe.seed, out)
     try:
-        divided = split_labels(
-            [_with_item(label) for label in fresh],
-            "item",
-            test=0,
-            dev=recipe.dev_of_fold,
-            seed=recipe.seed,
-        )
+        divided = split_labels(fresh, "item", test=0, dev=recipe.dev_of_fold, seed=recipe.seed)
     except DataError as error:
         raise EvaluationError(
             f"{len(fresh)} generated labels cannot be divided: {error.what}",
@@ -93,15 +76,34 @@ def generated_labels(
     parts = {
         split: [label for label in divided if label.split == split] for split in ("train", "dev")
     }
-    told = {
-        split: {
-            "labels": len(part),
-            "answered": sum(label.is_answerable for label in part),
-            "items": len({label.item_id for label in part}),
-        }
-        for split, part in parts.items()
+    return write_splits(parts, out), {split: _told(part) for split, part in parts.items()}
+
+
+def _told(labels: Sequence[Label]) -> dict[str, int]:
+    return {
+        "labels": len(labels),
+        "answered": sum(label.is_answerable for label in labels),
+        "items": len({label.item_id for label in labels}),
     }
-    return write_splits(parts, out), told
+
+
+def _untested(
+    generation: Generation, splits: Mapping[str, Sequence[Label]], seed: int, out: Path
+) -> list[Label]:
+    """Return generated labels, each of an item, about texts that the test split has not."""
+    tested = {label.context for label in splits["test"]}
+    if generation.file is None:
+        texts = [label for label in splits["train"] if label.context not in tested]
+        return list(_asked(generation.reader, texts, seed, out))
+    found = read_dataset(generation.file).labels
+    fresh = [_with_item(label) for label in found if label.context not in tested]
+    if len(fresh) < len(found):
+        _log.info(
+            "%d of %d generated labels are about texts of the test split: not learnt from",
+            len(found) - len(fresh),
+            len(found),
+        )
+    return fresh
 
 
 def _asked(

@@ -196,7 +196,7 @@ class _Stored:
             raise DataError(
                 "the store has no review of an item",
                 where=self.place,
-                remedy="Write some: qa-index run --source FILE.",
+                remedy="Write some: qa-index run --source reviews.csv.",
             )
         return found
 

@@ -115,7 +115,8 @@ def open_output(
             raise ConfigError(
                 "the file is there, and no run was stopped in it",
                 where=str(path),
-                remedy="Name another file: qa questions --out FILE; or write over it: --restart.",
+                remedy="Name another file: qa questions --out FILE; or write over it: "
+                "qa questions --restart.",
             )
         with path.open("ab") as stream:
             stream.truncate(0 if done is None else done["bytes"])

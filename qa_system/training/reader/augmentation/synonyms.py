@@ -40,7 +40,7 @@ SAME_BEGINNING: Final = 4
 
 _NUMBERS: Final = """
     zero eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty
-    forty fifty sixty seventy eighty ninety million billion half quarter double triple
+    forty fifty sixty seventy eighty ninety million billion half quarter triple
 """.split()  # noqa: SIM905 (read as a text)
 _OPPOSITES: Final = frozenset(
     frozenset(pair.split("/"))
@@ -52,14 +52,14 @@ _OPPOSITES: Final = frozenset(
     success/failure increase/decrease gain/loss profit/loss entrance/exit entry/exit input/output
     upload/download buyer/seller lender/borrower hardware/software male/female boy/girl boys/girls
     uncle/aunt nephew/niece grandmother/grandfather king/queen love/hate pleasure/pain peace/war
-    truth/lie life/death birth/death friend/enemy victory/defeat noise/silence sound/silence
+    truth/lie life/death birth/death friend/enemy victory/defeat
     light/darkness comfort/discomfort hope/despair praise/blame wealth/poverty arrival/departure
     question/answer cause/effect minimum/maximum majority/minority asleep/awake alive/dead
     breakfast/dinner lunch/dinner breakfast/lunch
     """.split()  # noqa: SIM905 (read as a text)
 )
 _PLURALS: Final = {"feet": "foot", "teeth": "tooth", "mice": "mouse", "geese": "goose"}
-_NEGATIONS: Final = ("un", "in", "im", "ir", "dis", "non", "mis", "anti")
+_NEGATIONS: Final = ("un", "in", "im", "ir", "dis", "non", "anti")
 
 
 def synonyms_of(texts: Iterable[str], source: str, similarity: float) -> Synonyms:

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from eval.adaptation.generated import generated_labels
 from eval.adaptation.readers import (
     GENERAL_ONLY,
     Ingredients,
@@ -50,6 +51,7 @@ PRIMARY = "f1"
 KEPT = ("f1", "forced_has_ans_f1")
 TEST = "test"
 HELD_OUT = "held-out"
+GENERATED = "generated"
 
 Splits = Mapping[str, Sequence[Label]]
 
@@ -73,7 +75,8 @@ def adapt(
     Args:
         data: the domain, with the splits train, dev and test.
         ingredients: what the readers are trained from.
-        out: a folder. It gets the domain's splits as SQuAD JSON (`data/`), the test split's run
+        out: a folder. It gets the domain's splits as SQuAD JSON (`data/`), generated labels
+            (`generated/`), the test split's run
             as `qa-eval reader --out` writes one, `summary.json`, `adaptation.html`, `scores.png`,
             a run for each held-out source (`held-out/`) and the folds (`folds/`).
         held_out: general questions that no reader is trained on: they measure the cost.
@@ -95,23 +98,23 @@ def adapt(
         _refuse_trained_on(source, part.labels, ingredients)
     divided = [] if number_of_folds is None else _divided(data, number_of_folds, ingredients.recipe)
 
-    readers = _trained(ingredients, splits, out)
+    readers, generated = _trained(ingredients, splits, out)
     asked = {TEST: (splits["test"], data)}
     asked |= {name: (part.labels, part) for name, (_, part) in general.items()}
     found, calibrations = _evaluated(readers, ingredients, splits["dev"], asked, general)
     runs = {name: _run(found[name], readers, ingredients, *part) for name, part in asked.items()}
     summaries = {name: summarise(run, resamples=resamples) for name, run in runs.items()}
     _save_runs(runs, summaries, asked, out)
-    folds = _cross_validated(divided, ingredients, out / "folds", resamples)
     result = {
         "domain": _about(data, splits),
+        "generated": generated,
         "readers": _about_readers(readers, calibrations, summaries[TEST]),
         **_compared(runs[TEST], summaries[TEST], resamples),
         "held_out": {
             name: _cost(source, runs[name], summaries[name], resamples)
             for name, (source, _) in general.items()
         },
-        "folds": folds,
+        "folds": _cross_validated(divided, ingredients, out / "folds", resamples),
     }
     _write(result, summaries[TEST], out)
     return result
@@ -217,14 +220,25 @@ def _about(data: Dataset, splits: Splits) -> dict[str, Any]:
     }
 
 
-def _trained(ingredients: Ingredients, splits: Splits, out: Path) -> dict[str, str]:
-    """Train the readers that are trained; return each reader's model."""
+def _trained(
+    ingredients: Ingredients, splits: Splits, out: Path
+) -> tuple[dict[str, str], dict[str, Any] | None]:
+    """Train the readers that are trained.
+
+    Returns:
+        Each reader's model, and what is told of generated labels; None: there are none.
+    """
     places = write_splits(splits, out / "data")
-    trainings = ingredients.trainings(places["train"], places["dev"])
+    generated, told = None, None
+    if ingredients.generation is not None:
+        generated, told = generated_labels(
+            ingredients.generation, splits, ingredients.recipe, out / GENERATED
+        )
+    trainings = ingredients.trainings(places["train"], places["dev"], generated)
     for number, (name, settings) in enumerate(trainings.items(), start=1):
         _log.info("reader %d of %d: %s", number, len(trainings), name)
         train_once(settings, out / name)
-    return {GENERAL_ONLY: ingredients.general} | {name: str(out / name) for name in trainings}
+    return {GENERAL_ONLY: ingredients.general} | {name: str(out / name) for name in trainings}, told
 
 
 def _evaluated(
@@ -325,7 +339,7 @@ def _cross_validated(
     for number, fold in enumerate(divided, start=1):
         name = f"{number}-of-{len(divided)}"
         _log.info("fold %s", name)
-        readers = _trained(ingredients, fold.splits, out / name)
+        readers, _ = _trained(ingredients, fold.splits, out / name)
         asked = {name: (fold.splits["test"], fold.data)}
         systems, _ = _evaluated(readers, ingredients, fold.splits["dev"], asked)
         found.append(systems[name])

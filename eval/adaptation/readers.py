@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from eval.adaptation.generated import Generation
 from eval.runs.wording import dotted
 from eval.tasks.calibration import fit_to
 from eval.tasks.reader import evaluate_reader
@@ -28,6 +29,7 @@ __all__ = [
     "DOMAIN_ONLY",
     "GENERAL_ONLY",
     "GENERAL_THEN_DOMAIN",
+    "GENERAL_THEN_GENERATED",
     "WITH_REPLAY",
     "Ingredients",
     "open_reader",
@@ -38,6 +40,7 @@ __all__ = [
 
 GENERAL_ONLY = "general-only"
 GENERAL_THEN_DOMAIN = "general-then-domain"
+GENERAL_THEN_GENERATED = "general-then-generated"
 WITH_REPLAY = "general-then-domain-with-replay"
 DOMAIN_ONLY = "domain-only"
 
@@ -55,6 +58,8 @@ class Ingredients:
         replay: general data that one reader is also trained on; none: there is no such reader.
         replay_dev: general data that this reader is tuned on, with the domain's dev split.
         recipe: how all of them are trained.
+        generation: where labels come from that one reader is trained on instead of the domain's;
+            None: there is no such reader.
 
     Raises:
         ModelError: a model is missing.
@@ -67,6 +72,7 @@ class Ingredients:
     replay: tuple[Source, ...]
     replay_dev: tuple[Source, ...]
     recipe: Adaptation
+    generation: Generation | None = None
 
     def __post_init__(self) -> None:
         for name in (self.general, self.start):
@@ -78,12 +84,15 @@ class Ingredients:
                 )
         reader_settings(self.general, self.recipe)
 
-    def trainings(self, train: Path, dev: Path) -> dict[str, ReaderTraining]:
+    def trainings(
+        self, train: Path, dev: Path, generated: Mapping[str, Path] | None = None
+    ) -> dict[str, ReaderTraining]:
         """Return how each reader is trained on a domain; the general one is not trained.
 
         Args:
             train: a SQuAD file of the domain.
             dev: another.
+            generated: files `train` and `dev` of generated labels; None: there are none.
 
         Raises:
             DataError: a replayed source or its split is missing.
@@ -91,6 +100,10 @@ class Ingredients:
         domain = Source(path=str(train), held_out=self.recipe.held_out)
         tuned = Source(path=str(dev))
         found = {GENERAL_THEN_DOMAIN: self._training(self.general, (domain,), (tuned,))}
+        if generated is not None:
+            asked = Source(path=str(generated["train"]), held_out=self.recipe.held_out)
+            tuned_on = Source(path=str(generated["dev"]))
+            found[GENERAL_THEN_GENERATED] = self._training(self.general, (asked,), (tuned_on,))
         if self.replay:
             replayed = _replayed(self.replay, _questions(domain), self.recipe.replay)
             found[WITH_REPLAY] = self._training(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -66,6 +67,32 @@ FoldsOption = Annotated[
     int | None,
     typer.Option(min=2, help="Also cross-validate with so many folds, over all splits joined."),
 ]
+LabelsOption = Annotated[
+    Literal["given", "generated"],
+    typer.Option(
+        "--labels",
+        help="generated: also train a reader on questions generated from the training texts, and "
+        "on no label of the domain.",
+    ),
+]
+GeneratedOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--generated",
+        metavar="FILE",
+        help="Generated labels to train that reader on: what qa questions wrote. Default: the "
+        "rules ask about the training texts.",
+    ),
+]
+RoundTripOption = Annotated[
+    str | None,
+    typer.Option(
+        "--round-trip",
+        metavar="READER",
+        help="Keep generated questions whose answers this reader finds again. Default: the "
+        "general reader.",
+    ),
+]
 RecipeSetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe, e.g. epochs=3."),
@@ -82,6 +109,9 @@ def adapt(
     held_out: HeldOutOption = None,
     recipe: RecipeOption = None,
     folds: FoldsOption = None,
+    labels: LabelsOption = "given",
+    generated: GeneratedOption = None,
+    round_trip: RoundTripOption = None,
     set_: RecipeSetOption = None,
     resamples: ResamplesOption = 10_000,
     as_json: JsonOption = False,
@@ -92,17 +122,24 @@ def adapt(
     """
     from eval.adaptation.compare import PAGE
     from eval.adaptation.compare import adapt as run
-    from eval.adaptation.readers import Ingredients, source_of
+    from eval.adaptation.generated import Generation
+    from eval.adaptation.readers import Ingredients, open_reader, source_of
     from eval.datasets import load_dataset
     from qa_system.training.recipes import Adaptation, load_training
 
+    if labels == "given" and (generated is not None or round_trip is not None):
+        raise typer.BadParameter("--generated and --round-trip go with --labels generated")
+    told = load_training(Adaptation, recipe, set_ or ())
     ingredients = Ingredients(
         general,
         start,
         tuple(map(source_of, replay or ())),
         tuple(map(source_of, replay_dev or ())),
-        load_training(Adaptation, recipe, set_ or ()),
+        told,
     )
+    if labels == "generated":
+        reader, _ = open_reader(round_trip or general, told)
+        ingredients = replace(ingredients, generation=Generation(reader, generated))
     result = run(
         load_dataset(domain),
         ingredients,

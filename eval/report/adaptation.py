@@ -23,6 +23,7 @@ def print_adaptation(adaptation: Mapping[str, Any]) -> None:
         adaptation["references"],
         adaptation["headline"],
         [
+            *_on_generated(adaptation["generated"]),
             *(f"{in_words(e)}." for e in adaptation["against_general"] if e["metric"] == "f1"),
             *(f"Every item is {value} in training." for value in parts if len(parts) == 1),
         ],
@@ -39,6 +40,16 @@ def print_adaptation(adaptation: Mapping[str, Any]) -> None:
         _print_cost(name, cost)
     if adaptation["folds"]:
         _print_folds(adaptation["folds"], adaptation["headline"])
+
+
+def _on_generated(generated: Mapping[str, Any] | None) -> list[str]:
+    """Say what a reader learnt from that had no label of the domain."""
+    if generated is None:
+        return []
+    train = generated["train"]
+    asked = counted(train["labels"], "generated question")
+    answered = f"{train['answered']:,} with an answer"
+    return [f"general-then-generated learnt from {asked} ({answered}), no label of the domain."]
 
 
 def _print_cost(name: str, cost: Mapping[str, Any]) -> None:

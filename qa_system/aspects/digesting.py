@@ -22,7 +22,7 @@ from qa_system.judging import Judge
 from qa_system.opinions import Polarity
 from qa_system.ties import tie_breaker
 
-__all__ = ["MIN_REVIEWS", "Digester"]
+__all__ = ["MIN_REVIEWS", "Digester", "names_of"]
 
 MIN_REVIEWS: Final = 3
 ASPECTS: Final = 10
@@ -94,7 +94,7 @@ class Digester:
     def _aspects(self, documents: Sequence[Document]) -> list[Aspect]:
         texts = [each.content or "" for each in documents]
         found = find_aspects(
-            texts, self._catalogue, self._embed, CANDIDATES, names=_names(documents)
+            texts, self._catalogue, self._embed, CANDIDATES, names=names_of(documents)
         )
         named = clauses_naming(found, documents)
         judged = self._judge.judge(
@@ -143,7 +143,7 @@ def _opinions(mentions: Sequence[Mention]) -> int:
     return sum(each.polarity != "neither" for each in mentions)
 
 
-def _names(documents: Sequence[Document]) -> set[str]:
+def names_of(documents: Sequence[Document]) -> set[str]:
     """Return the stems of the item's name: the last word of what all reviews' metadata agree on.
 
     A title such as "Whirlandt 900 W Blender" ends with what the item is.

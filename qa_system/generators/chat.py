@@ -29,7 +29,16 @@ from qa_system.texts.passages import matched
 if TYPE_CHECKING:
     from haystack.components.generators.chat.types import ChatGenerator
 
-__all__ = ["NO_ANSWER", "ReviewChat", "cited", "prompt", "review_chat"]
+__all__ = [
+    "NO_ANSWER",
+    "ReviewChat",
+    "cited",
+    "prompt",
+    "quoted",
+    "reply_to",
+    "review_chat",
+    "without_thoughts",
+]
 
 NO_ANSWER = "NO_ANSWER"
 """What the model is told to reply where the reviews don't say."""
@@ -63,8 +72,8 @@ def prompt(question: str, texts: Sequence[str]) -> list[ChatMessage]:
     [1] "Quiet."
     [2] "Say \\"yes\\"."
     """
-    lines = [f"Question: {_quoted(question)}", "Reviews:"]
-    lines += [f"[{number}] {_quoted(text)}" for number, text in enumerate(texts, start=1)]
+    lines = [f"Question: {quoted(question)}", "Reviews:"]
+    lines += [f"[{number}] {quoted(text)}" for number, text in enumerate(texts, start=1)]
     return [ChatMessage.from_system(RULES), ChatMessage.from_user("\n".join(lines))]
 
 
@@ -85,7 +94,7 @@ def cited(reply: str, reviews: int) -> tuple[str, tuple[int, ...]] | None:
     >>> cited("It lasts ten hours.", reviews=2), cited("Ten hours [1][3].", reviews=2)
     (None, None)
     """
-    reply = _THOUGHTS.sub("", reply)
+    reply = without_thoughts(reply)
     numbers = {
         int(number)
         for citation in _CITATION.finditer(reply)
@@ -200,7 +209,7 @@ class ReviewChat:
             matched(documents[place].content or "", documents[place].meta)[: self.max_review_chars]
             for place in shown
         ]
-        found = cited(self._reply(prompt(question, texts)), len(texts))
+        found = cited(reply_to(prompt(question, texts), self.chat_generator), len(texts))
         if found is None:
             return []
         text, cites = found
@@ -208,13 +217,6 @@ class ReviewChat:
         for number in cites:
             posterior[shown[number]] = 1 / len(cites)
         return [Generated(text, math.nan, math.nan, tuple(posterior))]
-
-    def _reply(self, messages: list[ChatMessage]) -> str:
-        try:
-            replies = self.chat_generator.run(messages=messages).get("replies")
-            return (replies[0].text or "") if replies else ""
-        except Exception as error:  # noqa: BLE001  (chat generators' errors have no common base class)
-            raise _in_our_words(error, self.chat_generator) from None
 
 
 def review_chat(
@@ -256,10 +258,28 @@ def review_chat(
     )
 
 
-def _quoted(text: str) -> str:
+def reply_to(messages: list[ChatMessage], chat_generator: ChatGenerator) -> str:
+    """Return what a chat model replies; empty: nothing.
+
+    Raises:
+        ModelError: it does not answer.
+    """
+    try:
+        replies = chat_generator.run(messages=messages).get("replies")
+        return (replies[0].text or "") if replies else ""
+    except Exception as error:  # noqa: BLE001  (chat generators' errors have no common base class)
+        raise _in_our_words(error, chat_generator) from None
+
+
+def without_thoughts(reply: str) -> str:
+    """Return a reply without the `<think>` block at its start."""
+    return _THOUGHTS.sub("", reply)
+
+
+def quoted(text: str) -> str:
     """Write a text as a JSON string on one line, with brackets and unprintable letters escaped.
 
-    >>> print(_quoted('<|end|> [1]'))
+    >>> print(quoted('<|end|> [1]'))
     "\\u003c|end|> \\u005b1]"
     """
     return "".join(

@@ -14,6 +14,8 @@ __all__ = ["GENERATOR", "GeneratorFacts", "Mode", "read_facts", "write_facts"]
 
 Mode = Literal["token", "sequence"]
 
+WRITTEN = ("answers", "questions")
+
 GENERATOR = "generator.json"
 """The file that training writes to the checkpoint's folder: `GeneratorFacts`."""
 
@@ -30,6 +32,8 @@ class GeneratorFacts:
             sentence-transformers uses 20 for cosines.
         mode: how its loss is marginalised over documents.
         question_encoder: the subfolder of the question encoder that was trained with it, if any.
+        writes: what a source becomes: its answer, or, where an answer stands in the place of the
+            question, the question.
     """
 
     template: str
@@ -38,6 +42,7 @@ class GeneratorFacts:
     score_scale: float = 20.0
     mode: Mode = "token"
     question_encoder: str | None = None
+    writes: Literal["answers", "questions"] = "answers"
 
 
 def write_facts(folder: Path, facts: GeneratorFacts) -> None:
@@ -64,7 +69,11 @@ def read_facts(folder: Path) -> GeneratorFacts:
             raise ValueError("it is of another format than 1")
         facts = GeneratorFacts(**record)
         numbers = (facts.max_source_length, facts.max_answer_length, facts.score_scale)
-        if facts.mode not in ("token", "sequence") or not all(number > 0 for number in numbers):
+        if (
+            facts.mode not in ("token", "sequence")
+            or facts.writes not in WRITTEN
+            or not all(number > 0 for number in numbers)
+        ):
             raise ValueError("a value is out of its range")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(

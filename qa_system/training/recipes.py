@@ -21,11 +21,23 @@ from qa_system.config import (
 )
 from qa_system.config.shipped import resource
 from qa_system.errors import ConfigError
+from qa_system.training.recipe_parts import (
+    AboveZero,
+    AtLeastZero,
+    Augmentation,
+    BackTranslation,
+    HardNegatives,
+    QuestionForms,
+    Share,
+    SynonymSettings,
+)
 
 __all__ = [
     "AboveZero",
     "Adaptation",
     "AtLeastZero",
+    "Augmentation",
+    "BackTranslation",
     "DistillTraining",
     "FromScratch",
     "GeneratorTraining",
@@ -41,17 +53,13 @@ __all__ = [
     "Schedule",
     "Share",
     "Source",
+    "SynonymSettings",
     "TaughtSource",
     "TeacherSettings",
     "Training",
     "UnlabelledPairs",
     "load_training",
 ]
-
-Share = Annotated[float, Field(ge=0, le=1)]
-AtLeastZero = Annotated[float, Field(ge=0)]
-AboveZero = Annotated[float, Field(gt=0)]
-
 
 Row = TypeVar("Row")
 
@@ -77,33 +85,6 @@ class Source(Strict):
         """
         whole, rest = divmod(self.weight, 1)
         return list(rows) * int(whole) + Random(seed).sample(rows, round(rest * len(rows)))
-
-
-class HardNegatives(Strict):
-    """Questions paired with a text that does not answer them, as a share of the source's own.
-
-    Without them a reader has only met texts that were chosen for the question, and its abstention
-    means little in a pipeline that reads ten reviews.
-    """
-
-    same_item: AtLeastZero = 0.1
-    """With another text of the same item, of all texts where there are no items: the ones that
-    BM25 finds for the question."""
-    other_item: AtLeastZero = 0.05
-    """With any text of another item."""
-
-
-class QuestionForms(Strict):
-    """Questions that are asked once more as shoppers ask, with the same answers.
-
-    Each is a share of the source's own questions (`qa_system.training.reader.forms`).
-    """
-
-    reworded: AtLeastZero = 0.0
-    """In another form that keeps the answers true: "Any lid?" for "Does it have a lid?". Questions
-    that have another form are drawn again where they are fewer than that."""
-    misspelt: AtLeastZero = 0.0
-    """With a slip of the keyboard, or without marks and capitals."""
 
 
 class Schedule(Strict):
@@ -143,6 +124,7 @@ class ReaderRecipe(Schedule):
     """How a reader is trained, wherever it starts and whatever it learns from."""
 
     negatives: HardNegatives = HardNegatives()
+    augmentation: Augmentation = Augmentation()
     forms: QuestionForms = QuestionForms()
     dropout: Share = 0.1
     """Between the layers. Attention has none: on a CPU it costs a third of the time."""
@@ -160,6 +142,10 @@ class ReaderTraining(ReaderRecipe, Training):
     """Where it starts: an encoder or a question-answering checkpoint."""
     dev: tuple[Source, ...]
     """Early stopping and calibration; each source counts as much as the next."""
+
+    def models(self) -> dict[str, str]:
+        """Return the names of where it starts, and of what examples are put in other words by."""
+        return super().models() | self.augmentation.models()
 
 
 class FromScratch(Strict):
@@ -299,9 +285,10 @@ class GeneratorTraining(Training):
     """Where it starts: a BART, T5 or RAG checkpoint; with `decoder_layers`, an encoder."""
     decoder_layers: Positive | None = None
     """A small BART is built of the encoder that `model` names, with so many layers of decoder."""
-    objective: Literal["answer", "denoise"] = "answer"
+    objective: Literal["answer", "denoise", "question"] = "answer"
     """`answer`: the annotators' answers. `denoise`: the sources' texts alone teach to find a
-    stretch of a text and to copy it; the next run's `model` is then this one's folder."""
+    stretch of a text and to copy it; the next run's `model` is then this one's folder. `question`:
+    the other way round, an answer and the text around it become the question (`qa questions`)."""
     train: tuple[Source, ...]
     dev: tuple[Source, ...]
     """Early stopping by the F1 of greedy answers; each source counts as much as the next."""
@@ -337,8 +324,8 @@ class GeneratorTraining(Training):
 
     @model_validator(mode="after")
     def _retrieval_where_it_means_something(self) -> Self:
-        if self.objective == "denoise" and self.documents != 1:
-            message = "`objective: denoise` reads a text alone: set `documents: 1`"
+        if self.objective != "answer" and self.documents != 1:
+            message = f"`objective: {self.objective}` reads a text alone: set `documents: 1`"
             raise ValueError(message)
         if self.documents == 1 and (self.question_encoder or self.passage_encoder):
             message = "an encoder weighs documents, and `documents: 1` leaves nothing to weigh"

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from eval.runs.storage import load_run
 from eval.splitting import undivided
 from eval.tasks.reader import evaluate_reader
 from qa_system.datasets.dataset import read_dataset
+from qa_system.datasets.jsonl import write_labels_jsonl
 from qa_system.datasets.splitting import split_labels
 from qa_system.datasets.squad import write_squad
 from qa_system.training.recipes import Adaptation, load_training
@@ -200,6 +202,39 @@ def test_a_second_call_trains_nothing(place, adapted):
 def test_another_recipe_is_refused(place, adapted):
     done = adapt(place, "--set", "epochs=2", code=2)
     assert "trained with other settings: epochs" in done.stderr
+
+
+def test_a_reader_is_trained_on_generated_questions_and_no_label_of_the_domain(place):
+    domain = read_dataset(place / "domain.json")
+    tested = {label.context for label in domain.labels_of("test")}
+    leaking = domain.labels_of("test")[0]
+    made = [
+        replace(label, split=None, question_id=f"made-{at}")
+        for at, label in enumerate(read_dataset(place / "general.json").labels_of("train"))
+    ]
+    write_labels_jsonl([*made, replace(leaking, split=None)], place / "made.jsonl")
+    out = place / "without-labels"
+    command = [sys.executable, "-c", "from eval.cli import main; main()", "adapt"]
+    command += [place / "domain.json", "--general", place / "general", "--out", out, "--json"]
+    command += ["--labels", "generated", "--generated", place / "made.jsonl", "--resamples", 200]
+    command += [word for pair in SHORT for word in ("--set", pair)]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "1 of" in done.stderr
+    found = json.loads(done.stdout)
+    assert list(found["readers"]) == [
+        "general-only",
+        "general-then-domain",
+        "general-then-generated",
+    ]
+    train, dev = (read_dataset(out / "generated" / f"{name}.json") for name in ("train", "dev"))
+    assert found["generated"]["train"]["labels"] == len(train.labels) > 0
+    assert len(train.labels) + len(dev.labels) == len(made)
+    assert not {each.item_id for each in train.labels} & {each.item_id for each in dev.labels}
+    assert tested.isdisjoint(label.context for label in (*train.labels, *dev.labels))
+    record = json.loads((out / "general-then-generated" / "training.json").read_text())
+    assert {each["sha256"] for each in record["data"]} == {train.sha256, dev.sha256}
+    assert "no label of the domain" in (out / "adaptation.html").read_text()
 
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]

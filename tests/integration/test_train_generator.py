@@ -119,6 +119,35 @@ def test_denoising_then_answers_then_rag(
     assert abs(moved).max() > 1e-4
 
 
+def test_a_generator_learns_to_ask(recipe: dict[str, Any], tmp_path: Path) -> None:
+    from haystack import Document
+
+    from qa_system.generators.rag import RAGGenerator
+    from qa_system.training.questions.candidates import Candidate
+    from qa_system.training.questions.writers import as_question, writer_of
+
+    record = trained(
+        recipe,
+        tmp_path / "asker",
+        objective="question",
+        train=[{"path": "bundled:sample", "split": "train", "weight": 0.05}],
+        epochs=40,
+        learning_rate=3e-3,
+        dropout=0.0,
+        evaluations=1,
+    )
+    assert record["counts"]["questions"] > 0
+    losses = [entry["loss"] for entry in record["history"] if "loss" in entry]
+    assert losses[-1] < 0.7 * losses[0]
+    assert read_facts(tmp_path / "asker").writes == "questions"
+    generator = RAGGenerator(str(tmp_path / "asker"), num_beams=2, device="cpu")
+    review = Document(id="r", content="Small. The battery lasts ten hours.")
+    [written] = writer_of("model", generator).write([Candidate(review, 7, 34, "battery")])
+    assert written == as_question(written or "?")
+    with pytest.raises(ValidationError, match="set `documents: 1`"):
+        GeneratorTraining.model_validate(recipe | {"objective": "question", "documents": 3})
+
+
 @pytest.mark.parametrize("mode", ["token", "sequence"])
 def test_the_gradient_reaches_the_question_encoder_and_not_the_passages(
     encoder: Path, tmp_path: Path, mode: Any

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from transformers import BertConfig, BertModel, TrainerCallback, TrainerState
 
 from qa_system.errors import ConfigError, DataError, ModelError
+from qa_system.models.locate import locate, weights_sha256
 from qa_system.readers.extractive import ExtractiveReader
 from qa_system.training import loop
 from qa_system.training.reader.train import train_reader
@@ -57,6 +58,7 @@ def recipe(encoder: Path) -> dict[str, Any]:
 
 
 def test_a_run_leaves_a_reader_and_its_record(recipe: dict[str, Any], tmp_path: Path) -> None:
+    recipe |= {"augmentation": {"synonyms": {"share": 0.5, "similarity": 0.6}}}
     settings = ReaderTraining.model_validate(recipe)
     record = train_reader(settings, tmp_path / "one")
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == [
@@ -70,8 +72,12 @@ def test_a_run_leaves_a_reader_and_its_record(recipe: dict[str, Any], tmp_path: 
     ]
     assert json.loads((tmp_path / "one" / "training.json").read_text()) == record
     weights = (Path(recipe["model"]) / "model.safetensors").read_bytes()
-    assert record["models"] == {"model": hashlib.sha256(weights).hexdigest()}
+    assert record["models"] == {
+        "model": hashlib.sha256(weights).hexdigest(),
+        "synonyms": weights_sha256(locate("bundled:encoder")),
+    }
     assert record["counts"]["examples"] > 0
+    assert record["counts"]["synonyms"] > 0
     assert {"threshold", "right", "answerable"} <= set(record["calibration"])
     assert {"em", "f1", "ece_before", "ece_after"} <= set(record["scores"])
     assert [origin["split"] for origin in record["data"]] == ["train", "dev"]

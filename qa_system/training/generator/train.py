@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,9 @@ from qa_system.models.positions import check_length
 from qa_system.training.generator.bart_from_bert import build
 from qa_system.training.generator.denoising import denoising_examples
 from qa_system.training.generator.examples import Example, answer_examples
+from qa_system.training.generator.questions import question_examples
 from qa_system.training.generator.tokens import fits_of, learnable_tokens
-from qa_system.training.recipes import GeneratorTraining, Noise
+from qa_system.training.recipes import GeneratorTraining
 from qa_system.training.record import write_record
 from qa_system.training.retriever.train import QUESTION_ENCODER
 from qa_system.training.run import Run, begin
@@ -66,10 +68,10 @@ def train_generator(recipe: GeneratorTraining, out: str | Path) -> dict[str, Any
     from qa_system.training.trainer import TrainingSet, fit
 
     seq2seq = _start(recipe, run)
-    noise = recipe.noise if recipe.objective == "denoise" else None
-    fits = fits_of(seq2seq) if noise is None else None  # noise makes questions of its own
+    # Where the source holds an answer or noise, it does not hold the question.
+    fits = fits_of(seq2seq) if recipe.objective == "answer" else None
     sources = read_sources(recipe.train, recipe.dev, recipe.seed, fits)
-    material = _gather(sources, noise, recipe.documents, recipe.dev_questions)
+    material = _gather(sources, recipe)
     prior = _prior(recipe, seq2seq.score_scale, run)
     longest = recipe.max_answer_length
     examples, left_out = learnable_tokens(material.examples, seq2seq, longest, prior)
@@ -144,34 +146,32 @@ def _prior(recipe: GeneratorTraining, scale: float, run: Run) -> Prior | None:
     return Prior(encoder, question_encoder, scale)
 
 
-def _gather(
-    sources: Sources, noise: Noise | None, documents: int, dev_questions: int
-) -> Material[Example, list[Example]]:
-    """Turn sources into examples: of answers with several texts, or of texts alone with noise."""
+def _gather(sources: Sources, recipe: GeneratorTraining) -> Material[Example, list[Example]]:
+    """Turn sources into examples: of answers, of questions, or of texts alone with noise."""
 
     def examples_of(part: Part) -> tuple[list[Example], Counter[str]]:
-        if noise is None:
-            answered, counts = answer_examples(part.labels, documents)
-            return part.source.weighted(answered, part.seed), counts
-        texts = _texts(part)
-        # Drawn again for each time that a text is seen: a weight of 2 gives other gaps.
-        seen = part.source.weighted(texts, part.seed)
-        examples = denoising_examples(seen, noise, part.seed)
-        return examples, Counter(texts=len(texts), stretches=len(examples))
+        if recipe.objective == "denoise":
+            texts = _texts(part)
+            # Drawn again for each time that a text is seen: a weight of 2 gives other gaps.
+            seen = part.source.weighted(texts, part.seed)
+            examples = denoising_examples(seen, recipe.noise, part.seed)
+            return examples, Counter(texts=len(texts), stretches=len(examples))
+        if recipe.objective == "question":
+            found, counts = question_examples(part.labels)
+        else:
+            found, counts = answer_examples(part.labels, recipe.documents)
+        return part.source.weighted(found, part.seed), counts
 
     def measured_of(part: Part) -> list[Example]:
-        found = (
-            answer_examples(part.labels, documents)[0]
-            if noise is None
-            else denoising_examples(_texts(part), noise, part.seed)
-        )
+        once = part.source.model_copy(update={"weight": 1.0})
+        found, _ = examples_of(replace(part, source=once))
         if not found:
             raise DataError(
                 "none of the questions to measure on has an answer",
                 where=part.source.path,
                 remedy="Name another source in `dev`.",
             )
-        return random.Random(part.seed).sample(found, min(dev_questions, len(found)))
+        return random.Random(part.seed).sample(found, min(recipe.dev_questions, len(found)))
 
     return gather(sources, examples_of, measured_of)
 
@@ -197,6 +197,7 @@ def _save(model: RagModel, recipe: GeneratorTraining, folder: Path) -> None:
         score_scale=seq2seq.score_scale,
         mode=recipe.loss,
         question_encoder=None if model.question_encoder is None else QUESTION_ENCODER,
+        writes="questions" if recipe.objective == "question" else "answers",
     )
     save(seq2seq, facts, recipe.save_precision, folder)
     if model.question_encoder is not None:

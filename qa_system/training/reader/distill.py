@@ -29,8 +29,8 @@ from qa_system.errors import ConfigError, ModelError
 from qa_system.models.locate import locate, weights_sha256
 from qa_system.readers.backends import ReaderBackend, load_backend
 from qa_system.readers.windows import Window, WindowCutter
+from qa_system.training.reader.augmentation.augment import varied
 from qa_system.training.reader.examples import Example, with_negatives
-from qa_system.training.reader.forms import with_forms
 from qa_system.training.reader.layers import freeze_layers, keep_layers
 from qa_system.training.reader.model import Reader, logits
 from qa_system.training.reader.pairs import unlabelled_pairs
@@ -99,8 +99,8 @@ def _examples_in(part: Part, recipe: DistillTraining) -> tuple[Sequence[Example]
         return examples, Counter(unlabelled=len(examples))
     labelled, counts = with_negatives(part.labels, recipe.negatives, part.seed)
     unlabelled, counted = unlabelled_pairs(part.labels, recipe.pairs, part.seed)
-    reworded, added = with_forms(labelled + unlabelled, recipe.forms, part.seed)
-    return reworded, counts + counted + added
+    examples, added = varied(labelled + unlabelled, recipe, part.seed)
+    return examples, counts + counted + added
 
 
 def distillation_loss(

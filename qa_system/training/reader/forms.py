@@ -18,7 +18,7 @@ from typing import Final
 from qa_system.training.reader.examples import Example, drawn
 from qa_system.training.recipes import QuestionForms
 
-__all__ = ["misspelt", "other_forms", "with_forms"]
+__all__ = ["ADJECTIVE", "misspelt", "other_forms", "with_forms"]
 
 _BE = r"(?P<be>is|are|was|were)"
 _DET = r"(?P<det>the|your|their|this|its|these|those) "
@@ -27,7 +27,7 @@ _NOUN = rf"{_NO_NOUN}[\w'’-]+"
 _X = rf"(?P<x>{_NOUN}(?: (?:(?:of|for|in) )?(?:the )?{_NOUN}){{0,2}}?)"
 """What is asked about: up to three nouns."""
 _REST = r"(?P<y>[\w'’ -]+)"
-_ADJECTIVE = (
+ADJECTIVE = (
     r"(?P<a>bad|big|bright|clean|clear|close|comfortable|deep|durable|easy|expensive|far|fast"
     r"|friendly|fresh|hard|heavy|helpful|large|light|long|loud|nice|noisy|quick|quiet|reliable"
     r"|safe|sharp|sharply|short|slow|small|smooth|soft|solid|spicy|strong|sturdy|sweet|tall|tasty"
@@ -54,15 +54,15 @@ _TEMPLATES: Final = tuple(
         (rf"{_BE} {_DET}{_X} good", ("how {be} {det} {x}", "{x} good", "good {x}", "{x} any good")),
         # Degrees: "how loud" and "is it loud" are answered by the same words.
         (
-            rf"how {_ADJECTIVE} {_BE} {_DET}{_X}",
+            rf"how {ADJECTIVE} {_BE} {_DET}{_X}",
             ("{be} {det} {x} {a}", "{x} {a}", "{a} {x}", "{be} {det} {x} very {a}"),
         ),
-        (rf"how {_ADJECTIVE} {_BE} it", ("{be} it {a}", "{a}", "is this {a}")),
+        (rf"how {ADJECTIVE} {_BE} it", ("{be} it {a}", "{a}", "is this {a}")),
         (
-            rf"{_BE} {_DET}{_X} {_ADJECTIVE}",
+            rf"{_BE} {_DET}{_X} {ADJECTIVE}",
             ("how {a} {be} {det} {x}", "{x} {a}", "{a} {x}", "{be} {det} {x} very {a}"),
         ),
-        (rf"{_BE} (?:it|this) {_ADJECTIVE}", ("how {a} {be} it", "{a}", "is this thing {a}")),
+        (rf"{_BE} (?:it|this) {ADJECTIVE}", ("how {a} {be} it", "{a}", "is this thing {a}")),
         # What there is.
         (
             rf"do(?:es)? (?:it|this|the \w+) have (?P<a>an?|any) {_REST}",

@@ -14,9 +14,9 @@ from qa_system.models.positions import check_length
 from qa_system.readers.backends import TorchBackend
 from qa_system.readers.windows import WindowCutter
 from qa_system.records import Label
+from qa_system.training.reader.augmentation.augment import varied
 from qa_system.training.reader.evaluate import calibrate, measure
 from qa_system.training.reader.examples import Example, with_negatives
-from qa_system.training.reader.forms import with_forms
 from qa_system.training.reader.layers import freeze_layers
 from qa_system.training.reader.model import Reader, load_model, logits
 from qa_system.training.reader.targets import Target, collate, gather_targets, span_loss
@@ -64,8 +64,8 @@ def train_reader(recipe: ReaderTraining, out: str | Path) -> dict[str, Any]:
 
 def _examples_in(part: Part, recipe: ReaderTraining) -> tuple[list[Example], Counter[str]]:
     labelled, counts = with_negatives(part.labels, recipe.negatives, part.seed)
-    reworded, counted = with_forms(labelled, recipe.forms, part.seed)
-    return reworded, counts + counted
+    examples, added = varied(labelled, recipe, part.seed)
+    return examples, counts + added
 
 
 def start_reader(recipe: ReaderTraining, device: torch.device) -> Reader:

@@ -3,8 +3,8 @@
 - Inverse cloze (Lee et al., 2019, https://arxiv.org/abs/1906.00300): a sentence is the question,
   what stood around it the passage.
 - A teacher's judgement of passages that BM25 finds for real questions, as in GPL (Wang et al.,
-  2022, https://arxiv.org/abs/2112.07577), which generates the questions, too: no model that
-  writes questions is available offline, and a shop's search log has real ones.
+  2022, https://arxiv.org/abs/2112.07577), which generates the questions, too: a shop's search log
+  has real ones, and `qa questions` makes some.
 """
 
 from __future__ import annotations

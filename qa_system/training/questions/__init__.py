@@ -1,0 +1,1 @@
+"""`qa questions`: labelled questions made for reviews that nobody has labelled."""

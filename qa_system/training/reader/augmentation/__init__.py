@@ -1,0 +1,1 @@
+"""Examples in other words, with the same answers: synonyms, and translations there and back."""

@@ -1,4 +1,4 @@
-"""Steps after an encoder, against scikit-learn and numbers worked by hand; saved, damaged, loaded."""
+"""Steps after an encoder, against scikit-learn and numbers by hand; saved, damaged, loaded."""
 
 import math
 import sys
@@ -156,7 +156,7 @@ def test_clusters_that_cannot_be():
     with pytest.raises(InvalidArgumentError, match="1 different vector cannot make 2 clusters"):
         fit_clusters(np.ones((9, 2), "f4"), count=2)
     with pytest.raises(
-        InvalidArgumentError, match="a cluster is to have 10 texts, and there are 9"
+        InvalidArgumentError, match="a cluster is to have 10 texts"
     ):
         fit_clusters(np.ones((9, 2), "f4"), method="hdbscan", least=10)
     with pytest.raises(ConfigError, match="there is no method 'birch'"):
@@ -246,7 +246,7 @@ def test_a_damaged_space_is_refused(saved, tmp_path, name, where, bit):
 
 
 def test_a_space_that_is_not_there_or_newer(saved, tmp_path):
-    with pytest.raises(DataError, match="Name a folder with space.json and space.safetensors"):
+    with pytest.raises(DataError, match=r"Name a folder with space\.json"):
         Space.load(tmp_path)
     said = orjson.loads((saved[0] / SAID).read_bytes())
     (tmp_path / SAID).write_bytes(orjson.dumps({**said, "format": 2}))

@@ -100,13 +100,21 @@ def test_weights_of_words_by_hand():
     assert first["cheap"] == pytest.approx(math.log(3))
     assert second["strap"] == pytest.approx(math.log(5))
     assert third["lens"] == pytest.approx(5 * math.log(1.8))
-    texts = ["Zoom, zoom zoom!", "a cheap strap", "lens lens lens lens lens zoom", "cheap"]
-    assert cluster_names(texts, [0, 1, 2, 0], 4) == (
-        "zoom, cheap",
-        "strap, cheap",
+
+
+def test_names_by_hand():
+    # Counted once a text: 2, 1 and 3 words in 3 of 4 clusters, so that A = 1.5.
+    # "lens" weighs 2 ln(1 + 1.5/2) = 1.12, "cheap" ln(1 + 1.5/2) = 0.56, "zoom" as much.
+    texts = ["Zoom, zoom cheap!", "cheap", "lens", "The lens and the zoom"]
+    assert cluster_names(texts, [0, 1, 2, 2], 4, words=2) == (
+        "cheap, zoom",
+        "cheap",
         "lens, zoom",
         "cluster 3",
     )
+    spam = ["buy " * 500, "good zoom", "good zoom", "strap", "strap broke"]
+    assert cluster_names(spam, [0, 0, 0, 1, 1], 2, words=1) == ("good", "strap")
+    assert cluster_names(["none of these"], [-1], 0) == ()
 
 
 def test_k_means_assigns_as_scikit_learn_does():

@@ -47,6 +47,8 @@ def cluster_names(
 ) -> tuple[str, ...]:
     """Name each cluster by its heaviest words.
 
+    A text counts a word once, so that no text names a cluster alone by saying a word often.
+
     Args:
         texts: of the reviews.
         labels: the number of each one's cluster, from 0; -1: none.
@@ -62,7 +64,7 @@ def cluster_names(
     counts: list[Counter[str]] = [Counter() for _ in range(clusters)]
     for text, label in zip(texts, labels, strict=True):
         if label >= 0:
-            counts[label].update(words_of(text))
+            counts[label].update(set(words_of(text)))
     names = []
     for number, weights in enumerate(class_tf_idf(counts)):
         heaviest = sorted(weights, key=lambda word, own=weights: (-own[word], word))[:words]

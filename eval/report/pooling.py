@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from eval.report.plots import require_matplotlib
-from eval.report.plots.pooling import score_over_layers, score_over_size
+from eval.report.plots.pooling import label_of, score_over_layers, score_over_size
 from eval.report.rendering import render
 from eval.report.tables import print_cells
 from eval.runs.wording import dotted
@@ -16,7 +17,7 @@ __all__ = ["pooling_page", "print_pooling"]
 
 def print_pooling(report: Mapping[str, Any]) -> None:
     """Print the table of `qa-eval pooling`, and below it that of smaller vectors."""
-    notes = [_counted(report), *report["notes"]]
+    notes = [_counted(report), *_notes(report)]
     columns, cells = _table(report, report["rows"])
     print_cells(_title(report), columns, cells, notes)
     if report["sizes"] is not None:
@@ -41,7 +42,7 @@ def pooling_page(report: Mapping[str, Any]) -> str:
         {"scores": "Scores", "plots": "Plots", "made-with": "Made with"},
         title=_title(report),
         lead=_counted(report),
-        notes=report["notes"],
+        notes=_notes(report),
         tables=[
             (caption, note, ["", *columns], [[name, *row] for name, row in cells.items()])
             for caption, note, columns, cells in tables
@@ -52,7 +53,33 @@ def pooling_page(report: Mapping[str, Any]) -> str:
 
 
 def _title(report: Mapping[str, Any]) -> str:
-    return f"Poolings of {report['model']}, by {report['kind']} on {report['data']}"
+    made_with = report["made_with"]
+    data = Path(made_with["data"]["path"]).name
+    split = made_with["data"]["split"]
+    on = f"{data}, {split}" if split and report["kind"] == "retrieval" else data
+    return f"Poolings of {made_with['models']['encoder']['name']}: {report['kind']} on {on}"
+
+
+def _notes(report: Mapping[str, Any]) -> list[str]:
+    """Return what a reader of the table has to know."""
+    best, primary = report["best"], label_of(report["primary"])
+    notes = [
+        (
+            f"Highest {primary}: {best}. The best of {len(report['rows'])} on the same data looks "
+            "better than it is: choose on one split, and measure the choice on another."
+        )
+    ]
+    if report["kind"] == "retrieval":
+        notes.append(
+            f"Differences are from {report['baseline']!r}; p is adjusted for all of them (Holm). "
+            "Intervals: 95 %, questions resampled by item."
+        )
+    else:
+        notes.append(
+            "AMI and NMI: k-means with as many clusters as there are groups, compared with the "
+            "groups. Silhouette: how far the groups themselves lie apart. Intervals: 95 %."
+        )
+    return notes
 
 
 def _counted(report: Mapping[str, Any]) -> str:
@@ -62,11 +89,11 @@ def _counted(report: Mapping[str, Any]) -> str:
 def _table(
     report: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[str], dict[str, list[str]]]:
-    metrics = list(report["labels"])
+    metrics = list(next(iter(rows.values()))["metrics"])
     compared = any("difference" in row for row in rows.values())
-    columns = [report["labels"][metric] for metric in metrics]
+    columns = [label_of(metric) for metric in metrics]
     if compared:
-        columns += [f"{report['labels'][report['primary']]}, difference", "p (Holm)"]
+        columns += [f"{label_of(report['primary'])}, difference", "p (Holm)"]
     cells = {}
     for name, row in rows.items():
         cells[name] = [

@@ -16,6 +16,8 @@ from typing import Any, Final, Literal, cast
 
 import numpy as np
 
+from eval.tasks.variants import embedder_of
+from qa_system.config import Settings
 from qa_system.console.wording import counted
 from qa_system.embeddings.spaces.checks import Floats, Ints
 from qa_system.embeddings.spaces.clusters import Clusters, Method
@@ -24,7 +26,7 @@ from qa_system.embeddings.spaces.steps import Principal
 from qa_system.errors import DataError, InvalidArgumentError
 from qa_system.records import Review
 
-__all__ = ["Chart", "Projection", "field_of", "fit_chart", "map_reviews"]
+__all__ = ["Chart", "Drawing", "Projection", "draw_map", "field_of", "fit_chart", "map_reviews"]
 
 Projection = Literal["pca", "umap", "tsne"]
 
@@ -93,6 +95,89 @@ class Chart:
                     remedy="Embed them as it was fitted, or fit another map.",
                 )
         return cls(clustered, placed, cast("Projection", placed.steps[-1][0]))
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How a map is made.
+
+    Args:
+        pooling: of the vectors; None: the model's own.
+        layer: that is pooled.
+        projection: what places reviews on the plane.
+        clusters: what finds clusters, or `none`.
+        count: clusters of k-means; None: chosen.
+        fields: metadata that colours, too.
+    """
+
+    pooling: str | None = None
+    layer: int = -1
+    projection: Projection = "pca"
+    clusters: Method | Literal["none"] = "kmeans"
+    count: int | None = None
+    fields: tuple[str, ...] = ()
+
+
+def draw_map(
+    reviews: Sequence[Review],
+    settings: Settings,
+    drawing: Drawing,
+    *,
+    title: str = "",
+    save: Path | None = None,
+    apply: Path | None = None,
+) -> dict[str, Any]:
+    """Embed reviews, and place them in a picture.
+
+    Args:
+        reviews: that are shown.
+        settings: `encoder` embeds them.
+        drawing: how it is made.
+        title: of the picture.
+        save: the folder in which what was fitted is kept; None: nowhere.
+        apply: a folder of `save`, whose picture they are placed in; None: one is fitted.
+
+    Returns:
+        As `map_reviews`.
+
+    Raises:
+        DataError: a folder cannot be written, or was fitted with other vectors.
+        InvalidArgumentError: there are too few reviews, or no review has one of the fields.
+        QASystemError: as in `load_embedder` and `fit_chart`.
+    """
+    embedder = embedder_of(settings, pooling=drawing.pooling, layer=drawing.layer)
+    made_with = {
+        "encoder": settings.encoder.model,
+        "weights": embedder.fingerprint(),
+        "pooling": drawing.pooling,
+        "layer": drawing.layer,
+    }
+    texts = [review.content for review in reviews]
+    vectors = embedder.encode(texts)
+    labels = None
+    if apply is not None:
+        chart = Chart.load(apply, {key: made_with[key] for key in made_with if key != "encoder"})
+    else:
+        chart, labels = fit_chart(
+            vectors,
+            texts,
+            projection=drawing.projection,
+            method=None if drawing.clusters == "none" else drawing.clusters,
+            count=drawing.count,
+            seed=settings.seed,
+            made_with=made_with,
+        )
+    if save is not None:
+        chart.save(save)
+    return map_reviews(
+        reviews,
+        vectors,
+        chart,
+        labels,
+        title=title,
+        fields=drawing.fields,
+        made_with={**made_with, "projection": chart.projection, "seed": settings.seed},
+    )
 
 
 def fit_chart(

@@ -93,6 +93,11 @@ class Embedder:
         return tower.question_prefix if role == "question" else tower.passage_prefix
 
     @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers that can be pooled, 0 being the embeddings; none where the model pools."""
+        return getattr(self._tower, "layers", ())
+
+    @property
     def truncated(self) -> int:
         """How many of the texts encoded so far were longer than the model reads, and were cut."""
         return self._tower.truncated

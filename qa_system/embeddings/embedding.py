@@ -139,7 +139,7 @@ def _settings(
     model: str,
     pooling: str | None,
     layer: int | Sequence[int],
-    normalize: bool | None,  # noqa: FBT001 (passed on)
+    normalize: bool | None,
     dimensions: int | None,
 ) -> dict[str, Any]:
     layers: Layers = layer if isinstance(layer, int) else list(layer)

@@ -37,6 +37,8 @@ class _Pooling(Tower):
     """What both kinds have in common: the vector of a text is made of those of its tokens."""
 
     settings: EmbeddingSettings
+    layers: tuple[int, ...]
+    """Those that can be pooled; 0: the embeddings."""
     _dimension: int
 
     @property
@@ -71,6 +73,7 @@ class _OnnxLayers(_Pooling, OnnxTower):
         self, location: ModelLocation, settings: EmbeddingSettings, outputs: Sequence[str]
     ) -> None:
         self.settings = settings
+        self.layers = tuple(_shown(location))
         super().__init__(location, settings.encoder, outputs)
         self.takes_padding = "attention_mask" in self._session.inputs
         if any(each.ndim != 3 for each in self._layers(*self._probe())):
@@ -92,6 +95,7 @@ class _TorchLayers(_Pooling, TorchTower):
         self._network = self.model[0].auto_model
         self._wanted: list[int] | None = None
         self._last = len(self._output(*self._probe()).hidden_states) - 1
+        self.layers = tuple(range(self._last + 1))
         self._wanted = _numbers(settings.layers, self._last, location)
         if settings.pooling == "pooler":
             _check_pooler(self._network, settings, location)
@@ -184,6 +188,12 @@ def open_torch(location: ModelLocation, settings: EmbeddingSettings) -> Tower:
     return kind(location, settings.encoder)
 
 
+def _shown(location: ModelLocation) -> dict[int, str]:
+    """Return the names of the tensors after the layers that an export shows."""
+    weights = weights_of(location)
+    return hidden_states(weights if isinstance(weights, bytes) else Path(weights).read_bytes())
+
+
 def _tensors(location: ModelLocation, settings: EmbeddingSettings) -> list[str]:
     """Return the names of the tensors after the layers that are wanted."""
     remedy = (
@@ -194,8 +204,7 @@ def _tensors(location: ModelLocation, settings: EmbeddingSettings) -> list[str]:
         raise ModelError(
             f"the export {location.name!r} has no pooler", where=str(location.path), remedy=remedy
         )
-    weights = weights_of(location)
-    found = hidden_states(weights if isinstance(weights, bytes) else Path(weights).read_bytes())
+    found = _shown(location)
     if not found:
         raise ModelError(
             f"the export {location.name!r} does not show its layers",

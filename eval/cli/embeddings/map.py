@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from eval.cli.evaluation import check_page
 from qa_system.console.app import print_json
 from qa_system.console.options import ENCODER, JsonOption, takes_settings
 from qa_system.errors import ConfigError
@@ -85,22 +84,61 @@ def map_(
     The page shows the review under the pointer, colours points by cluster, rating or item, and
     has the same reviews as a table. It is one file that loads nothing from the network.
     """
-    if out is None and png is None and not as_json:
-        raise ConfigError(
-            "nothing says where the map goes", remedy="Add --out FILE.html, --png FILE.png or --json."
-        )
-    check_page(out, png)
+    _check_places(out, png, as_json=as_json)
 
-    from eval.tasks.mapping import draw_map
+    from eval.report.map import print_map
+    from eval.tasks.mapping import Drawing, draw_map
     from eval.tasks.reviews import read_reviews
 
     reviews, there = read_reviews(source or (), settings, most=most, seed=settings.seed)
+    of_how_many = "" if there == len(reviews) else f", a sample of {there:,}"
     mapped = draw_map(
         reviews,
         settings,
-        pooling=pooling,
-        layer=layer,
-        fitted=None if apply is None else apply,
-        ...
+        Drawing(pooling, layer, projection, clusters, count, tuple(field or ())),
+        title=f"{', '.join(source or ['the bundled sample'])}{of_how_many}",
+        save=save,
+        apply=apply,
     )
     _write(mapped, out, png)
+    if as_json:
+        print_json({key: value for key, value in mapped.items() if key != "texts"})
+        return
+    print_map(mapped)
+    for path in (out, png):
+        if path is not None:
+            typer.echo(f"map: {path}")
+
+
+def _check_places(out: Path | None, png: Path | None, *, as_json: bool) -> None:
+    """Refuse, before anything is embedded, places that could not be written to."""
+    from eval.report.folder import check_places
+    from eval.report.plots import require_matplotlib
+
+    if out is None and png is None and not as_json:
+        raise ConfigError(
+            "nothing says where the map goes",
+            remedy="Add --out FILE.html, --png FILE.png or --json.",
+        )
+    check_places(page=out)
+    if png is not None:
+        require_matplotlib()
+        if png.suffix != ".png":
+            raise ConfigError(
+                f"{str(png)!r} is no picture", remedy="Name a file that ends in .png."
+            )
+
+
+def _write(mapped: dict[str, Any], out: Path | None, png: Path | None) -> None:
+    from eval.report.map import map_page
+    from eval.report.plots import to_png
+    from eval.report.plots.map import reviews_map
+    from eval.runs.storage import make_folder, write_files
+
+    files = {}
+    if out is not None:
+        files[out] = map_page(mapped).encode()
+    if png is not None:
+        make_folder(png.parent)
+        files[png] = to_png(reviews_map(mapped, mapped["fields"][0]).figure)
+    write_files(files)

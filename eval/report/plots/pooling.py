@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from eval.metrics import describe
 from eval.report.plots.style import DASHES, GREY, INK, Plot, legend, panels, styled
 from eval.runs.wording import on_one_line
 
-__all__ = ["score_over_layers", "score_over_size"]
+__all__ = ["label_of", "score_over_layers", "score_over_size"]
+
+LABELS = {"ami": "AMI", "nmi": "NMI", "silhouette": "silhouette"}
 
 Rows = Mapping[str, Mapping[str, Any]]
 
@@ -44,10 +47,10 @@ def score_over_layers(report: Mapping[str, Any]) -> Plot:
         )
         layers = sorted({layer for found in lines.values() for layer, _ in found})
         ax.set_xticks(layers, [str(layer) for layer in layers])
-        ax.set(xlabel="layer (0: the embeddings of words)", ylabel=report["labels"][metric])
+        ax.set(xlabel="layer (0: the embeddings of words)", ylabel=label_of(metric))
         legend(figure, ax)
     return Plot(
-        f"{report['labels'][metric]} over layers",
+        f"{label_of(metric)} over layers",
         "Each pooling of each layer, with 95 % intervals; grey: the vectors that the model makes "
         "without a pooling of one's choice.",
         "; ".join(f"{name}: {row['metrics'][metric]:.3f}" for name, row in rows.items()),
@@ -76,11 +79,11 @@ def score_over_size(report: Mapping[str, Any]) -> Plot:
                 if row["intervals"][metric] is not None:
                     ax.plot([size] * 2, row["intervals"][metric], color=INK, linewidth=0.8)
         ax.set_xscale("log", base=2)
-        ax.set(xlabel="bytes of a vector", ylabel=report["labels"][metric])
+        ax.set(xlabel="bytes of a vector", ylabel=label_of(metric))
         ax.margins(0.1)
         legend(figure, ax)
     return Plot(
-        f"{report['labels'][metric]} over size",
+        f"{label_of(metric)} over size",
         "Vectors cut to fewer dimensions (the number beside each mark) and kept in fewer bits, "
         "with 95 % intervals.",
         "; ".join(
@@ -89,3 +92,8 @@ def score_over_size(report: Mapping[str, Any]) -> Plot:
         ),
         figure,
     )
+
+
+def label_of(metric: str) -> str:
+    """Return what a table calls a metric."""
+    return LABELS[metric] if metric in LABELS else describe(metric).label

@@ -155,10 +155,7 @@ def _variants(
         ]
         for at, pooling in enumerate(of_tokens):
             for place, layer in enumerate(layers):
-                questions, passages = (
-                    np.array(side[at].reshape(side.shape[1], len(layers), -1)[:, place])
-                    for side in sides
-                )
+                questions, passages = (np.array(side[at, :, place]) for side in sides)
                 yield pooling, layer, questions, passages
     if POOLER in poolings:
         yield POOLER, last, *_encoded(task, settings, pooling=POOLER)
@@ -172,13 +169,13 @@ def _pooled(
     layers: Sequence[int],
     path: Path,
 ) -> Floats:
-    """Return an array (poolings, texts, layers * dimension) that lies in a file."""
+    """Return an array (poolings, texts, layers, dimension) that lies in a file."""
     if not texts or not poolings:
-        return np.empty((len(poolings), len(texts), len(layers)), np.float32)
+        return np.empty((len(poolings), len(texts), len(layers), 1), np.float32)
     embedder = embedder_of(
         settings, role, pooling="none", layer=list(layers), combine="concat", normalize=False
     )
-    shape = (len(poolings), len(texts), embedder.dimension)
+    shape = (len(poolings), len(texts), len(layers), embedder.dimension // len(layers))
     vectors = np.memmap(path, np.float32, "w+", shape=shape)
     with progress(f"{role}s", unit="texts", total=len(texts)) as shown:
         for start in range(0, len(texts), CHUNK):
@@ -187,6 +184,7 @@ def _pooled(
                 if len(found.vectors):
                     mask = np.ones((1, len(found.vectors)), np.int64)
                     for at, pooling in enumerate(poolings):
-                        vectors[at, row] = pooled(found.vectors[None], mask, pooling)[0]
+                        joined = pooled(found.vectors[None], mask, pooling)[0]
+                        vectors[at, row] = joined.reshape(len(layers), -1)
             shown.advance(len(chunk))
     return vectors

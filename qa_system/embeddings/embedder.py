@@ -70,9 +70,9 @@ class Embedder:
         is_export = choose_backend(location, settings.backend) == "onnx"
         self._tower: Tower = (open_onnx if is_export else open_torch)(location, settings)
         self._check_dimensions()
-        self._normalizes = settings.normalize
+        self.normalizes = settings.normalize
         if settings.normalize is None:
-            self._normalizes = settings.pooling != "none" and (
+            self.normalizes = settings.pooling != "none" and (
                 bool(read_manifest(location.path).get("normalize", False))
                 if is_export
                 else any(map(is_normalizing, cast("TorchTower", self._tower).model))
@@ -144,7 +144,7 @@ class Embedder:
     def _finished(self, vectors: FloatArray) -> FloatArray:
         """Cut vectors, and give them length 1 if they are to have it."""
         kept = vectors[:, : self.settings.dimensions]
-        return normalized(kept) if self._normalizes else kept
+        return normalized(kept) if self.normalizes else kept
 
     def _check_dimensions(self) -> None:
         wanted, own = self.settings.dimensions, self._tower.dimension

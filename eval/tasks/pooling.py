@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from eval.runs.paired import SEED, Resampling, compare_pairs
 from eval.runs.run import Row, Scores
+from qa_system.embeddings.pooling import normalized
 from qa_system.embeddings.spaces.checks import Floats, Ints, extra_package
-from qa_system.embeddings.spaces.steps import Normalized
 from qa_system.errors import EvaluationError
 from qa_system.labels import gold_texts
 from qa_system.metrics import first_hit_at_random, mean_reciprocal
@@ -284,8 +284,7 @@ def measure(
     measured: dict[str, Measured] = {}
     for name, questions, passages in variants:
         if normalize:
-            unit = Normalized(passages.shape[1])
-            questions, passages = unit.apply(questions), unit.apply(passages)
+            questions, passages = normalized(questions), normalized(passages)
         measured[name] = task.measure(questions, passages)
     rows: dict[str, dict[str, Any]] = {
         name: {"metrics": dict(each.metrics), "intervals": dict(each.intervals)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from qa_system.embeddings.spaces.checks import Floats, Ints, check_vectors, extra_package
 from qa_system.embeddings.spaces.clusters import Clusters, fit_clusters
 from qa_system.embeddings.spaces.steps import KINDS, Step, fit_step
+from qa_system.embeddings.working import write_whole
 from qa_system.errors import DataError, InvalidArgumentError
 
 __all__ = ["Space", "fit_space"]
@@ -229,12 +229,7 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            temporary = folder / f".{name}.{os.getpid()}.tmp"
-            try:
-                temporary.write_bytes(content)
-                temporary.replace(folder / name)
-            finally:
-                temporary.unlink(missing_ok=True)
+            write_whole(folder / name, content)
     except OSError as error:
         raise DataError(
             f"the space cannot be written: {error.strerror}",

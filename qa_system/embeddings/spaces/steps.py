@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from qa_system.embeddings.pooling import normalized
 from qa_system.embeddings.spaces.checks import Floats, check_vectors
 from qa_system.embeddings.spaces.neighbours import Placed
 from qa_system.errors import InvalidArgumentError
@@ -47,9 +48,7 @@ class Normalized:
 
     def apply(self, vectors: Floats) -> Floats:
         """Return the vectors with length 1."""
-        vectors = check_vectors(vectors, self.dimension)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors / np.where(lengths > 0, lengths, 1)
+        return normalized(check_vectors(vectors, self.dimension))
 
 
 @dataclass(frozen=True, eq=False)

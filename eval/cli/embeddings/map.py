@@ -47,6 +47,10 @@ FieldOption = Annotated[
         "cluster, rating, item."
     ),
 ]
+PoolingOption = Annotated[
+    Literal["mean", "max", "min", "cls", "pooler", "last", "weighted_mean"] | None,
+    typer.Option(help="How a text's tokens are pooled. Default: the model's own."),
+]
 SaveOption = Annotated[
     Path | None, typer.Option(help="Keep what was fitted in this folder, for --apply.")
 ]
@@ -71,9 +75,7 @@ def map_(
     most: Annotated[
         int, typer.Option(min=4, help="Reviews at most; of more, a sample is drawn.")
     ] = 10_000,
-    pooling: Annotated[
-        str | None, typer.Option(help="How a text's tokens are pooled. Default: the model's own.")
-    ] = None,
+    pooling: PoolingOption = None,
     layer: Annotated[int, typer.Option(help="The layer that is pooled; -1: the last.")] = -1,
     save: SaveOption = None,
     apply: ApplyOption = None,

@@ -67,8 +67,8 @@ def cluster_names(
             counts[label].update(set(words_of(text)))
     names = []
     for number, weights in enumerate(class_tf_idf(counts)):
-        heaviest = sorted(weights, key=lambda word, own=weights: (-own[word], word))[:words]
-        names.append(", ".join(heaviest) or f"cluster {number}")
+        heaviest = sorted(weights.items(), key=lambda each: (-each[1], each[0]))[:words]
+        names.append(", ".join(word for word, _ in heaviest) or f"cluster {number}")
     return tuple(names)
 
 

@@ -44,7 +44,7 @@ def pooling_page(report: Mapping[str, Any]) -> str:
         lead=_counted(report),
         notes=_notes(report),
         tables=[
-            (caption, note, ["", *columns], [[name, *row] for name, row in cells.items()])
+            (caption, note, ["Vectors", *columns], [[name, *row] for name, row in cells.items()])
             for caption, note, columns, cells in tables
         ],
         plots=plots,

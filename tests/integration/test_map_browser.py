@@ -1,10 +1,14 @@
-"""The map in a real browser: read by pointer and by keyboard, 10,000 reviews, hostile words."""
+"""Pages of embeddings in a real browser: the map by pointer and by keyboard, hostile words."""
 
+import numpy as np
 import pytest
 
 from accessibility import violations
 from eval.report.map import map_page
+from eval.report.pooling import pooling_page
 from eval.tasks.mapping import fit_chart, map_reviews
+from eval.tasks.pooling import Retrieval, measure
+from eval.tasks.smaller import measure_sizes
 from made_up_reviews import HOSTILE, reviews_of_kinds
 
 pytestmark = pytest.mark.slow
@@ -27,9 +31,35 @@ def maps(tmp_path_factory):
     return {count: written(count, folder) for count in (90, 10_000)}
 
 
+@pytest.fixture(scope="module")
+def poolings(tmp_path_factory):
+    """A page of made-up poolings, of a model with a hostile name."""
+    draw = np.random.default_rng(4)
+    pools = tuple(np.arange(5) + 5 * (at % 3) for at in range(9))
+    gold = tuple(np.arange(5) == at % 5 for at in range(9))
+    clusters = tuple(f"item {at % 3}" for at in range(9))
+    task = Retrieval(("?",) * 9, (".",) * 15, pools, gold, clusters, resamples=100)
+
+    def vectors(count):
+        return draw.normal(size=(count, 16)).astype("f4")
+
+    names = ["the model's own", *(f"mean, layer {layer}" for layer in range(3))]
+    report = measure(task, [(name, vectors(9), vectors(15)) for name in names], names[0])
+    for at, name in enumerate(names):
+        report["rows"][name] |= {"pooling": "mean", "layer": at - 1 if at else None}
+    report["sizes"] = measure_sizes(
+        task, vectors(9), vectors(15), dimensions=[4, 8], dtypes=["int8", "binary"]
+    )
+    data = {"path": "made-up", "split": "test"}
+    report["made_with"] = {"models": {"encoder": {"name": HOSTILE}}, "data": data}
+    path = tmp_path_factory.mktemp("poolings") / "pooling.html"
+    path.write_text(pooling_page(report), encoding="utf-8")
+    return path
+
+
 @pytest.fixture
 def visit(browser, maps):
-    """Opens a map; afterwards, nothing may have been fetched, refused or gone wrong."""
+    """Opens a page; afterwards, nothing may have been fetched, refused or gone wrong."""
     context = browser.new_context(viewport={"width": 1200, "height": 900})
     context.set_default_timeout(20_000)
     page = context.new_page()
@@ -39,15 +69,15 @@ def visit(browser, maps):
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", lambda dialog: complaints.append(dialog.message))
 
-    def go(count=90):
-        page.goto(maps[count][1].as_uri())
-        page.locator("#reviews tbody tr").first.wait_for()
+    def go(count=90, path=None):
+        page.goto((maps[count][1] if path is None else path).as_uri())
+        page.locator("tbody tr").first.wait_for()
         return page
 
     yield go
     assert [url for url in requests if not url.startswith(("file://", "data:"))] == []
     assert complaints == []
-    assert "owned" not in page.title()
+    assert page.title() != "owned"
     context.close()
 
 
@@ -163,3 +193,15 @@ def test_ten_thousand_reviews_stay_usable(visit, maps):
     wanted = [t for t in mapped["texts"] if all(w in t for w in ("battery", "number", "4"))]
     assert shown == f"{len(wanted):,} of 10,000 reviews"
     assert path.stat().st_size < 3_000_000
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_poolings_are_a_page(visit, poolings, width):
+    page = visit(path=poolings)
+    page.set_viewport_size({"width": width, "height": 800})
+    assert HOSTILE in page.inner_text("h1")
+    assert page.locator(".plot svg").count() == 2
+    assert page.locator("tbody tr").count() == 4 + 9
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("main img").count() == page.locator("main script").count() == 0
+    assert violations(page) == []

@@ -13,6 +13,9 @@ from qa_system.stores.function_words import FUNCTION_WORDS
 __all__ = ["class_tf_idf", "cluster_names", "words_of"]
 
 WORD: Final = re.compile(r"[^\W\d_]+")
+NUMBERS: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+NAMELESS: Final = FUNCTION_WORDS | set(NUMBERS)
+"""Words that reviews of anything have."""
 
 
 def class_tf_idf(counts: Sequence[Mapping[str, int]]) -> list[dict[str, float]]:
@@ -73,11 +76,11 @@ def cluster_names(
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words that can name a cluster: lower case, no function words, no single letters.
+    """Return the words that can name a cluster, in lower case.
+
+    Function words, numbers and single letters cannot.
 
     >>> words_of("The battery's 2nd life isn't GREAT")
     ['battery', 'nd', 'life', 'great']
     """
-    return [
-        word for word in WORD.findall(text.lower()) if len(word) > 1 and word not in FUNCTION_WORDS
-    ]
+    return [word for word in WORD.findall(text.lower()) if len(word) > 1 and word not in NAMELESS]

@@ -16,7 +16,7 @@ __all__ = ["map_page", "print_map"]
 
 
 def map_page(mapped: Mapping[str, Any]) -> str:
-    """Write the page of `eval.tasks.mapping.map_reviews`.
+    """Write the page of `eval.tasks.embeddings.mapping.map_reviews`.
 
     Raises:
         MissingDependencyError: matplotlib or jinja2 is not installed.

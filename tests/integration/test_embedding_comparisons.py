@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from eval import cli
-from eval.tasks.pooling import Measured, Retrieval
-from eval.tasks.variants import OWN, compare_variants
+from eval.tasks.embeddings.pooling import Measured, Retrieval
+from eval.tasks.embeddings.variants import OWN, compare_variants
 from qa_system.config import Settings
 from qa_system.datasets.dataset import dataset_of
 from qa_system.datasets.jsonl import write_labels_jsonl

@@ -6,9 +6,9 @@ import pytest
 from accessibility import violations
 from eval.report.map import map_page
 from eval.report.pooling import pooling_page
-from eval.tasks.mapping import fit_chart, map_reviews
-from eval.tasks.pooling import Retrieval, measure
-from eval.tasks.smaller import measure_sizes
+from eval.tasks.embeddings.mapping import fit_chart, map_reviews
+from eval.tasks.embeddings.pooling import Retrieval, measure
+from eval.tasks.embeddings.smaller import measure_sizes
 from made_up_reviews import HOSTILE, reviews_of_kinds
 
 pytestmark = pytest.mark.slow

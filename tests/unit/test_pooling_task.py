@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_mutual_info_score, silhouette_score
 
 from eval.metrics.ranking import recall_at_k, reciprocal_rank
-from eval.tasks.pooling import KS, Clustering, Retrieval, _ranked, measure
+from eval.tasks.embeddings.pooling import KS, Clustering, Retrieval, _ranked, measure
 from qa_system.errors import EvaluationError
 from qa_system.records import AnswerSpan, Label, Review
 

@@ -89,8 +89,8 @@ def map_(
     _check_places(out, png, as_json=as_json)
 
     from eval.report.map import print_map
-    from eval.tasks.mapping import Drawing, draw_map
-    from eval.tasks.reviews import read_reviews
+    from eval.tasks.embeddings.mapping import Drawing, draw_map
+    from eval.tasks.embeddings.reviews import read_reviews
 
     reviews, there = read_reviews(source or (), settings, most=most, seed=settings.seed)
     of_how_many = "" if there == len(reviews) else f", a sample of {there:,}"

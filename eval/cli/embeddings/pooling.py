@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,7 +13,7 @@ from qa_system.console.app import print_json
 from qa_system.console.options import ENCODER, JsonOption, takes_settings
 
 if TYPE_CHECKING:
-    from eval.tasks.pooling import Task
+    from eval.tasks.embeddings.pooling import Task
     from qa_system.config import Settings
     from qa_system.datasets.dataset import Dataset
 
@@ -91,7 +91,7 @@ def pooling(
     data, split = load(dataset, split, settings)
 
     from eval.runs.provenance import made_with
-    from eval.tasks.variants import compare_variants
+    from eval.tasks.embeddings.variants import compare_variants
 
     task = _task(data, split, settings, against, scope, most, resamples)
     report = compare_variants(
@@ -106,16 +106,18 @@ def pooling(
     report["made_with"] = made_with(
         settings, data, split, {"encoder": settings.encoder.model}, normalize=normalize
     )
-    if out is not None:
-        from eval.report.pooling import pooling_page
-        from eval.runs.storage import write_files
+    _hand_over(report, out, as_json=as_json)
 
+
+def _hand_over(report: dict[str, Any], out: Path | None, *, as_json: bool) -> None:
+    from eval.report.pooling import pooling_page, print_pooling
+    from eval.runs.storage import write_files
+
+    if out is not None:
         write_files({out: pooling_page(report).encode()})
     if as_json:
         print_json(report)
         return
-    from eval.report.pooling import print_pooling
-
     print_pooling(report)
     if out is not None:
         typer.echo(f"page: {out}")
@@ -130,7 +132,7 @@ def _task(
     most: int,
     resamples: int,
 ) -> Task:
-    from eval.tasks.pooling import Clustering, Retrieval
+    from eval.tasks.embeddings.pooling import Clustering, Retrieval
 
     if against is None:
         return Retrieval.of(data.labels_of(split), data.reviews, scope=scope, resamples=resamples)

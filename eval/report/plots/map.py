@@ -21,7 +21,7 @@ def reviews_map(mapped: Mapping[str, Any], field: Mapping[str, Any]) -> Plot:
     """Draw every review as a point.
 
     Args:
-        mapped: `eval.tasks.mapping.map_reviews`.
+        mapped: `eval.tasks.embeddings.mapping.map_reviews`.
         field: the one of its fields that colours.
     """
     x, y, of = (np.asarray(each) for each in (mapped["x"], mapped["y"], field["of"]))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from eval.tasks.pooling import Task, measure
-from eval.tasks.smaller import measure_sizes
+from eval.tasks.embeddings.pooling import Task, measure
+from eval.tasks.embeddings.smaller import kinds_of, measure_sizes
 from qa_system.arguments import check_choice
 from qa_system.config import Settings
 from qa_system.console.progress import progress
@@ -91,8 +91,8 @@ def compare_variants(
         check_choice("pooling", pooling, CHOICES)
     shown = embedder_of(settings, pooling="mean", layer=0).layers
     numbers = shown if layers is None else tuple(dict.fromkeys(_numbers(layers, shown)))
-    own = _encoded(task, settings)
-    kept = own
+    own = kept = _encoded(task, settings)
+    kinds_of(own[1].shape[1], dimensions, dtypes)  # refuses before the long part
     said: dict[str, tuple[str, int | None]] = {OWN: (OWN, None)}
 
     def all_vectors() -> Iterator[tuple[str, Floats, Floats]]:

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from math import ceil
 from typing import Any, Final, cast
 
-from eval.tasks.pooling import Task, measure
+from eval.tasks.embeddings.pooling import Task, measure
 from qa_system.arguments import check_choice
 from qa_system.embeddings.pooling import normalized
 from qa_system.embeddings.quantizing import DTYPES, Dtype, neighbours_kept, quantize
 from qa_system.embeddings.spaces.checks import Floats
 from qa_system.errors import ConfigError
 
-__all__ = ["measure_sizes"]
+__all__ = ["kinds_of", "measure_sizes"]
 
 BITS: Final = {"float32": 32, "int8": 8, "binary": 1}
 MOST_ASKED: Final = 1000
@@ -51,21 +51,7 @@ def measure_sizes(
     Raises:
         ConfigError: there is no such dtype, or there are not so many dimensions.
     """
-    whole = passages.shape[1]
-    for dtype in dtypes:
-        check_choice("dtype", dtype, DTYPES)
-    for each in dimensions:
-        if not 0 < each <= whole:
-            raise ConfigError(
-                f"the vectors have {whole} dimensions, and not {each}",
-                where="--dimensions",
-                remedy=f"Name numbers from 1 to {whole}.",
-            )
-    kinds = [
-        (kept, dtype)
-        for dtype in dict.fromkeys(("float32", *dtypes))
-        for kept in dict.fromkeys((whole, *sorted(dimensions, reverse=True)))
-    ]
+    kinds = kinds_of(passages.shape[1], dimensions, dtypes)
     asking = slice(None, None, ceil(len(passages) / MOST_ASKED))
     kept_of: dict[str, float | None] = {}
 
@@ -75,7 +61,7 @@ def measure_sizes(
             kept_of[_name(kept, dtype)] = neighbours_kept(passages[asking], found[asking])
             yield _name(kept, dtype), questions[:, :kept], found
 
-    report = measure(task, smaller(), _name(whole, "float32"), normalize=normalize)
+    report = measure(task, smaller(), _name(*kinds[0]), normalize=normalize)
     for kept, dtype in kinds:
         name = _name(kept, dtype)
         report["rows"][name] |= {
@@ -86,6 +72,36 @@ def measure_sizes(
         }
     report["notes"] = [NOTE]
     return report
+
+
+def kinds_of(whole: int, dimensions: Sequence[int], dtypes: Sequence[str]) -> list[tuple[int, str]]:
+    """Return dimensions and dtype of all vectors to measure, the whole ones first.
+
+    Args:
+        whole: dimensions that there are.
+        dimensions: as in `measure_sizes`.
+        dtypes: as there.
+
+    Raises:
+        ConfigError: there is no such dtype, or there are not so many dimensions.
+
+    >>> kinds_of(8, [4], ["binary"])
+    [(8, 'float32'), (4, 'float32'), (8, 'binary'), (4, 'binary')]
+    """
+    for dtype in dtypes:
+        check_choice("dtype", dtype, DTYPES)
+    for each in dimensions:
+        if not 0 < each <= whole:
+            raise ConfigError(
+                f"the vectors have {whole} dimensions, and not {each}",
+                where="--dimensions",
+                remedy=f"Name numbers from 1 to {whole}.",
+            )
+    return [
+        (kept, dtype)
+        for dtype in dict.fromkeys(("float32", *dtypes))
+        for kept in dict.fromkeys((whole, *sorted(dimensions, reverse=True)))
+    ]
 
 
 def _smaller(vectors: Floats, kept: int, dtype: str, *, normalize: bool) -> Floats:

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, cast
 
 import numpy as np
 
-from eval.tasks.variants import embedder_of
+from eval.tasks.embeddings.variants import embedder_of
 from qa_system.config import Settings
 from qa_system.console.wording import counted
 from qa_system.embeddings.spaces.checks import Floats, Ints

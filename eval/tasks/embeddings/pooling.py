@@ -31,18 +31,23 @@ PURPOSE: Final = "clustering"
 
 
 class Task(Protocol):
-    """What vectors are measured by.
+    """What vectors are measured by."""
 
-    Args:
-        questions: texts that are encoded as questions; none: the task has none.
-        passages: texts that are encoded as passages.
-        primary: the metric that tells which pooling is best; larger is better, as in all.
-    """
+    @property
+    def kind(self) -> str:
+        """Its name."""
 
-    kind: str
-    questions: tuple[str, ...]
-    passages: tuple[str, ...]
-    primary: str
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """Texts that are encoded as questions; none: the task has none."""
+
+    @property
+    def passages(self) -> tuple[str, ...]:
+        """Texts that are encoded as passages."""
+
+    @property
+    def primary(self) -> str:
+        """The metric that tells which vectors are best; larger is better."""
 
     def measure(self, questions: Floats, passages: Floats) -> Measured:
         """Score vectors of the texts."""
@@ -219,7 +224,7 @@ class Clustering:
             raise EvaluationError(
                 f"{len(chosen)} reviews have {len(values)} values of {field!r}, which is no "
                 "grouping",
-                remedy="Name a field that several reviews share, for example: --against item.",
+                remedy="Name a field that several reviews share, for example item.",
             )
         return cls(tuple(text for text, _ in chosen), groups.astype(np.int64), resamples, seed)
 
@@ -248,7 +253,7 @@ class Clustering:
         halves = [draw.permutation(len(found))[: len(found) // 2] for _ in range(HALVES)]
         intervals: dict[str, list[float] | None] = {}
         for name, score in scores.items():
-            spread = np.std([score(self.groups[half], found[half]) for half in halves])
+            spread = float(np.std([score(self.groups[half], found[half]) for half in halves]))
             intervals[name] = [values[name] - 1.96 * spread, values[name] + 1.96 * spread]
         return Measured(
             {**values, "silhouette": float(lying.mean())}, {**intervals, "silhouette": interval}

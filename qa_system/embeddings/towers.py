@@ -85,7 +85,8 @@ class _OnnxLayers(_Pooling, OnnxTower):
         self._dimension = self._measure()
 
     def _layers(self, input_ids: IntArray, attention_mask: IntArray) -> list[FloatArray]:
-        return self.run(input_ids, attention_mask)[: len(self.settings.layers)]
+        outputs = self.run(input_ids, attention_mask)[: len(self.settings.layers)]
+        return [each.astype(np.float32, copy=False) for each in outputs]
 
 
 class _TorchLayers(_Pooling, TorchTower):
@@ -191,7 +192,10 @@ def open_torch(location: ModelLocation, settings: EmbeddingSettings) -> Tower:
 def _shown(location: ModelLocation) -> dict[int, str]:
     """Return the names of the tensors after the layers that an export shows."""
     weights = weights_of(location)
-    return hidden_states(weights if isinstance(weights, bytes) else Path(weights).read_bytes())
+    return hidden_states(
+        weights if isinstance(weights, bytes) else Path(weights).read_bytes(),
+        read_manifest(location.path).get("architecture", ""),
+    )
 
 
 def _tensors(location: ModelLocation, settings: EmbeddingSettings) -> list[str]:
@@ -211,14 +215,7 @@ def _tensors(location: ModelLocation, settings: EmbeddingSettings) -> list[str]:
             where=str(location.path),
             remedy=remedy,
         )
-    numbers = _numbers(settings.layers, max(found), location)
-    if missing := [number for number in numbers if number not in found]:
-        raise ModelError(
-            f"the export {location.name!r} does not show layer {missing[0]}",
-            where=str(location.path),
-            remedy=remedy,
-        )
-    return [found[number] for number in numbers]
+    return [found[number] for number in _numbers(settings.layers, len(found) - 1, location)]
 
 
 def _numbers(layers: Sequence[int], count: int, location: ModelLocation) -> list[int]:

@@ -155,7 +155,7 @@ def test_a_text_is_read_once_for_all(monkeypatch, labels):
 
 
 def test_a_model_that_does_not_show_its_layers_says_what_to_do(labels, monkeypatch):
-    monkeypatch.setattr("qa_system.embeddings.towers.hidden_states", lambda _: {})
+    monkeypatch.setattr("qa_system.embeddings.towers.hidden_states", lambda *_: {})
     with pytest.raises(ModelError, match="does not show its layers"):
         compare_variants(task_of(labels), Settings())
 

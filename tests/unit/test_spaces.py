@@ -163,9 +163,7 @@ def test_no_cluster_at_all():
 def test_clusters_that_cannot_be():
     with pytest.raises(InvalidArgumentError, match="1 different vector cannot make 2 clusters"):
         fit_clusters(np.ones((9, 2), "f4"), count=2)
-    with pytest.raises(
-        InvalidArgumentError, match="a cluster is to have 10 texts"
-    ):
+    with pytest.raises(InvalidArgumentError, match="a cluster is to have 10 texts"):
         fit_clusters(np.ones((9, 2), "f4"), method="hdbscan", least=10)
     with pytest.raises(ConfigError, match="there is no method 'birch'"):
         fit_clusters(np.ones((9, 2), "f4"), method="birch")

@@ -73,7 +73,7 @@ class _OnnxLayers(_Pooling, OnnxTower):
         self, location: ModelLocation, settings: EmbeddingSettings, outputs: Sequence[str]
     ) -> None:
         self.settings = settings
-        self.layers = tuple(_shown(location))
+        self.layers = tuple(range(len(_shown(location))))
         super().__init__(location, settings.encoder, outputs)
         self.takes_padding = "attention_mask" in self._session.inputs
         if any(each.ndim != 3 for each in self._layers(*self._probe())):
@@ -189,7 +189,7 @@ def open_torch(location: ModelLocation, settings: EmbeddingSettings) -> Tower:
     return kind(location, settings.encoder)
 
 
-def _shown(location: ModelLocation) -> dict[int, str]:
+def _shown(location: ModelLocation) -> list[str]:
     """Return the names of the tensors after the layers that an export shows."""
     weights = weights_of(location)
     return hidden_states(

@@ -202,9 +202,8 @@ def embed(
 ) -> None:
     """Embed texts: qa embed reviews.csv --field text --out vectors.npy.
 
-    Row i of the file is the vector of text i. A text that is empty or missing
-    has a row of zeros; equal texts are computed once. A run that was stopped or
-    killed goes on where it was when the same command is run again.
+    Row i of the file is the vector of text i. An empty text has a row of zeros;
+    equal texts are computed once. A run that was killed goes on when run again.
     """
     if sources and store is not None:
         raise typer.BadParameter("name files or --store, not both")

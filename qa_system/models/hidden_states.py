@@ -21,10 +21,10 @@ VALUE_NAME = 1
 BYTES = 2
 """The wire type of a text, of bytes, and of a message inside a message."""
 
-KNOWN = re.compile(r"(?:Bert|Roberta|XLMRoberta|Camembert|DistilBert|MPNet)(?:Model|For\w+)")
+KNOWN = re.compile(r"(?:Bert|Roberta|XLMRoberta|Camembert|MPNet)(?:Model|For\w+)")
 """Architectures whose hidden states are what these normalisations make."""
 EMBEDDINGS = re.compile(r"(?:^|\.)embeddings\.LayerNorm\.weight$")
-LAYER = re.compile(r"\.layer\.(\d+)\.(?:output\.LayerNorm|output_layer_norm)\.weight$")
+LAYER = re.compile(r"\.layer\.(\d+)\.output\.LayerNorm\.weight$")
 
 
 def hidden_states(weights: bytes, architecture: str) -> list[str]:

@@ -80,7 +80,7 @@ def words_of(text: str) -> list[str]:
 
     Function words, numbers and single letters cannot.
 
-    >>> words_of("The battery's 2nd life isn't GREAT")
-    ['battery', 'nd', 'life', 'great']
+    >>> words_of("The battery's 2 lives aren't GREAT")
+    ['battery', 'lives', 'great']
     """
     return [word for word in WORD.findall(text.lower()) if len(word) > 1 and word not in NAMELESS]

@@ -58,7 +58,7 @@ class Placed:
             far = np.where(same, 1, distances)
             weights = np.where(same.any(axis=1, keepdims=True), same, 1 / far)
             weights = weights / weights.sum(axis=1, keepdims=True)
-            placed[rows] = np.einsum("nk,nkd->nd", weights, self.places[found])
+            placed[rows] = (weights[:, :, None] * self.places[found]).sum(axis=1)
         return placed
 
     @classmethod

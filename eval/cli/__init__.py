@@ -12,11 +12,14 @@ from eval.cli.data.convert import convert
 from eval.cli.data.explore import explore
 from eval.cli.data.labels import labels
 from eval.cli.data.split import split
+from eval.cli.embeddings.map import map_
+from eval.cli.embeddings.pooling import pooling
 from eval.cli.generator import generator
 from eval.cli.improve import improve, rollback
+from eval.cli.options import spread
 from eval.cli.pipeline import pipeline
 from eval.cli.reader import reader
-from eval.cli.retriever import SpreadK, retriever
+from eval.cli.retriever import retriever
 from qa_system.console.app import command_line, run_app
 
 __all__ = ["app", "main"]
@@ -24,7 +27,7 @@ __all__ = ["app", "main"]
 app = command_line(
     "Evaluate retrieval, reading, generation and the whole pipeline on labelled questions."
 )
-app.command(cls=SpreadK)(retriever)
+app.command(cls=spread("--k"))(retriever)
 app.command()(reader)
 app.command()(pipeline)
 app.command()(consensus)
@@ -37,6 +40,8 @@ app.command()(explore)
 app.command()(labels)
 app.command()(convert)
 app.command()(split)
+app.command(cls=spread("--pooling", "--layer", "--dimensions", "--dtype"))(pooling)
+app.command(name="map")(map_)
 app.command()(adapt)
 app.command()(improve)
 app.command()(rollback)

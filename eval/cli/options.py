@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
 from qa_system.config.choices import Precision
 from qa_system.console.options import Setting
@@ -24,6 +25,7 @@ __all__ = [
     "SimilarityOption",
     "SliceOption",
     "SplitOption",
+    "spread",
 ]
 
 Scope = Literal["item-split", "item", "open"]
@@ -105,3 +107,26 @@ RowsOption = Annotated[
 ResamplesOption = Annotated[
     int, typer.Option("--resamples", min=100, help="Resamples for each interval and each test.")
 ]
+
+
+def spread(*flags: str) -> type[TyperCommand]:
+    """Return a command for which `--k 1 3 5` means what `--k 1 --k 3 --k 5` means.
+
+    Args:
+        flags: the options that take several values; the command has no arguments.
+    """
+
+    class Spread(TyperCommand):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            found: list[str] = []
+            flag = None
+            for arg in args:
+                is_value = not arg.startswith("-") or arg[1:].isdecimal()
+                if not is_value:
+                    flag = arg if arg in flags else None
+                elif flag is not None and found[-1] != flag:
+                    found.append(flag)
+                found.append(arg)
+            return super().parse_args(ctx, found)
+
+    return Spread

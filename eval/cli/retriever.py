@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from eval.cli.evaluation import check_places, hand_over, is_own, load
 from eval.cli.options import (
@@ -28,7 +27,7 @@ from qa_system.retrievers.registry import modes as known_retrievers
 if TYPE_CHECKING:
     from qa_system.config import Settings
 
-__all__ = ["SpreadK", "retriever"]
+__all__ = ["retriever"]
 
 DEFAULT_KS = (1, 3, 5, 10)
 ALL = "all"
@@ -39,22 +38,6 @@ MODE = Setting(
     default="as configured",
     read=lambda mode: None if mode == ALL else mode,
 )
-
-
-class SpreadK(TyperCommand):
-    """Let `--k 1 3 5` mean what `--k 1 --k 3 --k 5` means."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeat the option before each of its values."""
-        spread: list[str] = []
-        after_k = False
-        for arg in args:
-            if after_k and arg[:1].isdigit() and spread[-1] != "--k":
-                spread.append("--k")
-            elif arg.startswith("-"):
-                after_k = arg == "--k"
-            spread.append(arg)
-        return super().parse_args(ctx, spread)
 
 
 @takes_settings(SEARCHED, MODE, *ENCODER_IDENTITY)

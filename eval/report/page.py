@@ -1,18 +1,10 @@
-"""Self-contained HTML pages: of a run, of a comparison, of an adaptation, of a data set.
-
-A page is one file that works without a network: its content security policy forbids everything
-from outside, and every script but its own, by hash. Users' words are escaped by the templates, or
-embedded as data (`questions.py`).
-"""
+"""Self-contained HTML pages: of a run, of a comparison, of an adaptation, of a data set."""
 
 from __future__ import annotations
 
-import hashlib
-from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
@@ -20,15 +12,11 @@ from eval.metrics import describe
 from eval.report import plots
 from eval.report.performance import performance_table, timing_note
 from eval.report.questions import flips_data, run_data
+from eval.report.rendering import render
 from eval.runs.run import Run
 from eval.runs.wording import HYBRID_DEPTH, OUTCOMES, depths_in_words, dotted, in_words
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
 __all__ = ["adaptation_page", "comparison_page", "exploration_page", "run_page"]
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def run_page(run: Run, summary: Mapping[str, Any], texts: Mapping[str, str] | None = None) -> str:
@@ -48,7 +36,7 @@ def run_page(run: Run, summary: Mapping[str, Any], texts: Mapping[str, str] | No
     slices = _slices(summary)
     outcomes = _outcomes(summary)
     columns, cost = performance_table(summary)
-    return _render(
+    return render(
         "run.html",
         {
             "scores": "Scores",
@@ -87,7 +75,7 @@ def comparison_page(comparison: Mapping[str, Any]) -> str:
     """
     pairs = comparison["pairs"]
     slices = any(pair["slices"] for pair in pairs)
-    return _render(
+    return render(
         "compare.html",
         {
             "scores": "Scores",
@@ -132,7 +120,7 @@ def adaptation_page(adaptation: Mapping[str, Any], drawn: Sequence[plots.Plot]) 
     """
     folds = adaptation["folds"]
     domain = adaptation["domain"]
-    return _render(
+    return render(
         "adapt.html",
         {
             "scores": "Scores",
@@ -169,7 +157,7 @@ def exploration_page(exploration: Mapping[str, Any]) -> str:
         "Answers": "answers",
         "Overlap of splits": "overlap",
     }
-    return _render(
+    return render(
         "explore.html",
         {"counts": "Counts", "plots": "Plots"},
         title=f"Data set: {exploration['title']}",
@@ -194,41 +182,6 @@ def exploration_page(exploration: Mapping[str, Any]) -> str:
             *(plots.histogram(**arguments) for arguments in exploration["histograms"].values()),
         ],
     )
-
-
-def _render(template: str, parts: Mapping[str, str], **values: Any) -> str:
-    from markupsafe import Markup
-
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = _environment().get_template(template)
-    return page.render(
-        values,
-        contents=parts,
-        script=Markup(script),  # noqa: S704  our own file
-        script_hash=f"sha256-{digest}",
-        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),  # noqa: S704
-    )
-
-
-@cache
-def _environment() -> Environment:
-    plots.require_matplotlib()
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["label"] = lambda metric: describe(metric).label
-    environment.filters["meaning"] = lambda metric: describe(metric).meaning
-    environment.filters["shown"] = lambda value, metric, signed=False: describe(metric).shown(
-        value, signed=signed
-    )
-    return environment
 
 
 def _title(summary: Mapping[str, Any]) -> str:

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import orjson
-
 from eval.metrics import describe
+from eval.report.rendering import embedded
 from eval.runs.run import Run, hardest_first
 from eval.runs.wording import OUTCOMES, answered
 
@@ -20,9 +19,6 @@ __all__ = ["flips_data", "run_data"]
 
 RANKED = 20
 """Reviews of a ranking that a page shows; rows.jsonl has all of them."""
-
-# What would end the element that JSON is embedded in, or start another one.
-_UNSAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
 def run_data(run: Run, texts: Mapping[str, str]) -> Any:
@@ -48,12 +44,12 @@ def run_data(run: Run, texts: Mapping[str, str]) -> Any:
         )
         for rows in together
     )
-    return _embedded({**_table(systems, run.primary, questions), "texts": _texts(run, texts)})
+    return embedded({**_table(systems, run.primary, questions), "texts": _texts(run, texts)})
 
 
 def flips_data(pair: Mapping[str, Any], metric: str) -> Any:
     """Return the data of a pair's changed questions, the baseline first."""
-    return _embedded(
+    return embedded(
         _table(
             [pair["b"], pair["a"]],
             metric,
@@ -135,10 +131,3 @@ def _texts(run: Run, texts: Mapping[str, str]) -> dict[str, str]:
             wanted |= dict.fromkeys(said.get("ranked", ())[:1])
             wanted |= dict.fromkeys(answer["review_id"] for answer in said.get("answers", ()))
     return {review: texts[review] for review in wanted if review in texts}
-
-
-def _embedded(value: Any) -> Any:
-    from markupsafe import Markup
-
-    text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
-    return Markup(text.translate(_UNSAFE))  # noqa: S704  nothing in it can leave its element

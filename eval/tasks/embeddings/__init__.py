@@ -1,0 +1,1 @@
+"""Vectors measured on a task, and drawn as a map."""

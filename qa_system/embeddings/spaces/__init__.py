@@ -1,0 +1,1 @@
+"""Post-processing of embeddings: steps that are fitted, saved and applied to new texts."""

@@ -50,8 +50,15 @@ def choose_backend(
     """Match the backend asked for with the model found.
 
     Raises:
-        ModelError: the model is of the other kind.
+        ModelError: the model is of the other kind, or is static vectors.
     """
+    if location.format == "static":
+        raise ModelError(
+            f"{location.name!r} has static vectors, which only an encoder can be, with the "
+            "backend auto",
+            where=str(location.path),
+            remedy="Name it as encoder.model, and set backend: auto.",
+        )
     if backend in ("auto", location.format):
         return location.format
     remedy = (

@@ -1,7 +1,7 @@
 """Where a name leads: a model `bundled:NAME`, `package:NAME/FOLDER`, a folder, or a Hub id.
 
-A model folder is either an ONNX export made by `qa export` (it holds `model.json`) or a
-Hugging Face checkpoint (it holds `config.json`).
+A model folder is an ONNX export made by `qa export` (it holds `model.json`), a Hugging Face
+checkpoint (it holds `config.json`), or a table of static vectors, in the format of model2vec.
 """
 
 from __future__ import annotations
@@ -22,12 +22,16 @@ __all__ = [
     "BUNDLED_PREFIX",
     "MANIFEST",
     "SAMPLE",
+    "STATIC",
     "TRAINING",
+    "ModelFormat",
     "ModelLocation",
     "bundled_models",
     "data_place",
+    "is_static",
     "locate",
     "locate_checkpoint",
+    "named",
     "read_manifest",
     "stamp",
     "weights_hash",
@@ -40,8 +44,12 @@ MANIFEST = "model.json"
 CONFIG = "config.json"
 TRAINING = "training.json"
 SAMPLE = "bundled:sample"
+STATIC = "model2vec"
+"""The `model_type` of a table of static vectors."""
 _DISTRIBUTED = {"generator": "qa_system_generator"}
 """Bundled models that are distributions of their own, by the package that carries them."""
+
+ModelFormat = Literal["onnx", "torch", "static"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +59,13 @@ class ModelLocation:
     Args:
         name: as it was given.
         path: the local folder.
-        format: `onnx` for an export of `qa export`, `torch` for a Hugging Face checkpoint.
+        format: `onnx` for an export of `qa export`, `torch` for a Hugging Face checkpoint, `static`
+            for a vector of each token (see `qa_system.models.static`).
     """
 
     name: str
     path: Path
-    format: Literal["onnx", "torch"]
+    format: ModelFormat
 
 
 def data_place(name: str | Path) -> str:
@@ -161,6 +170,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def named(location: ModelLocation) -> str:
+    """Return a model's name for others to read: of a folder, its last two parts.
+
+    >>> named(locate("bundled:encoder"))
+    'bundled:encoder'
+    """
+    folder = Path(location.name).expanduser()
+    return "/".join(folder.resolve().parts[-2:]) if folder.is_dir() else location.name
+
+
 def weights_hash(folder: Path) -> str:
     """Return the sha256 of a model's weights, settings and tokenizer.
 
@@ -242,9 +261,11 @@ def _in_package(name: str) -> Path:
     )
 
 
-def _format_of(folder: Path) -> Literal["onnx", "torch"]:
+def _format_of(folder: Path) -> ModelFormat:
     if (folder / MANIFEST).is_file():
         return "onnx"
+    if is_static(folder):
+        return "static"
     if (folder / CONFIG).is_file() or (folder / "modules.json").is_file():
         return "torch"
     raise ModelError(
@@ -252,6 +273,15 @@ def _format_of(folder: Path) -> Literal["onnx", "torch"]:
         where=str(folder),
         remedy=f"A model folder has a {CONFIG} (a checkpoint) or a {MANIFEST} (an export).",
     )
+
+
+def is_static(folder: Path) -> bool:
+    """Tell whether a folder holds static vectors."""
+    try:
+        said = orjson.loads((folder / CONFIG).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return False  # what a checkpoint's config lacks is told when it is loaded
+    return isinstance(said, dict) and said.get("model_type") == STATIC
 
 
 def _from_hub(name: str) -> Path:

@@ -32,14 +32,15 @@ from qa_system.models.inference import (
 from qa_system.models.locate import ModelLocation, locate, stamp, weights_hash
 from qa_system.models.manifest import POSITIONS
 from qa_system.models.sharing import Shared
-from qa_system.models.tokenizing import encodable
+from qa_system.models.static import StaticVectors
+from qa_system.models.tokenizing import check_tokens, encodable
 from qa_system.records import EncoderIdentity, Similarity
 from qa_system.retrievers.sentence_models import Role, check_role, load_sentence_model
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["Encoder", "load_encoder", "shared_encoder"]
+__all__ = ["Encoder", "Tower", "load_encoder", "load_tower", "shared_encoder"]
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Tower(ABC):
     Args:
         tokenizer: its tokenizer; truncates to `max_seq_length`.
         role: what it encodes.
-        max_seq_length: tokens that it reads of a text, special tokens included.
+        max_seq_length: tokens that it reads of a text, special tokens included; None: all.
         similarity: the one that it was trained with.
         prefixes: what is put before a question and before a passage.
         batch_tokens: padded tokens in one forward pass.
@@ -65,12 +66,13 @@ class Tower(ABC):
         tokenizer: Tokenizer,
         *,
         role: Role,
-        max_seq_length: int,
+        max_seq_length: int | None,
         similarity: Similarity,
         prefixes: tuple[str, str] = ("", ""),
         batch_tokens: int,
     ) -> None:
-        tokenizer.enable_truncation(max_seq_length)
+        if max_seq_length is not None:
+            tokenizer.enable_truncation(max_seq_length)
         self.location = location
         self.role: Role = role
         self.tokenizer = tokenizer
@@ -104,11 +106,29 @@ class Tower(ABC):
 
     def encode(self, texts: Sequence[str | tuple[str, str]]) -> NDArray[np.float32]:
         """Turn texts, or pairs of a title and a text, into vectors (n, dimension), in order."""
+        ids = self.tokens(texts)
+        vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
+        for batch in token_batches([len(row) for row in ids], self.batch_tokens):
+            rows = [ids[position] for position in batch]
+            mask = pad([[1] * len(row) for row in rows])
+            vectors[batch] = self.forward(pad(rows, self.pad_id), mask)
+        return vectors
+
+    def tokens(
+        self, texts: Sequence[str | tuple[str, str]], *, specials: bool = True
+    ) -> list[list[int]]:
+        """Return the tokens of texts, or of pairs; what was cut is counted.
+
+        Args:
+            texts: to tokenise.
+            specials: whether the special tokens are put around them.
+        """
         encodings = self.tokenizer.encode_batch(
             [
                 encodable(text) if isinstance(text, str) else tuple(map(encodable, text))
                 for text in texts
-            ]
+            ],
+            add_special_tokens=specials,
         )
         cut = sum(1 for encoding in encodings if encoding.overflowing)
         if cut and not self.truncated:
@@ -119,13 +139,7 @@ class Tower(ABC):
                 self.max_seq_length,
             )
         self.truncated += cut
-        ids = [encoding.ids for encoding in encodings]
-        vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
-        for batch in token_batches([len(row) for row in ids], self.batch_tokens):
-            rows = [ids[position] for position in batch]
-            mask = pad([[1] * len(row) for row in rows])
-            vectors[batch] = self.forward(pad(rows, self.pad_id), mask)
-        return vectors
+        return [encoding.ids for encoding in encodings]
 
 
 class OnnxTower(Tower):
@@ -212,6 +226,35 @@ class TorchTower(Tower):
         return cast("NDArray[np.float32]", vectors)
 
 
+class StaticTower(Tower):
+    """Static vectors (see `qa_system.models.static`): a text is the mean of its tokens."""
+
+    def __init__(self, location: ModelLocation, settings: EncoderSettings) -> None:
+        self.vectors = StaticVectors(location, precision=settings.precision, device=settings.device)
+        tokenizer = load_tokenizer(location.path)
+        check_tokens(tokenizer, len(self.vectors), str(location.path))
+        super().__init__(
+            location,
+            tokenizer,
+            role="both",
+            max_seq_length=settings.max_seq_length,
+            # Of unit vectors the dot product is the cosine.
+            similarity="dot_product" if self.vectors.normalize else "cosine",
+            batch_tokens=_batch_tokens(settings, gpu=False),
+        )
+
+    @property
+    def dimension(self) -> int:
+        return self.vectors.dimension
+
+    def encode(self, texts: Sequence[str | tuple[str, str]]) -> NDArray[np.float32]:
+        return self.vectors.of_texts(self.tokens(texts, specials=False))
+
+    def forward(self, input_ids: IntArray, attention_mask: IntArray) -> NDArray[np.float32]:
+        rows = [ids[mask > 0].tolist() for ids, mask in zip(input_ids, attention_mask, strict=True)]
+        return self.vectors.of_texts(rows)
+
+
 class Encoder:
     """Turn questions and passages into vectors of one space.
 
@@ -271,8 +314,8 @@ class Encoder:
         )
 
     @property
-    def max_seq_length(self) -> int:
-        """Tokens of a passage that are read; what is longer is cut."""
+    def max_seq_length(self) -> int | None:
+        """Tokens of a passage that are read; what is longer is cut. None: all are read."""
         return self._passages.max_seq_length
 
     @property
@@ -324,10 +367,10 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
             `question_model` names no partner.
         MissingDependencyError: it needs a package that is not installed.
     """
-    passages = _load_tower(settings.model, settings, "passage")
+    passages = load_tower(settings.model, settings, "passage")
     questions = None
     if settings.question_model is not None:
-        questions = _load_tower(settings.question_model, settings, "question")
+        questions = load_tower(settings.question_model, settings, "question")
     return Encoder(
         settings.model,
         passages,
@@ -355,10 +398,26 @@ def shared_encoder(settings: EncoderSettings) -> Encoder:
 _encoders: Shared[Encoder] = Shared()
 
 
-def _load_tower(name: str, settings: EncoderSettings, role: Role) -> Tower:
+def load_tower(name: str, settings: EncoderSettings, role: Role) -> Tower:
+    """Load one tower of an encoder.
+
+    Args:
+        name: of the model.
+        settings: how it runs.
+        role: what it is to encode.
+
+    Raises:
+        ModelError: there is no such model, or it encodes something else.
+        MissingDependencyError: it needs a package that is not installed.
+    """
     location = locate(name)
-    is_export = choose_backend(location, settings.backend) == "onnx"
-    tower: Tower = (OnnxTower if is_export else TorchTower)(location, settings)
+    tower: Tower
+    if location.format == "static" and settings.backend == "auto":
+        tower = StaticTower(location, settings)
+    elif choose_backend(location, settings.backend) == "onnx":
+        tower = OnnxTower(location, settings)
+    else:
+        tower = TorchTower(location, settings)
     check_role(location, tower.role, role)
     return tower
 

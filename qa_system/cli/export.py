@@ -1,7 +1,9 @@
-"""`qa export`: a checkpoint as an ONNX model."""
+"""`qa export`: a checkpoint as an ONNX model or static vectors, alone or with further files."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,13 +13,26 @@ __all__ = ["export"]
 
 
 def export(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="Export the Hugging Face checkpoint in this folder.")
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Export this model: a folder, bundled:NAME, a Hub id or an address. To ONNX: a "
+            "Hugging Face checkpoint."
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Write the model to this folder.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            metavar="FOLDER|ADDRESS",
+            help="Write to this folder, to an address such as s3://BUCKET/MODEL, or to a "
+            "repository of the Hub: hf://OWNER/NAME.",
+        ),
+    ],
     task: Annotated[
-        Literal["reader", "encoder", "judge"], typer.Option(help="What the model does.")
-    ],
+        Literal["reader", "encoder", "judge"] | None,
+        typer.Option(help="What the model does; without it, the model is exported as it is."),
+    ] = None,
     precision: Annotated[
         Literal["int8", "fp16", "fp32"],
         typer.Option(help="int8: a quarter of the size, for a CPU; fp16: half, for a GPU."),
@@ -29,8 +44,64 @@ def export(
             "compresses to less than half."
         ),
     ] = None,
+    static: Annotated[
+        bool,
+        typer.Option(
+            "--static", help="Of an encoder, write a vector for each token: less exact, and fast."
+        ),
+    ] = False,
+    dimensions: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of static vectors.", show_default="256"),
+    ] = None,
+    with_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="NAME=FILE",
+            help="Add a file of your own by this name: a scikit-learn model by skops, a table, "
+            "anything but a pickle. Repeatable.",
+        ),
+    ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(help="The model's card, in Markdown.", show_default="the model's own"),
+    ] = None,
 ) -> None:
-    """Turn a checkpoint into an ONNX model that runs without torch."""
-    from qa_system.export.onnx import export_model
+    """Turn a checkpoint into a model that runs without torch, and send models where they are used.
 
-    export_model(checkpoint, out, task=task, precision=precision, difference_from=difference_from)
+    With --with or --card, without --task, and at an address, artifacts.json is written beside the
+    model: the hash of each file, which is checked when the model is loaded from an address.
+    """
+    if static and (task not in (None, "encoder") or difference_from is not None):
+        raise typer.BadParameter("--static makes an encoder of an encoder; leave out --task")
+    if dimensions is not None and not static:
+        raise typer.BadParameter("--dimensions goes with --static")
+    if difference_from is not None and task is None:
+        raise typer.BadParameter("--difference-from goes with --task")
+    artifacts = dict(_named(each) for each in with_ or ())
+
+    build: Callable[[Path], object] | None = None
+    if static:
+        from qa_system.export.static import DIMENSIONS, distill_static
+
+        build = partial(distill_static, model, dimensions=dimensions or DIMENSIONS)
+    elif task is not None:
+        from qa_system.export.onnx import export_model
+
+        build = partial(
+            export_model, model, task=task, precision=precision, difference_from=difference_from
+        )
+    if build is not None and not artifacts and card is None and "://" not in out:
+        build(Path(out))
+        return
+    from qa_system.export.package import package_model
+
+    package_model(model, out, artifacts=artifacts, card=card, build=build)
+
+
+def _named(given: str) -> tuple[str, str]:
+    name, _, file = given.partition("=")
+    if not name or not file:
+        raise typer.BadParameter(f"{given!r} is not NAME=FILE", param_hint="--with")
+    return name, file

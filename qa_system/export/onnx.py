@@ -30,9 +30,9 @@ from qa_system.models.inference import load_tokenizer
 from qa_system.models.locate import (
     MANIFEST,
     ModelLocation,
+    is_export,
     locate,
     named,
-    read_manifest,
     weights_sha256,
 )
 from qa_system.readers.calibration import calibration_of
@@ -90,7 +90,7 @@ def export_model(
         ModelError: the source is not a checkpoint of that kind, its export does not compute
             what it computes, or its `training.json` is damaged.
     """
-    check_free(Path(out), FILES, _is_export)
+    check_free(Path(out), FILES, is_export)
     location = locate(str(source))
     if location.format != "torch":
         raise ModelError(
@@ -128,14 +128,6 @@ def _calibrations(location: ModelLocation, task: Task) -> dict[str, Any]:
     if of_sentences.fitted_on not in (None, whole.fitted_on):
         found["calibration_of_sentences"] = of_sentences.to_dict()
     return found
-
-
-def _is_export(folder: Path) -> bool:
-    try:
-        read_manifest(folder)
-    except ModelError:
-        return False
-    return True
 
 
 def check_packages() -> None:

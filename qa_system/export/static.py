@@ -23,7 +23,7 @@ from qa_system.config import EncoderSettings
 from qa_system.errors import ConfigError, ModelError
 from qa_system.export.folders import check_free, put_in_place
 from qa_system.models.inference import load_tokenizer
-from qa_system.models.locate import CONFIG, STATIC, is_static, locate, named, weights_sha256
+from qa_system.models.locate import CONFIG, STATIC, is_export, locate, named, weights_sha256
 from qa_system.models.static import WEIGHTS
 from qa_system.retrievers.encoders import Tower, load_tower
 
@@ -67,7 +67,7 @@ def distill_static(
         ModelError: the source is no such encoder, or has static vectors itself.
         MissingDependencyError: it needs a package that is not installed.
     """
-    check_free(Path(out), FILES, is_static)
+    check_free(Path(out), FILES, is_export)
     tower = _tower(str(source))
     if not 1 <= dimensions <= tower.dimension:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Where a name leads: a model `bundled:NAME`, `package:NAME/FOLDER`, a folder, or a Hub id.
+"""Where a name leads: `bundled:NAME`, `package:NAME/FOLDER`, a folder, a Hub id, an address.
 
 A model folder is an ONNX export made by `qa export` (it holds `model.json`), a Hugging Face
 checkpoint (it holds `config.json`), or a table of static vectors, in the format of model2vec.
@@ -28,6 +28,7 @@ __all__ = [
     "ModelLocation",
     "bundled_models",
     "data_place",
+    "is_export",
     "is_static",
     "locate",
     "locate_checkpoint",
@@ -94,12 +95,13 @@ def locate(name: str) -> ModelLocation:
 
     Args:
         name: `bundled:NAME`, which ships with the project; `package:NAME/FOLDER`, which an
-            installed Python package carries; a local folder; or a Hub id.
+            installed Python package carries; a local folder; a Hub id; or an address such as
+            `s3://BUCKET/MODEL`, where `qa export` put a packaged model.
 
     Raises:
         ModelError: nothing is there; the message lists what could be named instead.
         MissingDependencyError: a Hub id was given and huggingface_hub is not installed; or the
-            package that has the bundled model's weights is not.
+            package that has the bundled model's weights is not; or fsspec's for the address.
 
     >>> locate("bundled:reader").format
     'onnx'
@@ -109,6 +111,11 @@ def locate(name: str) -> ModelLocation:
         return ModelLocation(name, folder, _format_of(folder))
     if name.startswith(PACKAGE_PREFIX):
         folder = _in_package(name)
+        return ModelLocation(name, folder, _format_of(folder))
+    if "://" in name:
+        from qa_system.models.remote import fetch
+
+        folder = fetch(name)
         return ModelLocation(name, folder, _format_of(folder))
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -273,6 +280,15 @@ def _format_of(folder: Path) -> ModelFormat:
         where=str(folder),
         remedy=f"A model folder has a {CONFIG} (a checkpoint) or a {MANIFEST} (an export).",
     )
+
+
+def is_export(folder: Path) -> bool:
+    """Tell whether a folder holds what `qa export` writes: a sound manifest, or static vectors."""
+    try:
+        read_manifest(folder)
+    except ModelError:
+        return is_static(folder)
+    return True
 
 
 def is_static(folder: Path) -> bool:

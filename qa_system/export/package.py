@@ -243,16 +243,15 @@ def _add(key: str, given: object, work: Path) -> str:
 
 
 def _dump(key: str, model: object, work: Path) -> str:
+    if not hasattr(model, "get_params"):
+        raise ConfigError(
+            f"the artifact {key!r} is neither a file nor a scikit-learn model",
+            where=type(model).__name__,
+            remedy="Write it to a file, and name the file.",
+        )
     inside = f"{FOLDER}/{key}{SKOPS}"
     (work / FOLDER).mkdir(exist_ok=True)
-    try:
-        skops_io().dump(model, work / inside)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(
-            f"skops cannot keep the artifact {key!r}: {error}",
-            where=type(model).__name__,
-            remedy="Pass a file, or a scikit-learn model.",
-        ) from error
+    skops_io().dump(model, work / inside)
     return inside
 
 

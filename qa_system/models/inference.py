@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from qa_system.errors import MissingDependencyError, ModelError
 from qa_system.models.checkpoints import reason
 from qa_system.models.differences import restored
+from qa_system.models.hidden_states import with_outputs
 from qa_system.models.locate import MANIFEST, ModelLocation, locate, read_manifest
 from qa_system.models.manifest import Difference
 from qa_system.models.tokenizing import take_literally
@@ -164,7 +165,9 @@ def pad(rows: Sequence[Sequence[int] | NDArray[np.integer[Any]]], value: int = 0
     return padded
 
 
-def _session(location: ModelLocation, device: str, threads: int | None) -> Any:
+def _session(
+    location: ModelLocation, device: str, threads: int | None, outputs: Sequence[str]
+) -> Any:
     """Open the export's graph in ONNX Runtime."""
     try:
         import onnxruntime
@@ -188,6 +191,9 @@ def _session(location: ModelLocation, device: str, threads: int | None) -> Any:
     if device != "cpu" and "CUDAExecutionProvider" in available:
         providers.insert(0, "CUDAExecutionProvider")
     weights = weights_of(location)
+    if outputs:
+        whole = weights if isinstance(weights, bytes) else Path(weights).read_bytes()
+        weights = with_outputs(whole, outputs)
     try:
         return onnxruntime.InferenceSession(
             weights,
@@ -223,6 +229,7 @@ class OnnxSession:
         precision: `auto` takes what the folder holds.
         device: `cpu`, `cuda` or `auto`.
         threads: threads inside one call; None takes a thread for each physical core.
+        outputs: tensors inside the graph that `run` returns; none: the graph's own outputs.
 
     Raises:
         MissingDependencyError: onnxruntime is not installed.
@@ -236,8 +243,10 @@ class OnnxSession:
         precision: str = "auto",
         device: str = "auto",
         threads: int | None = None,
+        outputs: Sequence[str] = (),
     ) -> None:
-        self._session = _session(location, device, threads)
+        self._session = _session(location, device, threads, outputs)
+        self._outputs = list(outputs) or None
         self.manifest = read_manifest(location.path)
         for key in ("precision", "max_seq_length"):
             if key not in self.manifest:
@@ -254,13 +263,13 @@ class OnnxSession:
                 remedy=f"Set precision to auto or {self.precision}, "
                 f"or name a checkpoint or an export in {precision}.",
             )
-        self._inputs = {node.name for node in self._session.get_inputs()}
+        self.inputs = {node.name for node in self._session.get_inputs()}
         self.on_gpu = "CUDAExecutionProvider" in self._session.get_providers()
 
     def run(self, feeds: Mapping[str, IntArray]) -> list[NDArray[np.float32]]:
         """Run one batch; inputs that the model does not have are left out."""
-        known = {name: value for name, value in feeds.items() if name in self._inputs}
-        return cast("list[NDArray[np.float32]]", self._session.run(None, known))
+        known = {name: value for name, value in feeds.items() if name in self.inputs}
+        return cast("list[NDArray[np.float32]]", self._session.run(self._outputs, known))
 
 
 def choose_torch_device(device: str) -> Any:

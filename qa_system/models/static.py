@@ -76,9 +76,9 @@ class StaticVectors:
         """Return how many tokens have a vector."""
         return len(self._table)
 
-    def of_tokens(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """Return the vectors of tokens, shape (tokens, dimension)."""
-        return self._table[np.asarray(ids, dtype=np.int64)]
+    def of_tokens(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the vectors of tokens of any shape, shape (..., dimension)."""
+        return self._table[ids]
 
     def of_texts(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Return the mean of the vectors of each text, normalised if the model says so.

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import orjson
@@ -32,15 +32,22 @@ from qa_system.models.inference import (
 from qa_system.models.locate import ModelLocation, locate, stamp, weights_hash
 from qa_system.models.manifest import POSITIONS
 from qa_system.models.sharing import Shared
-from qa_system.models.static import StaticVectors
-from qa_system.models.tokenizing import check_tokens, encodable
+from qa_system.models.tokenizing import encodable
 from qa_system.records import EncoderIdentity, Similarity
 from qa_system.retrievers.sentence_models import Role, check_role, load_sentence_model
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
-__all__ = ["Encoder", "Tower", "load_encoder", "load_tower", "shared_encoder"]
+__all__ = [
+    "Encoder",
+    "OnnxTower",
+    "TorchTower",
+    "Tower",
+    "load_encoder",
+    "load_tower",
+    "shared_encoder",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +66,9 @@ class Tower(ABC):
         prefixes: what is put before a question and before a passage.
         batch_tokens: padded tokens in one forward pass.
     """
+
+    takes_padding = True
+    """Whether rows of different lengths may be in one batch."""
 
     def __init__(
         self,
@@ -104,31 +114,13 @@ class Tower(ABC):
     def forward(self, input_ids: IntArray, attention_mask: IntArray) -> NDArray[np.float32]:
         """Turn a padded batch (n, length) into vectors (n, dimension)."""
 
-    def encode(self, texts: Sequence[str | tuple[str, str]]) -> NDArray[np.float32]:
-        """Turn texts, or pairs of a title and a text, into vectors (n, dimension), in order."""
-        ids = self.tokens(texts)
-        vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
-        for batch in token_batches([len(row) for row in ids], self.batch_tokens):
-            rows = [ids[position] for position in batch]
-            mask = pad([[1] * len(row) for row in rows])
-            vectors[batch] = self.forward(pad(rows, self.pad_id), mask)
-        return vectors
-
-    def tokens(
-        self, texts: Sequence[str | tuple[str, str]], *, specials: bool = True
-    ) -> list[list[int]]:
-        """Return the tokens of texts, or of pairs; what was cut is counted.
-
-        Args:
-            texts: to tokenise.
-            specials: whether the special tokens are put around them.
-        """
+    def tokenize(self, texts: Sequence[str | tuple[str, str]]) -> list[Encoding]:
+        """Turn texts, or pairs of a title and a text, into tokens; long ones are cut."""
         encodings = self.tokenizer.encode_batch(
             [
                 encodable(text) if isinstance(text, str) else tuple(map(encodable, text))
                 for text in texts
             ],
-            add_special_tokens=specials,
         )
         cut = sum(1 for encoding in encodings if encoding.overflowing)
         if cut and not self.truncated:
@@ -139,27 +131,51 @@ class Tower(ABC):
                 self.max_seq_length,
             )
         self.truncated += cut
-        return [encoding.ids for encoding in encodings]
+        return encodings
+
+    def batches(
+        self, ids: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[IntArray, IntArray, IntArray]]:
+        """Group rows of tokens: positions in `ids`, and the batch that `forward` takes."""
+        for batch in token_batches(
+            [len(row) for row in ids], self.batch_tokens, padded=self.takes_padding
+        ):
+            rows = [ids[position] for position in batch]
+            yield batch, pad(rows, self.pad_id), pad([[1] * len(row) for row in rows])
+
+    def encode(self, texts: Sequence[str | tuple[str, str]]) -> NDArray[np.float32]:
+        """Turn texts, or pairs of a title and a text, into vectors (n, dimension), in order."""
+        ids = [encoding.ids for encoding in self.tokenize(texts)]
+        vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
+        for batch, input_ids, attention_mask in self.batches(ids):
+            vectors[batch] = self.forward(input_ids, attention_mask)
+        return vectors
 
 
 class OnnxTower(Tower):
     """An export of `qa export`: its graph pools and normalises."""
 
-    def __init__(self, location: ModelLocation, settings: EncoderSettings) -> None:
+    tasks: tuple[str, ...] = ("encoder",)
+    """What the export may have been made for."""
+
+    def __init__(
+        self, location: ModelLocation, settings: EncoderSettings, outputs: Sequence[str] = ()
+    ) -> None:
         self._session = OnnxSession(
             location,
             precision=settings.precision,
             device=settings.device,
             threads=settings.threads,
+            outputs=outputs,
         )
         manifest = self._session.manifest
-        if manifest["task"] != "encoder":
+        if manifest["task"] not in self.tasks:
             raise ModelError(
                 f"{location.name!r} is a {manifest['task']}, not an encoder",
                 where="encoder.model",
                 remedy="Name an encoder, for example bundled:encoder.",
             )
-        self._dimension: int = manifest["dimension"]
+        self._dimension: int = manifest.get("dimension") or 0
         super().__init__(
             location,
             load_tokenizer(location.path),
@@ -167,7 +183,7 @@ class OnnxTower(Tower):
             max_seq_length=_length(
                 settings, manifest["max_seq_length"], manifest.get("positions", POSITIONS), location
             ),
-            similarity=manifest["similarity"],
+            similarity=manifest.get("similarity") or "cosine",
             prefixes=(manifest.get("question_prefix", ""), manifest.get("passage_prefix", "")),
             batch_tokens=_batch_tokens(settings, gpu=self._session.on_gpu),
         )
@@ -177,13 +193,17 @@ class OnnxTower(Tower):
         return self._dimension
 
     def forward(self, input_ids: IntArray, attention_mask: IntArray) -> NDArray[np.float32]:
+        return self.run(input_ids, attention_mask)[0]
+
+    def run(self, input_ids: IntArray, attention_mask: IntArray) -> list[NDArray[np.float32]]:
+        """Return the outputs asked for, or all that the graph has."""
         return self._session.run(
             {
                 "input_ids": input_ids,
                 "attention_mask": attention_mask,
                 "token_type_ids": np.zeros_like(input_ids),
             }
-        )[0]
+        )
 
 
 class TorchTower(Tower):
@@ -197,7 +217,7 @@ class TorchTower(Tower):
 
             torch.set_num_threads(settings.threads)
         loaded = load_sentence_model(location, device=self._device)
-        self._model = loaded.model.to(dtype)
+        self.model = loaded.model.to(dtype)
         tokenizer = loaded.model.tokenizer.backend_tokenizer
         tokenizer.no_padding()
         super().__init__(
@@ -212,47 +232,24 @@ class TorchTower(Tower):
 
     @property
     def dimension(self) -> int:
-        return cast("int", self._model.get_embedding_dimension())
+        return cast("int", self.model.get_embedding_dimension())
 
     def forward(self, input_ids: IntArray, attention_mask: IntArray) -> NDArray[np.float32]:
         import torch
 
-        features = {
+        with torch.inference_mode():
+            output = self.model(self.features(input_ids, attention_mask))
+            vectors = output["sentence_embedding"].float().cpu().numpy()
+        return cast("NDArray[np.float32]", vectors)
+
+    def features(self, input_ids: IntArray, attention_mask: IntArray) -> dict[str, Any]:
+        """Return a padded batch as the model's device takes it."""
+        import torch
+
+        return {
             "input_ids": torch.from_numpy(input_ids).to(self._device),
             "attention_mask": torch.from_numpy(attention_mask).to(self._device),
         }
-        with torch.inference_mode():
-            vectors = self._model(features)["sentence_embedding"].float().cpu().numpy()
-        return cast("NDArray[np.float32]", vectors)
-
-
-class StaticTower(Tower):
-    """Static vectors (see `qa_system.models.static`): a text is the mean of its tokens."""
-
-    def __init__(self, location: ModelLocation, settings: EncoderSettings) -> None:
-        self.vectors = StaticVectors(location, precision=settings.precision, device=settings.device)
-        tokenizer = load_tokenizer(location.path)
-        check_tokens(tokenizer, len(self.vectors), str(location.path))
-        super().__init__(
-            location,
-            tokenizer,
-            role="both",
-            max_seq_length=settings.max_seq_length,
-            # Of unit vectors the dot product is the cosine.
-            similarity="dot_product" if self.vectors.normalize else "cosine",
-            batch_tokens=_batch_tokens(settings, gpu=False),
-        )
-
-    @property
-    def dimension(self) -> int:
-        return self.vectors.dimension
-
-    def encode(self, texts: Sequence[str | tuple[str, str]]) -> NDArray[np.float32]:
-        return self.vectors.of_texts(self.tokens(texts, specials=False))
-
-    def forward(self, input_ids: IntArray, attention_mask: IntArray) -> NDArray[np.float32]:
-        rows = [ids[mask > 0].tolist() for ids, mask in zip(input_ids, attention_mask, strict=True)]
-        return self.vectors.of_texts(rows)
 
 
 class Encoder:
@@ -413,6 +410,8 @@ def load_tower(name: str, settings: EncoderSettings, role: Role) -> Tower:
     location = locate(name)
     tower: Tower
     if location.format == "static" and settings.backend == "auto":
+        from qa_system.retrievers.static_tower import StaticTower  # which is a Tower, too
+
         tower = StaticTower(location, settings)
     elif choose_backend(location, settings.backend) == "onnx":
         tower = OnnxTower(location, settings)

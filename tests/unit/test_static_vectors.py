@@ -205,3 +205,24 @@ def test_what_cannot_be_made_static(encoder: Path, static: Path, tmp_path: Path)
     with pytest.raises(ConfigError, match="which no export has written"):
         distill_static(encoder, encoder, dimensions=4)
     assert not (tmp_path / "wide").exists()
+
+
+def test_embed_takes_static_vectors_with_any_pooling(static: Path) -> None:
+    from qa_system.embeddings import embed, embed_tokens
+
+    model = str(static)
+    unit = load_encoder(EncoderSettings(model=model)).encode_passages(TEXTS)
+    np.testing.assert_allclose(embed(TEXTS, model), unit, atol=1e-6)
+    table = load_file(static / "model.safetensors")["embeddings"].astype(np.float32)
+    rows = table[[WORDS.index(word) for word in ("the", "light", "is", "bright", "##er", ".")]]
+    plain = {"model": model, "normalize": False}
+    assert embed(TEXTS[:1], **plain)[0] == pytest.approx(rows.mean(axis=0), abs=1e-6)
+    assert embed(TEXTS[:1], **plain, pooling="max")[0] == pytest.approx(rows.max(axis=0))
+    assert np.array_equal(embed(TEXTS[:1], model, pooling="none")[0], rows)
+    [found] = embed_tokens(TEXTS[:1], model)
+    assert found.tokens == ["the", "light", "is", "bright", "##er", "."]
+    assert found.offsets.tolist() == [[0, 3], [4, 9], [10, 12], [13, 19], [19, 21], [21, 22]]
+    with pytest.raises(ModelError, match="no pooler"):
+        embed(TEXTS, model, pooling="pooler")
+    with pytest.raises(ConfigError, match="no layer 3"):
+        embed(TEXTS, model, layer=3)

@@ -8,6 +8,7 @@ from qa_system.cli.average import average
 from qa_system.cli.digest import digest
 from qa_system.cli.distill import distill
 from qa_system.cli.doctor import doctor
+from qa_system.cli.embed import embed
 from qa_system.cli.export import export
 from qa_system.cli.feedback import feedback
 from qa_system.cli.serve import serve
@@ -22,6 +23,7 @@ app.command()(serve)
 app.command()(feedback)
 app.command()(annotate)
 app.command()(digest)
+app.command()(embed)
 app.add_typer(train, name="train")
 app.command()(distill)
 app.command()(average)

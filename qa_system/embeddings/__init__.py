@@ -16,13 +16,23 @@ if TYPE_CHECKING:
     from qa_system.embeddings.embedder import load_embedder as load_embedder
     from qa_system.embeddings.embedding import embed as embed
     from qa_system.embeddings.embedding import embed_tokens as embed_tokens
+    from qa_system.embeddings.job import EmbedReport as EmbedReport
+    from qa_system.embeddings.job import embed_to_file as embed_to_file
+    from qa_system.embeddings.quantizing import Quantized as Quantized
+    from qa_system.embeddings.quantizing import quantize as quantize
+    from qa_system.embeddings.settings import EmbeddingSettings as EmbeddingSettings
 
 _HOMES = {
+    "EmbedReport": "qa_system.embeddings.job",
     "Embedder": "qa_system.embeddings.embedder",
+    "EmbeddingSettings": "qa_system.embeddings.settings",
+    "Quantized": "qa_system.embeddings.quantizing",
     "TokenEmbeddings": "qa_system.embeddings.embedder",
     "embed": "qa_system.embeddings.embedding",
+    "embed_to_file": "qa_system.embeddings.job",
     "embed_tokens": "qa_system.embeddings.embedding",
     "load_embedder": "qa_system.embeddings.embedder",
+    "quantize": "qa_system.embeddings.quantizing",
 }
 
 __all__ = sorted(_HOMES)

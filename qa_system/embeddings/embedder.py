@@ -84,9 +84,9 @@ class Embedder:
             self._tower = open_torch(location, settings)
             normalizes = any(map(is_normalizing, self._tower.model))
         self._check_dimensions()
-        self._normalizes = settings.normalize
+        self.normalizes = settings.normalize
         if settings.normalize is None:
-            self._normalizes = settings.pooling != "none" and normalizes
+            self.normalizes = settings.pooling != "none" and normalizes
 
     @property
     def dimension(self) -> int:
@@ -149,7 +149,7 @@ class Embedder:
     def _finished(self, vectors: FloatArray) -> FloatArray:
         """Cut vectors, and give them length 1 if they are to have it."""
         kept = vectors[:, : self.settings.dimensions]
-        return normalized(kept) if self._normalizes else kept
+        return normalized(kept) if self.normalizes else kept
 
     def _check_dimensions(self) -> None:
         wanted, own = self.settings.dimensions, self._tower.dimension

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qa_system.embeddings.embedder import Embedder, TokenEmbeddings, load_embedder
 from qa_system.embeddings.pooling import Pooling
 from qa_system.embeddings.settings import Layers, Options
-from qa_system.errors import InvalidArgumentError
+from qa_system.embeddings.texts import GivenTexts
 
 __all__ = ["CHUNK", "digest_of", "embed", "embed_tokens"]
 
@@ -139,7 +139,7 @@ def _settings(
     model: str,
     pooling: str | None,
     layer: int | Sequence[int],
-    normalize: bool | None,  # noqa: FBT001 (passed on)
+    normalize: bool | None,
     dimensions: int | None,
 ) -> dict[str, Any]:
     layers: Layers = layer if isinstance(layer, int) else list(layer)
@@ -181,16 +181,6 @@ def _tokens(embedder: Embedder, texts: Iterable[str | None]) -> list[TokenEmbedd
 
 
 def _read(texts: Iterable[str | None]) -> Iterator[list[str]]:
-    if isinstance(texts, str):
-        raise InvalidArgumentError(
-            "texts is one text, not several", remedy="Pass a list: embed([text])."
-        )
-    numbered = enumerate(texts)
-    while chunk := list(islice(numbered, CHUNK)):
-        for number, text in chunk:
-            if text is not None and not isinstance(text, str):
-                raise InvalidArgumentError(
-                    f"texts[{number}] is a {type(text).__name__}, not a text",
-                    remedy="Pass texts; None or '' for a row of zeros.",
-                )
-        yield ["" if text is None else text for _, text in chunk]
+    each = iter(GivenTexts(texts))
+    while chunk := list(islice(each, CHUNK)):
+        yield [text or "" for text, _, _ in chunk]

@@ -71,6 +71,7 @@ def open_address(address: str) -> tuple[Any, str]:
         ) from error
     with told(address):
         files, root = url_to_fs(address)
+        files.invalidate_cache()  # somebody else may have written since
     return files, str(root).rstrip("/")
 
 
@@ -94,9 +95,9 @@ def told(address: str) -> Iterator[None]:
         ) from error
     except FileNotFoundError as error:
         raise ModelError(
-            "there is no packaged model at the address",
+            "there is nothing at the address",
             where=address,
-            remedy="Put one there: qa export MODEL --out ADDRESS.",
+            remedy="Check it. A packaged model is put there by `qa export MODEL --out ADDRESS`.",
         ) from error
     except Exception as error:  # the file systems' exceptions share no base
         raise ModelError(

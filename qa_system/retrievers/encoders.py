@@ -190,9 +190,11 @@ class OnnxTower(Tower):
 
     @property
     def dimension(self) -> int:
+        """Numbers in a vector, as the manifest says."""
         return self._dimension
 
     def forward(self, input_ids: IntArray, attention_mask: IntArray) -> NDArray[np.float32]:
+        """Return the vectors of a padded batch (n, dimension)."""
         return self.run(input_ids, attention_mask)[0]
 
     def run(self, input_ids: IntArray, attention_mask: IntArray) -> list[NDArray[np.float32]]:
@@ -232,9 +234,11 @@ class TorchTower(Tower):
 
     @property
     def dimension(self) -> int:
+        """Numbers in a vector, as the model's modules make it."""
         return cast("int", self.model.get_embedding_dimension())
 
     def forward(self, input_ids: IntArray, attention_mask: IntArray) -> NDArray[np.float32]:
+        """Return the vectors of a padded batch (n, dimension)."""
         import torch
 
         with torch.inference_mode():

@@ -105,7 +105,7 @@ class Sources:
             DataError: a file is damaged so that it cannot be read on.
         """
         types = ColumnTypes.of(self.settings) if types is None else types
-        raws = self._raw_rows(start)
+        raws = self.raw_rows(start)
         ahead: deque[RawRow] = deque()
         typed: dict[int, set[str]] = {file.number: {file.columns.text} for file in self.files}
         while True:
@@ -123,7 +123,11 @@ class Sources:
                 typed[file.number] |= new
             yield self._row(raw, file, types)
 
-    def _raw_rows(self, start: Position) -> Iterator[RawRow]:
+    def raw_rows(
+        self,
+        start: Position = Position(),  # noqa: B008  (immutable)
+    ) -> Iterator[RawRow]:
+        """Read all rows from a position on as their formats have them, bad ones as well."""
         for file in self.files[start.file :]:
             begin = start if file.number == start.file else Position(file.number)
             yield from read(file, begin)

@@ -322,7 +322,7 @@ def test_links_in_a_package_are_refused(small: Path, tmp_path: Path, table: Path
 @pytest.mark.parametrize(
     ("address", "error", "said"),
     [
-        ("memory://nothing", ModelError, "no packaged model"),
+        ("memory://nothing", ModelError, "nothing at the address"),
         ("nowhere://bucket/model", ModelError, "cannot be used"),
         ("s3://bucket/model", MissingDependencyError, "s3fs"),
     ],

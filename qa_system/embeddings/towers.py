@@ -154,7 +154,11 @@ class _StaticTokens(_Pooling, StaticTower):
                 remedy="Choose another pooling: mean, max, min, cls, last or weighted_mean.",
             )
 
-    def _layers(self, input_ids: IntArray, attention_mask: IntArray) -> list[FloatArray]:
+    def _layers(
+        self,
+        input_ids: IntArray,
+        attention_mask: IntArray,  # noqa: ARG002 (as all towers)
+    ) -> list[FloatArray]:
         return [self.vectors.of_tokens(input_ids)]
 
 

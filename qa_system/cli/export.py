@@ -34,9 +34,12 @@ def export(
         typer.Option(help="What the model does; without it, the model is exported as it is."),
     ] = None,
     precision: Annotated[
-        Literal["int8", "fp16", "fp32"],
-        typer.Option(help="int8: a quarter of the size, for a CPU; fp16: half, for a GPU."),
-    ] = "int8",
+        Literal["int8", "fp16", "fp32"] | None,
+        typer.Option(
+            help="int8: a quarter of the size, for a CPU; fp16: half, for a GPU.",
+            show_default="int8",
+        ),
+    ] = None,
     difference_from: Annotated[
         str | None,
         typer.Option(
@@ -73,12 +76,12 @@ def export(
     With --with or --card, without --task, and at an address, artifacts.json is written beside the
     model: the hash of each file, which is checked when the model is loaded from an address.
     """
-    if static and (task not in (None, "encoder") or difference_from is not None):
+    if static and task is not None:
         raise typer.BadParameter("--static makes an encoder of an encoder; leave out --task")
     if dimensions is not None and not static:
         raise typer.BadParameter("--dimensions goes with --static")
-    if difference_from is not None and task is None:
-        raise typer.BadParameter("--difference-from goes with --task")
+    if task is None and (precision is not None or difference_from is not None):
+        raise typer.BadParameter("--precision and --difference-from go with --task")
     artifacts = dict(_named(each) for each in with_ or ())
 
     build: Callable[[Path], object] | None = None
@@ -90,7 +93,11 @@ def export(
         from qa_system.export.onnx import export_model
 
         build = partial(
-            export_model, model, task=task, precision=precision, difference_from=difference_from
+            export_model,
+            model,
+            task=task,
+            precision=precision or "int8",
+            difference_from=difference_from,
         )
     if build is not None and not artifacts and card is None and "://" not in out:
         build(Path(out))

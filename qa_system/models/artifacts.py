@@ -40,7 +40,7 @@ LARGEST: Final = 1 << 20
 SKOPS: Final = ".skops"
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _SEGMENT: Final = re.compile(r"[^/\\:\x00-\x1f\x7f]+")
-REMEDY: Final = "Export the model again with `qa export --with`, or take it from its author again."
+REMEDY: Final = "Export the model again with `qa export`, or take it from its author again."
 
 
 class File(Strict):

@@ -316,7 +316,8 @@ def choose_torch_precision(precision: str, device: Any) -> Any:
     if precision == "int8":
         raise ModelError(
             "int8 runs on ONNX Runtime only",
-            remedy="Export the checkpoint: qa export CHECKPOINT --precision int8 --out FOLDER.",
+            remedy="Export the checkpoint: "
+            "qa export CHECKPOINT --task TASK --precision int8 --out FOLDER.",
         )
     if precision == "auto":
         fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_multiplies_bf16()

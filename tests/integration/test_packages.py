@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from qa_system.cli import app
 from qa_system.config import EncoderSettings
 from qa_system.errors import ConfigError, MissingDependencyError, ModelError
 from qa_system.export.package import hub_arguments, package_model
@@ -22,6 +25,10 @@ from qa_system.models.pickles import is_pickle, refuse_pickle
 from qa_system.retrievers.encoders import load_encoder
 
 fsspec = pytest.importorskip("fsspec")
+
+
+def qa(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["export", *arguments])
 
 
 @pytest.fixture(autouse=True)
@@ -348,3 +355,34 @@ def test_what_the_hub_is_told(tmp_path: Path) -> None:
     for wrong in ("hf://me", "hf://me/my/encoder", "hf:///x", "hf://me/my encoder"):
         with pytest.raises(ConfigError, match="no repository of the Hub"):
             hub_arguments(tmp_path, contents, wrong)
+
+
+def test_the_command_sends_and_fetches(memory: Any, table: Path, tmp_path: Path) -> None:
+    address, out = "memory://models/encoder", tmp_path / "fetched"
+    sent = qa("bundled:encoder", "--with", f"aspects={table}", "--out", address)
+    assert sent.exit_code == 0, sent.output
+    assert qa(address, "--out", str(out), "--card", str(table)).exit_code == 0
+    assert artifact(out, "aspects").read_bytes() == table.read_bytes()
+    assert (out / "model.onnx").read_bytes() == (
+        locate("bundled:encoder").path / "model.onnx"
+    ).read_bytes()
+    assert (out / "README.md").read_bytes() == table.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--with", "aspects"], "is not NAME=FILE"),
+        (["--with", "../aspects=a.csv"], "cannot be the name of an artifact"),
+        (["--with", "aspects=nowhere.csv"], "is no file"),
+        (["--card", "nowhere.md"], "the card cannot be read"),
+        (["--dimensions", "8"], "goes with --static"),
+        (["--precision", "int8"], "go with --task"),
+        (["--static", "--task", "encoder"], "leave out --task"),
+    ],
+)
+def test_wrong_options_leave_nothing(options: list[str], said: str, tmp_path: Path) -> None:
+    done = qa("bundled:encoder", "--out", str(tmp_path / "out"), *options)
+    assert done.exit_code == 2 or isinstance(done.exception, ConfigError)
+    assert said in " ".join(f"{done.output} {done.exception}".replace("│", "").split())
+    assert not (tmp_path / "out").exists()

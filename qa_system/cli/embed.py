@@ -13,7 +13,7 @@ from qa_system.console.options import STORE, JsonOption, takes_settings
 from qa_system.console.wording import counted
 
 if TYPE_CHECKING:
-    from qa_system.config import Settings
+    from qa_system.config import EncoderSettings, Settings
     from qa_system.embeddings import EmbeddingSettings, EmbedReport
     from qa_system.embeddings.texts import FileTexts
 
@@ -207,16 +207,15 @@ def embed(
     has a row of zeros; equal texts are computed once. A run that was stopped or
     killed goes on where it was when the same command is run again.
     """
-    from qa_system.embeddings import EmbeddingSettings, embed_to_file
+    from qa_system.embeddings import embed_to_file
     from qa_system.embeddings.texts import FileTexts, StoreTexts
-    from qa_system.retrievers.late_encoder import section_of
     from qa_system.stores import open_store
 
     if sources and store is not None:
         raise typer.BadParameter("name files or --store, not both")
     if not sources and (field is not None or encoding is not None):
         raise typer.BadParameter("--field and --encoding go with files")
-    given = {
+    model_given = {
         "model": model,
         "backend": backend,
         "precision": precision,
@@ -225,34 +224,38 @@ def embed(
         "batch_tokens": batch_tokens,
         "threads": threads,
     }
-    own = {name: getattr(settings.encoder, name) for name in given}
-    wanted: EmbeddingSettings = section_of(
-        EmbeddingSettings,
-        {
-            **own,
-            **{name: value for name, value in given.items() if value is not None},
-            "pooling": pooling,
-            "layer": layer or -1,
-            "combine": combine,
-            "normalize": normalize,
-            "dimensions": dimensions,
-            "role": role,
-            "prefix": prefix,
-        },
-        "encoder",
-    )
-    options: dict[str, Any] = {"dtype": dtype, "restart": restart}
+    vectors_given = {
+        "pooling": pooling,
+        "layer": layer or -1,
+        "combine": combine,
+        "normalize": normalize,
+        "dimensions": dimensions,
+        "role": role,
+        "prefix": prefix,
+    }
+    wanted = _embedding_settings(settings.encoder, model_given, vectors_given)
     if sources:
         texts = FileTexts(sources, field, encoding)
-        report = embed_to_file(texts, out, wanted, **options)
+        report = embed_to_file(texts, out, wanted, dtype=dtype, restart=restart)
         _note_unusable(texts)
     else:
         with open_store(settings.store) as opened:
-            report = embed_to_file(StoreTexts(opened, settings.store.place), out, wanted, **options)
-    if as_json:
-        print_json(report.to_dict())
-    else:
-        _print_report(report)
+            of_store = StoreTexts(opened, settings.store.place)
+            report = embed_to_file(of_store, out, wanted, dtype=dtype, restart=restart)
+    print_json(report.to_dict()) if as_json else _print_report(report)
+
+
+def _embedding_settings(
+    encoder: EncoderSettings, model: dict[str, Any], vectors: dict[str, Any]
+) -> EmbeddingSettings:
+    """Return the settings of an embedding; what is not given of the model is the encoder's."""
+    from qa_system.embeddings import EmbeddingSettings
+    from qa_system.retrievers.late_encoder import section_of
+
+    own = {
+        name: getattr(encoder, name) if value is None else value for name, value in model.items()
+    }
+    return section_of(EmbeddingSettings, own | vectors, "encoder")
 
 
 def _note_unusable(texts: FileTexts) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_system.embeddings.embedder import Embedder, TokenEmbeddings, load_embedder
-from qa_system.embeddings.pooling import Pooling
+from qa_system.embeddings.pooling import Pooling, TextPooling
 from qa_system.embeddings.settings import Layers, Options
 from qa_system.embeddings.texts import GivenTexts
 
@@ -41,7 +41,7 @@ def embed(
     texts: Iterable[str | None],
     model: str = ...,
     *,
-    pooling: Pooling | None = ...,
+    pooling: TextPooling | None = ...,
     layer: int | Sequence[int] = ...,
     normalize: bool | None = ...,
     dimensions: int | None = ...,

@@ -20,18 +20,11 @@ from numpy.typing import NDArray
 
 from qa_system.arguments import check_choice
 from qa_system.console.progress import progress
+from qa_system.embeddings.cutting import Cut
 from qa_system.embeddings.embedder import Embedder, has_text, load_embedder
 from qa_system.embeddings.embedding import digest_of
-from qa_system.embeddings.formats import Vectors, check_format, write_file
-from qa_system.embeddings.pooling import normalized
-from qa_system.embeddings.quantizing import (
-    DTYPES,
-    Dtype,
-    Quantized,
-    int8_scale,
-    neighbours_kept,
-    to_int8,
-)
+from qa_system.embeddings.formats import check_format, write_file
+from qa_system.embeddings.quantizing import DTYPES, Dtype
 from qa_system.embeddings.settings import EmbeddingSettings
 from qa_system.embeddings.texts import GivenTexts, Text, Texts
 from qa_system.embeddings.working import (
@@ -53,8 +46,6 @@ CHUNK_TEXTS_BY_TOKEN: Final = 128
 CHUNK_CHARS: Final = 4_000_000
 """Texts that are encoded and written together; fewer where each token has a vector, or where they
 are long."""
-SAMPLE: Final = 1_000
-"""Vectors among which neighbours are looked for, to tell what fewer bytes cost."""
 
 FloatArray = NDArray[np.float32]
 
@@ -112,7 +103,7 @@ def embed_to_file(
     file then has the same bytes.
 
     Args:
-        texts: an iterable, or those of files or of a store (`qa_system.embeddings.texts`).
+        texts: an iterable, or those of `qa_system.embeddings.texts`.
         out: ends in `.npy`, `.parquet` or `.safetensors`; pooling `none` has no `.npy`.
         settings: of the embeddings; None: the defaults.
         dtype: `float32`, `int8` or `binary`, as in `qa_system.embeddings.quantize`.
@@ -131,10 +122,9 @@ def embed_to_file(
     >>> np.load(out).shape
     (3, 384)
     """
-    out, begun = Path(out), monotonic()
-    settings = EmbeddingSettings() if settings is None else settings
-    check_choice("dtype", dtype, DTYPES)
+    out, begun, settings = Path(out), monotonic(), settings or EmbeddingSettings()
     by_token = settings.pooling == "none"
+    check_choice("dtype", dtype, DTYPES)
     check_format(out, by_token=by_token)
     source = cast("Texts", texts if hasattr(texts, "described") else GivenTexts(texts))
     # The vectors on their way are whole: what is cut of them is told when all are there.
@@ -155,9 +145,7 @@ def embed_to_file(
     with open_working(out, embedder.dimension, run, restart=restart) as working:
         resumed = working.counts.rows
         _embed(source, embedder, working, by_token=by_token)
-        report = _finish(
-            working, out, run, cut=_Cut(embedder, dimensions, dtype, by_token=by_token)
-        )
+        report = _finish(working, out, run, cut=Cut(embedder, dimensions, dtype, by_token=by_token))
     return EmbedReport(**report, resumed=resumed, seconds=monotonic() - begun)
 
 
@@ -317,83 +305,7 @@ def _encoded(
     )
 
 
-class _Cut:
-    """What is written of vectors that are computed whole: fewer numbers, and in fewer bytes."""
-
-    def __init__(
-        self, embedder: Embedder, dimensions: int, dtype: Dtype, *, by_token: bool
-    ) -> None:
-        self.dimensions = dimensions
-        self.dtype: Dtype = dtype
-        self.by_token = by_token
-        self._is_shorter = dimensions < embedder.dimension
-        self._normalizes = embedder.normalizes
-        self._scales: tuple[FloatArray, FloatArray] | None = None
-
-    @property
-    def changes(self) -> bool:
-        """Whether anything is lost."""
-        return self._is_shorter or self.dtype != "float32"
-
-    def vectors(self, working: Working) -> Vectors:
-        """Return the vectors as they are written; of int8, the range of all is found first."""
-        if self.dtype == "int8":
-            self._scales = self._ranges(working)
-        width = -(-self.dimensions // 8) if self.dtype == "binary" else self.dimensions
-        kind = {"float32": np.float32, "int8": np.int8, "binary": np.uint8}[self.dtype]
-        return Vectors(working, width, np.dtype(kind), self._changed, self.by_token)
-
-    def _shortened(self, vectors: FloatArray) -> FloatArray:
-        if not self._is_shorter:
-            return vectors
-        kept = vectors[:, : self.dimensions]
-        return normalized(kept) if self._normalizes else kept
-
-    def _changed(self, vectors: FloatArray) -> NDArray[Any]:
-        vectors = self._shortened(vectors)
-        if self.dtype == "binary":
-            return np.packbits(vectors > 0, axis=1)
-        return vectors if self._scales is None else to_int8(vectors, *self._scales)
-
-    def _ranges(self, working: Working) -> tuple[FloatArray, FloatArray]:
-        low = np.full(self.dimensions, np.inf, np.float32)
-        high = -low
-        shortened = Vectors(
-            working, self.dimensions, np.dtype(np.float32), self._shortened, self.by_token
-        )
-        for block in shortened.blocks():
-            low = np.minimum(low, block.min(axis=0))
-            high = np.maximum(high, block.max(axis=0))
-        if not working.counts.vectors:
-            low = high = np.zeros(self.dimensions, np.float32)
-        return int8_scale(low, high)
-
-    def recall(self, working: Working) -> float | None:
-        """Return what is kept of the neighbours of some vectors; None: nothing is lost."""
-        if self.by_token or not self.changes:
-            return None
-        whole = working.counts.vectors
-        rows = sorted({whole * each // SAMPLE for each in range(min(SAMPLE, whole))} - {whole})
-        if whole <= SAMPLE:
-            rows = list(range(whole))
-        full = [working.vectors(row, row + 1) for row in rows]
-        sample = np.unique(np.concatenate(full), axis=0) if full else np.zeros((0, 1), np.float32)
-        sample = sample[np.abs(sample).sum(axis=1) > 0]  # a text that is empty has no neighbours
-        if not len(sample):
-            return None
-        restored = Quantized(self._changed(sample), *(self._scales or (None, None))).restored()
-        bits = self.dimensions if self.dtype == "binary" else None
-        return neighbours_kept(sample, restored[:, :bits])
-
-    def facts(self) -> dict[str, Any]:
-        """Return what restores numbers from int8."""
-        if self._scales is None:
-            return {}
-        scale, offset = self._scales
-        return {"scale": scale.tolist(), "offset": offset.tolist()}
-
-
-def _finish(working: Working, out: Path, run: Mapping[str, Any], *, cut: _Cut) -> dict[str, Any]:
+def _finish(working: Working, out: Path, run: Mapping[str, Any], *, cut: Cut) -> dict[str, Any]:
     """Write the file in its format, and what is said of it; return the report of it."""
     counts = working.counts
     made = working.folder / f"finished{out.suffix}"
@@ -411,9 +323,7 @@ def _finish(working: Working, out: Path, run: Mapping[str, Any], *, cut: _Cut) -
     }
     try:
         if counts.named and out.suffix != ".parquet":
-            write_whole(
-                out.with_name(f"{out.name}.ids.jsonl"), (working.folder / "ids").read_bytes()
-            )
+            shutil.copyfile(working.folder / "ids", out.with_name(f"{out.name}.ids.jsonl"))
         out.unlink(missing_ok=True)  # what is said of it from here on is of the new one
         about = {
             "run": run,

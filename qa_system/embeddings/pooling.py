@@ -12,8 +12,10 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["POOLINGS", "Combine", "Pooling", "combined", "normalized", "pooled"]
+__all__ = ["POOLINGS", "Combine", "Pooling", "TextPooling", "combined", "normalized", "pooled"]
 
+TextPooling = Literal["mean", "max", "min", "cls", "pooler", "last", "weighted_mean"]
+"""Those that make one vector of a text."""
 Pooling = Literal["mean", "max", "min", "cls", "pooler", "last", "weighted_mean", "none"]
 """`pooler` is a head of the model itself, `none` leaves the tokens as they are; all others are
 functions of the tokens' vectors."""
@@ -27,7 +29,8 @@ Mask = NDArray[np.integer[Any]]
 def _weighted(vectors: FloatArray, weights: FloatArray) -> FloatArray:
     """Average along the tokens, in fp32; the same sum as a masked product, without the product."""
     total: FloatArray = np.einsum("nld,nl->nd", vectors, weights)
-    return total / weights.sum(axis=1, keepdims=True)
+    total /= weights.sum(axis=1, keepdims=True)
+    return total
 
 
 def _mean(vectors: FloatArray, mask: Mask) -> FloatArray:
@@ -52,7 +55,8 @@ def _cls(vectors: FloatArray, mask: Mask) -> FloatArray:  # noqa: ARG001 (one sh
 
 
 def _last(vectors: FloatArray, mask: Mask) -> FloatArray:
-    return vectors[np.arange(len(vectors)), mask.sum(axis=1) - 1]
+    last: FloatArray = vectors[np.arange(len(vectors)), mask.sum(axis=1) - 1]
+    return last
 
 
 POOLINGS: Final[Mapping[str, Callable[[FloatArray, Mask], FloatArray]]] = {

@@ -45,7 +45,9 @@ class Quantized:
             bits = np.unpackbits(self.values.astype(np.uint8), axis=1)
             return bits.astype(np.float32) * 2 - 1
         values = self.values.astype(np.float32)
-        return values if self.scale is None else values * self.scale + self.offset
+        if self.scale is None or self.offset is None:
+            return values
+        return values * self.scale + self.offset
 
 
 def quantize(vectors: FloatArray, dtype: Dtype) -> Quantized:
@@ -83,7 +85,8 @@ def int8_scale(low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArra
 def to_int8(vectors: FloatArray, scale: FloatArray, offset: FloatArray) -> NDArray[np.int8]:
     """Return vectors as int8, by a scale and an offset for each dimension."""
     steps = np.rint((vectors - offset) / scale)
-    return np.clip(steps, -LEVELS, LEVELS).astype(np.int8)
+    quantized: NDArray[np.int8] = np.clip(steps, -LEVELS, LEVELS).astype(np.int8)
+    return quantized
 
 
 def neighbours_kept(full: FloatArray, reduced: FloatArray, k: int = NEIGHBOURS) -> float | None:

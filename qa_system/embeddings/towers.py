@@ -49,7 +49,7 @@ class _Pooling(Tower):
 
     def forward(self, input_ids: IntArray, attention_mask: IntArray) -> FloatArray:
         vectors = self.tokens(input_ids, attention_mask)
-        pooling = self.settings.pooling
+        pooling = self.settings.pooling or "mean"
         return pooled(vectors, attention_mask, pooling if pooling in POOLINGS else "mean")
 
     def _layers(self, input_ids: IntArray, attention_mask: IntArray) -> list[FloatArray]:
@@ -57,7 +57,7 @@ class _Pooling(Tower):
 
     def _measure(self) -> int:
         """Return how many numbers a vector has, by making one."""
-        return self.forward(*self._probe()).shape[-1]
+        return int(self.forward(*self._probe()).shape[-1])
 
     def _probe(self) -> tuple[IntArray, IntArray]:
         """Return a small batch, to see what comes of it."""

@@ -45,31 +45,6 @@ CONFIG: Final = "qa_embeddings.json"
 BATCH: Final = 64
 
 
-@Language.factory(
-    FACTORY,
-    assigns=["doc.tensor"],
-    default_config={
-        "model": "bundled:encoder",
-        "layer": -1,
-        "tensor": True,
-        "vector": True,
-        "options": {},
-    },
-)
-def _make(
-    nlp: Language,  # noqa: ARG001 (spaCy passes it)
-    name: str,
-    model: str,
-    layer: int,
-    tensor: bool,
-    vector: bool,
-    options: dict[str, Any],
-) -> QAEmbeddings:
-    return QAEmbeddings(
-        name, model=model, layer=layer, tensor=tensor, vector=vector, options=options
-    )
-
-
 class QAEmbeddings:
     """Set the vectors of documents; the model is loaded when the first one comes.
 
@@ -94,7 +69,7 @@ class QAEmbeddings:
         options: dict[str, Any] | None = None,
     ) -> None:
         self.name = name
-        self._config = {
+        self._config: dict[str, Any] = {
             "model": model,
             "layer": layer,
             "tensor": tensor,
@@ -249,7 +224,7 @@ def aligned(piece: Span, tokens: TokenEmbeddings) -> tuple[FloatArray, int]:
     total /= np.maximum(np.bincount(where, minlength=len(begins)), 1)[:, None]
     reached = offsets[:, 1].max(initial=0)
     blank = np.array([token.is_space for token in piece])
-    unread = np.flatnonzero((ends > reached) & ~blank) if reached else ()
+    unread = np.flatnonzero((ends > reached) & ~blank & (reached > 0))
     return total, max(int(unread[0]), 1) if len(unread) else len(begins)
 
 
@@ -271,7 +246,8 @@ def _token_vector(token: Token) -> FloatArray:
 
 def _span_vector(span: Span) -> FloatArray:
     rows: FloatArray = span.doc.tensor[span.start : span.end]
-    return rows.mean(axis=0) if len(rows) else np.zeros(rows.shape[1], np.float32)
+    vector: FloatArray = rows.sum(axis=0) / np.float32(max(len(rows), 1))
+    return vector
 
 
 def _has_vector(part: Token | Span) -> bool:
@@ -282,3 +258,31 @@ def _similarity(one: Doc | Span | Token, other: Doc | Span | Token) -> float:
     """Return the cosine of the angle between two vectors; 0 where one is zeros."""
     lengths = np.linalg.norm(one.vector) * np.linalg.norm(other.vector)
     return float(one.vector @ other.vector / lengths) if lengths else 0.0
+
+
+def _make(
+    nlp: Language,  # noqa: ARG001 (spaCy passes it)
+    name: str,
+    model: str,
+    layer: int,
+    tensor: bool,
+    vector: bool,
+    options: dict[str, Any],
+) -> QAEmbeddings:
+    return QAEmbeddings(
+        name, model=model, layer=layer, tensor=tensor, vector=vector, options=options
+    )
+
+
+Language.factory(
+    FACTORY,
+    assigns=["doc.tensor"],
+    default_config={
+        "model": "bundled:encoder",
+        "layer": -1,
+        "tensor": True,
+        "vector": True,
+        "options": {},
+    },
+    func=_make,
+)

@@ -20,6 +20,7 @@ import orjson
 from numpy.typing import NDArray
 
 from qa_system.config import EncoderSettings
+from qa_system.config.choices import Precision
 from qa_system.errors import ConfigError, ModelError
 from qa_system.export.folders import check_free, put_in_place
 from qa_system.models.inference import load_tokenizer
@@ -97,7 +98,7 @@ def distill_static(
 
 
 def _tower(name: str) -> Tower:
-    precision = "fp32" if locate(name).format == "torch" else "auto"
+    precision: Precision = "fp32" if locate(name).format == "torch" else "auto"
     tower = load_tower(name, EncoderSettings(model=name, precision=precision), "passage")
     made = tower.location.format == "static"
     if made or tower.role != "both":
@@ -149,7 +150,8 @@ def principal_components(vectors: NDArray[np.float32], count: int) -> NDArray[np
     directions = directions[:, ::-1][:, :count]
     largest = np.abs(directions).argmax(axis=0)
     directions *= np.sign(directions[largest, np.arange(count)])
-    return (centred @ directions).astype(np.float32)
+    coordinates: NDArray[np.float32] = (centred @ directions).astype(np.float32)
+    return coordinates
 
 
 def sif_weights(count: int) -> NDArray[np.float32]:
@@ -166,8 +168,8 @@ def sif_weights(count: int) -> NDArray[np.float32]:
     ['0.000183', '0.000367', '0.000550']
     """
     shares = 1 / np.arange(1, count + 1)
-    weights = SIF / (SIF + shares / shares.sum())
-    return weights.astype(np.float32)
+    weights: NDArray[np.float32] = (SIF / (SIF + shares / shares.sum())).astype(np.float32)
+    return weights
 
 
 def _ordinary(tower: Tower) -> list[int]:

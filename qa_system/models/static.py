@@ -50,7 +50,7 @@ class StaticVectors:
                 table = table[tensors["mapping"]]
             if "weights" in tensors:
                 table *= tensors["weights"].astype(np.float32)[:, None]
-            _, self.dimension = table.shape
+            _, width = table.shape
         except (KeyError, IndexError, ValueError) as error:
             raise ModelError(
                 f"the table of vectors cannot be used: {error!r}",
@@ -69,7 +69,8 @@ class StaticVectors:
                 where=str(location.path),
                 remedy="Set device: auto.",
             )
-        self._table = table
+        self._table: NDArray[np.float32] = table
+        self.dimension: int = width
         self.normalize = bool(config.get("normalize", False))
 
     def __len__(self) -> int:

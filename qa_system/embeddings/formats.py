@@ -17,7 +17,7 @@ from qa_system.errors import ConfigError, MissingDependencyError
 
 __all__ = ["FORMATS", "Vectors", "check_format", "write_file"]
 
-BLOCK_BYTES: Final = 1 << 24
+BLOCK_BYTES: Final = 1 << 22
 SAFETENSORS_NAMES: Final = {"float32": "F32", "int8": "I8", "uint8": "U8", "int32": "I32"}
 
 Tensor = tuple[str, np.dtype[Any], tuple[int, ...]]
@@ -89,7 +89,7 @@ def _write_npy(vectors: Vectors, path: Path) -> None:
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for block in vectors.blocks():
-            file.write(np.ascontiguousarray(block).tobytes())
+            file.write(np.ascontiguousarray(block).data)
 
 
 def _write_safetensors(vectors: Vectors, path: Path) -> None:
@@ -107,7 +107,7 @@ def _write_safetensors(vectors: Vectors, path: Path) -> None:
             file.write(vectors.working.lengths().tobytes())
             _copy(vectors.working.folder / "offsets", file)
         for block in vectors.blocks():
-            file.write(np.ascontiguousarray(block).tobytes())
+            file.write(np.ascontiguousarray(block).data)
 
 
 def _safetensors_header(tensors: list[Tensor]) -> bytes:

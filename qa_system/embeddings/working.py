@@ -175,19 +175,20 @@ class Working:
             chunk: the rows.
             counts: all that there are with them, but for `ids`.
         """
-        written = {
-            "vectors": np.ascontiguousarray(chunk.vectors, np.float32).tobytes(),
-            "offsets": b"" if chunk.offsets is None else chunk.offsets.tobytes(),
-            "lengths": np.array(chunk.lengths, np.int32).tobytes(),
+        ids = b"".join(orjson.dumps(each) + b"\n" for each in chunk.ids)
+        written: dict[str, bytes | memoryview] = {
+            "vectors": np.ascontiguousarray(chunk.vectors, np.float32).data,
+            "offsets": b"" if chunk.offsets is None else np.ascontiguousarray(chunk.offsets).data,
+            "lengths": np.array(chunk.lengths, np.int32).data,
             "digests": b"".join(chunk.digests),
-            "ids": b"".join(orjson.dumps(each) + b"\n" for each in chunk.ids),
+            "ids": ids,
         }
         for name, content in written.items():
             file = self._files[name]
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        self.counts = replace(counts, ids=self.counts.ids + len(written["ids"]))
+        self.counts = replace(counts, ids=self.counts.ids + len(ids))
         write_whole(
             self.folder / STATE, orjson.dumps({"run": self._run, "counts": asdict(self.counts)})
         )

@@ -83,7 +83,8 @@ class _OnnxLayers(_Pooling, OnnxTower):
         self._dimension = self._measure()
 
     def _layers(self, input_ids: IntArray, attention_mask: IntArray) -> list[FloatArray]:
-        return self.run(input_ids, attention_mask)[: len(self.settings.layers)]
+        outputs = self.run(input_ids, attention_mask)[: len(self.settings.layers)]
+        return [each.astype(np.float32, copy=False) for each in outputs]
 
 
 class _TorchLayers(_Pooling, TorchTower):
@@ -232,21 +233,17 @@ def _tensors(location: ModelLocation, settings: EmbeddingSettings) -> list[str]:
             f"the export {location.name!r} has no pooler", where=str(location.path), remedy=remedy
         )
     weights = weights_of(location)
-    found = hidden_states(weights if isinstance(weights, bytes) else Path(weights).read_bytes())
+    found = hidden_states(
+        weights if isinstance(weights, bytes) else Path(weights).read_bytes(),
+        read_manifest(location.path).get("architecture", ""),
+    )
     if not found:
         raise ModelError(
             f"the export {location.name!r} does not show its layers",
             where=str(location.path),
             remedy=remedy,
         )
-    numbers = _numbers(settings.layers, max(found), location)
-    if missing := [number for number in numbers if number not in found]:
-        raise ModelError(
-            f"the export {location.name!r} does not show layer {missing[0]}",
-            where=str(location.path),
-            remedy=remedy,
-        )
-    return [found[number] for number in numbers]
+    return [found[number] for number in _numbers(settings.layers, len(found) - 1, location)]
 
 
 def _numbers(layers: Sequence[int], count: int, location: ModelLocation) -> list[int]:

@@ -21,18 +21,24 @@ VALUE_NAME = 1
 BYTES = 2
 """The wire type of a text, of bytes, and of a message inside a message."""
 
-EMBEDDINGS = re.compile(r"(?:^|\.)embeddings\.(?:LayerNorm|norm)\.weight$")
-LAYER = re.compile(r"\.layers?\.(\d+)\.(?:output\.LayerNorm|output_layer_norm)\.weight$")
+KNOWN = re.compile(r"(?:Bert|Roberta|XLMRoberta|Camembert|DistilBert|MPNet)(?:Model|For\w+)")
+"""Architectures whose hidden states are what these normalisations make."""
+EMBEDDINGS = re.compile(r"(?:^|\.)embeddings\.LayerNorm\.weight$")
+LAYER = re.compile(r"\.layer\.(\d+)\.(?:output\.LayerNorm|output_layer_norm)\.weight$")
 
 
-def hidden_states(weights: bytes) -> dict[int, str]:
-    """Return the tensor after each layer of a graph, by the layer's number; 0: the embeddings.
-
-    Layers that are not found are not there: a graph of a kind that is not known has none.
+def hidden_states(weights: bytes, architecture: str) -> list[str]:
+    """Return the tensors after each layer of a graph; the first is the table of embeddings.
 
     Args:
         weights: the graph, as its file has it.
+        architecture: of the model that was exported, such as `BertModel`.
+
+    Returns:
+        Their names; none where the graph is of a kind that is not known.
     """
+    if not KNOWN.fullmatch(architecture):
+        return []
     found: dict[int, str] = {}
     for node in _inside(memoryview(weights), GRAPH, NODE):
         fields = list(_fields(node))
@@ -44,7 +50,8 @@ def hidden_states(weights: bytes) -> dict[int, str]:
                 found[0] = output
             elif layer := LAYER.search(name):
                 found[int(layer[1]) + 1] = output
-    return dict(sorted(found.items()))
+    is_whole = len(found) > 1 and sorted(found) == [*range(len(found))]
+    return [found[number] for number in range(len(found))] if is_whole else []
 
 
 def with_outputs(weights: bytes, names: Sequence[str]) -> bytes:

@@ -51,9 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
         made = time.process_time() - begin
         size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
         models = {"the encoder": chosen.model, f"static, {chosen.dimensions}": folder}
-        lost(data, models, title=f"{Path(name).name}, test, scope item")
+        print(f"made in {made:.0f} seconds of the processor; {size:.1f} MB", flush=True)
         speed(data, models, chosen.reviews)
-        print(f"made in {made:.0f} seconds of the processor; {size:.1f} MB")
+        lost(data, models, title=f"{Path(name).name}, test, scope item")
     return 0
 
 
@@ -63,15 +63,16 @@ def lost(data: Dataset, models: dict[str, str], *, title: str) -> None:
     rows = {}
     first = None
     for name, model in models.items():
-        for mode in ("dense", "hybrid"):
-            settings = load_settings(None, {"encoder.model": model, "retriever.mode": mode})
-            with (
-                temporary_index(data.reviews, settings, embed=True) as placed,
-                open_store(placed.store) as store,
-            ):
-                system = evaluate_retriever(labels, store, settings, scope="item", ks=KS)
-            rows[f"{mode}, {name}"] = system.metrics
-            first = first or system
+        settings = load_settings(None, {"encoder.model": model})
+        with (
+            temporary_index(data.reviews, settings, embed=True) as placed,
+            open_store(placed.store) as store,
+        ):
+            for mode in ("dense", "hybrid"):
+                run = load_settings(None, {"encoder.model": model, "retriever.mode": mode})
+                system = evaluate_retriever(labels, store, run, scope="item", ks=KS)
+                rows[f"{mode}, {name}"] = system.metrics
+                first = first or system
     assert first is not None
     rows |= {name: each.metrics for name, each in baselines_of(labels, first, KS).items()}
     note = (

@@ -1,4 +1,4 @@
-"""Encoder -> static vectors: one for each token of its vocabulary, some hundred times as fast.
+"""Encoder -> static vectors: one for each token of its vocabulary, read without a network.
 
 As model2vec does it (Tulkens and van Dongen, 2024, https://github.com/MinishLab/model2vec): each
 token is encoded by itself, the vectors are reduced to their principal components, and each is

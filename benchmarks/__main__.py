@@ -16,6 +16,7 @@ SCRIPTS = (
     ("retrieval_electronics",),
     ("harness",),
     ("sentences",),
+    ("embedding",),
     ("evidence",),
     ("book_figures",),
     ("elasticsearch",),

@@ -15,7 +15,6 @@ from qa_system.console.wording import counted
 if TYPE_CHECKING:
     from qa_system.config import EncoderSettings, Settings
     from qa_system.embeddings import EmbeddingSettings, EmbedReport
-    from qa_system.embeddings.texts import FileTexts
 
 __all__ = ["embed"]
 
@@ -203,14 +202,9 @@ def embed(
 ) -> None:
     """Embed texts: qa embed reviews.csv --field text --out vectors.npy.
 
-    Row i of the file is the vector of text i. A text that is empty or missing
-    has a row of zeros; equal texts are computed once. A run that was stopped or
-    killed goes on where it was when the same command is run again.
+    Row i of the file is the vector of text i. An empty text has a row of zeros;
+    equal texts are computed once. A run that was killed goes on when run again.
     """
-    from qa_system.embeddings import embed_to_file
-    from qa_system.embeddings.texts import FileTexts, StoreTexts
-    from qa_system.stores import open_store
-
     if sources and store is not None:
         raise typer.BadParameter("name files or --store, not both")
     if not sources and (field is not None or encoding is not None):
@@ -234,15 +228,41 @@ def embed(
         "prefix": prefix,
     }
     wanted = _embedding_settings(settings.encoder, model_given, vectors_given)
+    options: dict[str, Any] = {"dtype": dtype, "restart": restart}
     if sources:
-        texts = FileTexts(sources, field, encoding)
-        report = embed_to_file(texts, out, wanted, dtype=dtype, restart=restart)
-        _note_unusable(texts)
+        report = _embed_files(sources, field, encoding, out, wanted, options)
     else:
-        with open_store(settings.store) as opened:
-            of_store = StoreTexts(opened, settings.store.place)
-            report = embed_to_file(of_store, out, wanted, dtype=dtype, restart=restart)
+        report = _embed_store(settings, out, wanted, options)
     print_json(report.to_dict()) if as_json else _print_report(report)
+
+
+def _embed_files(
+    sources: list[str],
+    field: str | None,
+    encoding: str | None,
+    out: Path,
+    wanted: EmbeddingSettings,
+    options: dict[str, Any],
+) -> EmbedReport:
+    from qa_system.embeddings import embed_to_file
+    from qa_system.embeddings.texts import FileTexts
+
+    texts = FileTexts(sources, field, encoding)
+    report = embed_to_file(texts, out, wanted, **options)
+    if texts.unusable:
+        note(f"{counted(texts.unusable, 'row')} could not be read, and have zeros")
+    return report
+
+
+def _embed_store(
+    settings: Settings, out: Path, wanted: EmbeddingSettings, options: dict[str, Any]
+) -> EmbedReport:
+    from qa_system.embeddings import embed_to_file
+    from qa_system.embeddings.texts import StoreTexts
+    from qa_system.stores import open_store
+
+    with open_store(settings.store) as opened:
+        return embed_to_file(StoreTexts(opened, settings.store.place), out, wanted, **options)
 
 
 def _embedding_settings(
@@ -256,11 +276,6 @@ def _embedding_settings(
         name: getattr(encoder, name) if value is None else value for name, value in model.items()
     }
     return section_of(EmbeddingSettings, own | vectors, "encoder")
-
-
-def _note_unusable(texts: FileTexts) -> None:
-    if texts.unusable:
-        note(f"{counted(texts.unusable, 'row')} could not be read, and have zeros")
 
 
 def _print_report(report: EmbedReport) -> None:

@@ -96,11 +96,10 @@ def embed_to_file(
 ) -> EmbedReport:
     """Embed texts into a file, row i for text i; memory is bounded by a chunk of texts.
 
-    A text that is None, empty or white space has a row of zeros (of tokens: none). Beside the file,
-    `OUT.json` says what it was made with; it also has scale and offset of int8. Rows that have ids
-    have them in a column of Parquet, and else in `OUT.ids.jsonl`. A run that was stopped, by
-    SIGKILL as well, goes on behind the rows that it had done, when it is given the same texts; the
-    file then has the same bytes.
+    A text that is None, empty or white space has a row of zeros (of tokens: none). `OUT.json` says
+    what the file was made with; it also has scale and offset of int8. Ids are a column of Parquet,
+    and else in `OUT.ids.jsonl`. A run that was stopped, by SIGKILL as well, goes on with the same
+    texts behind the rows that it had done, and the file has the same bytes.
 
     Args:
         texts: an iterable, or those of `qa_system.embeddings.texts`.

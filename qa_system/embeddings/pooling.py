@@ -28,7 +28,7 @@ Mask = NDArray[np.integer[Any]]
 
 def _weighted(vectors: FloatArray, weights: FloatArray) -> FloatArray:
     """Average along the tokens, in fp32; the same sum as a masked product, without the product."""
-    total: FloatArray = np.einsum("nld,nl->nd", vectors, weights)
+    total: FloatArray = np.einsum("rtd,rt->rd", vectors, weights)
     total /= weights.sum(axis=1, keepdims=True)
     return total
 

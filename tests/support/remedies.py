@@ -172,6 +172,8 @@ def check(said: Said) -> None:
 def owner_of(path: Path) -> tuple[str, tuple[str, ...]] | None:
     if path.parts[1] == "catalogue":
         return "qa", ("ask",)  # which has its own remedies for what is wrong in its sources
+    if path.parts[1] == "embeddings":
+        return "qa", ("embed",)
     if path.parts[1] == "sources" or (path.parts[0] == "indexing" and path.parts[1] != "cli"):
         return "qa-index", ("run",)
     if path.parts[1] == "cli":

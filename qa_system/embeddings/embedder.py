@@ -11,12 +11,18 @@ from numpy.typing import NDArray
 
 from qa_system.embeddings.pooling import normalized
 from qa_system.embeddings.settings import EmbeddingSettings
-from qa_system.embeddings.towers import TokenTower, is_normalizing, open_onnx, open_torch
+from qa_system.embeddings.towers import (
+    TokenTower,
+    is_normalizing,
+    open_onnx,
+    open_static,
+    open_torch,
+)
 from qa_system.errors import ConfigError
 from qa_system.models.inference import choose_backend
 from qa_system.models.locate import locate, read_manifest, stamp
 from qa_system.models.sharing import Shared
-from qa_system.retrievers.encoders import TorchTower, Tower
+from qa_system.retrievers.encoders import Tower
 from qa_system.retrievers.late_encoder import section_of
 
 __all__ = ["Embedder", "TokenEmbeddings", "has_text", "load_embedder"]
@@ -67,16 +73,20 @@ class Embedder:
     def __init__(self, settings: EmbeddingSettings) -> None:
         self.settings = settings
         location = locate(settings.model)
-        is_export = choose_backend(location, settings.backend) == "onnx"
-        self._tower: Tower = (open_onnx if is_export else open_torch)(location, settings)
+        if location.format == "static" and settings.backend == "auto":
+            own = open_static(location, settings)
+            self._tower: Tower = own
+            normalizes = own.vectors.normalize
+        elif choose_backend(location, settings.backend) == "onnx":
+            self._tower = open_onnx(location, settings)
+            normalizes = bool(read_manifest(location.path).get("normalize", False))
+        else:
+            self._tower = open_torch(location, settings)
+            normalizes = any(map(is_normalizing, self._tower.model))
         self._check_dimensions()
         self.normalizes = settings.normalize
         if settings.normalize is None:
-            self.normalizes = settings.pooling != "none" and (
-                bool(read_manifest(location.path).get("normalize", False))
-                if is_export
-                else any(map(is_normalizing, cast("TorchTower", self._tower).model))
-            )
+            self.normalizes = settings.pooling != "none" and normalizes
 
     @property
     def dimension(self) -> int:
@@ -103,8 +113,8 @@ class Embedder:
         return self._tower.truncated
 
     @property
-    def max_seq_length(self) -> int:
-        """Tokens of a text that are read."""
+    def max_seq_length(self) -> int | None:
+        """Tokens of a text that are read; None: all."""
         return self._tower.max_seq_length
 
     def fingerprint(self) -> str:

@@ -17,8 +17,9 @@ from qa_system.models.hidden_states import hidden_states
 from qa_system.models.inference import IntArray, weights_of
 from qa_system.models.locate import ModelLocation, read_manifest
 from qa_system.retrievers.encoders import OnnxTower, TorchTower, Tower
+from qa_system.retrievers.static_tower import StaticTower
 
-__all__ = ["TokenTower", "is_normalizing", "open_onnx", "open_torch"]
+__all__ = ["TokenTower", "is_normalizing", "open_onnx", "open_static", "open_torch"]
 
 EMBEDDING = "sentence_embedding"
 
@@ -141,6 +142,31 @@ class _TorchUnnormalized(TorchTower):
         return _array(features[EMBEDDING])
 
 
+class _StaticTokens(_Pooling, StaticTower):
+    """Static vectors with another pooling than the mean: they have one layer, their table."""
+
+    encode = Tower.encode
+
+    def __init__(self, location: ModelLocation, settings: EmbeddingSettings) -> None:
+        self.settings = settings
+        super().__init__(location, settings.encoder)
+        self._dimension = self.vectors.dimension
+        _numbers(settings.layers, 0, location)
+        if settings.pooling == "pooler":
+            raise ModelError(
+                f"the static vectors {location.name!r} have no pooler",
+                where=str(location.path),
+                remedy="Choose another pooling: mean, max, min, cls, last or weighted_mean.",
+            )
+
+    def _layers(
+        self,
+        input_ids: IntArray,
+        attention_mask: IntArray,  # noqa: ARG002 (as all towers)
+    ) -> list[FloatArray]:
+        return [self.vectors.of_tokens(input_ids)]
+
+
 def is_normalizing(module: Any) -> bool:
     """Tell whether a module of sentence-transformers gives vectors length 1."""
     return type(module).__name__ == "Normalize"
@@ -177,7 +203,7 @@ def _unnormalized(location: ModelLocation, settings: EmbeddingSettings, pooling:
     )
 
 
-def open_torch(location: ModelLocation, settings: EmbeddingSettings) -> Tower:
+def open_torch(location: ModelLocation, settings: EmbeddingSettings) -> TorchTower:
     """Open a checkpoint: with its own modules, or with the pooling of the settings.
 
     Raises:
@@ -196,6 +222,17 @@ def _shown(location: ModelLocation) -> list[str]:
         weights if isinstance(weights, bytes) else Path(weights).read_bytes(),
         read_manifest(location.path).get("architecture", ""),
     )
+
+
+def open_static(location: ModelLocation, settings: EmbeddingSettings) -> StaticTower:
+    """Open static vectors: with their mean, or with the pooling of the settings.
+
+    Raises:
+        ModelError: they cannot be read, or have no such pooling.
+        ConfigError: they have no such layer.
+    """
+    is_own = settings.is_models_own and settings.normalize is not False
+    return StaticTower(location, settings.encoder) if is_own else _StaticTokens(location, settings)
 
 
 def _tensors(location: ModelLocation, settings: EmbeddingSettings) -> list[str]:

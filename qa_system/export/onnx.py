@@ -7,8 +7,6 @@ made: the same checkpoint and the same packages give the same bytes.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version
@@ -18,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import orjson
 
 from qa_system.console.noise import without_stderr
-from qa_system.errors import ConfigError, MissingDependencyError, ModelError, QASystemError
+from qa_system.errors import MissingDependencyError, ModelError, QASystemError
 from qa_system.export.checks import checked_fp16, compare, example_batch, probes
+from qa_system.export.folders import check_free, put_in_place
 from qa_system.export.fuse_attention import fuse_attention
 from qa_system.export.int8 import quantize
 from qa_system.export.networks import Network, load_encoder, load_judge, load_reader
@@ -28,19 +27,24 @@ from qa_system.judging.judgements import calibration_of as judging_of
 from qa_system.models.checkpoints import reason
 from qa_system.models.differences import difference_of
 from qa_system.models.inference import load_tokenizer
-from qa_system.models.locate import MANIFEST, ModelLocation, locate, read_manifest, weights_sha256
+from qa_system.models.locate import (
+    MANIFEST,
+    ModelLocation,
+    is_export,
+    locate,
+    named,
+    weights_sha256,
+)
 from qa_system.readers.calibration import calibration_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-    from tokenizers import Tokenizer
 
 __all__ = ["MANIFEST_FORMAT", "check_packages", "export_model"]
 
 MANIFEST_FORMAT = 1
 FILES = ("model.onnx", "tokenizer.json", MANIFEST)
 """What an export is, in the order in which its files are put in place."""
-WORK = ".export-"
 
 Task = Literal["reader", "encoder", "judge"]
 Precision = Literal["int8", "fp16", "fp32"]
@@ -86,7 +90,7 @@ def export_model(
         ModelError: the source is not a checkpoint of that kind, its export does not compute
             what it computes, or its `training.json` is damaged.
     """
-    _check_free(Path(out))
+    check_free(Path(out), FILES, is_export)
     location = locate(str(source))
     if location.format != "torch":
         raise ModelError(
@@ -99,14 +103,14 @@ def export_model(
     model = _converted(network, task, precision, where=str(location.path))
     manifest = _manifest(network, task, precision) | _calibrations(location, task)
     weights = _stored(model, manifest, difference_from)
-    try:
-        _write(Path(out), weights, load_tokenizer(network.tokenizer), manifest)
-    except OSError as error:
-        raise ModelError(
-            f"the export cannot be written: {error.strerror or error}",
-            where=str(out),
-            remedy="Name a folder that can be written, on a disk with room.",
-        ) from error
+    tokenizer = load_tokenizer(network.tokenizer)
+
+    def write(folder: Path) -> None:
+        (folder / "model.onnx").write_bytes(weights)
+        tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+        (folder / MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
+
+    put_in_place(Path(out), FILES, write)
     return manifest
 
 
@@ -124,21 +128,6 @@ def _calibrations(location: ModelLocation, task: Task) -> dict[str, Any]:
     if of_sentences.fitted_on not in (None, whole.fitted_on):
         found["calibration_of_sentences"] = of_sentences.to_dict()
     return found
-
-
-def _check_free(out: Path) -> None:
-    """Refuse a folder in which an export would replace files that no export wrote."""
-    there = [name for name in FILES if (out / name).exists()]
-    if not there or any(out.glob(f"{WORK}*")):  # the second: an export was killed
-        return
-    try:
-        read_manifest(out)
-    except ModelError as error:
-        raise ConfigError(
-            f"the folder holds {', '.join(there)}, which no export has written",
-            where=str(out),
-            remedy="Name another folder.",
-        ) from error
 
 
 def check_packages() -> None:
@@ -232,18 +221,16 @@ def _trace(network: Network) -> ModelProto:
 
 
 def _manifest(network: Network, task: Task, precision: Precision) -> dict[str, Any]:
-    location = network.location
-    folder = Path(location.name).expanduser()
-    named = "/".join(folder.resolve().parts[-2:]) if folder.is_dir() else location.name
+    source = named(network.location)
     return {
         "format": MANIFEST_FORMAT,
         "task": task,
         "precision": precision,
         **network.facts,
         "made_with": {
-            "command": f"qa export {named} --task {task} --precision {precision}",
-            "source": named,
-            "source_sha256": weights_sha256(location),
+            "command": f"qa export {source} --task {task} --precision {precision}",
+            "source": source,
+            "source_sha256": weights_sha256(network.location),
             "versions": {
                 name: version(name) for name in ("onnx", "onnxruntime", "torch", "transformers")
             },
@@ -259,16 +246,3 @@ def _stored(model: ModelProto, manifest: dict[str, Any], difference_from: str | 
         weights, difference = difference_of(weights, base.read_bytes(), difference_from)
         manifest["difference_from"] = difference.model_dump()
     return weights
-
-
-def _write(out: Path, weights: bytes, tokenizer: Tokenizer, manifest: dict[str, Any]) -> None:
-    """Put the files in place, the manifest last: a folder with a manifest is complete."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / MANIFEST).unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(prefix=WORK, dir=out) as folder:
-        work = Path(folder)
-        (work / "model.onnx").write_bytes(weights)
-        tokenizer.save(str(work / "tokenizer.json"), pretty=False)
-        (work / MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
-        for name in FILES:
-            shutil.move(work / name, out / name)

@@ -51,8 +51,15 @@ def choose_backend(
     """Match the backend asked for with the model found.
 
     Raises:
-        ModelError: the model is of the other kind.
+        ModelError: the model is of the other kind, or is static vectors.
     """
+    if location.format == "static":
+        raise ModelError(
+            f"{location.name!r} has static vectors, which only an encoder can be, with the "
+            "backend auto",
+            where=str(location.path),
+            remedy="Name it as encoder.model, and set backend: auto.",
+        )
     if backend in ("auto", location.format):
         return location.format
     remedy = (
@@ -309,7 +316,8 @@ def choose_torch_precision(precision: str, device: Any) -> Any:
     if precision == "int8":
         raise ModelError(
             "int8 runs on ONNX Runtime only",
-            remedy="Export the checkpoint: qa export CHECKPOINT --precision int8 --out FOLDER.",
+            remedy="Export the checkpoint: "
+            "qa export CHECKPOINT --task TASK --precision int8 --out FOLDER.",
         )
     if precision == "auto":
         fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_multiplies_bf16()

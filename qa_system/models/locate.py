@@ -1,7 +1,7 @@
-"""Where a name leads: a model `bundled:NAME`, `package:NAME/FOLDER`, a folder, or a Hub id.
+"""Where a name leads: `bundled:NAME`, `package:NAME/FOLDER`, a folder, a Hub id, an address.
 
-A model folder is either an ONNX export made by `qa export` (it holds `model.json`) or a
-Hugging Face checkpoint (it holds `config.json`).
+A model folder is an ONNX export made by `qa export` (it holds `model.json`), a Hugging Face
+checkpoint (it holds `config.json`), or a table of static vectors, in the format of model2vec.
 """
 
 from __future__ import annotations
@@ -22,12 +22,17 @@ __all__ = [
     "BUNDLED_PREFIX",
     "MANIFEST",
     "SAMPLE",
+    "STATIC",
     "TRAINING",
+    "ModelFormat",
     "ModelLocation",
     "bundled_models",
     "data_place",
+    "is_export",
+    "is_static",
     "locate",
     "locate_checkpoint",
+    "named",
     "read_manifest",
     "stamp",
     "weights_hash",
@@ -40,8 +45,12 @@ MANIFEST = "model.json"
 CONFIG = "config.json"
 TRAINING = "training.json"
 SAMPLE = "bundled:sample"
+STATIC = "model2vec"
+"""The `model_type` of a table of static vectors."""
 _DISTRIBUTED = {"generator": "qa_system_generator"}
 """Bundled models that are distributions of their own, by the package that carries them."""
+
+ModelFormat = Literal["onnx", "torch", "static"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +60,13 @@ class ModelLocation:
     Args:
         name: as it was given.
         path: the local folder.
-        format: `onnx` for an export of `qa export`, `torch` for a Hugging Face checkpoint.
+        format: `onnx` for an export of `qa export`, `torch` for a Hugging Face checkpoint, `static`
+            for a vector of each token (see `qa_system.models.static`).
     """
 
     name: str
     path: Path
-    format: Literal["onnx", "torch"]
+    format: ModelFormat
 
 
 def data_place(name: str | Path) -> str:
@@ -85,12 +95,13 @@ def locate(name: str) -> ModelLocation:
 
     Args:
         name: `bundled:NAME`, which ships with the project; `package:NAME/FOLDER`, which an
-            installed Python package carries; a local folder; or a Hub id.
+            installed Python package carries; a local folder; a Hub id; or an address such as
+            `s3://BUCKET/MODEL`, where `qa export` put a packaged model.
 
     Raises:
         ModelError: nothing is there; the message lists what could be named instead.
         MissingDependencyError: a Hub id was given and huggingface_hub is not installed; or the
-            package that has the bundled model's weights is not.
+            package that has the bundled model's weights is not; or fsspec's for the address.
 
     >>> locate("bundled:reader").format
     'onnx'
@@ -100,6 +111,11 @@ def locate(name: str) -> ModelLocation:
         return ModelLocation(name, folder, _format_of(folder))
     if name.startswith(PACKAGE_PREFIX):
         folder = _in_package(name)
+        return ModelLocation(name, folder, _format_of(folder))
+    if "://" in name:
+        from qa_system.models.remote import fetch
+
+        folder = fetch(name)
         return ModelLocation(name, folder, _format_of(folder))
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -159,6 +175,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"the model's manifest cannot be read: {error}", where=str(path), remedy=remedy
         ) from error
     return manifest
+
+
+def named(location: ModelLocation) -> str:
+    """Return a model's name for others to read: of a folder, its last two parts.
+
+    >>> named(locate("bundled:encoder"))
+    'bundled:encoder'
+    """
+    folder = Path(location.name).expanduser()
+    return "/".join(folder.resolve().parts[-2:]) if folder.is_dir() else location.name
 
 
 def weights_hash(folder: Path) -> str:
@@ -242,9 +268,11 @@ def _in_package(name: str) -> Path:
     )
 
 
-def _format_of(folder: Path) -> Literal["onnx", "torch"]:
+def _format_of(folder: Path) -> ModelFormat:
     if (folder / MANIFEST).is_file():
         return "onnx"
+    if is_static(folder):
+        return "static"
     if (folder / CONFIG).is_file() or (folder / "modules.json").is_file():
         return "torch"
     raise ModelError(
@@ -252,6 +280,24 @@ def _format_of(folder: Path) -> Literal["onnx", "torch"]:
         where=str(folder),
         remedy=f"A model folder has a {CONFIG} (a checkpoint) or a {MANIFEST} (an export).",
     )
+
+
+def is_export(folder: Path) -> bool:
+    """Tell whether a folder holds what `qa export` writes: a sound manifest, or static vectors."""
+    try:
+        read_manifest(folder)
+    except ModelError:
+        return is_static(folder)
+    return True
+
+
+def is_static(folder: Path) -> bool:
+    """Tell whether a folder holds static vectors."""
+    try:
+        said = orjson.loads((folder / CONFIG).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return False  # what a checkpoint's config lacks is told when it is loaded
+    return isinstance(said, dict) and said.get("model_type") == STATIC
 
 
 def _from_hub(name: str) -> Path:

@@ -16,7 +16,14 @@ from qa_system.errors import ModelError
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
-__all__ = ["check_vocabulary", "encodable", "places", "take_literally", "with_sound_offsets"]
+__all__ = [
+    "check_tokens",
+    "check_vocabulary",
+    "encodable",
+    "places",
+    "take_literally",
+    "with_sound_offsets",
+]
 
 MARKERS = "▁Ġ"
 """What SentencePiece and byte-level tokenizers write for a space, also where none was."""
@@ -211,6 +218,20 @@ def check_vocabulary(tokenizer: Tokenizer, model: Any, where: str) -> None:
             where=where,
             remedy="Name a model that reads the tokens of a tokenizer.json.",
         ) from error
+    check_tokens(tokenizer, rows, where)
+
+
+def check_tokens(tokenizer: Tokenizer, rows: int, where: str) -> None:
+    """Refuse a tokenizer that makes tokens beyond a table of embeddings.
+
+    Args:
+        tokenizer: the model's.
+        rows: of the table.
+        where: the model's folder, for the error.
+
+    Raises:
+        ModelError: naming both numbers.
+    """
     added = tokenizer.get_added_tokens_decoder().items()
     reached = {
         *tokenizer.get_vocab(with_added_tokens=False).values(),

@@ -39,7 +39,15 @@ from qa_system.retrievers.sentence_models import Role, check_role, load_sentence
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
-__all__ = ["Encoder", "OnnxTower", "TorchTower", "Tower", "load_encoder", "shared_encoder"]
+__all__ = [
+    "Encoder",
+    "OnnxTower",
+    "TorchTower",
+    "Tower",
+    "load_encoder",
+    "load_tower",
+    "shared_encoder",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +61,7 @@ class Tower(ABC):
     Args:
         tokenizer: its tokenizer; truncates to `max_seq_length`.
         role: what it encodes.
-        max_seq_length: tokens that it reads of a text, special tokens included.
+        max_seq_length: tokens that it reads of a text, special tokens included; None: all.
         similarity: the one that it was trained with.
         prefixes: what is put before a question and before a passage.
         batch_tokens: padded tokens in one forward pass.
@@ -68,12 +76,13 @@ class Tower(ABC):
         tokenizer: Tokenizer,
         *,
         role: Role,
-        max_seq_length: int,
+        max_seq_length: int | None,
         similarity: Similarity,
         prefixes: tuple[str, str] = ("", ""),
         batch_tokens: int,
     ) -> None:
-        tokenizer.enable_truncation(max_seq_length)
+        if max_seq_length is not None:
+            tokenizer.enable_truncation(max_seq_length)
         self.location = location
         self.role: Role = role
         self.tokenizer = tokenizer
@@ -111,7 +120,7 @@ class Tower(ABC):
             [
                 encodable(text) if isinstance(text, str) else tuple(map(encodable, text))
                 for text in texts
-            ]
+            ],
         )
         cut = sum(1 for encoding in encodings if encoding.overflowing)
         if cut and not self.truncated:
@@ -306,8 +315,8 @@ class Encoder:
         )
 
     @property
-    def max_seq_length(self) -> int:
-        """Tokens of a passage that are read; what is longer is cut."""
+    def max_seq_length(self) -> int | None:
+        """Tokens of a passage that are read; what is longer is cut. None: all are read."""
         return self._passages.max_seq_length
 
     @property
@@ -359,10 +368,10 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
             `question_model` names no partner.
         MissingDependencyError: it needs a package that is not installed.
     """
-    passages = _load_tower(settings.model, settings, "passage")
+    passages = load_tower(settings.model, settings, "passage")
     questions = None
     if settings.question_model is not None:
-        questions = _load_tower(settings.question_model, settings, "question")
+        questions = load_tower(settings.question_model, settings, "question")
     return Encoder(
         settings.model,
         passages,
@@ -390,10 +399,28 @@ def shared_encoder(settings: EncoderSettings) -> Encoder:
 _encoders: Shared[Encoder] = Shared()
 
 
-def _load_tower(name: str, settings: EncoderSettings, role: Role) -> Tower:
+def load_tower(name: str, settings: EncoderSettings, role: Role) -> Tower:
+    """Load one tower of an encoder.
+
+    Args:
+        name: of the model.
+        settings: how it runs.
+        role: what it is to encode.
+
+    Raises:
+        ModelError: there is no such model, or it encodes something else.
+        MissingDependencyError: it needs a package that is not installed.
+    """
     location = locate(name)
-    is_export = choose_backend(location, settings.backend) == "onnx"
-    tower: Tower = (OnnxTower if is_export else TorchTower)(location, settings)
+    tower: Tower
+    if location.format == "static" and settings.backend == "auto":
+        from qa_system.retrievers.static_tower import StaticTower  # which is a Tower, too
+
+        tower = StaticTower(location, settings)
+    elif choose_backend(location, settings.backend) == "onnx":
+        tower = OnnxTower(location, settings)
+    else:
+        tower = TorchTower(location, settings)
     check_role(location, tower.role, role)
     return tower
 

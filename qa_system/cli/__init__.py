@@ -12,6 +12,7 @@ from qa_system.cli.export import export
 from qa_system.cli.feedback import feedback
 from qa_system.cli.serve import serve
 from qa_system.cli.train import train
+from qa_system.cli.tune import tune
 from qa_system.console.app import command_line, run_app
 
 __all__ = ["app", "main"]
@@ -24,6 +25,7 @@ app.command()(annotate)
 app.command()(digest)
 app.add_typer(train, name="train")
 app.command()(distill)
+app.command()(tune)
 app.command()(average)
 app.command()(export)
 app.command()(doctor)

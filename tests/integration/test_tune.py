@@ -1,9 +1,7 @@
 """`qa tune` from end to end: tiny readers with random weights, a process that is killed."""
 
-import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,6 @@ from transformers import BertConfig, BertForQuestionAnswering
 from qa_system.cli import app
 from qa_system.datasets.dataset import read_dataset
 from qa_system.datasets.squad import write_squad
-from qa_system.errors import ConfigError, ModelError
 from qa_system.training.recipes import ReaderTraining, load_training
 from qa_system.training.tuning.space import load_search
 from qa_system.training.tuning.study import tune
@@ -83,14 +80,11 @@ def place(tmp_path_factory: pytest.TempPathFactory, save_checkpoint: Any) -> Pat
     return folder
 
 
-def search(place: Path, *overrides: str, space: str = "space.yaml") -> Any:
-    return load_search("reader", place / "recipe.yaml", place / space, overrides)
-
-
 @pytest.fixture(scope="module")
 def whole(place: Path) -> dict[str, Any]:
     """A search that nothing disturbed."""
-    return tune(search(place), place / "whole", trials=3)
+    asked = load_search("reader", place / "recipe.yaml", place / "space.yaml")
+    return tune(asked, place / "whole", trials=3)
 
 
 def compared(record: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -151,79 +145,7 @@ def test_a_killed_search_goes_on_and_ends_as_if_nothing_had_been(
     ]
 
 
-def test_processes_share_a_search(place: Path) -> None:
-    out = place / "shared"
-    program = "from qa_system.cli import main; main()"
-    command = [sys.executable, "-c", program, "tune", "reader", "--out", out]
-    command += ["--recipe", place / "recipe.yaml", "--space", place / "space.yaml"]
-    command += ["--trials", 4, "--set", "epochs=0.5", "--set", "evaluations=1"]
-
-    def run(_: int) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(list(map(str, command)), capture_output=True, check=False)
-
-    with ThreadPoolExecutor(2) as pool:
-        for done in pool.map(run, range(2)):
-            assert done.returncode == 0, done.stderr
-    record = orjson.loads((out / "study.json").read_bytes())
-    assert [each["number"] for each in record["trials"]] == [0, 1, 2, 3]
-    assert record["counts"]["complete"] == 4
-    rates = {each["values"]["learning_rate"] for each in record["trials"]}
-    assert len(rates) == 4
-
-
-def test_failed_trials_are_named_and_bad_ones_end_early(place: Path) -> None:
-    space = place / "lengths.yaml"
-    space.write_text(
-        "max_seq_length: {type: categorical, choices: [64, 4096]}\n"
-        "learning_rate: {type: categorical, choices: [1.0e-4, 1.0e-12]}\n",
-        encoding="utf-8",
-    )
-    asked = search(place, "epochs=1", "evaluations=2", space="lengths.yaml")
-    record = tune(asked, place / "failed", trials=8, startup=1, seed=3)
-    states = {each["state"] for each in record["trials"]}
-    assert states == {"complete", "failed", "pruned"}
-    for each in record["trials"]:
-        assert (each["state"] == "failed") == (each["values"]["max_seq_length"] == 4096)
-        assert (each["error"] or "").startswith("max_seq_length is 4096") == (
-            each["state"] == "failed"
-        )
-        assert not (each["state"] == "pruned" and each["values"]["learning_rate"] == 1e-4)
-    assert sum(record["counts"].values()) == 8
-    # More trials go on with it; another recipe does not.
-    more = tune(asked, place / "failed", trials=9, startup=1, seed=3)
-    assert compared(more)[:8] == compared(record)
-    with pytest.raises(ConfigError, match="a search with another recipe, another seed"):
-        tune(search(place, space="lengths.yaml"), place / "failed", trials=9, startup=1)
-
-
-def test_a_search_in_which_every_trial_fails_says_why(place: Path) -> None:
-    asked = search(place, "max_seq_length=4096")
-    with pytest.raises(ModelError, match="none of 2 trials was completed: max_seq_length is 4096"):
-        tune(asked, place / "hopeless", trials=2)
-    (place / "other").mkdir()
-    (place / "other" / "notes.txt").touch()
-    with pytest.raises(ConfigError, match="no search was begun"):
-        tune(asked, place / "other", trials=2)
-
-
-def test_a_trial_that_kills_its_process_is_given_up(place: Path) -> None:
-    """As one does for which there is not enough memory."""
-    fatal = KILLED.replace("(trial.number, step) == (1, 2)", "trial.number == 0").replace(
-        "report(trial, value, step)", "pass"
-    )
-    told = [place / "recipe.yaml", place / "space.yaml", place / "fatal"]
-    command = [sys.executable, "-c", fatal, *map(str, told)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    codes = [
-        subprocess.run(command, capture_output=True, check=False, env=environment).returncode
-        for _ in range(3)
-    ]
-    assert codes == [-9, -9, -9]
-    record = tune(search(place), place / "fatal", trials=2)
-    assert [each["state"] for each in record["trials"]] == ["failed", "complete"]
-    assert record["trials"][0]["error"].startswith("3 processes ended in this trial")
-
-
+@pytest.mark.long
 def test_a_student_is_tuned_and_its_teacher_asked_once(place: Path) -> None:
     run = CliRunner().invoke(
         app,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from qa_system.training.tuning.space import Search
 
-__all__ = ["BEST", "STUDY", "table", "write_study"]
+__all__ = ["BEST", "STUDY", "table", "write_drawing", "write_study"]
 
 FORMAT: Final = 1
 STUDY: Final = "study.json"
@@ -30,8 +30,7 @@ STATES: Final = {"complete": "complete", "pruned": "pruned", "fail": "failed"}
 def write_study(study: Study, search: Search, out: Path) -> dict[str, Any]:
     """Write what is known of a search by now.
 
-    `best.yaml` is the recipe with the best trial's values. `study.svg` and `study.png` need
-    matplotlib, and are left out without it.
+    `best.yaml` is the recipe with the best trial's values.
 
     Args:
         study: Optuna's.
@@ -61,10 +60,14 @@ def write_study(study: Study, search: Search, out: Path) -> dict[str, Any]:
         told = f"# The best of {len(trials)} trials of `qa tune {search.kind}`: {record['score']} "
         told += f"{best['value']:.4f} on dev.\n"
         _write(out / BEST, (told + yaml.safe_dump(recipe, sort_keys=False)).encode())
-    for name, drawing in draw(record):
-        _write(out / name, drawing)
     _write(out / STUDY, orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n")
     return record
+
+
+def write_drawing(record: Mapping[str, Any], out: Path) -> None:
+    """Write `study.svg` and `study.png`; without matplotlib neither."""
+    for name, drawing in draw(record):
+        _write(out / name, drawing)
 
 
 def table(record: Mapping[str, Any]) -> Iterator[str]:

@@ -33,7 +33,7 @@ from qa_system.models.checkpoints import reason
 from qa_system.models.locate import TRAINING
 from qa_system.training.run import watched
 from qa_system.training.tuning.kinds import trainer_of
-from qa_system.training.tuning.record import write_study
+from qa_system.training.tuning.record import write_drawing, write_study
 from qa_system.training.tuning.space import Search, Value
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def tune(
             write_study(study, search, out)
     with FileLock(out / LOCK):
         record = write_study(study, search, out)
+        write_drawing(record, out)
     if record["best"] is None and not record["counts"]["running"]:
         first = next((each["error"] for each in record["trials"] if each["error"]), "none was run")
         raise ModelError(

@@ -8,6 +8,7 @@ from eval.cli.calibrate import calibrate
 from eval.cli.check import check
 from eval.cli.compare import compare
 from eval.cli.consensus import consensus
+from eval.cli.curve import curve
 from eval.cli.data.convert import convert
 from eval.cli.data.explore import explore
 from eval.cli.data.labels import labels
@@ -38,6 +39,7 @@ app.command()(labels)
 app.command()(convert)
 app.command()(split)
 app.command()(adapt)
+app.command()(curve)
 app.command()(improve)
 app.command()(rollback)
 

@@ -42,9 +42,7 @@ def ordered(tasks: Sequence[Task], order: OrderName, embed: Embed, seed: int = 1
         seed: of the random order.
     """
     if order == "random":
-        return random.Random(seed).sample(
-            sorted(tasks, key=lambda task: task.id), len(tasks)
-        )
+        return random.Random(seed).sample(sorted(tasks, key=lambda task: task.id), len(tasks))
     uncertain = uncertain_first(tasks)
     if order == "uncertain" or not tasks:
         return uncertain

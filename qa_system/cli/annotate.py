@@ -177,9 +177,7 @@ def _tasks(
             remedy="Name questions about items of the store: `qa-index items` lists them.",
         )
     note(f"{counted(len(tasks), 'task')} of {counted(len(asked) - len(refused), 'question')}")
-    return ordered(
-        tasks, order, lambda these: embed_tasks(these, shared_encoder(settings.encoder))
-    )
+    return ordered(tasks, order, lambda these: embed_tasks(these, shared_encoder(settings.encoder)))
 
 
 def _look(settings: Settings, path: Path | None, as_json: bool) -> None:

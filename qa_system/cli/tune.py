@@ -20,9 +20,7 @@ Pruner = Literal["median", "none"]
 
 
 def tune(
-    kind: Annotated[
-        Kind, typer.Argument(help="Tune this training: qa train KIND, or qa distill.")
-    ],
+    kind: Annotated[Kind, typer.Argument(help="Tune this training: qa train KIND, or qa distill.")],
     *,
     recipe: RecipeOption,
     space: Annotated[

@@ -102,7 +102,9 @@ def test_the_recipe_itself_is_tried_first_and_the_best_one_is_kept(
     assert best["value"] == max(each["value"] for each in trials)
     for each in trials:
         assert each["value"] == max(each["measured"])
-        trained = orjson.loads((out / "trials" / f"{each['number']:04d}/training.json").read_bytes())
+        trained = orjson.loads(
+            (out / "trials" / f"{each['number']:04d}/training.json").read_bytes()
+        )
         assert trained["settings"]["learning_rate"] == each["values"]["learning_rate"]
         assert trained["scores"]["f1"] == pytest.approx(each["value"])
     kept = sorted(path.parent.name for path in (out / "trials").glob("*/model.safetensors"))

@@ -86,5 +86,8 @@ def test_tasks_are_embedded_by_question_and_review() -> None:
         each @ each.T / np.outer(*[np.linalg.norm(each, axis=1)] * 2) for each in (asked, read)
     ]
     assert vectors @ vectors.T == pytest.approx(sum(cosines) / 2, abs=1e-3)
-    assert [tasks.index(task) for task in ordered(tasks, "diverse", lambda _: vectors)][:2] == [0, 3]
+    assert [tasks.index(task) for task in ordered(tasks, "diverse", lambda _: vectors)][:2] == [
+        0,
+        3,
+    ]
     assert uncertain_first(tasks) == tasks

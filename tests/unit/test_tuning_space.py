@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from documents import blocks
 from qa_system.errors import ConfigError
 from qa_system.training.tuning.kinds import KINDS, recipe_of, trainer_of
 from qa_system.training.tuning.space import Dimension, load_search
@@ -82,12 +83,23 @@ def test_the_recipes_own_values_come_first_where_the_space_holds_them(tmp_path: 
     assert (recipe["negatives"], recipe["model"]) == ({"same_item": 0.5, "other_item": 0.05}, "b")
 
 
+def test_the_space_that_the_documents_show_is_one(tmp_path: Path, root: Path) -> None:
+    document = root / "docs" / "few-labels.md"
+    [shown] = [block.code for block in blocks(document, "few-labels") if block.language == "yaml"]
+    found = search(tmp_path, shown)
+    assert found.own_values() == {
+        "epochs": 2.0,
+        "learning_rate": 1e-4,
+        "frozen_layers": 0,
+        "batch_size": 8,
+        "negatives.same_item": 0.1,
+    }
+
+
 numbers = st.integers(-20, 20)
 
 
-@given(
-    st.sampled_from(["float", "log", "int"]), numbers, numbers, st.sampled_from([None, 1, 2, 5])
-)
+@given(st.sampled_from(["float", "log", "int"]), numbers, numbers, st.sampled_from([None, 1, 2, 5]))
 def test_what_is_suggested_is_in_the_space_and_stays(type_, low, high, step) -> None:
     low, high = sorted((low, high))
     if type_ == "log":

@@ -51,7 +51,10 @@ def write_study(study: Study, search: Search, out: Path) -> dict[str, Any]:
         "score": study.user_attrs.get("score"),
         "counts": {state: sum(each["state"] == state for each in trials) for state in states},
         "best": best and {key: best[key] for key in ("number", "value", "values")},
-        "space": {key: each.model_dump(mode="json", exclude_none=True) for key, each in search.space.items()},
+        "space": {
+            key: each.model_dump(mode="json", exclude_none=True)
+            for key, each in search.space.items()
+        },
         "trials": trials,
         "versions": dict(versions()),
     }

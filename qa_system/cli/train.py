@@ -15,7 +15,8 @@ from qa_system.console.options import JsonOption
 __all__ = ["OutOption", "RecipeOption", "SetOption", "show", "train"]
 
 train = typer.Typer(
-    help="Train models on labelled questions. A stopped run goes on when it is run again.",
+    help="Train models on labelled questions, or on reviews alone. A stopped run goes on when it "
+    "is run again.",
     no_args_is_help=True,
 )
 
@@ -93,6 +94,20 @@ def generator(
     from qa_system.training.recipes import GeneratorTraining, load_training
 
     show(train_generator(load_training(GeneratorTraining, recipe, set_ or ()), out), as_json)
+
+
+@train.command()
+def language_model(
+    recipe: RecipeOption, out: OutOption, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Train an encoder to predict the words of your reviews, which need no labels."""
+    from qa_system.training.language_model.recipe import LanguageModelTraining
+    from qa_system.training.language_model.train import train_language_model
+    from qa_system.training.recipes import load_training
+
+    show(
+        train_language_model(load_training(LanguageModelTraining, recipe, set_ or ()), out), as_json
+    )
 
 
 def show(record: Mapping[str, Any], as_json: bool) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from eval.adaptation.curve import CurveRecipe
 from qa_system.training.judge.recipe import JudgeTraining
+from qa_system.training.language_model.recipe import LanguageModelTraining
 from qa_system.training.recipes import (
     Adaptation,
     DistillTraining,
@@ -23,6 +24,7 @@ KINDS = {
     "generator": GeneratorTraining,
     "improve": Adaptation,
     "judge": JudgeTraining,
+    "language-model": LanguageModelTraining,
     "ranker": RankerTraining,
     "reader": ReaderTraining,
     "retriever": RetrieverTraining,
@@ -32,7 +34,7 @@ RECIPES = sorted((Path(__file__).parents[2] / "configs" / "train").glob("*.yaml"
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_is_what_its_command_takes(path):
-    command = path.stem.split("-")[0]
+    command = next(each for each in KINDS if path.stem.startswith(each))
     # What `qa distill` is told on the command line.
     named = {"model": "student", "teacher": "teacher"} if command == "distill" else {}
     recipe = load_training(KINDS[command], path, named)

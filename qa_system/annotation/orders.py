@@ -1,10 +1,10 @@
 """In which order tasks are shown, so that the first labels teach a reader most.
 
-`uncertain`: the reader's closest decisions first (Lewis and Gale, A Sequential Algorithm for Training
-Text Classifiers, 1994). `diverse`: each task is the one farthest from all before it (k-center,
-greedily; Sener and Savarese, Active Learning for Convolutional Neural Networks: A Core-Set Approach,
-2018). `mixed`: that distance times the reader's uncertainty. `random`: a drawn sample, by which a
-reader can be measured without bias.
+`uncertain`: the reader's closest decisions first (Lewis and Gale, A Sequential Algorithm for
+Training Text Classifiers, 1994). `diverse`: each task is the one farthest from all before it
+(k-center, greedily; Sener and Savarese, Active Learning for Convolutional Neural Networks: A
+Core-Set Approach, 2018). `mixed`: that distance times the reader's uncertainty. `random`: a drawn
+sample, by which a reader can be measured without bias.
 """
 
 from __future__ import annotations

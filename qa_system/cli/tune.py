@@ -15,7 +15,7 @@ from qa_system.console.wording import counted, printable
 
 __all__ = ["tune"]
 
-Kind = Literal["reader", "distill", "retriever", "ranker", "judge", "generator"]
+Kind = Literal["reader", "distill", "retriever", "ranker", "judge", "generator", "language-model"]
 Pruner = Literal["median", "none"]
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,8 +11,6 @@ from documents import blocks
 from qa_system.errors import ConfigError
 from qa_system.training.tuning.kinds import KINDS, recipe_of, trainer_of
 from qa_system.training.tuning.space import Dimension, load_search
-
-optuna = pytest.importorskip("optuna")
 
 RECIPE = "model: start\ntrain: [{path: x}]\ndev: []\nbatch_size: 8\n"
 

@@ -8,8 +8,6 @@ from typing import Any
 import orjson
 import pytest
 
-optuna = pytest.importorskip("optuna")
-
 import known_training as known
 from qa_system.errors import ConfigError, ModelError
 from qa_system.training.tuning import study

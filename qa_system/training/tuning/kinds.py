@@ -24,6 +24,10 @@ KINDS: Final = {
     "ranker": ("recipes:RankerTraining", "ranker.train:train_ranker"),
     "judge": ("judge.recipe:JudgeTraining", "judge.train:train_judge"),
     "generator": ("recipes:GeneratorTraining", "generator.train:train_generator"),
+    "language-model": (
+        "language_model.recipe:LanguageModelTraining",
+        "language_model.train:train_language_model",
+    ),
 }
 """By name: where in `qa_system.training` the recipe and the function that trains by it stand."""
 

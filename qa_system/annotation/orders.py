@@ -108,7 +108,8 @@ def embed_tasks(tasks: Sequence[Task], encoder: Encoder) -> FloatArray:
         ],
         axis=1,
     )
-    return joined / np.sqrt(2)
+    vectors: FloatArray = joined / np.sqrt(2)
+    return vectors
 
 
 def _once(tasks: Sequence[Task], field: str) -> list[Task]:

@@ -16,58 +16,69 @@ __all__ = ["curve"]
 
 NAMED = "NAME=PATH"
 
+DatasetArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Data set with a test split; all its other labels are those that can be had."
+    ),
+]
+ModelOption = Annotated[
+    str, typer.Option("--model", help="Checkpoint to start from: an encoder, or a reader.")
+]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder for the points and the figure.")]
+StartOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar=NAMED,
+        help="Another checkpoint to start from, for a line of this name: a folder of qa train "
+        "language-model, for example. May be repeated.",
+    ),
+]
+ExtraOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar=NAMED,
+        help="Questions to learn from beside the labels, for a line of this name: generated "
+        "ones, for example. May be repeated.",
+    ),
+]
+ReplayOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SOURCE[:SPLIT]",
+        help="Questions that every reader learns from beside the labels. May be repeated.",
+    ),
+]
+LabelsOption = Annotated[
+    str, typer.Option("--labels", help="Numbers of labels, with commas; all: all there are.")
+]
+SeedsOption = Annotated[
+    int, typer.Option("--seeds", min=1, help="Repeat each point with so many draws of labels.")
+]
+RecipeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--recipe", "-r", help="YAML file; the recipe of the name curve explains the keys."
+    ),
+]
+RecipeSetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe, e.g. epochs=3."),
+]
+
 
 def curve(
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            help="Data set with a test split; all its other labels are those that can be had."
-        ),
-    ],
+    dataset: DatasetArgument,
     *,
-    model: Annotated[
-        str, typer.Option("--model", help="Checkpoint to start from: an encoder, or a reader.")
-    ],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the points and the figure.")],
-    start: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar=NAMED,
-            help="Another checkpoint to start from, for a line of this name: a folder of qa train "
-            "language-model, for example. May be repeated.",
-        ),
-    ] = None,
-    extra: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar=NAMED,
-            help="Questions to learn from beside the labels, for a line of this name: generated "
-            "ones, for example. May be repeated.",
-        ),
-    ] = None,
-    replay: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SOURCE[:SPLIT]",
-            help="Questions that every reader learns from beside the labels. May be repeated.",
-        ),
-    ] = None,
-    labels: Annotated[
-        str, typer.Option("--labels", help="Numbers of labels, with commas; all: all there are.")
-    ] = "0,50,200,all",
-    seeds: Annotated[
-        int, typer.Option("--seeds", min=1, help="Repeat each point with so many draws of labels.")
-    ] = 3,
-    recipe: Annotated[
-        Path | None,
-        typer.Option(
-            "--recipe", "-r", help="YAML file; the recipe of the name curve explains the keys."
-        ),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe, e.g. epochs=3."),
-    ] = None,
+    model: ModelOption,
+    out: OutOption,
+    start: StartOption = None,
+    extra: ExtraOption = None,
+    replay: ReplayOption = None,
+    labels: LabelsOption = "0,50,200,all",
+    seeds: SeedsOption = 3,
+    recipe: RecipeOption = None,
+    set_: RecipeSetOption = None,
     resamples: ResamplesOption = 10_000,
     as_json: JsonOption = False,
 ) -> None:

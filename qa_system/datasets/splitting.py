@@ -125,7 +125,7 @@ def drawn_groups(groups: Collection[str], share: float, seed: int = 13) -> froze
         DataError: none would be drawn, or all.
 
     >>> sorted(drawn_groups(["B0", "B1", "B2", "B3"], 0.25))
-    ['B2']
+    ['B0']
     """
     part = _part_of(len(groups), share)
     if part >= len(groups):

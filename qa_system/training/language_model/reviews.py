@@ -127,10 +127,13 @@ def _dataset_labels(source: ReviewSource) -> Sequence[Any]:
 
 
 def _has_labels(path: str) -> bool:
-    """Tell whether a path is one of a data set, rather than of review files."""
+    """Tell whether a path is one of a data set that is not read as review files are.
+
+    A domain of SubjQA is: without its labels, whose answers take long to find.
+    """
     place = Path(path)
     if is_subjqa(path):
-        return True
+        return False
     if place.is_dir():
         return any(
             is_subjqa(each) if each.is_dir() else each.suffix == ".json" and _has_labels(str(each))

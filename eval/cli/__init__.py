@@ -8,6 +8,7 @@ from eval.cli.calibrate import calibrate
 from eval.cli.check import check
 from eval.cli.compare import compare
 from eval.cli.consensus import consensus
+from eval.cli.curve import curve
 from eval.cli.data.convert import convert
 from eval.cli.data.explore import explore
 from eval.cli.data.labels import labels
@@ -43,6 +44,7 @@ app.command()(split)
 app.command(cls=spread("--pooling", "--layer", "--dimensions", "--dtype"))(pooling)
 app.command(name="map")(map_)
 app.command()(adapt)
+app.command()(curve)
 app.command()(improve)
 app.command()(rollback)
 

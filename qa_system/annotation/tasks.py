@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from qa_system.answering.examination import Examination
     from qa_system.system import QASystem
 
-__all__ = ["Order", "Task", "tasks_of", "uncertain_first"]
+__all__ = ["Task", "tasks_of"]
 
 AT_ONCE: Final = 16
 """Questions that are read together."""
@@ -51,20 +51,6 @@ class Task:
         """32 hex digits, the same whenever this question meets this text."""
         asked = orjson.dumps([self.item_id, self.review_id, self.question, self.text])
         return hashlib.sha256(asked).hexdigest()[:32]
-
-
-Order = Callable[[Sequence[Task]], list[Task]]
-"""Puts tasks into the order in which they are shown."""
-
-
-def uncertain_first(tasks: Sequence[Task]) -> list[Task]:
-    """Return tasks with the reader's closest decisions first: score nearest to the threshold.
-
-    >>> sure, unsure = Task("Loud?", "fan", "r1", "", score=0.9), Task("Loud?", "fan", "r2", "")
-    >>> [task.review_id for task in uncertain_first([sure, unsure])]
-    ['r2', 'r1']
-    """
-    return sorted(tasks, key=lambda task: abs(task.score - task.threshold))
 
 
 def tasks_of(

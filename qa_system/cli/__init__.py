@@ -14,6 +14,7 @@ from qa_system.cli.feedback import feedback
 from qa_system.cli.questions import questions
 from qa_system.cli.serve import serve
 from qa_system.cli.train import train
+from qa_system.cli.tune import tune
 from qa_system.console.app import command_line, run_app
 
 __all__ = ["app", "main"]
@@ -28,6 +29,7 @@ app.command()(questions)
 app.command()(embed)
 app.add_typer(train, name="train")
 app.command()(distill)
+app.command()(tune)
 app.command()(average)
 app.command()(export)
 app.command()(doctor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,6 +17,7 @@ from qa_system.errors import DataError, QASystemError, RecordError
 
 if TYPE_CHECKING:
     from qa_system.annotation.agreement import Agreement
+    from qa_system.annotation.orders import OrderName
     from qa_system.annotation.tasks import Task
     from qa_system.config import Settings
     from qa_system.records import Question
@@ -57,6 +58,14 @@ AnnotatorOption = Annotated[
 ReviewsOption = Annotated[
     int, typer.Option("--reviews", min=1, help="Annotate at most this many for a question.")
 ]
+OrderOption = Annotated[
+    Literal["uncertain", "diverse", "mixed", "random"],
+    typer.Option(
+        "--order",
+        help="Show first: what the reader is least sure of, what is least like the tasks before, "
+        "both, or any.",
+    ),
+]
 HostOption = Annotated[str, typer.Option("--host", help="Listen on this address.")]
 PortOption = Annotated[
     int, typer.Option("--port", min=0, max=65535, help="Listen on this port; 0: on a free one.")
@@ -82,6 +91,7 @@ def annotate(
     encoding: EncodingOption = None,
     annotator: AnnotatorOption = None,
     reviews: ReviewsOption = 10,
+    order: OrderOption = "uncertain",
     host: HostOption = "127.0.0.1",
     port: PortOption = 0,
     out: OutOption = None,
@@ -119,7 +129,7 @@ def annotate(
     read = read_questions(questions, item, encoding)
     tokens = {secrets.token_urlsafe(24): name for name in names}
     with open_store(settings.store) as store, at_work(names, settings.store):
-        tasks = _tasks(settings, read, questions, reviews)
+        tasks = _tasks(settings, read, questions, reviews, order)
         for token, name in tokens.items():
             sys.stdout.write(f"{printable(name)}: {address_of(listening)}/#token={token}\n")
         sys.stdout.flush()
@@ -129,10 +139,16 @@ def annotate(
 
 
 def _tasks(
-    settings: Settings, read: tuple[list[Question], list[RecordError]], path: str, reviews: int
+    settings: Settings,
+    read: tuple[list[Question], list[RecordError]],
+    path: str,
+    reviews: int,
+    order: OrderName,
 ) -> list[Task]:
-    from qa_system.annotation.tasks import tasks_of, uncertain_first
+    from qa_system.annotation.orders import embed_tasks, ordered
+    from qa_system.annotation.tasks import tasks_of
     from qa_system.console.progress import progress
+    from qa_system.retrievers.encoders import shared_encoder
     from qa_system.system import QASystem
 
     asked, bad = read
@@ -161,7 +177,7 @@ def _tasks(
             remedy="Name questions about items of the store: `qa-index items` lists them.",
         )
     note(f"{counted(len(tasks), 'task')} of {counted(len(asked) - len(refused), 'question')}")
-    return uncertain_first(tasks)
+    return ordered(tasks, order, lambda these: embed_tasks(these, shared_encoder(settings.encoder)))
 
 
 def _look(settings: Settings, path: Path | None, as_json: bool) -> None:

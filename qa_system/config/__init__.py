@@ -25,6 +25,9 @@ if TYPE_CHECKING:
         describe as describe,
     )
     from qa_system.config.loading import (
+        described_errors as described_errors,
+    )
+    from qa_system.config.loading import (
         load_settings as load_settings,
     )
     from qa_system.config.loading import (
@@ -101,6 +104,7 @@ _HOMES = {
         "apply_overrides",
         "changed",
         "describe",
+        "described_errors",
         "load_settings",
         "read_yaml",
     ),

@@ -248,6 +248,13 @@ def describe(
         sources: where values came from, by key.
         whole: what an error is of that concerns no single key.
     """
+    return "; ".join(described_errors(invalid, sources, whole=whole))
+
+
+def described_errors(
+    invalid: ValidationError, sources: Mapping[str, str], *, whole: str = "settings"
+) -> list[str]:
+    """Return what `describe` joins: a text for each of `invalid.errors()`, in their order."""
     lines = []
     for error in invalid.errors():
         place = [str(part) for part in error["loc"] if part != "[key]"]
@@ -262,7 +269,7 @@ def describe(
             lines.append(f"{dotted}: no such key{origin}")
         else:
             lines.append(f"{dotted}: {_plain(error)}{origin}")
-    return "; ".join(lines)
+    return lines
 
 
 WANTED: Final = {

@@ -27,7 +27,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from qa_system.console.progress import Progress, progress
 from qa_system.errors import ModelError, QASystemError
 from qa_system.models.checkpoints import reason
-from qa_system.training.run import Run
+from qa_system.training.run import Run, Watch
 
 __all__ = ["Shown", "train"]
 
@@ -80,6 +80,7 @@ def train(
                 Shown(shown, score),
                 EarlyStoppingCallback(run.schedule.patience),
                 RegularCheckpoints(),
+                *([] if run.watch is None else [Watched(run.watch, score)]),
             ],
         )
         for callback in (PrinterCallback, ProgressCallback):
@@ -205,6 +206,31 @@ class RegularCheckpoints(TrainerCallback):  # type: ignore[misc]  # transformers
     ) -> None:
         """Remember when the last checkpoint was written."""
         self._saved = monotonic()
+
+
+class Watched(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
+    """Each measurement, told to whoever follows the run.
+
+    Args:
+        watch: is told.
+        score: as `Shown` takes it.
+    """
+
+    def __init__(self, watch: Watch, score: str) -> None:
+        self._watch = watch
+        self._score = score
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        _control: TrainerControl,
+        logs: Mapping[str, float],
+        **_: Any,
+    ) -> None:
+        """Tell it."""
+        if (value := logs.get(f"eval_{self._score}")) is not None:
+            self._watch(round(state.global_step / args.eval_steps), self._score, float(value))
 
 
 def _keep_freed_memory() -> None:

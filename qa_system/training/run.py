@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -18,10 +21,26 @@ from qa_system.training.requirements import training_packages
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Run", "begin", "claim", "made_of"]
+__all__ = ["Run", "Watch", "begin", "claim", "made_of", "watched"]
+
+Watch = Callable[[int, str, float], None]
+"""Is told of each measurement on dev: its number from 1 on, the score's name, its value, the larger
+the better. What it raises ends the training."""
 
 CHECKPOINTS = "checkpoints"
 RECIPE = "recipe.json"
+
+_WATCH: ContextVar[Watch | None] = ContextVar("watch", default=None)
+
+
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Let `watch` follow the training runs that begin inside."""
+    token = _WATCH.set(watch)
+    try:
+        yield
+    finally:
+        _WATCH.reset(token)
 
 
 @dataclass(frozen=True)
@@ -34,6 +53,7 @@ class Run:
         device: of the model.
         bf16: whether products are taken in bf16 (weights stay in fp32).
         started: by the monotonic clock, in seconds.
+        watch: follows its measurements; None: nobody.
     """
 
     folder: Path
@@ -41,6 +61,7 @@ class Run:
     device: torch.device
     bf16: bool
     started: float = field(default_factory=monotonic)
+    watch: Watch | None = None
 
     @property
     def checkpoints(self) -> Path:
@@ -71,7 +92,7 @@ def begin(recipe: Training, out: str | Path, *packages: str) -> Run:
     device = choose_torch_device(recipe.device)
     precision = choose_torch_precision(recipe.precision, device)
     schedule = Schedule.model_validate(recipe.model_dump(include=set(Schedule.model_fields)))
-    return Run(folder, schedule, device, bf16="bfloat16" in str(precision))
+    return Run(folder, schedule, device, bf16="bfloat16" in str(precision), watch=_WATCH.get())
 
 
 def claim(out: str | Path, recipe: Training) -> Path:

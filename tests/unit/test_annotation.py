@@ -14,8 +14,9 @@ from qa_system.annotation.annotations import Annotations
 from qa_system.annotation.annotators import annotators, at_work
 from qa_system.annotation.export import export
 from qa_system.annotation.marks import Mark, marks_of
+from qa_system.annotation.orders import uncertain_first
 from qa_system.annotation.questions import read_questions
-from qa_system.annotation.tasks import Task, uncertain_first
+from qa_system.annotation.tasks import Task
 from qa_system.config import StoreSettings
 from qa_system.datasets.dataset import read_dataset
 from qa_system.datasets.squad import write_squad

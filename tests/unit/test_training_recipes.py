@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from eval.adaptation.curve import CurveRecipe
 from qa_system.training.judge.recipe import JudgeTraining
 from qa_system.training.language_model.recipe import LanguageModelTraining
 from qa_system.training.recipes import (
@@ -18,6 +19,7 @@ from qa_system.training.recipes import (
 
 KINDS = {
     "adapt": Adaptation,
+    "curve": CurveRecipe,
     "distill": DistillTraining,
     "generator": GeneratorTraining,
     "improve": Adaptation,
@@ -36,7 +38,7 @@ def test_a_recipe_is_what_its_command_takes(path):
     # What `qa distill` is told on the command line.
     named = {"model": "student", "teacher": "teacher"} if command == "distill" else {}
     recipe = load_training(KINDS[command], path, named)
-    if isinstance(recipe, Adaptation):
+    if isinstance(recipe, Adaptation | CurveRecipe):
         return
     learnt = [*recipe.train, *getattr(recipe, "pairs", ())]
     assert recipe.dev or any(getattr(source, "held_out", 0) for source in learnt)

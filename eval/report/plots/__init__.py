@@ -7,6 +7,7 @@ from eval.report.plots.confidence import (
     risk_coverage,
     score_over_threshold,
 )
+from eval.report.plots.curve import learning_curves
 from eval.report.plots.datasets import bars, histogram
 from eval.report.plots.performance import accuracy_over_time
 from eval.report.plots.retrieval import recall_over_k
@@ -29,6 +30,7 @@ __all__ = [
     "bars",
     "gap",
     "histogram",
+    "learning_curves",
     "outcomes",
     "plots_of",
     "precision_over_coverage",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qa_system.cli.annotate import annotate
 from qa_system.cli.ask import ask
+from qa_system.cli.attributes import attributes
 from qa_system.cli.average import average
 from qa_system.cli.digest import digest
 from qa_system.cli.distill import distill
@@ -22,6 +23,7 @@ app.command()(serve)
 app.command()(feedback)
 app.command()(annotate)
 app.command()(digest)
+app.command()(attributes)
 app.add_typer(train, name="train")
 app.command()(distill)
 app.command()(average)

@@ -7,7 +7,7 @@ from typing import Literal, assert_never
 
 __all__ = ["Kind", "named", "resource", "shipped"]
 
-Kind = Literal["settings", "recipe"]
+Kind = Literal["settings", "recipe", "attributes"]
 
 _PACKAGE = Path(__file__).parents[1]
 _IN_CHECKOUT = {
@@ -46,6 +46,8 @@ def shipped(kind: Kind) -> dict[str, Path]:
             files = [*configs.glob("*.yaml"), *configs.glob("generate/*.yaml")]
         case "recipe":
             files = [*configs.glob("train/*.yaml")]
+        case "attributes":
+            files = [*configs.glob("attributes/*.yaml")]
         case other:
             assert_never(other)
     return {file.stem: file for file in sorted(files, key=lambda file: file.stem)}

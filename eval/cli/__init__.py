@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eval.cli.adapt import adapt
+from eval.cli.attributes import attributes
 from eval.cli.benchmark import benchmark
 from eval.cli.calibrate import calibrate
 from eval.cli.check import check
@@ -28,6 +29,7 @@ app.command(cls=SpreadK)(retriever)
 app.command()(reader)
 app.command()(pipeline)
 app.command()(consensus)
+app.command()(attributes)
 app.command()(generator)
 app.command()(benchmark)
 app.command()(calibrate)

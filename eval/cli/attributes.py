@@ -1,0 +1,120 @@
+"""`qa-eval attributes`: attributes read out of reviews, compared with labelled values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eval.cli.options import READER, SEARCHED, ResamplesOption
+from qa_system.console.app import print_json
+from qa_system.console.options import ENCODER_IDENTITY, JsonOption, takes_settings
+
+if TYPE_CHECKING:
+    from qa_system.config import Settings
+
+__all__ = ["attributes"]
+
+
+@takes_settings(SEARCHED, *READER, *ENCODER_IDENTITY)
+def attributes(
+    settings: Settings,
+    store: str | None,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="YAML of attributes, as for qa attributes.")
+    ] = "sample",
+    dataset: Annotated[
+        Path | None,
+        typer.Option(
+            "--dataset",
+            help="Labelled values (.jsonl): item_id, attribute, values. Default: the bundled "
+            "sample's.",
+        ),
+    ] = None,
+    reviews: Annotated[
+        str | None,
+        typer.Option(
+            "--reviews", help="The data set whose reviews were labelled. Default: the sample."
+        ),
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            "--write",
+            metavar="FILE",
+            help="Write the confidences and whether they were right, for qa attributes "
+            "--max-error.",
+        ),
+    ] = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option("--rows", help="Write a row for each label to this file (.jsonl)."),
+    ] = None,
+    resamples: ResamplesOption = 10_000,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure attributes that are read out of reviews: precision and coverage, with intervals."""
+    from eval.datasets import load_dataset
+    from eval.tasks.attributes import agreement, compare, contract_of, measured, read_labelled
+    from qa_system.attributes.specification import read_specification
+    from qa_system.config.shipped import resource
+    from qa_system.models.locate import SAMPLE
+
+    if store is not None and reviews is not None:
+        raise typer.BadParameter("--store and --reviews name two places of reviews")
+    specification = read_specification(file)
+    place = resource("gold") / "attributes.jsonl" if dataset is None else dataset
+    labels = read_labelled(place, specification)
+    found = None if store is not None else load_dataset(reviews or SAMPLE, settings).reviews
+    compared = compare(labels, specification, settings, found)
+    if write is not None:
+        contract_of(compared, specification, settings, place.name).write(write)
+    if rows is not None:
+        import orjson
+
+        from eval.runs.storage import write_files
+
+        lines = (
+            orjson.dumps(each.to_dict(), default=str, option=orjson.OPT_APPEND_NEWLINE)
+            for each in compared
+        )
+        write_files({rows: b"".join(lines)})
+    result = {**measured(compared, resamples), "agreement": agreement(labels)}
+    if as_json:
+        print_json(result)
+    else:
+        _print(result, place.name)
+
+
+def _print(result: dict[str, Any], name: str) -> None:
+    from eval.report.tables import print_cells
+
+    def shown(part: dict[str, Any], measure: str) -> str:
+        mean, interval = part[measure]["mean"], part[measure]["interval"]
+        if mean is None:
+            return "-"
+        return f"{mean:.3f}" if interval is None else f"{mean:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+    told = result["agreement"]
+    notes = ["In brackets: 95 % intervals (bootstrap over items)."]
+    if told:
+        notes.append(
+            f"Annotators, on {told['labels']} labels: kappa {told['kappa_said']:.3f} of said or "
+            f"not; the same first value on {told['same_value']:.1%} of {told['both_said']}."
+        )
+    print_cells(
+        f"Attributes: {name}",
+        ("labels", "labelled", "given", "precision", "coverage", "found", "none given, rightly"),
+        {
+            part: [
+                str(each["labels"]),
+                str(each["labelled"]),
+                str(each["given"]),
+                *(shown(each, measure) for measure in ("precision", "coverage", "found")),
+                shown(each, "none_given"),
+            ]
+            for part, each in result["parts"].items()
+        },
+        notes,
+    )

@@ -15,6 +15,7 @@ from eval.cli.data.labels import labels
 from eval.cli.data.split import split
 from eval.cli.generator import generator
 from eval.cli.improve import improve, rollback
+from eval.cli.nearest import nearest
 from eval.cli.pipeline import pipeline
 from eval.cli.reader import reader
 from eval.cli.retriever import SpreadK, retriever
@@ -30,6 +31,7 @@ app.command()(reader)
 app.command()(pipeline)
 app.command()(consensus)
 app.command()(attributes)
+app.command()(nearest)
 app.command()(generator)
 app.command()(benchmark)
 app.command()(calibrate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from qa_system.config import Settings
 
 __all__ = ["attributes"]
+
+COLUMNS: Final = (
+    ("precision", "precision"),
+    ("coverage", "coverage"),
+    ("found", "found"),
+    ("none_given", "none given, rightly"),
+    ("not_said", "not said, rightly"),
+)
+"""Measures, and what people read."""
 
 
 @takes_settings(SEARCHED, *READER, *ENCODER_IDENTITY)
@@ -94,7 +103,8 @@ def _print(result: dict[str, Any], name: str) -> None:
         mean, interval = part[measure]["mean"], part[measure]["interval"]
         if mean is None:
             return "-"
-        return f"{mean:.3f}" if interval is None else f"{mean:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+        between = "" if interval is None else f" [{interval[0]:.2f}, {interval[1]:.2f}]"
+        return f"{mean:.3f}{between}"
 
     told = result["agreement"]
     notes = ["In brackets: 95 % intervals (bootstrap over items)."]
@@ -105,14 +115,13 @@ def _print(result: dict[str, Any], name: str) -> None:
         )
     print_cells(
         f"Attributes: {name}",
-        ("labels", "labelled", "given", "precision", "coverage", "found", "none given, rightly"),
+        ("labels", "labelled", "given", *(title for _, title in COLUMNS)),
         {
             part: [
                 str(each["labels"]),
                 str(each["labelled"]),
                 str(each["given"]),
-                *(shown(each, measure) for measure in ("precision", "coverage", "found")),
-                shown(each, "none_given"),
+                *(shown(each, measure) for measure, _ in COLUMNS),
             ]
             for part, each in result["parts"].items()
         },

@@ -40,7 +40,7 @@ __all__ = [
     "read_labelled",
 ]
 
-MEASURES: Final = ("precision", "coverage", "found", "none_given")
+MEASURES: Final = ("precision", "coverage", "found", "none_given", "not_said")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,11 @@ class Compared:
     def is_given(self) -> bool:
         """Whether the system gave a value."""
         return self.found is not None and self.found.value is not None
+
+    @property
+    def is_not_said(self) -> bool:
+        """Whether the system told that no review says it."""
+        return self.found is not None and self.found.status == "not_said"
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -178,8 +183,9 @@ def measured(compared: Sequence[Compared], resamples: int = 10_000) -> dict[str,
         `all`, and each type of value -> `labels`, `labelled` (of which reviews say a value),
         `given`, and of each measure its mean and its 95 % interval: `precision` (of the values
         given, the right ones), `coverage` (of the labelled ones, those given a value), `found` (of
-        the labelled ones, those given a right value) and `none_given` (of those that no review
-        says, those without a value). `coverage_at_10` and so on: see `eval.metrics.selective`.
+        the labelled ones, those given a right value), `none_given` (of those that no review says,
+        those without a value) and `not_said` (of those told to be not said, those that no review
+        says). `coverage_at_10` and so on: see `eval.metrics.selective`.
     """
     kinds = dict.fromkeys(each.kind for each in compared)
     parts = {"all": list(compared)} | {
@@ -287,6 +293,7 @@ def _of_part(rows: Sequence[Compared], resamples: int) -> dict[str, Any]:
                 float(row.is_given) if row.label.values else nan,
                 float(row.right) if row.label.values else nan,
                 nan if row.label.values else float(not row.is_given),
+                float(not row.label.values) if row.is_not_said else nan,
             ]
             for row in rows
         ]

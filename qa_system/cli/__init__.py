@@ -11,6 +11,7 @@ from qa_system.cli.distill import distill
 from qa_system.cli.doctor import doctor
 from qa_system.cli.export import export
 from qa_system.cli.feedback import feedback
+from qa_system.cli.nearest import nearest
 from qa_system.cli.serve import serve
 from qa_system.cli.train import train
 from qa_system.console.app import command_line, run_app
@@ -24,6 +25,7 @@ app.command()(feedback)
 app.command()(annotate)
 app.command()(digest)
 app.command()(attributes)
+app.command()(nearest)
 app.add_typer(train, name="train")
 app.command()(distill)
 app.command()(average)

@@ -86,7 +86,8 @@ _TENS: Final = {
 }
 _SIGNS: Final = "€$£"
 _WRITTEN: Final = "|".join([*_TENS, *sorted(_ONES, key=len, reverse=True)])
-_DIGITS: Final = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?"
+_DIGITS: Final = r"(?:\d{1,3}(?:,\d{3}){1,3}(?:\.\d{1,6})?|\d{1,9}(?:[.,]\d{1,6})?)(?!\d)"
+"""So few digits as prices and sizes have: a longer run of them is no number of a review."""
 _NUMBER: Final = re.compile(
     rf"(?<![\w.,'’])(?P<sign>[{_SIGNS}])?\s?"
     rf"(?P<number>{_DIGITS}|(?:{_WRITTEN})(?:[ -](?:{'|'.join(_ONES)})\b)?(?![a-z]))"
@@ -94,7 +95,7 @@ _NUMBER: Final = re.compile(
     r"(?:[ -]?(?P<unit>[a-z]+|[%€$£\"”]))?",
     re.IGNORECASE,
 )
-_RANGE: Final = re.compile(rf"({_DIGITS})\s?[-–—]\s?(?={_DIGITS})")
+_RANGE: Final = re.compile(rf"(?<![\w.,])({_DIGITS})\s?[-–—]\s?(?={_DIGITS})")
 _HALF_A: Final = re.compile(r"\bhalf an?\s(?P<unit>[a-z]+)", re.IGNORECASE)
 
 

@@ -123,7 +123,7 @@ class NearestLabels:
             ModelError: as for `warm_up`.
         """
         for each in questions:
-            check_question("query", each)
+            check_question(each, "query")
         if not questions:
             return []
         labelled, late = self._ready()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, Final, Literal
 
 from qa_system.attributes.quantities import numbers_in, quantities_in, unit_of
@@ -22,7 +23,7 @@ __all__ = ["Extraction", "Status", "Value", "extract"]
 
 Value = str | float
 Status = Literal["said", "unsure", "not_said"]
-"""Whether a value is given; whether reviews speak of it, too unsurely for one; or none does."""
+"""A value is given; none is sure enough; or, surely enough, no review says it."""
 
 ALIKE: Final = 0.05
 """Numbers that differ by this share at most are one value."""
@@ -36,8 +37,7 @@ class Extraction:
     Args:
         value: words, yes, no or divided, a number in the attribute's unit, or one of its values;
             None: none is given.
-        status: said, unsure (reviews speak of it, and no value of theirs is sure enough) or
-            not_said.
+        status: said, unsure (no value is sure enough, nor that there is none) or not_said.
         support: reviews that say the value.
         speaking: reviews that say any value.
         interval: the 95 % interval of `share`.
@@ -94,12 +94,16 @@ class _Said:
     stance: Stance | None
 
 
-def extract(attribute: Attribute, answers: Sequence[Answers]) -> Extraction:
+def extract(
+    attribute: Attribute, answers: Sequence[Answers], not_said: float = 0.0
+) -> Extraction:
     """Return what reviews say of an attribute.
 
     Args:
         attribute: how it is asked, and what its values are.
         answers: to each form of its question, with the answers of all reviews.
+        not_said: reviews are told not to say it if the best answer's score to every form is below
+            this, or there is none.
 
     Returns:
         The value that most reviews say, where the system answers at least one of the forms and
@@ -111,7 +115,9 @@ def extract(attribute: Attribute, answers: Sequence[Answers]) -> Extraction:
     valued = list(_valued(attribute, given, said))
     groups = _grouped(valued)
     if not groups:
-        return Extraction(None, "unsure" if any(each.points for each in answers) else "not_said")
+        best = max((each.score for each in answers if each.score is not None), default=None)
+        is_silent = not given and (best is None or best < not_said)
+        return Extraction(None, "not_said" if is_silent else "unsure")
     value, members = _consensus(attribute, groups)
     speaking = sum(len(own) for _, own in groups)
     members = sorted(members, key=lambda each: -each.confidence)
@@ -162,7 +168,7 @@ def _value_of(attribute: Attribute, said: _Said) -> Value | None:
         case "yes_no":
             return said.stance
         case "number":
-            return _number_in(said.quote, attribute.unit)
+            return _number_in(said.quote, attribute)
         case _:
             return _value_in(said.quote, attribute.values)
 
@@ -184,13 +190,15 @@ def _words_of(
         yield from ((text, each) for each in new)
 
 
-def _number_in(quote: Quote, unit: str | None) -> float | None:
-    """Return the first number in the words of a review, or else around them."""
-    read = None if unit is None else unit_of(unit)
+def _number_in(quote: Quote, attribute: Attribute) -> float | None:
+    """Return the first number in the words of a review, or else around them, that may be meant."""
+    unit = None if attribute.unit is None else unit_of(attribute.unit)
+    least = -inf if attribute.least is None else attribute.least
+    most = inf if attribute.most is None else attribute.most
     for text in (quote.text, quote.snippet):
-        found = numbers_in(text) if read is None else quantities_in(text, read)
-        if found:
-            return found[0]
+        found = numbers_in(text) if unit is None else quantities_in(text, unit)
+        if meant := [number for number in found if least <= number <= most]:
+            return meant[0]
     return None
 
 

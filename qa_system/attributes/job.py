@@ -18,8 +18,10 @@ from qa_system.attributes.specification import Specification
 from qa_system.attributes.table import check_out, journal_of, write_table
 from qa_system.catalogue.output import Run, open_output
 from qa_system.config import Settings
+from qa_system.consensus.confidence import confidence_of
 from qa_system.console.progress import progress
 from qa_system.errors import ConfigError, QASystemError
+from qa_system.pipelines import reads_sentences
 from qa_system.records import Question
 from qa_system.stores.contract import ReviewStore
 from qa_system.system import QASystem
@@ -52,8 +54,8 @@ class ExtractedReport:
         items: that were asked about.
         rows: an item and an attribute each.
         said: rows with a value.
-        unsure: rows of which reviews speak, too unsurely for a value.
-        not_said: rows of which no review speaks.
+        unsure: rows without a value that is sure enough.
+        not_said: rows that, surely enough, no review speaks of.
         errors: rows that failed.
         resumed: rows that an earlier run had done.
         threshold: the confidence that a value needs besides; None: no error was promised.
@@ -169,12 +171,20 @@ def extracted(
         for text in attribute.questions
     ]
     answers = iter(system.ask_many(asked, MOST))
+    not_said = _not_said(system.settings)
     found: list[Extraction | QASystemError] = []
     for attribute in attributes:
         own = list(islice(answers, len(attribute.questions)))
         error = next((each.error for each in own if each.error is not None), None)
-        found.append(extract(attribute, own) if error is None else error)
+        found.append(extract(attribute, own, not_said) if error is None else error)
     return found
+
+
+def _not_said(settings: Settings) -> float:
+    """Return the score below which no review says it, as fitted with the pipeline; 0: none was."""
+    fitted = confidence_of(settings, reads_sentences=reads_sentences(settings))
+    own = None if fitted is None or fitted.counting is None else fitted.counting.not_said
+    return 0.0 if fitted is None or own is None else fitted.probability(own)
 
 
 def made_of(settings: Settings, specification: Specification) -> str:

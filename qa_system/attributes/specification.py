@@ -35,6 +35,10 @@ class Attribute(Strict):
     type: Kind = "text"
     unit: str | None = None
     """Of a number: values are converted to it. None: a number without a unit."""
+    least: float | None = None
+    """Of a number: a smaller one is not meant."""
+    most: float | None = None
+    """Of a number: a larger one is not meant."""
     values: Mapping[str, Words] = Field(default_factory=dict)
     """Of `one_of`: each value, and the words by which reviews say it."""
     items: Words = ("*",)
@@ -66,8 +70,10 @@ class Attribute(Strict):
             raise ValueError("values belong to the type one_of, which needs them")
         if any(not word.strip() for words in self.values.values() for word in words):
             raise ValueError("a value has an empty word")
-        if self.unit is not None and self.type != "number":
-            raise ValueError("a unit belongs to the type number")
+        if {self.unit, self.least, self.most} != {None} and self.type != "number":
+            raise ValueError("unit, least and most belong to the type number")
+        if self.least is not None and self.most is not None and self.least > self.most:
+            raise ValueError("least is above most")
         if self.unit is not None and unit_of(self.unit) is None:
             raise ValueError(f"the unit {self.unit!r} is not known")
         if self.type == "yes_no" and not all(map(is_polar, self.questions)):

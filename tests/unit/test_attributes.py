@@ -71,7 +71,9 @@ def test_any_text_is_read_without_an_error(text):
         ({}, "questions"),
         ({"questions": ["?"]}, "a question has no words"),
         ({"questions": ["Is it big?", "Is it big?"]}, "stands there twice"),
-        ({"questions": ["How big is it?"], "unit": "kg"}, "a unit belongs to the type number"),
+        ({"questions": ["How big is it?"], "unit": "kg"}, "belong to the type number"),
+        ({"questions": ["Big?"], "type": "number", "least": 2, "most": 1}, "least is above most"),
+        ({"questions": ["How big?"], "most": 1}, "belong to the type number"),
         ({"questions": ["Big?"], "type": "number", "unit": "stone"}, "'stone' is not known"),
         ({"questions": ["Which?"], "type": "one_of"}, "one_of, which needs them"),
         ({"questions": ["Which?"], "values": ["a"]}, "values belong to the type one_of"),
@@ -139,6 +141,10 @@ def test_numbers_are_converted_and_the_one_of_most_reviews_is_the_value():
     found = extract(attribute, [said])
     assert (found.value, found.support, found.speaking, found.confidence) == (1.0, 2, 3, 0.6)
     assert found.counts == {"1": 2, "2.4": 1}
+    light = attribute.model_copy(update={"most": 0.9})
+    assert extract(light, [said]).value is None
+    heavy = attribute.model_copy(update={"least": 1.1})
+    assert extract(heavy, [said]).counts == {"2.4": 1}
 
 
 def test_one_of_reads_words_that_are_not_negated():
@@ -169,7 +175,10 @@ def test_a_value_that_is_not_sure_enough_is_not_given():
     red = (None, [("r1", "red", 0.9)])
     assert extract(attribute, [answers("?", red)]).status == "unsure"
     assert extract(attribute, [answers("?", red, abstained=True)]).status == "unsure"
-    nothing = extract(attribute, [answers("?", abstained=True)])
+    silent = [answers("?", abstained=True), answers("?", abstained=True)]
+    assert extract(attribute, silent).status == "unsure"
+    assert extract(attribute, silent, not_said=0.2).status == "unsure"
+    nothing = extract(attribute, silent, not_said=0.21)
     assert (nothing.status, nothing.value, nothing.share) == ("not_said", None, None)
     said = extract(Attribute(questions=("What colour is it?",)), [answers("?", red)])
     assert said.withheld_below(0.9) == said

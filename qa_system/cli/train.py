@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["OutOption", "RecipeOption", "SetOption", "show", "train"]
 
 train = typer.Typer(
-    help="Train models on labelled questions. A stopped run goes on when it is run again.",
+    help="Train models on labelled questions, or on reviews alone. A stopped run goes on when it "
+    "is run again.",
     no_args_is_help=True,
 )
 
@@ -100,6 +101,19 @@ def generator(
 
 
 @train.command()
+def language_model(
+    recipe: RecipeOption, out: OutOption, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Train an encoder to predict the words of your reviews, which need no labels."""
+    from qa_system.training.language_model.recipe import LanguageModelTraining
+    from qa_system.training.language_model.train import train_language_model
+    from qa_system.training.recipes import load_training
+
+    show(
+        train_language_model(load_training(LanguageModelTraining, recipe, set_ or ()), out), as_json
+    )
+
+
 @takes_settings(*ENCODER)
 def nearest(
     settings: Settings,

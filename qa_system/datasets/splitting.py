@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
 from qa_system.errors import DataError
 from qa_system.records import Label
 
-__all__ = ["Group", "folds", "hold_out", "split_labels"]
+__all__ = ["Group", "drawn_groups", "folds", "hold_out", "split_labels"]
 
 Group = Literal["item", "article", "paragraph"]
 """What is not divided: an item's reviews, a SQuAD article, or one text."""
@@ -113,6 +113,29 @@ def folds(
     ]
 
 
+def drawn_groups(groups: Collection[str], share: float, seed: int = 13) -> frozenset[str]:
+    """Draw a share of groups, depending only on the seed and their names.
+
+    Args:
+        groups: distinct names, for example of items.
+        share: of them, below 1.
+        seed: of the random order.
+
+    Raises:
+        DataError: none would be drawn, or all.
+
+    >>> sorted(drawn_groups(["B0", "B1", "B2", "B3"], 0.25))
+    ['B2']
+    """
+    part = _part_of(len(groups), share)
+    if part >= len(groups):
+        raise DataError(
+            f"{part} of {len(groups)} groups to set apart leave none",
+            remedy="Set a smaller share.",
+        )
+    return frozenset(_in_order(groups, seed)[:part])
+
+
 def _part_of(groups: int, part: float) -> int:
     """Return the number of groups in a part; a part above 0 has at least one."""
     is_part = math.isfinite(part) and part >= 0
@@ -127,7 +150,10 @@ def _part_of(groups: int, part: float) -> int:
 
 def _shuffled(labels: Iterable[Label], by: Group, seed: int) -> list[str]:
     """Return the groups in an order that depends on their names and the seed only."""
-    groups = {_group_of(label, by) for label in labels}
+    return _in_order({_group_of(label, by) for label in labels}, seed)
+
+
+def _in_order(groups: Iterable[str], seed: int) -> list[str]:
     return sorted(groups, key=lambda group: hashlib.sha256(f"{seed}\0{group}".encode()).digest())
 
 

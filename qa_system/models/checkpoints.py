@@ -26,6 +26,7 @@ __all__ = [
     "prepare_tokenizer",
     "read_config",
     "reason",
+    "saved_names",
     "tensors_of",
 ]
 
@@ -249,7 +250,7 @@ def check_weights(
             ignore_mismatched_sizes=True,
         )
         _refuse_missing(report, model, where, remedy, new_head=new_head, unused=unused)
-    _refuse_unused_layers(_saved_names(model), model, where=where)
+    _refuse_unused_layers(saved_names(model), model, where=where)
 
 
 def _refuse_missing(
@@ -300,7 +301,7 @@ def _weights_of(model: Any) -> list[Path]:
     return sorted(Path(model.name_or_path).glob("*.safetensors"))
 
 
-def _saved_names(model: Any) -> list[str]:
+def saved_names(model: Any) -> list[str]:
     """Return the names of the weights in these files."""
     from safetensors import safe_open
 

@@ -107,16 +107,17 @@ def _card(name: str, record: Mapping[str, Any]) -> str:
         "`training.json` has the settings, the digests of data and models, and the versions; "
         "`curve.png` the loss and the scores on dev."
     )
+    counted = "reviews" if record["task"] == "language-model" else "questions"
     lines = [
         f"# {name}",
         "",
         made,
         "",
-        "| learnt from, measured on | split | questions | sha256 |",
+        f"| learnt from, measured on | split | {counted} | sha256 |",
         "| --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {origin['path']} | {origin['split'] or 'all'} | {origin['questions']:,} "
+        f"| {origin['path']} | {origin['split'] or 'all'} | {origin[counted]:,} "
         f"| {origin['sha256'][:12]} |"
         for origin in record["data"]
     ]

@@ -1,4 +1,6 @@
-"""transformers' `Trainer` with our batches, loss and measurement, for readers and generators.
+"""transformers' `Trainer` with our batches, loss and measurement.
+
+For readers, judges, generators and language models.
 
 Importing this module imports torch and transformers.
 """
@@ -46,22 +48,24 @@ def fit(
     *,
     evaluate: Callable[[], Mapping[str, float]],
     run: Run,
+    score: str = "f1",
 ) -> list[dict[str, float]]:
     """Train a model, or go on where a run into the same folder was stopped.
 
     Batches hold rows of like length, so that little of them is padding. When all is done, or
-    `evaluate` has not found a better `f1` for `schedule.patience` times, the model has the
+    `evaluate` has not found a better score for `schedule.patience` times, the model has the
     weights with the best one.
 
     Args:
         model: on the run's device.
         learnt: what it learns from.
-        evaluate: measures the model as it stands; `f1` is among what it returns.
+        evaluate: measures the model as it stands; the score is among what it returns.
         run: where checkpoints stand, how long, how fast.
+        score: what the weights are chosen by; the larger the better.
 
     Returns:
-        What was logged: `loss` every so many steps, `eval_f1` and the like at each measurement,
-        each with its `step` and `epoch`.
+        What was logged: `loss` every so many steps, `eval_<score>` and the like at each
+        measurement, each with its `step` and `epoch`.
     """
     return train(
         partial(
@@ -76,7 +80,7 @@ def fit(
         ),
         run,
         rows=len(learnt.rows),
-        score="f1",
+        score=score,
         remove_unused_columns=False,
         label_names=[],
     )

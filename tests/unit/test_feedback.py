@@ -4,8 +4,10 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from time import sleep
 
 import pytest
 from pydantic import ValidationError
@@ -97,7 +99,8 @@ def test_forgotten_reviews_leave_no_trace(path: Path) -> None:
 def test_what_is_forgotten_during_an_export_is_told_to_be_there_still(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file, "LONGEST_WAIT", 0.05)
+    for name in ("LONGEST_WAIT", "LONGEST_EMPTYING"):
+        monkeypatch.setattr(file, name, 0.05)
     kept = FeedbackFile(path)
     kept.append({**SAID, "reason": "personal-one", "shown": [{"review_id": "a"}]})
     kept.append({**SAID, "request_id": "r2"})
@@ -116,6 +119,37 @@ def write(path: Path, name: str) -> None:
     kept = FeedbackFile(path)
     for number in range(20):
         kept.append({**SAID, "request_id": f"{name}{number}"})
+
+
+def write_much(path: Path) -> None:
+    """Move the log into the file after each transaction, until the process is ended."""
+    with file.KeptFile(path, "", "serving.feedback", durable=False).connected() as connection:
+        connection.execute("PRAGMA wal_autocheckpoint = 1")
+        while True:
+            connection.execute("UPDATE load SET word = hex(randomblob(200000))")
+            sleep(0.002)
+
+
+def test_forgetting_waits_for_the_checkpoints_of_writers(path: Path) -> None:
+    kept = FeedbackFile(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE load AS SELECT '' AS word")
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=write_much, args=(path,)) for _ in "ab"]
+    try:
+        for each in writers:
+            each.start()
+        with closing(sqlite3.connect(path, timeout=60)) as connection:
+            while connection.execute("SELECT word FROM load").fetchone() == ("",):
+                assert all(each.is_alive() for each in writers)
+        for number in range(20):
+            kept.append({**SAID, "reason": f"personal-{number}", "shown": [{"review_id": "a"}]})
+            assert kept.forget(Traces(["a"])) == 1
+    finally:
+        for each in writers:
+            each.kill()
+            each.join()
+    assert b"personal-" not in bytes_of(path)
 
 
 def test_several_processes_write_one_file(path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from qa_system.training.judge.recipe import JudgeTraining
+from qa_system.training.language_model.recipe import LanguageModelTraining
 from qa_system.training.recipes import (
     Adaptation,
     DistillTraining,
@@ -21,6 +22,7 @@ KINDS = {
     "generator": GeneratorTraining,
     "improve": Adaptation,
     "judge": JudgeTraining,
+    "language-model": LanguageModelTraining,
     "ranker": RankerTraining,
     "reader": ReaderTraining,
     "retriever": RetrieverTraining,
@@ -30,7 +32,7 @@ RECIPES = sorted((Path(__file__).parents[2] / "configs" / "train").glob("*.yaml"
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_is_what_its_command_takes(path):
-    command = path.stem.split("-")[0]
+    command = next(each for each in KINDS if path.stem.startswith(each))
     # What `qa distill` is told on the command line.
     named = {"model": "student", "teacher": "teacher"} if command == "distill" else {}
     recipe = load_training(KINDS[command], path, named)

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Final
 from zlib import crc32
 
@@ -19,6 +20,10 @@ __all__ = ["KeptFile", "in_transaction"]
 
 LONGEST_WAIT: Final = 5.0
 """Seconds for which a writer waits for another."""
+LONGEST_EMPTYING: Final = 20.0
+"""Seconds after which it gives up emptying a log that others use."""
+BETWEEN_TRIES: Final = 0.005
+"""Seconds between two tries to empty the log."""
 ROWS_AT_ONCE: Final = 1_000
 REMEDIES: Final = {
     sqlite3.SQLITE_NOTADB: "Move it away, or set {setting} to another file.",
@@ -154,8 +159,8 @@ class KeptFile:
                         same = f"DELETE FROM {table} WHERE rowid <> :row AND {either}"
                         erased += connection.executemany(same, found).rowcount
                     erased += connection.executemany(deleted, found).rowcount
-            is_busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if is_busy:
+            is_empty = _empty_log(connection)
+        if not is_empty:
             raise StoreLockedError(
                 f"{erased:,} rows are erased, but the file of {self._setting} is being read: it "
                 "still holds their words",
@@ -163,6 +168,20 @@ class KeptFile:
                 remedy="Wait for the export, or end it; then run the same command again.",
             )
         return erased
+
+
+def _empty_log(connection: sqlite3.Connection) -> bool:
+    """Move the write-ahead log into the file and cut it to nothing; return whether that was done.
+
+    SQLite waits for readers and writers by itself, but not for another checkpoint, which a writer
+    runs after every thousand pages.
+    """
+    until = monotonic() + LONGEST_EMPTYING
+    while True:
+        is_busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not is_busy or monotonic() > until:
+            return not is_busy
+        sleep(BETWEEN_TRIES)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from qa_system.records import Label
 from qa_system.training.recipes import Source
 from qa_system.training.sources import Fits, Part, check_measured, read_sources
 
-__all__ = ["Corpora", "Corpus", "read_corpora"]
+__all__ = ["STORE_PREFIX", "Corpora", "Corpus", "origin_of_texts", "read_corpora", "texts_of_store"]
 
 STORE_PREFIX = "store:"
 
@@ -94,9 +94,9 @@ def read_corpora(
                 where=source.path,
                 remedy="Set labels to teacher or cloze, or name a data set.",
             )
-        stored = _texts_of_store(source.path.removeprefix(STORE_PREFIX))
+        stored = texts_of_store(source.path.removeprefix(STORE_PREFIX))
         corpora.append(Corpus(source, (), stored, seed + place))
-        data.append(_origin_of_store(source.path, stored))
+        data.append(origin_of_texts(source.path, None, stored) | {"questions": 0})
     return Corpora(corpora, sources.measured, data, sources.asked_on_dev, sources.too_long)
 
 
@@ -104,7 +104,8 @@ def _is_store(source: Source) -> bool:
     return source.path.startswith(STORE_PREFIX)
 
 
-def _texts_of_store(path: str) -> dict[str, str | None]:
+def texts_of_store(path: str) -> dict[str, str | None]:
+    """Return the texts of a store's reviews, each with its item."""
     from qa_system.stores import open_store
 
     with open_store(StoreSettings(path=path)) as store:
@@ -115,8 +116,11 @@ def _texts_of_store(path: str) -> dict[str, str | None]:
         }
 
 
-def _origin_of_store(path: str, texts: Mapping[str, str | None]) -> dict[str, Any]:
+def origin_of_texts(
+    path: str, split: str | None, texts: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """Return what the record says of texts that nobody has labelled."""
     digest = hashlib.sha256()
     for text in sorted(texts):
         digest.update(orjson.dumps([text, texts[text]]))
-    return {"path": path, "split": None, "sha256": digest.hexdigest(), "questions": 0}
+    return {"path": path, "split": split, "sha256": digest.hexdigest(), "reviews": len(texts)}

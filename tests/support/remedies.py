@@ -15,6 +15,7 @@ import indexing.cli
 import qa_system.cli
 from qa_system.config import Settings
 from qa_system.training import recipes
+from qa_system.training.language_model.recipe import LanguageModelTraining
 
 ROOT = Path(__file__).parents[2]
 APPS = {"qa": qa_system.cli.app, "qa-eval": eval.cli.app, "qa-index": indexing.cli.app}
@@ -25,12 +26,15 @@ RECIPES = (
     recipes.RankerTraining,
     recipes.GeneratorTraining,
     recipes.Adaptation,
+    LanguageModelTraining,
 )
 SOURCES = sorted(
     path for package in ("qa_system", "eval", "indexing") for path in (ROOT / package).rglob("*.py")
 )
 
-COMMAND = re.compile(r"(?<![\w/\[.'-])(qa-eval|qa-index|qa) ((?:[a-z]+ ?){1,2})([^`;\n]*)")
+COMMAND = re.compile(
+    r"(?<![\w/\[.'-])(qa-eval|qa-index|qa) ((?:[a-z]+(?:-[a-z]+)* ?){1,2})([^`;\n]*)"
+)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 SENTENCE = re.compile(r"[.:,)](?:\s|$)|, (?:and|or) ")
 KEY = re.compile(r"--set ([a-z_.]+)=")

@@ -61,7 +61,9 @@ def _of_source(
             batch = {name: value.to(model.device) for name, value in batch.items()}
             logits = learner.logits(model, batch).float()
             targets = batch["labels"][batch["labels"] != IGNORED]
-            total += float(logits.log_softmax(-1).gather(1, targets[:, None]).double().sum())
+            total += float(
+                logits.log_softmax(-1).gather(1, targets[:, None]).sum(dtype=torch.float64)
+            )
             right += float((logits.argmax(-1) == targets).sum())
             hidden += len(targets)
     model.train(was_training)

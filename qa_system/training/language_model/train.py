@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,10 +22,10 @@ from qa_system.errors import ConfigError, DataError
 from qa_system.models.locate import locate_checkpoint
 from qa_system.training.language_model.evaluate import LOG_LIKELIHOOD, measure
 from qa_system.training.language_model.masking import NO_WORD, Mask, Masked, hide
-from qa_system.training.language_model.model import start
+from qa_system.training.language_model.model import LanguageModel, start
 from qa_system.training.language_model.recipe import LanguageModelTraining
 from qa_system.training.language_model.reviews import Reviews, read_reviews
-from qa_system.training.language_model.windows import Window, windows_of
+from qa_system.training.language_model.windows import Vocabulary, Window, windows_of
 from qa_system.training.record import write_record
 from qa_system.training.run import Run, begin
 
@@ -72,50 +72,15 @@ def train_language_model(recipe: LanguageModelTraining, out: str | Path) -> dict
             on other reviews.
     """
     run = begin(recipe, out)
-    from qa_system.training.trainer import TrainingSet, fit
-
     learner = start(
         locate_checkpoint(recipe.model), recipe.max_seq_length, recipe.dropout, run.device
     )
-    reviews = read_reviews(recipe.train, recipe.dev, recipe.seed)
-    _check_same(reviews, run)
-    cut = partial(
-        windows_of,
-        vocabulary=learner.vocabulary,
-        layout=recipe.layout,
-        length=recipe.max_seq_length,
-        whole_words=recipe.masking.whole_words,
-    )
-    windows = [_with_words(cut(texts)) for texts in reviews.train]
-    measured = [
-        _to_measure(cut(texts), recipe, learner.vocabulary.mask_of(recipe.masking.share))
-        for texts in reviews.measured
-    ]
-    rows = _rows(recipe, windows)
+    material = _gather(recipe, learner.vocabulary, run)
     if learner.head_made:
-        learner.start_from_frequencies([window for part in windows for window in part])
-    mask = learner.vocabulary.mask_of(
-        recipe.masking.share, masked=recipe.masking.masked, random=recipe.masking.random
-    )
-
-    def hidden(row: Seen) -> Masked:
-        draw = np.random.default_rng((recipe.seed, row.time))
-        return hide(row.window.ids, row.window.words, mask, draw)
-
-    scores = partial(measure, learner, measured, bf16=run.bf16)
+        learner.start_from_frequencies(material.windows)
+    scores = partial(measure, learner, material.measured, bf16=run.bf16)
     before = scores()
-    history = fit(
-        learner.model,
-        TrainingSet(
-            rows,
-            length=lambda row: len(row.window),
-            collate=lambda some: learner.collate([hidden(row) for row in some]),
-            loss=learner.loss,
-        ),
-        evaluate=scores,
-        run=replace(run, schedule=run.schedule.model_copy(update={"epochs": 1.0})),
-        score=LOG_LIKELIHOOD,
-    )
+    history = _fit(recipe, learner, material.rows, scores, run)
     learner.model.eval()
     after = scores()
     if after[LOG_LIKELIHOOD] <= before[LOG_LIKELIHOOD]:
@@ -129,16 +94,87 @@ def train_language_model(recipe: LanguageModelTraining, out: str | Path) -> dict
     return write_record(
         run,
         task="language-model",
-        data=reviews.data,
+        data=material.reviews.data,
         scores={f"{name}_before": before[name] for name in BESIDE} | after,
         history=history,
-        counts=dict(reviews.counts)
-        | {
-            "windows": sum(map(len, windows)),
-            "rows": len(rows),
-            "measured_windows": sum(map(len, measured)),
-        },
+        counts=material.counts,
         head={"made": learner.head_made, "tied": learner.is_tied},
+    )
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a model learns from, and what it is measured on.
+
+    Args:
+        reviews: of all sources.
+        windows: that are learnt from.
+        rows: these, as often as they are seen.
+        measured: by source, with words hidden.
+    """
+
+    reviews: Reviews
+    windows: Sequence[Window]
+    rows: Sequence[Seen]
+    measured: Sequence[Sequence[Masked]]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How much there is of each, for the run's record."""
+        return dict(self.reviews.counts) | {
+            "windows": len(self.windows),
+            "rows": len(self.rows),
+            "measured_windows": sum(map(len, self.measured)),
+        }
+
+
+def _gather(recipe: LanguageModelTraining, vocabulary: Vocabulary, run: Run) -> Material:
+    """Read what a recipe names, and cut it into windows."""
+    reviews = read_reviews(recipe.train, recipe.dev, recipe.seed)
+    _check_same(reviews, run)
+    cut = partial(
+        windows_of,
+        vocabulary=vocabulary,
+        layout=recipe.layout,
+        length=recipe.max_seq_length,
+        whole_words=recipe.masking.whole_words,
+    )
+    windows = [_with_words(cut(texts)) for texts in reviews.train]
+    mask = vocabulary.mask_of(recipe.masking.share)
+    measured = [_to_measure(cut(texts), recipe, mask) for texts in reviews.measured]
+    every = [window for of_source in windows for window in of_source]
+    return Material(reviews, every, _rows(recipe, windows), measured)
+
+
+def _fit(
+    recipe: LanguageModelTraining,
+    learner: LanguageModel,
+    rows: Sequence[Seen],
+    scores: Callable[[], dict[str, float]],
+    run: Run,
+) -> list[dict[str, float]]:
+    from qa_system.training.trainer import TrainingSet, fit
+
+    masking = recipe.masking
+    mask = learner.vocabulary.mask_of(masking.share, masked=masking.masked, random=masking.random)
+
+    def hidden(row: Seen) -> Masked:
+        draw = np.random.default_rng((recipe.seed, row.time))
+        return hide(row.window.ids, row.window.words, mask, draw)
+
+    # The rows are those of all epochs, so that each knows which time it is seen.
+    once = run.schedule.model_copy(update={"epochs": 1.0})
+    return fit(
+        learner.model,
+        TrainingSet(
+            rows,
+            length=lambda row: len(row.window),
+            collate=lambda some: learner.collate([hidden(row) for row in some]),
+            loss=learner.loss,
+        ),
+        evaluate=scores,
+        run=replace(run, schedule=once),
+        score=LOG_LIKELIHOOD,
     )
 
 

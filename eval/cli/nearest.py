@@ -20,9 +20,7 @@ __all__ = ["nearest"]
 @takes_settings()
 def nearest(
     settings: Settings,
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="As qa train nearest wrote it.")
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="As qa train nearest wrote it.")],
     dataset: DatasetOption = None,
     split: SplitOption = None,
     resamples: ResamplesOption = 10_000,

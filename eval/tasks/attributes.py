@@ -275,9 +275,7 @@ def _compared(
     return rows
 
 
-def _row(
-    label: LabelledValue, attribute: Attribute, found: Extraction | QASystemError
-) -> Compared:
+def _row(label: LabelledValue, attribute: Attribute, found: Extraction | QASystemError) -> Compared:
     if isinstance(found, QASystemError):
         return Compared(label, attribute.type, None, right=False, error=str(found))
     right = found.value is not None and is_right(attribute, found.value, label.values)

@@ -39,16 +39,16 @@ def nearest_run(
         ModelError: the component cannot be loaded.
     """
     if not any(each.labels for each in examples):
-        raise EvaluationError(
-            "no question has a label", remedy="Name another split: --split NAME."
-        )
+        raise EvaluationError("no question has a label", remedy="Name another split: --split NAME.")
     labelled = nearest.labelled
     items = [each.item_id for each in examples]
     found = nearest.predict([each.text for each in examples], items)
     counts: dict[str | None, Counter[str]] = {}
     for each in labelled.examples:
         counts.setdefault(each.item_id, Counter()).update(each.labels)
-    frequent = [[label for label, _ in counts.get(item, Counter()).most_common(1)] for item in items]
+    frequent = [
+        [label for label, _ in counts.get(item, Counter()).most_common(1)] for item in items
+    ]
     given = [[vote.label for vote in each.labels] for each in found]
     return {
         "field": labelled.field,
@@ -85,9 +85,7 @@ def measured(
         scores.append([fmean(right) if right else nan, recalled if example.labels else nan])
         right_given += sum(right)
         right_found += int(any(right)) if field == "answer" else sum(kept)
-    wanted = sum(
-        bool(each.labels) if field == "answer" else len(each.labels) for each in examples
-    )
+    wanted = sum(bool(each.labels) if field == "answer" else len(each.labels) for each in examples)
     total = sum(map(len, given)) + wanted
     columns = np.array(scores)
     texts = [f"{at}" for at in range(len(examples))]

@@ -27,7 +27,9 @@ Status = Literal["said", "unsure", "not_said"]
 
 ALIKE: Final = 0.05
 """Numbers that differ by this share at most are one value."""
-NEGATION: Final = re.compile(r"\b(?:not|no|never|hardly|without|nor|\w+n['’]?t)\b(?:\W+\w+){0,2}\W*$")
+NEGATION: Final = re.compile(
+    r"\b(?:not|no|never|hardly|without|nor|\w+n['’]?t)\b(?:\W+\w+){0,2}\W*$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,7 @@ class _Said:
     stance: Stance | None
 
 
-def extract(
-    attribute: Attribute, answers: Sequence[Answers], not_said: float = 0.0
-) -> Extraction:
+def extract(attribute: Attribute, answers: Sequence[Answers], not_said: float = 0.0) -> Extraction:
     """Return what reviews say of an attribute.
 
     Args:

@@ -18,9 +18,7 @@ __all__ = ["nearest"]
 
 
 def nearest(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="As qa train nearest wrote it.")
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="As qa train nearest wrote it.")],
     questions: Annotated[list[str], typer.Argument(metavar="QUESTION...", help="To be labelled.")],
     item: Annotated[
         str | None,

@@ -66,7 +66,9 @@ class Nearest:
             together.setdefault(None if groups is None else groups[at], []).append(at)
         for group, places in together.items():
             among = None if group is None else self._rows.get(group, np.zeros(0, np.int64))
-            for at, candidates in zip(places, self._candidates(sought[places], k, among), strict=True):
+            for at, candidates in zip(
+                places, self._candidates(sought[places], k, among), strict=True
+            ):
                 rows[at], similarities[at] = self._exact(sought[at], candidates, k)
         return rows, similarities
 

@@ -1,4 +1,4 @@
-"""`qa attributes` and `qa-eval attributes` on a small store: rows, a cut file, another run's file."""
+"""`qa attributes` and `qa-eval attributes` on a small store: rows, a cut file, another run."""
 
 import csv
 import json
@@ -57,7 +57,9 @@ def folder(tmp_path_factory):
 def run(app, folder, *arguments, code=0):
     """Run a command; return its report, or the error that it ended with."""
     common = ["--store", str(folder / "store"), "--set", "retriever.mode=bm25", "--json"]
-    done = CliRunner().invoke(app, ["attributes", str(folder / "attributes.yaml"), *arguments, *common])
+    done = CliRunner().invoke(
+        app, ["attributes", str(folder / "attributes.yaml"), *arguments, *common]
+    )
     if code:
         assert done.exception is not None
         return done.exception
@@ -116,7 +118,7 @@ def test_values_are_compared_with_labels_and_an_error_that_few_labels_cannot_pro
         "same_value": 1.0,
     }
     compared = [json.loads(line) for line in rows.read_bytes().splitlines()]
-    assert [each["right"] for each in compared][0] is True
+    assert next(each["right"] for each in compared) is True
 
     out = ["--out", str(tmp_path / "kept.jsonl"), "--fitted", str(fitted)]
     few = run(qa_system.cli.app, folder, *out, "--max-error", "0.1", code=2)

@@ -72,7 +72,9 @@ def test_neighbours_and_labels_are_those_of_scikit_learn(k):
     labels = [f"label {each}" for each in random.integers(0, 5, 200)]
     sought = unit_vectors(random.normal(size=(50, 16)).astype(np.float32))
     found, similarities = Nearest(vectors).search(sought, k)
-    distances, rows = NearestNeighbors(n_neighbors=k, metric="cosine").fit(vectors).kneighbors(sought)
+    distances, rows = (
+        NearestNeighbors(n_neighbors=k, metric="cosine").fit(vectors).kneighbors(sought)
+    )
     # Its distances are of float32: what is equal to six digits stands in any order.
     assert [set(own.tolist()) for own in found] == [set(own.tolist()) for own in rows]
     np.testing.assert_allclose(np.array(similarities), 1 - distances, atol=2e-6)

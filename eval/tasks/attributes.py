@@ -17,6 +17,7 @@ import orjson
 
 from eval.metrics.selective import RIGHT, coverages
 from eval.runs.paired import Resampling
+from eval.runs.storage import write_files
 from eval.tasks.candidates import temporary_index
 from qa_system.annotation.agreement import kappa
 from qa_system.attributes.contract import Contract
@@ -38,6 +39,7 @@ __all__ = [
     "is_right",
     "measured",
     "read_labelled",
+    "write_rows",
 ]
 
 MEASURES: Final = ("precision", "coverage", "found", "none_given", "not_said")
@@ -111,7 +113,7 @@ def read_labelled(path: Path, specification: Specification) -> list[LabelledValu
         raise DataError(
             f"the labels cannot be read: {error.strerror}",
             where=str(path),
-            remedy="Name a file of labelled values: --dataset FILE.jsonl.",
+            remedy="Name a file of labelled values: qa-eval attributes --dataset FILE.jsonl.",
         ) from error
     for number, line in enumerate(lines, start=1):
         try:
@@ -129,7 +131,7 @@ def read_labelled(path: Path, specification: Specification) -> list[LabelledValu
             ) from error
         found[label.item_id, label.attribute] = label
     if not found:
-        raise DataError("there are no labels", where=str(path), remedy="Name another file.")
+        raise DataError("there are no labels", where=str(path), remedy="Write some into it.")
     return list(found.values())
 
 
@@ -236,6 +238,19 @@ def contract_of(
         if each.is_given and each.found is not None
     )
     return Contract(made_of(settings, specification), f"{name} ({len(compared)} labels)", outcomes)
+
+
+def write_rows(path: Path, compared: Sequence[Compared]) -> None:
+    """Write a JSON object for each label: its values, and what was found.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    lines = [
+        orjson.dumps(each.to_dict(), default=str, option=orjson.OPT_APPEND_NEWLINE)
+        for each in compared
+    ]
+    write_files({path: b"".join(lines)})
 
 
 def _label_of(tree: Mapping[str, Any]) -> LabelledValue:

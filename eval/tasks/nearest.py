@@ -39,7 +39,9 @@ def nearest_run(
         ModelError: the component cannot be loaded.
     """
     if not any(each.labels for each in examples):
-        raise EvaluationError("no question has a label", remedy="Name another split: --split NAME.")
+        raise EvaluationError(
+            "no question has a label", remedy="Measure on another split of the data set."
+        )
     labelled = nearest.labelled
     items = [each.item_id for each in examples]
     found = nearest.predict([each.text for each in examples], items)

@@ -52,7 +52,7 @@ class Contract:
                 + ("" if lowest is None else f"; the lowest error that one keeps is {lowest:g}"),
                 where=self.fitted_on,
                 remedy="Fit on more labels (qa-eval attributes --write FILE)"
-                + ("." if lowest is None else f", or promise --max-error {lowest:g}."),
+                + ("." if lowest is None else f", or promise an error of {lowest:g}."),
             )
         return found
 
@@ -68,7 +68,7 @@ class Contract:
             raise ConfigError(
                 f"what was fitted cannot be written: {error.strerror}",
                 where=str(path),
-                remedy="Name another file: --write FILE.",
+                remedy="Name another file, in a folder that can be written.",
             ) from error
 
 

@@ -116,8 +116,8 @@ def extract(attribute: Attribute, answers: Sequence[Answers], not_said: float = 
     groups = _grouped(valued)
     if not groups:
         best = max((each.score for each in answers if each.score is not None), default=None)
-        is_silent = not given and (best is None or best < not_said)
-        return Extraction(None, "not_said" if is_silent else "unsure")
+        is_not_said = not given and (best is None or best < not_said)
+        return Extraction(None, "not_said" if is_not_said else "unsure")
     value, members = _consensus(attribute, groups)
     speaking = sum(len(own) for _, own in groups)
     members = sorted(members, key=lambda each: -each.confidence)

@@ -118,13 +118,7 @@ def extract_all(
         for item in items or ():
             refuse_unknown(system.store, item, settings.store.place)
         chosen = list(_items_of(system.store) if items is None else dict.fromkeys(items))
-        places = [(item, name) for item in chosen for name in specification.of_item(item)]
-        if not places:
-            raise ConfigError(
-                "no item of the store has one of these attributes",
-                where=settings.store.place,
-                remedy="Widen `items` in the file of attributes, or leave it out.",
-            )
+        places = _places(specification, chosen, settings.store.place)
         run = _run_of(system, specification, chosen, threshold)
         journal = journal_of(out)
         with open_output(journal, run, restart=restart) as output:
@@ -177,6 +171,18 @@ def extracted(
         own = list(islice(answers, len(attribute.questions)))
         error = next((each.error for each in own if each.error is not None), None)
         found.append(extract(attribute, own, not_said) if error is None else error)
+    return found
+
+
+def _places(specification: Specification, items: Iterable[str], store: str) -> list[Place]:
+    """Return the rows to come, item by item."""
+    found = [(item, name) for item in items for name in specification.of_item(item)]
+    if not found:
+        raise ConfigError(
+            "no item of the store has one of these attributes",
+            where=store,
+            remedy="Widen `items` in the file of attributes, or leave it out.",
+        )
     return found
 
 

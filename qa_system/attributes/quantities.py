@@ -71,19 +71,19 @@ _UNITS: Final[Mapping[str, Unit]] = {
     **_units("pound sterling", gbp="1 £ gbp quid"),
     **_units("pixel", mp="1 mp megapixel megapixels"),
 }
-_ONES: Final = {
-    word: number
-    for number, word in enumerate(
-        """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
-        fifteen sixteen seventeen eighteen nineteen""".split()
-    )
-}
-_TENS: Final = {
-    word: 10 * number
-    for number, word in enumerate(
-        "twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2
-    )
-}
+
+
+def _counted(words: str, start: int, step: int) -> dict[str, int]:
+    return {word: start + step * at for at, word in enumerate(words.split())}
+
+
+_ONES: Final = _counted(
+    """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
+    fifteen sixteen seventeen eighteen nineteen""",
+    0,
+    1,
+)
+_TENS: Final = _counted("twenty thirty forty fifty sixty seventy eighty ninety", 20, 10)
 _SIGNS: Final = "€$£"
 _WRITTEN: Final = "|".join([*_TENS, *sorted(_ONES, key=len, reverse=True)])
 _DIGITS: Final = r"(?:\d{1,3}(?:,\d{3}){1,3}(?:\.\d{1,6})?|\d{1,9}(?:[.,]\d{1,6})?)(?!\d)"

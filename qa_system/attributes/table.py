@@ -48,7 +48,7 @@ def check_out(path: Path) -> None:
         raise ConfigError(
             "the format of the attributes is not clear",
             where=str(path),
-            remedy="Name the file .csv, or .jsonl (JSON Lines): --out FILE.csv.",
+            remedy="Name it .csv, or .jsonl (JSON Lines).",
         )
 
 
@@ -92,8 +92,7 @@ def write_table(journal: Path, out: Path) -> Counter[str]:
         raise ConfigError(
             f"the attributes cannot be written: {error.strerror}",
             where=str(out),
-            remedy="Name another file: --out FILE.csv; or mend that, and run the same command "
-            "again.",
+            remedy="Mend that, and run the same command again.",
         ) from error
     return counts
 

@@ -114,6 +114,7 @@ def language_model(
     )
 
 
+@train.command()
 @takes_settings(*ENCODER)
 def nearest(
     settings: Settings,

@@ -150,7 +150,7 @@ class NearestLabels:
                         f"the encoder {made_by.model!r} is not the one that embedded the labelled "
                         "questions",
                         where=self.folder,
-                        remedy="Fit them again: qa train nearest --out FOLDER.",
+                        remedy="Fit them again: qa train nearest.",
                     )
                 self._labelled, self._late = labelled, late
             return self._labelled, self._late

@@ -57,7 +57,7 @@ def examples_of(labels: Iterable[Label], field: str) -> list[Example]:
             known = sorted({name for each in every for name in each.meta})
             raise DataError(
                 f"no label has the field {field!r}",
-                where="--field",
+                where=every[0].split if every else None,
                 remedy=f"Fields there: {', '.join([ANSWER, *known])}.",
             )
         found = [Example(each.question, _values(each.meta.get(field))) for each in every]

@@ -41,8 +41,8 @@ def fit(
     if not examples:
         raise DataError(
             "no question has a label",
-            where=f"--field {field}",
-            remedy="Name another field, or another split: --train-split NAME.",
+            where=field,
+            remedy="Name another field, or another split to learn from.",
         )
     chosen = section_of(EncoderSettings, encoder, "encoder")
     loaded = shared_encoder(chosen)

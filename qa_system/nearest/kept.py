@@ -124,7 +124,7 @@ def save(labelled: Labelled, folder: Path) -> None:
         raise ConfigError(
             f"the labels cannot be written: {error.strerror}",
             where=str(folder),
-            remedy="Name another folder: --out FOLDER.",
+            remedy="Name another folder.",
         ) from error
 
 
@@ -149,7 +149,7 @@ def load(folder: Path) -> Labelled:
         raise ModelError(
             f"the labelled questions cannot be read: {told}",
             where=str(folder),
-            remedy="Fit them again: qa train nearest --out FOLDER.",
+            remedy="Fit them again: qa train nearest.",
         ) from error
 
 

@@ -120,13 +120,13 @@ def answers(question, *points, abstained=False):
 
 
 def test_two_thirds_of_the_reviews_decide_and_a_review_counts_once():
-    attribute = Attribute(questions=("Is it quiet?", "Is it silent?"), type="yes_no")
+    attribute = Attribute(questions=("Is it quiet?", "Is it hushed?"), type="yes_no")
     first = answers("Is it quiet?", ("yes", [("r1", "so quiet", 0.6), ("r2", "quiet", 0.7)]))
-    second = answers("Is it silent?", ("no", [("r1", "not silent", 0.9), ("r3", "hums", 0.8)]))
+    second = answers("Is it hushed?", ("no", [("r1", "not hushed", 0.9), ("r3", "hums", 0.8)]))
     found = extract(attribute, [first, second])
     assert (found.value, found.support, found.speaking) == ("yes", 2, 3)
     assert (found.confidence, [quote.review_id for quote in found.quotes]) == (0.7, ["r2", "r1"])
-    third = answers("Is it silent?", ("no", [("r3", "hums", 0.8), ("r4", "roars", 0.8)]))
+    third = answers("Is it hushed?", ("no", [("r3", "hums", 0.8), ("r4", "roars", 0.8)]))
     assert extract(attribute, [first, third]).value == "divided"
 
 
@@ -175,10 +175,10 @@ def test_a_value_that_is_not_sure_enough_is_not_given():
     red = (None, [("r1", "red", 0.9)])
     assert extract(attribute, [answers("?", red)]).status == "unsure"
     assert extract(attribute, [answers("?", red, abstained=True)]).status == "unsure"
-    silent = [answers("?", abstained=True), answers("?", abstained=True)]
-    assert extract(attribute, silent).status == "unsure"
-    assert extract(attribute, silent, not_said=0.2).status == "unsure"
-    nothing = extract(attribute, silent, not_said=0.21)
+    nobody = [answers("?", abstained=True), answers("?", abstained=True)]
+    assert extract(attribute, nobody).status == "unsure"
+    assert extract(attribute, nobody, not_said=0.2).status == "unsure"
+    nothing = extract(attribute, nobody, not_said=0.21)
     assert (nothing.status, nothing.value, nothing.share) == ("not_said", None, None)
     said = extract(Attribute(questions=("What colour is it?",)), [answers("?", red)])
     assert said.withheld_below(0.9) == said
@@ -210,7 +210,7 @@ def test_the_table_has_every_row_and_what_shoppers_wrote_is_no_formula(tmp_path)
     assert first[4:] == ["said", "1", "2", "0.500", "0.250", "'=HYPERLINK(1) now", "'-r1", ""]
     assert second[2] == "-4.5"
     assert third[-1] == "too long"
-    with pytest.raises(ConfigError, match=r"--out FILE\.csv"):
+    with pytest.raises(ConfigError, match="Name it"):
         check_out(tmp_path / "a.xlsx")
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from eval.cli.options import READER, SEARCHED, ResamplesOption
+from eval.cli.evaluation import is_own
+from eval.cli.options import READER, ResamplesOption
 from qa_system.console.app import print_json
-from qa_system.console.options import ENCODER_IDENTITY, JsonOption, takes_settings
+from qa_system.console.options import ENCODER_IDENTITY, JsonOption, Setting, takes_settings
 
 if TYPE_CHECKING:
     from qa_system.config import Settings
@@ -26,69 +27,68 @@ COLUMNS: Final = (
 """Measures, and what people read."""
 
 
+FileArgument = Annotated[
+    str, typer.Argument(metavar="FILE", help="YAML of attributes, as for qa attributes.")
+]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--dataset",
+        help="Labelled values (.jsonl): item_id, attribute, values. Default: the bundled sample's.",
+    ),
+]
+WriteOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--write",
+        metavar="FILE",
+        help="Write the confidences and whether they were right, for qa attributes --max-error.",
+    ),
+]
+LabelRowsOption = Annotated[
+    Path | None, typer.Option("--rows", help="Write a row for each label to this file (.jsonl).")
+]
+SEARCHED = Setting(
+    "store",
+    "Ask this store: a folder, or a server's address with its index. Default: the sample's "
+    "reviews, in a temporary one.",
+)
+
+
 @takes_settings(SEARCHED, *READER, *ENCODER_IDENTITY)
 def attributes(
     settings: Settings,
     store: str | None,
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="YAML of attributes, as for qa attributes.")
-    ] = "sample",
-    dataset: Annotated[
-        Path | None,
-        typer.Option(
-            "--dataset",
-            help="Labelled values (.jsonl): item_id, attribute, values. Default: the bundled "
-            "sample's.",
-        ),
-    ] = None,
-    reviews: Annotated[
-        str | None,
-        typer.Option(
-            "--reviews", help="The data set whose reviews were labelled. Default: the sample."
-        ),
-    ] = None,
-    write: Annotated[
-        Path | None,
-        typer.Option(
-            "--write",
-            metavar="FILE",
-            help="Write the confidences and whether they were right, for qa attributes "
-            "--max-error.",
-        ),
-    ] = None,
-    rows: Annotated[
-        Path | None,
-        typer.Option("--rows", help="Write a row for each label to this file (.jsonl)."),
-    ] = None,
+    file: FileArgument = "sample",
+    dataset: LabelsOption = None,
+    write: WriteOption = None,
+    rows: LabelRowsOption = None,
     resamples: ResamplesOption = 10_000,
     as_json: JsonOption = False,
 ) -> None:
     """Measure attributes that are read out of reviews: precision and coverage, with intervals."""
     from eval.datasets import load_dataset
-    from eval.tasks.attributes import agreement, compare, contract_of, measured, read_labelled
+    from eval.tasks.attributes import (
+        agreement,
+        compare,
+        contract_of,
+        measured,
+        read_labelled,
+        write_rows,
+    )
     from qa_system.attributes.specification import read_specification
     from qa_system.config.shipped import resource
     from qa_system.models.locate import SAMPLE
 
-    if store is not None and reviews is not None:
-        raise typer.BadParameter("--store and --reviews name two places of reviews")
     specification = read_specification(file)
     place = resource("gold") / "attributes.jsonl" if dataset is None else dataset
     labels = read_labelled(place, specification)
-    found = None if store is not None else load_dataset(reviews or SAMPLE, settings).reviews
+    found = None if is_own(store, settings) else load_dataset(SAMPLE, settings).reviews
     compared = compare(labels, specification, settings, found)
     if write is not None:
         contract_of(compared, specification, settings, place.name).write(write)
     if rows is not None:
-        import orjson
-
-        from eval.runs.storage import write_files
-
-        lines = (
-            orjson.dumps(each.to_dict(), default=str, option=orjson.OPT_APPEND_NEWLINE)
-            for each in compared
-        )
-        write_files({rows: b"".join(lines)})
+        write_rows(rows, compared)
     result = {**measured(compared, resamples), "agreement": agreement(labels)}
     if as_json:
         print_json(result)

@@ -18,46 +18,54 @@ if TYPE_CHECKING:
 __all__ = ["attributes"]
 
 
+FileArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE", help="YAML of attributes, or sample for that of the bundled sample."
+    ),
+]
+OutOption = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        help="Write a row for each item and attribute: .csv, or .jsonl with every quote.",
+    ),
+]
+ItemOption = Annotated[
+    list[str] | None,
+    typer.Option("--item", "-i", help="Only the item with this id. Repeatable."),
+]
+MaxErrorOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-error",
+        help="Give only values of which no more than this share is wrong, with 95 % confidence; "
+        "needs --fitted.",
+    ),
+]
+FittedOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--fitted",
+        metavar="FILE",
+        help="What qa-eval attributes --write has fitted on labelled values.",
+    ),
+]
+RestartOption = Annotated[
+    bool, typer.Option("--restart", help="Begin anew, over the rows of an earlier run.")
+]
+
+
 @takes_settings(STORE, *ENCODER_IDENTITY)
 def attributes(
     settings: Settings,
-    file: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE", help="YAML of attributes, or sample for that of the bundled sample."
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            metavar="FILE",
-            help="Write a row for each item and attribute: .csv, or .jsonl with every quote.",
-        ),
-    ],
-    item: Annotated[
-        list[str] | None,
-        typer.Option("--item", "-i", help="Only the item with this id. Repeatable."),
-    ] = None,
-    max_error: Annotated[
-        float | None,
-        typer.Option(
-            "--max-error",
-            help="Give only values of which no more than this share is wrong, with 95 % "
-            "confidence; needs --fitted.",
-        ),
-    ] = None,
-    fitted: Annotated[
-        Path | None,
-        typer.Option(
-            "--fitted",
-            metavar="FILE",
-            help="What qa-eval attributes --write has fitted on labelled values.",
-        ),
-    ] = None,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Begin anew, over the rows of an earlier run.")
-    ] = False,
+    file: FileArgument,
+    out: OutOption,
+    item: ItemOption = None,
+    max_error: MaxErrorOption = None,
+    fitted: FittedOption = None,
+    restart: RestartOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read attributes of a catalogue out of its reviews: qa attributes FILE.yaml --out FILE.csv.

@@ -51,6 +51,10 @@ def _print(result: dict[str, Any], data: str) -> None:
         return "-" if mean is None else f"{mean:.3f}{between}"
 
     chosen = result["chosen"]
+    told = (
+        f"Chosen on {chosen['questions']} questions: k {chosen['k']}, threshold "
+        f"{chosen['threshold']:.3f}."
+    )
     print_cells(
         f"Nearest labels, {result['field']}: {data}",
         ("questions", "labelled", "given", "precision", "recall", "micro F1", "macro F1"),
@@ -64,9 +68,5 @@ def _print(result: dict[str, Any], data: str) -> None:
             ]
             for name, each in result["systems"].items()
         },
-        [
-            f"k {chosen['k']}, threshold {chosen['threshold']:.3f}, chosen on "
-            f"{chosen['questions']} questions.",
-            "In brackets: 95 % intervals (bootstrap over questions).",
-        ],
+        [told, "In brackets: 95 % intervals (bootstrap over questions)."],
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from eval.cli.adapt import adapt
-from eval.cli.few_labels.attributes import attributes
 from eval.cli.benchmark import benchmark
 from eval.cli.calibrate import calibrate
 from eval.cli.check import check
@@ -13,9 +12,10 @@ from eval.cli.data.convert import convert
 from eval.cli.data.explore import explore
 from eval.cli.data.labels import labels
 from eval.cli.data.split import split
+from eval.cli.few_labels.attributes import attributes
+from eval.cli.few_labels.nearest import nearest
 from eval.cli.generator import generator
 from eval.cli.improve import improve, rollback
-from eval.cli.few_labels.nearest import nearest
 from eval.cli.pipeline import pipeline
 from eval.cli.reader import reader
 from eval.cli.retriever import SpreadK, retriever

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from qa_system.cli.annotate import annotate
 from qa_system.cli.ask import ask
-from qa_system.cli.few_labels.attributes import attributes
 from qa_system.cli.average import average
 from qa_system.cli.digest import digest
 from qa_system.cli.distill import distill
 from qa_system.cli.doctor import doctor
 from qa_system.cli.export import export
 from qa_system.cli.feedback import feedback
+from qa_system.cli.few_labels.attributes import attributes
 from qa_system.cli.few_labels.nearest import nearest
 from qa_system.cli.serve import serve
 from qa_system.cli.train import train

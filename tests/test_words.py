@@ -39,6 +39,7 @@ PLACES = (
 
 EXCEPT = {
     "README.md": ("an old door", "into the door"),
+    "configs/attributes/": ("quieter, silent",),
     "docs/consensus.md": ("an old door", "into the door"),
     "docs/decisions/0006": ("`double.price`",),
     "tests/unit/test_beams.py": (".double()",),

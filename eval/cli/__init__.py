@@ -15,6 +15,8 @@ from eval.cli.data.labels import labels
 from eval.cli.data.split import split
 from eval.cli.embeddings.map import map_
 from eval.cli.embeddings.pooling import pooling
+from eval.cli.few_labels.attributes import attributes
+from eval.cli.few_labels.nearest import nearest
 from eval.cli.generator import generator
 from eval.cli.improve import improve, rollback
 from eval.cli.options import spread
@@ -32,6 +34,8 @@ app.command(cls=spread("--k"))(retriever)
 app.command()(reader)
 app.command()(pipeline)
 app.command()(consensus)
+app.command()(attributes)
+app.command()(nearest)
 app.command()(generator)
 app.command()(benchmark)
 app.command()(calibrate)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, ClassVar, Final, Self
 
 import orjson
 
@@ -36,6 +36,13 @@ class Run:
         settings: of the settings, the models, and what is asked for.
     """
 
+    NAMES: ClassVar[Mapping[str, str]] = {
+        "questions": "the questions file (or --item, --encoding)",
+        "reviews": "the reviews in the store",
+        "settings": "the settings or the models",
+    }
+    """What the digests are of, in words."""
+
     questions: str
     reviews: str
     settings: str
@@ -53,13 +60,10 @@ class Run:
 
     def differences(self, earlier: Run) -> list[str]:
         """Name what was different in an earlier run."""
-        names = {
-            "questions": "the questions file (or --item, --encoding)",
-            "reviews": "the reviews in the store",
-            "settings": "the settings or the models",
-        }
         return [
-            text for name, text in names.items() if getattr(self, name) != getattr(earlier, name)
+            text
+            for name, text in self.NAMES.items()
+            if getattr(self, name) != getattr(earlier, name)
         ]
 
 
@@ -180,7 +184,7 @@ def _checked(path: Path, run: Run | None) -> tuple[int, int, int]:
             its_run = Run.parse(found.get("run")) if isinstance(found, dict) else None
             if its_run is None:
                 raise _not_ours(path)
-            if run is not None and its_run != run:
+            if run is not None and str(its_run) != str(run):
                 raise _of_another_run(path, run.differences(its_run))
             if is_cut:
                 break

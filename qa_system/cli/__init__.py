@@ -12,6 +12,8 @@ from qa_system.cli.embed import embed
 from qa_system.cli.export import export
 from qa_system.cli.feedback import feedback
 from qa_system.cli.questions import questions
+from qa_system.cli.few_labels.attributes import attributes
+from qa_system.cli.few_labels.nearest import nearest
 from qa_system.cli.serve import serve
 from qa_system.cli.train import train
 from qa_system.cli.tune import tune
@@ -27,6 +29,8 @@ app.command()(annotate)
 app.command()(digest)
 app.command()(questions)
 app.command()(embed)
+app.command()(attributes)
+app.command()(nearest)
 app.add_typer(train, name="train")
 app.command()(distill)
 app.command()(tune)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from qa_system.config.shipped import shipped
 from qa_system.console.app import print_json
-from qa_system.console.options import JsonOption
+from qa_system.console.options import ENCODER, JsonOption, takes_settings
+from qa_system.console.wording import counted
+
+if TYPE_CHECKING:
+    from qa_system.config import Settings
 
 __all__ = ["OutOption", "RecipeOption", "SetOption", "show", "train"]
 
@@ -108,6 +112,59 @@ def language_model(
     show(
         train_language_model(load_training(LanguageModelTraining, recipe, set_ or ()), out), as_json
     )
+
+
+@train.command()
+@takes_settings(*ENCODER)
+def nearest(
+    settings: Settings,
+    out: Annotated[
+        Path, typer.Option("--out", help="Write the labelled questions to this folder.")
+    ],
+    dataset: Annotated[
+        str,
+        typer.Option(
+            "--dataset", help="Labelled questions: any data set. Default: the bundled sample."
+        ),
+    ] = "bundled:sample",
+    field: Annotated[
+        str,
+        typer.Option(
+            "--field",
+            help="What is learnt: answer, or a field of the data set, for example query_asp.",
+        ),
+    ] = "answer",
+    train_split: Annotated[
+        str | None,
+        typer.Option("--train-split", help="Part of the data set whose labels are given."),
+    ] = "train",
+    dev_split: Annotated[
+        str | None,
+        typer.Option("--dev-split", help="Part on which k and the threshold are chosen."),
+    ] = "dev",
+    as_json: JsonOption = False,
+) -> None:
+    """Keep labelled questions, whose labels the questions nearest to them get."""
+    from qa_system.datasets.dataset import read_dataset
+    from qa_system.nearest.examples import examples_of
+    from qa_system.nearest.fitting import fit
+    from qa_system.nearest.kept import save
+
+    data = read_dataset(dataset)
+    examples = examples_of(data.labels_of(train_split), field)
+    held_out = examples_of(data.labels_of(dev_split), field)
+    labelled = fit(examples, held_out, field, settings.encoder.model_dump())
+    save(labelled, out)
+    chosen = labelled.chosen
+    if as_json:
+        print_json({"questions": len(labelled.examples), "chosen": chosen.to_dict()})
+        return
+    typer.echo(
+        f"{counted(len(labelled.examples), 'labelled question')}; k {chosen.k}, threshold "
+        f"{chosen.threshold:.3f}: micro F1 {chosen.micro_f1 or 0.0:.3f} on "
+        f"{counted(chosen.questions, 'question')} of {dev_split}"
+    )
+    typer.echo(f"labels: {out}")
 
 
 def show(record: Mapping[str, Any], as_json: bool) -> None:

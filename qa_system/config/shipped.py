@@ -7,7 +7,7 @@ from typing import Literal, assert_never
 
 __all__ = ["Kind", "named", "resource", "shipped"]
 
-Kind = Literal["settings", "recipe", "space"]
+Kind = Literal["settings", "recipe", "space", "attributes"]
 
 _PACKAGE = Path(__file__).parents[1]
 _IN_CHECKOUT = {
@@ -48,6 +48,8 @@ def shipped(kind: Kind) -> dict[str, Path]:
             files = [*configs.glob("train/*.yaml")]
         case "space":
             files = [*configs.glob("tune/*.yaml")]
+        case "attributes":
+            files = [*configs.glob("attributes/*.yaml")]
         case other:
             assert_never(other)
     return {file.stem: file for file in sorted(files, key=lambda file: file.stem)}

@@ -46,6 +46,8 @@ ELSEWHERE = {
     "qa-eval improve --marked FILE": "test_improve.py",
     "qa-eval improve --models FOLDER": "test_improve.py",
     "qa-eval improve --replay DATASET": "test_improve.py",
+    "qa-eval attributes --dataset FILE.jsonl": "test_attributes.py",
+    "qa-eval attributes --write FILE": "test_attributes.py",
     "qa distill TEACHER --layers 3": "test_distill.py",
     "qa questions --out FILE": "test_generating_questions.py",
     "qa questions --restart": "test_generating_questions.py",

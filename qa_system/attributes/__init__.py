@@ -1,0 +1,1 @@
+"""Attributes of a catalogue's items, read out of their reviews without any label."""

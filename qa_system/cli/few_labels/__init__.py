@@ -1,0 +1,1 @@
+"""`qa` commands for reviews with few labels or none: a file each."""

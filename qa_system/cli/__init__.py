@@ -11,9 +11,9 @@ from qa_system.cli.doctor import doctor
 from qa_system.cli.embed import embed
 from qa_system.cli.export import export
 from qa_system.cli.feedback import feedback
-from qa_system.cli.questions import questions
 from qa_system.cli.few_labels.attributes import attributes
 from qa_system.cli.few_labels.nearest import nearest
+from qa_system.cli.questions import questions
 from qa_system.cli.serve import serve
 from qa_system.cli.train import train
 from qa_system.cli.tune import tune

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from packaging.requirements import Requirement
@@ -21,7 +22,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_shipped_file_has_a_name_of_its_own(root: Path) -> None:
-    files = [path for kind in ("settings", "recipe", "space") for path in shipped(kind).values()]
+    files = [path for kind in get_args(Kind) for path in shipped(kind).values()]
     there = {*(root / "configs").rglob("*.yaml")} - {*(root / "configs/expected").iterdir()}
     assert sorted(files) == sorted(there)
 

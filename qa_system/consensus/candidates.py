@@ -11,6 +11,7 @@ from haystack import Document
 
 from qa_system.consensus.confidence import Confidence
 from qa_system.consensus.mentions import Mention, best_of_reviews, merged
+from qa_system.consensus.questions import is_echo
 from qa_system.consensus.quotes import review_of
 from qa_system.consensus.weighing import Signals
 from qa_system.readers.calibration import log_odds_of
@@ -100,7 +101,8 @@ def clauses_of(
         question: ranks the sentences of documents that come without ranked ones, by its words.
         documents: with `meta["sentences"]`, as a `SentenceRetriever` returns them, or without.
         marked: what the reader marked.
-        most: how many of the best; no more than eight are of one review.
+        most: how many of the best; no more than eight are of one review, and none only repeats
+            words of the question.
 
     Returns:
         Sentences that are not judged yet: their confidence is 0.
@@ -108,7 +110,9 @@ def clauses_of(
     chosen: dict[tuple[int, int], tuple[int, float]] = {}
     of_review = Counter[str]()
     for place, start, end, fit in _ranked(question, documents) if most else ():
-        review = review_of(documents[place])
+        review, text = review_of(documents[place]), documents[place].content or ""
+        if is_echo(question, text[start:end]):
+            continue
         if len(chosen) < most and of_review[review] < MOST_OF_REVIEW:
             chosen[place, start] = end, fit
             of_review[review] += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["is_polar", "parts_of"]
+__all__ = ["is_echo", "is_polar", "parts_of"]
 
 MOST_PARTS: Final = 4
 """Questions that a compound one is divided into; with more it stays whole."""
@@ -204,3 +204,15 @@ def _is_name(text: str) -> bool:
 
 def _asked(part: str) -> str:
     return f"{part.strip(' ,?.!')}?"
+
+
+def is_echo(question: str, text: str) -> bool:
+    """Tell whether a text only names what an open question asks about, as headings do.
+
+    >>> is_echo("How is the noise?", "Noise."), is_echo("How is the noise?", "No noise at all.")
+    (True, False)
+    >>> is_echo("Is it loud?", "Loud!")  # which is a yes
+    False
+    """
+    asked = set(_WORD.findall(question.casefold()))
+    return asked.issuperset(_WORD.findall(text.casefold())) and not is_polar(question)

@@ -211,10 +211,9 @@ class ExtractiveReader:
             EmptyQuestionError: the question has no words.
             QuestionTooLongError: the question leaves too little room for a review.
         """
-        top_k = self.top_k if top_k is None else top_k
-        [reading] = self.read([query], [documents], max(top_k, SPANS))
+        [reading] = self.read([query], [documents], top_k, SPANS)
         return {
-            "answers": list(reading.answers[:top_k]),
+            "answers": list(reading.answers),
             "candidates": list(reading.candidates),
             "no_answer_probability": reading.no_answer_probability,
             "decision": reading.decision,
@@ -225,6 +224,7 @@ class ExtractiveReader:
         questions: Sequence[str],
         documents: Sequence[Sequence[Document]],
         top_k: int | None = None,
+        spans: int = 0,
     ) -> list[Reading]:
         """Answer many questions at once, their windows batched together by length.
 
@@ -232,6 +232,7 @@ class ExtractiveReader:
             questions: what is asked.
             documents: the reviews to read for each question.
             top_k: takes the place of the component's own.
+            spans: candidates, if more than the answers.
 
         Raises:
             EmptyQuestionError: a question has no words.
@@ -253,7 +254,12 @@ class ExtractiveReader:
             span.set_content_tag("qa_system.read.queries", list(questions))
             for start in range(0, len(questions), QUESTIONS_AT_ONCE):
                 part = slice(start, start + QUESTIONS_AT_ONCE)
-                readings += self._read(loaded, questions[part], documents[part], top_k)
+                readings += (
+                    replace(reading, answers=reading.answers[:top_k])
+                    for reading in self._read(
+                        loaded, questions[part], documents[part], max(top_k, spans)
+                    )
+                )
             span.set_tag("qa_system.read.answers", sum(len(each.answers) for each in readings))
             span.set_content_tag(
                 "qa_system.read.texts", [[one.data for one in each.answers] for each in readings]

@@ -230,9 +230,12 @@ class Ledger:
 
     def _told(self, error: sqlite3.Error, matcher: Matcher) -> BaseException:
         known, matcher.error = matcher.error, None
-        if known is None and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
-            return KeyboardInterrupt()
-        return _explain(error, self.path) if known is None else known
+        if known is not None:
+            return known
+        # A signal that Python hears as it enters a function is raised before the function's `try`.
+        code = getattr(error, "sqlite_errorcode", None)
+        is_signal = code == sqlite3.SQLITE_INTERRUPT or str(error) == _RAISED
+        return KeyboardInterrupt() if is_signal else _explain(error, self.path)
 
     def _connect(self) -> _Connection:
         try:
@@ -280,6 +283,8 @@ def _hear_signals() -> bool:
     return False
 
 
+_RAISED: Final = "user-defined function raised exception"
+"""What `sqlite3` says of an exception of a function in Python."""
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 _INHERITED: list[sqlite3.Connection] = []
 

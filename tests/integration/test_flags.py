@@ -91,6 +91,8 @@ ALL = [
 ]
 NO_SETTINGS = {
     (("digest",), "--item"),
+    # A file of questions.
+    (("questions",), "--asked"),
     # The page is for this machine, wherever the settings let `qa serve` listen.
     (("annotate",), "--host"),
     (("annotate",), "--port"),
@@ -142,7 +144,11 @@ class Program:
         app = import_module(program).app
         needed = {
             ("qa_system.cli", "ask"): ["Good?"],
+            ("qa_system.cli", "attributes"): ["sample", "--out", "values.csv"],
             ("qa_system.cli", "digest"): ["lamp"],
+            ("qa_system.cli", "embed"): ["--out", "texts.npy"],
+            ("qa_system.cli", "questions"): ["store:", "--out", "labels.jsonl"],
+            ("qa_system.cli", "train", "nearest"): ["--out", "labels"],
             ("indexing.cli", "digest"): ["--all"],
             ("indexing.cli", "forget"): ["nobody"],
             ("eval.cli", "labels"): ["bundled:sample"],

@@ -42,9 +42,9 @@ class Timed(ConsensusBuilder):
         self.embedding.append(process_time() - start)
         return found
 
-    def _grouped(self, materials, clauses):
+    def _grouped(self, materials, clauses, surest):
         start = process_time()
-        found = super()._grouped(materials, clauses)
+        found = super()._grouped(materials, clauses, surest)
         self.counting.append(process_time() - start - self.embedding[-1])
         return found
 

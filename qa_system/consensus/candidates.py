@@ -110,10 +110,10 @@ def clauses_of(
     chosen: dict[tuple[int, int], tuple[int, float]] = {}
     of_review = Counter[str]()
     for place, start, end, fit in _ranked(question, documents) if most else ():
+        if len(chosen) == most:
+            break
         review, text = review_of(documents[place]), documents[place].content or ""
-        if is_echo(question, text[start:end]):
-            continue
-        if len(chosen) < most and of_review[review] < MOST_OF_REVIEW:
+        if of_review[review] < MOST_OF_REVIEW and not is_echo(question, text[start:end]):
             chosen[place, start] = end, fit
             of_review[review] += 1
     for each in marked:
